@@ -1,0 +1,2 @@
+//! Clause by clause: does an appc implementation do what the specification says?
+fn main() {}

@@ -1,0 +1,41 @@
+//! Library errors turned into words for people, with hints and exit codes. The one place where that happens.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// Why a command did not do what was asked.
+pub struct CommandError {
+    message: String,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl CommandError {
+    /// A mistake in the command line that the parser cannot see: exit code 2.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, code: 2 }
+    }
+
+    /// Adds what the user can do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Tells the user and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        eprintln!("actool: {}", self.message);
+        if let Some(hint) = self.hint {
+            eprintln!("  hint: {hint}");
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// Any library error: `failed to ...`, exit code 1.
+impl<E: Error> From<E> for CommandError {
+    fn from(error: E) -> Self {
+        Self { message: format!("failed to {}", appc::error::chain(&error)), hint: None, code: 1 }
+    }
+}

@@ -1,0 +1,15 @@
+//! `actool version`: which version this is, and of which specification.
+
+use std::process::ExitCode;
+
+use crate::error::CommandError;
+
+/// Print the version of actool and of the specification it follows.
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(_: &Args) -> Result<ExitCode, CommandError> {
+    println!("actool version {}", env!("CARGO_PKG_VERSION"));
+    println!("appc specification {}", appc::SPEC_VERSION);
+    Ok(ExitCode::SUCCESS)
+}

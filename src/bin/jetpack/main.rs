@@ -1,0 +1,42 @@
+//! `jetpack`: fetch images, run pods.
+
+mod context;
+mod error;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Fetch App Container Images and run pods of them (appc 0.8.11).
+#[derive(Parser)]
+#[command(name = "jetpack", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every subcommand takes, before or after its name.
+#[derive(clap::Args)]
+struct Global {
+    /// Where images and pods are kept
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Version(version::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let context = context::Context::new(cli.global.root);
+    let done = match cli.command {
+        Command::Version(args) => version::run(&args, &context),
+    };
+    done.unwrap_or_else(error::CommandError::report)
+}

@@ -1,0 +1,97 @@
+//! What a check found: which clause, how bad, where, what, and what to do about it.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; never changes the verdict.
+    Note,
+    /// Valid, but doubtful; an error under `--strict`.
+    Warning,
+    /// Not valid.
+    Error,
+}
+
+/// Where in a file a finding is. All parts that are known are given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Place {
+    /// Entry of an archive or file of a layout (`manifest`, `rootfs/bin/sh`), lossy where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// JSON pointer (RFC 6901) into the manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+    /// Line in the manifest, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Column in that line in characters, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+    /// Length of the marked place in characters, where it is known.
+    #[serde(skip)]
+    pub length: Option<u32>,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Diagnostic {
+    /// Clause of the specification, or a rule of ours (`x.*`).
+    pub clause: Cow<'static, str>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where it is.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What is wrong, in one sentence without full stop.
+    pub message: String,
+    /// What to write instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// A finding about `clause`, nowhere in particular yet.
+    pub fn new(severity: Severity, clause: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { clause: clause.into(), severity, place: Place::default(), message: message.into(), help: None }
+    }
+
+    /// An error about `clause`.
+    pub fn error(clause: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, clause, message)
+    }
+
+    /// A warning about `clause`.
+    pub fn warning(clause: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, clause, message)
+    }
+
+    /// A note about `clause`.
+    pub fn note(clause: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, clause, message)
+    }
+
+    /// Says which archive entry or layout file it is about.
+    #[must_use]
+    pub fn entry(mut self, entry: impl Into<String>) -> Self {
+        self.place.entry = Some(entry.into());
+        self
+    }
+
+    /// Says which JSON value it is about.
+    #[must_use]
+    pub fn pointer(mut self, pointer: impl Into<String>) -> Self {
+        self.place.pointer = Some(pointer.into());
+        self
+    }
+
+    /// Says what to write instead.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}

@@ -1,0 +1,77 @@
+//! The one shape of this crate's errors.
+//!
+//! A module names its kinds and has `pub type Error = Failure<Kind>`. Messages are lower-case fragments that read
+//! on after "failed to": `open image.aci`. What went wrong beneath is kept as source and printed behind a colon.
+//! Hints and exit codes are the binaries' business.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// An error: what was being done, to what, which clause forbids it if one does, and why it went wrong.
+pub struct Failure<K> {
+    kind: K,
+    doing: String,
+    clause: Option<&'static str>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl<K> Failure<K> {
+    /// An error of `kind` while `doing` ("open image.aci").
+    pub fn new(kind: K, doing: impl Into<String>) -> Self {
+        Self { kind, doing: doing.into(), clause: None, source: None }
+    }
+
+    /// Names the clause (or the rule of ours, `x.*`) that is not met.
+    #[must_use]
+    pub fn clause(mut self, clause: &'static str) -> Self {
+        self.clause = Some(clause);
+        self
+    }
+
+    /// Keeps what went wrong beneath: an error, or a plain sentence.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What kind of error this is.
+    pub fn kind(&self) -> &K {
+        &self.kind
+    }
+
+    /// The clause that is not met, if the error is about one.
+    pub fn clause_id(&self) -> Option<&'static str> {
+        self.clause
+    }
+}
+
+impl<K> fmt::Display for Failure<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.doing)
+    }
+}
+
+impl<K: fmt::Debug> fmt::Debug for Failure<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, chain(self))
+    }
+}
+
+impl<K: fmt::Debug> StdError for Failure<K> {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// The whole story of an error on one line: `open image.aci: no such file or directory`.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}

@@ -1,0 +1,17 @@
+//! The App Container Specification (appc 0.8.11): types, validator, discovery, store, executors.
+//!
+//! ```text
+//!  name -> discovery -> transport -> trust -> aci -> store -> render -> rootfs
+//!  pod manifest -> pod::reify -> executor: plan -> compile -> steps -> running pod
+//! ```
+//! Each arrow is one module with one way in. A later module calls an earlier one; never back.
+//!
+//! Without features: types, rules, archive reading, discovery logic; pure Rust, no I/O of its own.
+//! `net` adds transport and trust, `run` everything that touches a host, `cli` the binaries.
+
+/// The version of the specification that this crate follows.
+pub const SPEC_VERSION: &str = "0.8.11";
+
+pub mod diagnostic;
+pub mod error;
+pub mod schema;
