@@ -1,11 +1,13 @@
 //! `actool`: build, inspect and validate App Container Images.
 
 mod error;
+#[path = "../common/manual.rs"]
+mod manual;
 mod version;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Build, inspect and validate App Container Images (appc 0.8.11).
 #[derive(Parser)]
@@ -17,12 +19,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
     Version(version::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Completions(args) => {
+            manual::completions(&args, Cli::command());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Version(args) => version::run(&args),
     };
     done.unwrap_or_else(error::CommandError::report)

@@ -2,12 +2,14 @@
 
 mod context;
 mod error;
+#[path = "../common/manual.rs"]
+mod manual;
 mod version;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Fetch App Container Images and run pods of them (appc 0.8.11).
 #[derive(Parser)]
@@ -29,6 +31,8 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
     Version(version::Args),
 }
 
@@ -36,6 +40,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let context = context::Context::new(cli.global.root);
     let done = match cli.command {
+        Command::Completions(args) => {
+            manual::completions(&args, Cli::command());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Version(args) => version::run(&args, &context),
     };
     done.unwrap_or_else(error::CommandError::report)
