@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// Build, inspect and validate App Container Images (appc 0.8.11).
 #[derive(Parser)]
-#[command(name = "actool", version, about, max_term_width = 100)]
+#[command(name = "actool", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

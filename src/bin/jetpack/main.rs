@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// Fetch App Container Images and run pods of them (appc 0.8.11).
 #[derive(Parser)]
-#[command(name = "jetpack", version, about, max_term_width = 100)]
+#[command(name = "jetpack", version, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     global: Global,
