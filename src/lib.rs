@@ -14,4 +14,6 @@ pub const SPEC_VERSION: &str = "0.8.11";
 
 pub mod diagnostic;
 pub mod error;
+#[cfg(all(feature = "run", unix))]
+pub mod executor;
 pub mod schema;

@@ -1,0 +1,341 @@
+//! What shall be true while a pod runs. No operating system in it: `compile` of an executor makes steps of a plan.
+//!
+//! A plan is made of a reified pod manifest ([`crate::pod`]) and of what the command line adds to it. Everything that
+//! can be wrong in a manifest was refused before a plan exists. Paths that mean something inside an app are
+//! [`PathBuf`]s that begin with `/` and hold no `..`; they are resolved inside the app's rootfs, never on the host.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A pod: its apps and what they share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PodPlan {
+    /// The pod's UUID (`pod.uuid`).
+    pub uuid: Uuid,
+    /// The name given to it, unique among living pods.
+    pub name: Option<String>,
+    /// The host name its apps see (`pod.ns.uts`).
+    pub hostname: String,
+    /// The pod's directory on the host: logs, writable layers, empty volumes (see [`crate::pod::directory`]).
+    pub directory: PathBuf,
+    /// The apps, in the manifest's order.
+    pub apps: Vec<AppPlan>,
+    /// Volumes that mounts name by position.
+    pub volumes: Vec<VolumePlan>,
+    /// What isolates and bounds the pod as a whole.
+    pub isolators: Vec<Isolation>,
+    /// What the pod is connected to.
+    pub network: Network,
+    /// Ports of the host that lead to ports of the pod.
+    pub ports: Vec<PortForward>,
+    /// Name servers, search domains and options for `/etc/resolv.conf`; nothing: the image's file stands.
+    pub dns: Dns,
+    /// Lines added to `/etc/hosts`: an address and its names.
+    pub hosts_entries: Vec<(String, Vec<String>)>,
+    /// Whether the metadata service is offered (decision 47).
+    pub metadata: bool,
+}
+
+/// One app of a pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppPlan {
+    /// The app's name in the pod, `AC_APP_NAME` (decision 38).
+    pub name: String,
+    /// The image that it runs in, `sha512-...`.
+    pub image_id: String,
+    /// The `os` label of its image, where it has one.
+    pub os: Option<String>,
+    /// The `arch` label of its image, where it has one.
+    pub arch: Option<String>,
+    /// The rendered layers of its rootfs, lowest first; never written to.
+    pub layers: Vec<PathBuf>,
+    /// Whether the app sees its rootfs read-only (`pm.apps.rorootfs`).
+    pub read_only_rootfs: bool,
+    /// The main process: a path inside the rootfs, or a name looked up along `PATH` (decision 41), and its arguments.
+    pub exec: Vec<String>,
+    /// The user, as the manifest has it (decision 40).
+    pub user: String,
+    /// The group, as the manifest has it (decision 40).
+    pub group: String,
+    /// Further groups of its processes.
+    pub supplementary_gids: Vec<u32>,
+    /// Where its processes start (`env.cwd`); missing in the rootfs: an error.
+    pub working_directory: PathBuf,
+    /// The environment, final but for what only a running pod knows (`AC_METADATA_URL`) and what the rootfs's passwd adds.
+    pub environment: Vec<(String, String)>,
+    /// Runs before the main process, which is not started when it fails.
+    pub pre_start: Option<Vec<String>>,
+    /// Runs once after the main process has ended.
+    pub post_stop: Option<Vec<String>>,
+    /// What is mounted where.
+    pub mounts: Vec<MountPlan>,
+    /// What isolates and bounds this app. At most one of a kind.
+    pub isolators: Vec<Isolation>,
+    /// The three standard streams.
+    pub stdio: Stdio,
+}
+
+/// One volume of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumePlan {
+    /// Its name in the pod.
+    pub name: String,
+    /// Where it comes from.
+    pub kind: VolumeKind,
+    /// Read-only for every app.
+    pub read_only: bool,
+}
+
+/// Where a volume comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum VolumeKind {
+    /// A fresh directory that lives as long as the pod.
+    Empty {
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner inside the pod.
+        uid: u32,
+        /// Its group inside the pod.
+        gid: u32,
+    },
+    /// A directory or file of the host.
+    Host {
+        /// Its path on the host.
+        source: PathBuf,
+        /// Whether what is mounted below it comes along.
+        recursive: bool,
+        /// Whether symbolic links in `source` may be followed (decision 46).
+        follow_links: bool,
+    },
+}
+
+/// A volume mounted into an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPlan {
+    /// Index into [`PodPlan::volumes`].
+    pub volume: usize,
+    /// Where the app sees it, cleaned; no target of an app is below another (decision 45).
+    pub target: PathBuf,
+    /// Read-only because the mount point or the volume says so (decision 44).
+    pub read_only: bool,
+}
+
+/// What a pod is connected to. Loopback is there always.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", content = "networks")]
+pub enum Network {
+    /// Loopback only.
+    #[default]
+    None,
+    /// The host's own network.
+    Host,
+    /// The configured networks of these names, in this order.
+    Named(Vec<String>),
+}
+
+/// A range of ports of the host that leads to a range of the pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortForward {
+    /// The port's name in the manifests.
+    pub name: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The first port of the host.
+    pub host_port: u16,
+    /// The address of the host it is bound to; nothing: all.
+    pub host_ip: Option<Ipv4Addr>,
+    /// The first port inside the pod.
+    pub pod_port: u16,
+    /// How many consecutive ports.
+    pub count: u16,
+    /// The app that finds the listening sockets open when it starts (`socketActivated`).
+    pub socket_activated: Option<String>,
+}
+
+/// What `/etc/resolv.conf` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dns {
+    /// `nameserver` lines.
+    pub servers: Vec<String>,
+    /// `search` domains.
+    pub search: Vec<String>,
+    /// `options`.
+    pub options: Vec<String>,
+}
+
+/// Where the standard streams of an app lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stdio {
+    /// Standard input.
+    pub stdin: Stream,
+    /// Standard output.
+    pub stdout: Stream,
+    /// Standard error.
+    pub stderr: Stream,
+}
+
+impl Default for Stdio {
+    fn default() -> Self {
+        Self { stdin: Stream::Null, stdout: Stream::Log, stderr: Stream::Log }
+    }
+}
+
+/// Where one standard stream leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// `/dev/null`.
+    Null,
+    /// The pod's terminal.
+    Tty,
+    /// The supervisor's own descriptor, passed on as it is.
+    Stream,
+    /// The app's log file, with time stamps; passed through as well while the supervisor is in the foreground.
+    Log,
+}
+
+/// An isolator in base units, as executors understand it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "isolator")]
+#[non_exhaustive]
+pub enum Isolation {
+    /// The bounding set is the default 14 without these (`iso.caps-remove.effect`).
+    CapabilitiesRemove {
+        /// Names as `CAP_CHOWN`.
+        set: Vec<String>,
+    },
+    /// The bounding set is exactly these (`iso.caps-retain.effect`).
+    CapabilitiesRetain {
+        /// Names as `CAP_CHOWN`.
+        set: Vec<String>,
+    },
+    /// These system calls are blocked.
+    SeccompRemove {
+        /// Names and `@scope/wildcards`.
+        set: Vec<String>,
+        /// The error that a blocked call gives; nothing: the process is killed by SIGSYS (decision 49).
+        errno: Option<String>,
+    },
+    /// All but these system calls are blocked.
+    SeccompRetain {
+        /// Names and `@scope/wildcards`.
+        set: Vec<String>,
+        /// The error that a blocked call gives; nothing: the process is killed by SIGSYS (decision 49).
+        errno: Option<String>,
+    },
+    /// Processes cannot gain privileges.
+    NoNewPrivileges {
+        /// Whether that is asked for.
+        value: bool,
+    },
+    /// The SELinux label of the processes.
+    SelinuxContext {
+        /// `user:role:type:level`.
+        context: String,
+    },
+    /// The AppArmor profile of the processes.
+    ApparmorProfile {
+        /// Its name, loaded on the host.
+        profile: String,
+    },
+    /// How eagerly the kernel kills the processes when memory is short.
+    OomScoreAdj {
+        /// -1000..=1000
+        value: i32,
+    },
+    /// The relative weight of processor time.
+    CpuShares {
+        /// 2..=262144
+        value: u64,
+    },
+    /// Processor time.
+    Cpu {
+        /// Thousandths of a core that are guaranteed.
+        request: Option<u64>,
+        /// Thousandths of a core that may be used.
+        limit: Option<u64>,
+    },
+    /// Memory.
+    Memory {
+        /// Bytes that are guaranteed.
+        request: Option<u64>,
+        /// Bytes that may be used.
+        limit: Option<u64>,
+    },
+    /// Block device throughput.
+    BlockBandwidth {
+        /// Bytes a second, read and written each.
+        limit: u64,
+    },
+    /// Block device operations.
+    BlockIops {
+        /// Operations a second, reads and writes each.
+        limit: u64,
+    },
+    /// Network throughput, never on loopback.
+    NetworkBandwidth {
+        /// Bytes a second, each way.
+        limit: u64,
+    },
+    /// Kernel parameters of the pod.
+    Sysctl {
+        /// Keys as `net.ipv4.tcp_keepalive_time`.
+        values: BTreeMap<String, String>,
+    },
+    /// One whose name nobody knows: reported, not applied.
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Isolation {
+    /// The isolator's name in manifests.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::CapabilitiesRemove { .. } => "os/linux/capabilities-remove-set",
+            Self::CapabilitiesRetain { .. } => "os/linux/capabilities-retain-set",
+            Self::SeccompRemove { .. } => "os/linux/seccomp-remove-set",
+            Self::SeccompRetain { .. } => "os/linux/seccomp-retain-set",
+            Self::NoNewPrivileges { .. } => "os/linux/no-new-privileges",
+            Self::SelinuxContext { .. } => "os/linux/selinux-context",
+            Self::ApparmorProfile { .. } => "os/linux/apparmor-profile",
+            Self::OomScoreAdj { .. } => "os/linux/oom-score-adj",
+            Self::CpuShares { .. } => "os/linux/cpu-shares",
+            Self::Cpu { .. } => "resource/cpu",
+            Self::Memory { .. } => "resource/memory",
+            Self::BlockBandwidth { .. } => "resource/block-bandwidth",
+            Self::BlockIops { .. } => "resource/block-iops",
+            Self::NetworkBandwidth { .. } => "resource/network-bandwidth",
+            Self::Sysctl { .. } => "os/unix/sysctl",
+            Self::Unknown { name } => name,
+        }
+    }
+
+    /// The clause that says what the isolator does, or that it may be ignored.
+    pub fn clause(&self) -> &'static str {
+        match self {
+            Self::CapabilitiesRemove { .. } => "iso.caps-remove.effect",
+            Self::CapabilitiesRetain { .. } => "iso.caps-retain.effect",
+            Self::SeccompRemove { .. } => "iso.seccomp-remove.set.effect",
+            Self::SeccompRetain { .. } => "iso.seccomp-retain.set.effect",
+            Self::NoNewPrivileges { .. } => "iso.nnp.effect",
+            Self::SelinuxContext { .. } => "iso.selinux.pod",
+            Self::ApparmorProfile { .. } => "iso.apparmor.profile",
+            Self::OomScoreAdj { .. } => "iso.ref.oom-score-adj",
+            Self::CpuShares { .. } => "iso.ref.cpu-shares",
+            Self::Cpu { .. } => "res.cpu.limit",
+            Self::Memory { .. } => "res.memory.limit",
+            Self::BlockBandwidth { .. } => "res.block-bandwidth.limit",
+            Self::BlockIops { .. } => "res.block-iops.limit",
+            Self::NetworkBandwidth { .. } => "res.network-bandwidth.limit",
+            Self::Sysctl { .. } => "sysctl.shape",
+            Self::Unknown { .. } => "iso.unknown.ignore",
+        }
+    }
+}
