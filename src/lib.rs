@@ -16,4 +16,8 @@ pub mod diagnostic;
 pub mod error;
 #[cfg(all(feature = "run", unix))]
 pub mod executor;
+#[cfg(all(feature = "run", unix))]
+pub mod metadata;
 pub mod schema;
+#[cfg(all(feature = "run", unix))]
+pub mod sys;

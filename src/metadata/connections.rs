@@ -1,0 +1,233 @@
+//! Who is connected, how long each has kept us waiting, and who has to go.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// A connection younger than this is not given up for another: its request may be on its way.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// The connections of one service.
+pub struct Connections {
+    most: usize,
+    request: Duration,
+    idle: Duration,
+    start: Instant,
+    live: Arc<Mutex<HashMap<u64, Live>>>,
+    next: AtomicU64,
+}
+
+struct Live {
+    clock: Clock,
+    task: AbortHandle,
+}
+
+impl Connections {
+    /// None yet; at most `most` at once, `request` for a request with its answer, `idle` between two.
+    pub fn new(most: usize, request: Duration, idle: Duration) -> Self {
+        Self { most, request, idle, start: Instant::now(), live: Arc::default(), next: AtomicU64::new(0) }
+    }
+
+    /// Runs `work` for a new connection.
+    pub fn spawn<S, W, F>(&self, stream: S, work: W)
+    where
+        W: FnOnce(Watched<S>) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let clock = Clock::new(self.start);
+        let work = work(Watched { stream, clock: clock.clone() });
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        // Held until the entry is there, so that a task which ends at once finds it.
+        let mut live = lock(&self.live);
+        let leave = Leave { id, live: Arc::clone(&self.live) };
+        let task = tokio::spawn(async move {
+            let _leave = leave;
+            work.await;
+        });
+        live.insert(id, Live { clock, task: task.abort_handle() });
+    }
+
+    /// Waits until there is room for one more, making it if need be.
+    pub async fn room(&self) {
+        while lock(&self.live).len() >= self.most {
+            self.give_up_slowest();
+            // Lets aborted tasks go; where nobody could be given up, lets time pass.
+            tokio::task::yield_now().await;
+            if lock(&self.live).len() >= self.most {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    /// Gives up all that took longer than they may.
+    pub fn sweep(&self) {
+        let now = self.start.elapsed();
+        for live in lock(&self.live).values() {
+            let (since, busy) = live.clock.read();
+            let allowed = if busy { self.request } else { self.idle };
+            if now.saturating_sub(since) > allowed {
+                live.task.abort();
+            }
+        }
+    }
+
+    fn give_up_slowest(&self) {
+        let now = self.start.elapsed();
+        let live = lock(&self.live);
+        let slowest = live.values().min_by_key(|live| live.clock.read().0);
+        if let Some(slowest) = slowest.filter(|live| now.saturating_sub(live.clock.read().0) > GRACE) {
+            slowest.task.abort();
+        }
+    }
+}
+
+/// Takes a connection out of the books however its task ends.
+struct Leave {
+    id: u64,
+    live: Arc<Mutex<HashMap<u64, Live>>>,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        lock(&self.live).remove(&self.id);
+    }
+}
+
+fn lock(live: &Mutex<HashMap<u64, Live>>) -> MutexGuard<'_, HashMap<u64, Live>> {
+    // A panic leaves the map whole: every change of it is one step.
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Since when a connection has been doing what it does: milliseconds above three flags.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    start: Instant,
+    state: Arc<AtomicU64>,
+}
+
+/// A request is on its way, or its answer.
+const BUSY: u64 = 1;
+/// The answer is known and has only to be written.
+const ANSWERED: u64 = 2;
+/// Our half is closed.
+const CLOSING: u64 = 4;
+const FLAGS: u32 = 3;
+
+impl Clock {
+    fn new(start: Instant) -> Self {
+        let clock = Self { start, state: Arc::default() };
+        clock.set(BUSY);
+        clock
+    }
+
+    /// The answer is known: once it is written, the connection idles.
+    pub fn answered(&self) {
+        self.state.fetch_or(ANSWERED, Ordering::Relaxed);
+    }
+
+    fn read_something(&self) {
+        if self.state.load(Ordering::Relaxed) & BUSY == 0 {
+            self.set(BUSY);
+        }
+    }
+
+    fn written_all(&self) {
+        if self.state.load(Ordering::Relaxed) & ANSWERED != 0 {
+            self.set(0);
+        }
+    }
+
+    fn closing(&self) {
+        if self.state.load(Ordering::Relaxed) & CLOSING == 0 {
+            self.set(BUSY | CLOSING);
+        }
+    }
+
+    fn set(&self, flags: u64) {
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX >> FLAGS);
+        self.state.store(now << FLAGS | flags, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> (Duration, bool) {
+        let state = self.state.load(Ordering::Relaxed);
+        (Duration::from_millis(state >> FLAGS), state & BUSY != 0)
+    }
+}
+
+/// A stream that keeps its connection's clock, between tokio and hyper.
+pub struct Watched<S> {
+    stream: S,
+    clock: Clock,
+}
+
+impl<S> Watched<S> {
+    /// The clock, for whoever knows the answers.
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+}
+
+impl<S: AsyncRead + Unpin> Read for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        // Copied by way of the stack: handing out hyper's uninitialised memory takes `unsafe`.
+        let mut bytes = [0_u8; 4096];
+        let most = bytes.len().min(into.remaining());
+        let mut buffer = ReadBuf::new(&mut bytes[..most]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        if !buffer.filled().is_empty() {
+            self.clock.read_something();
+            into.put_slice(buffer.filled());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Write for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Called by hyper when everything it had was written.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.clock.written_all();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closes our half, then reads what the client still sends: closing over unread bytes makes the kernel reset the
+    /// connection, and the client would lose an answer that is on its way (a 413 to a large body, say).
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        self.clock.closing();
+        let mut bytes = [0_u8; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}

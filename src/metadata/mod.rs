@@ -1,0 +1,89 @@
+//! The metadata service: what a pod may ask about itself, and the identity it can prove.
+//!
+//! ```text
+//! $AC_METADATA_URL = http://127.0.0.1:PORT/<token>         token: 256 random bits, one a pod
+//!   /acMetadata/v1/pod/{annotations,manifest,uuid}         GET
+//!   /acMetadata/v1/apps/NAME/annotations                   GET
+//!   /acMetadata/v1/apps/NAME/image/{manifest,id}           GET
+//!   /acMetadata/v1/pod/hmac/{sign,verify}                  POST, a form
+//!
+//!  socket -> serve (limits, time) -> Pods (whose token?) -> answer (pure) -> bytes
+//! ```
+//!
+//! Invariants: every answer is rendered when the pod is made known, so that a request can only choose among byte
+//! strings of the pod whose token it carries; nothing of a request is read beyond the limits in [`Limits`]; a
+//! request body is not read before the token was right; the key of the administrative domain ([`HmacKey`]) is never
+//! part of an answer.
+//! Clauses: mds.*, pod.exposed, pm.ann
+
+mod answer;
+mod connections;
+mod form;
+mod key;
+mod pods;
+mod serve;
+mod token;
+
+pub use answer::{Facts, Pod};
+pub use form::{Form, FormError};
+pub use key::{HmacKey, Replace};
+pub use pods::Pods;
+pub use serve::{Limits, Serving, serve};
+pub use token::Token;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+/// What went wrong in the metadata service's own affairs. Mistakes of clients are answers, not errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A manifest handed over is not what it should be.
+    Manifest,
+    /// The key file is damaged, readable by others, or not a plain file.
+    Key,
+    /// A key is there already and is another one.
+    Exists,
+    /// The system refused: no randomness, no thread, no file.
+    Io,
+}
+
+/// An error of the metadata service.
+pub type Error = crate::error::Failure<Kind>;
+
+/// The service of one pod, as its supervisor runs it.
+pub struct Service {
+    token: Token,
+    pods: Arc<Pods>,
+}
+
+impl Service {
+    /// A service that tells `facts` to whoever has their token. `key` is the administrative domain's.
+    ///
+    /// # Errors
+    /// [`Kind::Manifest`] when a manifest does not parse or an app of the pod has no image manifest.
+    pub fn new(facts: Facts, key: HmacKey) -> Result<Self, Error> {
+        let token = facts.token.clone();
+        let pods = Pods::new(key);
+        pods.insert(Pod::new(facts)?);
+        Ok(Self { token, pods: Arc::new(pods) })
+    }
+
+    /// The value of `AC_METADATA_URL` when the listener is bound to `address` (mds.token).
+    pub fn url(&self, address: SocketAddr) -> String {
+        format!("http://{address}/{}", self.token.as_str())
+    }
+
+    /// Answers on `listener` from a thread of its own, until the handle that it gives back is dropped.
+    ///
+    /// The thread has the signal mask of the caller.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when there can be no thread or no event queue.
+    pub fn serve(self, listener: TcpListener) -> Result<Serving, Error> {
+        serve(listener, self.pods, Limits::of_one_pod())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! The socket's side: connections, their limits, and the thread they live on.
+//!
+//! One thread, one event queue. A connection is given up when a request takes too long from its first byte to the
+//! last byte of its answer, when it idles too long, and, once there are as many as may be, when a new one comes and
+//! it is the one that has kept us waiting longest.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::answer::{self, Answer, Route};
+use super::connections::{Clock, Connections, Watched};
+use super::{Error, Kind, Pods};
+
+/// How much a service gives to all its clients together.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Bytes of a request's head. A larger one is answered with 431.
+    pub head: usize,
+    /// Bytes of a form. A larger one is answered with 413.
+    pub body: usize,
+    /// Forms of more than [`SMALL_BODY`] bytes in memory at once. Others wait.
+    pub large_bodies: usize,
+    /// From the first byte of a request to the last one of its answer.
+    pub request: Duration,
+    /// Between requests.
+    pub idle: Duration,
+}
+
+/// Forms up to this size are read without waiting for their turn.
+pub const SMALL_BODY: usize = 4 << 10;
+
+impl Limits {
+    /// For the service inside a supervisor, which has to stay below 5 MB whatever the pod's apps do.
+    pub fn of_one_pod() -> Self {
+        Self {
+            connections: 128,
+            head: 8 << 10,
+            body: 64 << 10,
+            large_bodies: 4,
+            request: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A service at work. Dropping it ends the service and its connections.
+#[derive(Debug)]
+pub struct Serving {
+    stop: Option<oneshot::Sender<Infallible>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // The thread holds nothing that its panic could have spoilt.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Answers for `pods` on `listener`, on a thread of its own.
+///
+/// # Errors
+/// [`Kind::Io`] when there can be no thread or no event queue.
+pub fn serve(listener: TcpListener, pods: Arc<Pods>, limits: Limits) -> Result<Serving, Error> {
+    let io = |error| Error::new(Kind::Io, "start the metadata service").because(error);
+    listener.set_nonblocking(true).map_err(io)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(io)?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener).map_err(io)?
+    };
+    let (stop, stopped) = oneshot::channel();
+    let work = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = accept(listener, pods, limits) => {}
+                _ = stopped => {}
+            }
+        });
+    };
+    let thread = std::thread::Builder::new().name("metadata".into()).stack_size(256 << 10).spawn(work).map_err(io)?;
+    Ok(Serving { stop: Some(stop), thread: Some(thread) })
+}
+
+async fn accept(listener: tokio::net::TcpListener, pods: Arc<Pods>, limits: Limits) {
+    let shared = Arc::new(Shared { pods, limits, large: Semaphore::new(limits.large_bodies) });
+    let connections = Connections::new(limits.connections, limits.request, limits.idle);
+    let mut http = http1::Builder::new();
+    http.max_buf_size(limits.head).header_read_timeout(None);
+    let mut sweep = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        connections.room().await;
+        let accepted = tokio::select! {
+            _ = sweep.tick() => {
+                connections.sweep();
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of descriptors, or a client that was gone again: neither is mended by asking at once.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        // Without it the kernel may hold back small answers; where it cannot be set they are merely slower.
+        let _ = stream.set_nodelay(true);
+        let (http, shared) = (http.clone(), Arc::clone(&shared));
+        connections.spawn(stream, move |stream: Watched<_>| async move {
+            let clock = stream.clock();
+            let service = service_fn(move |request| respond(Arc::clone(&shared), clock.clone(), request));
+            // What ends a connection early is the client's affair, and there is nobody to tell.
+            let _ = http.serve_connection(stream, service).await;
+        });
+    }
+}
+
+struct Shared {
+    pods: Arc<Pods>,
+    limits: Limits,
+    large: Semaphore,
+}
+
+async fn respond(
+    shared: Arc<Shared>,
+    clock: Clock,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let answer = match answer::route(&shared.pods, request.method(), request.uri().path()) {
+        Route::Done(answer) => answer,
+        Route::Form(pod, action) => match form(&shared, request).await {
+            Ok(body) => answer::act(shared.pods.key(), &pod, action, &body),
+            Err(refusal) => refusal,
+        },
+    };
+    clock.answered();
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some(allow) = answer.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if answer.status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("AC_METADATA_URL"));
+    }
+    Ok(response)
+}
+
+/// The body of a request that has to be a form.
+async fn form(shared: &Shared, request: Request<Incoming>) -> Result<Vec<u8>, Answer> {
+    let refused = |status, reason: &str| Err(Answer::refused(status, reason));
+    let headers = request.headers();
+    if !answer::is_form(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)) {
+        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not application/x-www-form-urlencoded");
+    }
+    let size = request.body().size_hint();
+    if size.exact() == Some(0) && !headers.contains_key(CONTENT_LENGTH) {
+        return refused(StatusCode::LENGTH_REQUIRED, "the request has no body with a length");
+    }
+    let limit = shared.limits.body;
+    let too_large = || refused(StatusCode::PAYLOAD_TOO_LARGE, &format!("the form has more than {limit} bytes"));
+    if size.lower() > limit as u64 {
+        return too_large();
+    }
+    let mut body = request.into_body();
+    let mut bytes = Vec::new();
+    let mut turn = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return refused(StatusCode::BAD_REQUEST, "the body ends early or is malformed") };
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > limit {
+            return too_large();
+        }
+        if turn.is_none() && bytes.len() + data.len() > SMALL_BODY {
+            // The semaphore is never closed.
+            turn = shared.large.acquire().await.ok();
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes)
+}
