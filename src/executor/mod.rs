@@ -17,7 +17,10 @@ use serde::de::DeserializeOwned;
 
 pub mod isolation;
 pub mod journal;
+#[cfg(target_os = "linux")]
+pub mod linux;
 pub mod plan;
+pub mod supervise;
 
 use crate::error::Failure;
 
@@ -26,7 +29,8 @@ pub type Error = Failure<Kind>;
 
 /// Kinds of errors of an executor.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The plan cannot hold on this host, or contradicts itself: nothing was done.
     Refused,

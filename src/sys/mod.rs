@@ -1,4 +1,6 @@
 //! System calls: the only place for `unsafe`. One file a facility, each wrapper as thin as it can be and still safe.
 
+#[cfg(target_os = "linux")]
+pub mod linux;
 pub mod loopback;
 pub mod passing;

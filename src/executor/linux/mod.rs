@@ -1,0 +1,11 @@
+//! The Linux executor.
+//!
+//! ```text
+//! supervisor (host)                    steps on the host, streams, statuses
+//!   └─ the pod's first process         pid, mount, ipc, uts, net (and user) namespaces; reaps; starts apps
+//!        └─ one process an app         own mount namespace, pivoted into its own rootfs; becomes the app's program
+//! ```
+//! The rootfs and everything in it is hostile: paths in it are resolved by openat2 within it, and what is mounted and
+//! where are descriptors.
+
+pub mod steps;

@@ -1,0 +1,306 @@
+//! What a Linux executor does to a host, as data.
+//!
+//! Steps stand in three places: on the host (undone one by one), in the pod's namespaces (undone with them) and in one
+//! app's mount namespace (likewise). The supervisor carries out the first, the pod's first process the second, the app's
+//! own process before it becomes the app's program the third.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::executor::Step as _;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Looks whether a volume's source is there and reached without symbolic links (decision 46). Changes nothing.
+    CheckSource {
+        /// The path on the host.
+        path: PathBuf,
+        /// Whether links may be followed.
+        follow_links: bool,
+    },
+    /// Makes a directory below the pod's; undone with all that is in it.
+    MakeDirectory {
+        /// The path on the host.
+        path: PathBuf,
+        /// Permission bits.
+        mode: u32,
+        /// Owner and group on the host; nothing: whoever makes it.
+        owner: Option<(u32, u32)>,
+    },
+    /// Makes the pod's first process in new namespaces; undone by killing it, and all processes of the pod with it.
+    MakeNamespaces {
+        /// `pid`, `mount`, `ipc`, `uts`, `net`, `cgroup`, `user`.
+        namespaces: Vec<Namespace>,
+        /// How ids of the user namespace map to the host's.
+        ids: Option<IdMap>,
+    },
+    /// In the pod's namespaces.
+    Pod(PodStep),
+    /// In an app's mount namespace, once.
+    App {
+        /// Index of the app in the plan.
+        app: usize,
+        /// What.
+        step: AppStep,
+    },
+    /// In each process of an app, before its program.
+    Process {
+        /// Index of the app in the plan.
+        app: usize,
+        /// What.
+        step: ProcessStep,
+    },
+}
+
+/// A kind of namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    /// Users and groups.
+    User,
+    /// Processes.
+    Pid,
+    /// Mounts.
+    Mount,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Host name.
+    Uts,
+    /// Network.
+    Net,
+    /// The view of the cgroup trees.
+    Cgroup,
+}
+
+/// How ids inside a user namespace map to the host's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// (first inside, first on the host, how many) for users.
+    pub users: Vec<(u32, u32, u32)>,
+    /// The same for groups.
+    pub groups: Vec<(u32, u32, u32)>,
+}
+
+/// A change in the pod's namespaces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PodStep {
+    /// Cuts the pod's mounts off from the host's.
+    SeparateMounts,
+    /// Sets the host name.
+    SetHostname {
+        /// The name.
+        name: String,
+    },
+    /// Raises loopback.
+    RaiseLoopback,
+    /// Opens the metadata service's listening socket on loopback, at a port that no app claims.
+    ListenForMetadata {
+        /// Ports that apps claim.
+        not: Vec<(u16, u16)>,
+    },
+    /// Makes the memory file system that the pod's apps share as `/dev/shm`.
+    MakeSharedMemory,
+}
+
+/// A change in an app's mount namespace. Targets are paths inside the rootfs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AppStep {
+    /// Mounts the overlay that is the app's rootfs.
+    MountOverlay {
+        /// Lowest first, on the host.
+        lower: Vec<PathBuf>,
+        /// Where what is written goes.
+        upper: PathBuf,
+        /// The kernel's scratch directory beside it.
+        work: PathBuf,
+        /// Where it stands on the host while it is put together.
+        at: PathBuf,
+        /// Whether overlay's own marks are user attributes, as without privilege.
+        user_marks: bool,
+    },
+    /// Makes a fresh copy of the layers the app's rootfs.
+    CopyRootfs {
+        /// Lowest first, on the host.
+        lower: Vec<PathBuf>,
+        /// Where it stands on the host.
+        at: PathBuf,
+    },
+    /// Mounts a fresh procfs of the pod's processes.
+    MountProc,
+    /// Mounts sysfs of the pod's network, read-only.
+    MountSys {
+        /// Whether the host's has to be shown because a fresh one is refused.
+        bind: bool,
+    },
+    /// Mounts `/dev` with its device nodes and links.
+    MountDev {
+        /// Whether the nodes are the host's, bound, because new ones are refused.
+        bind: bool,
+    },
+    /// Mounts a `/dev/pts` of the app's own; `/dev/console` is a terminal of it.
+    MountPts {
+        /// Group of terminals, where it exists inside.
+        gid: Option<u32>,
+    },
+    /// Shows the pod's shared memory at `/dev/shm`.
+    MountShm,
+    /// Mounts POSIX message queues at `/dev/mqueue`.
+    MountMqueue,
+    /// Hides a path of the kernel's.
+    Mask {
+        /// `/proc/kcore`
+        path: PathBuf,
+    },
+    /// Makes a path of the kernel's read-only.
+    Freeze {
+        /// `/proc/sys`
+        path: PathBuf,
+    },
+    /// Mounts a volume.
+    MountVolume {
+        /// On the host.
+        source: PathBuf,
+        /// In the rootfs.
+        target: PathBuf,
+        /// With what is mounted below it.
+        recursive: bool,
+        /// Read-only, with all below it.
+        read_only: bool,
+        /// Whether symbolic links in `source` may be followed.
+        follow_links: bool,
+    },
+    /// Writes a file into the rootfs.
+    ProvideFile {
+        /// In the rootfs.
+        path: PathBuf,
+        /// What it says.
+        content: String,
+        /// Whether one that is there is replaced.
+        replace: bool,
+    },
+    /// Makes the rootfs read-only.
+    FreezeRootfs,
+    /// Makes the rootfs the root and lets go of the host's tree.
+    PivotRoot,
+}
+
+/// A change of a process that is about to become the app's program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcessStep {
+    /// Sets how eagerly the kernel kills it when memory is short.
+    SetOomScore {
+        /// -1000..=1000
+        value: i32,
+    },
+    /// Goes to the working directory.
+    ChangeDirectory {
+        /// In the rootfs.
+        path: PathBuf,
+    },
+    /// Bounds its capabilities.
+    BoundCapabilities {
+        /// Those that stay, as bits.
+        keep: u64,
+    },
+    /// Takes on user, group and further groups.
+    BecomeUser {
+        /// As the manifest has it.
+        user: String,
+        /// As the manifest has it.
+        group: String,
+        /// Further groups.
+        supplementary: Vec<u32>,
+        /// Whether groups can be set at all.
+        set_groups: bool,
+    },
+    /// Forbids gaining privileges.
+    ForbidNewPrivileges,
+    /// Filters system calls.
+    FilterSystemCalls {
+        /// The listed calls are the allowed ones; else the blocked ones.
+        retain: bool,
+        /// Numbers of system calls.
+        calls: Vec<i64>,
+        /// The error a blocked call gives; nothing: SIGSYS.
+        errno: Option<u16>,
+    },
+}
+
+impl crate::executor::Step for Step {
+    fn describe(&self) -> String {
+        match self {
+            Self::CheckSource { path, .. } => format!("find the volume's source {}", path.display()),
+            Self::MakeDirectory { path, .. } => format!("make the directory {}", path.display()),
+            Self::MakeNamespaces { .. } => "make the pod's namespaces".to_owned(),
+            Self::Pod(step) => step.describe(),
+            Self::App { step, .. } => step.describe(),
+            Self::Process { step, .. } => step.describe(),
+        }
+    }
+}
+
+impl PodStep {
+    /// What it does, in words that read on after "failed to".
+    pub fn describe(&self) -> String {
+        match self {
+            Self::SeparateMounts => "separate the pod's mounts from the host's".to_owned(),
+            Self::SetHostname { name } => format!("set the host name {name}"),
+            Self::RaiseLoopback => "raise the loopback interface".to_owned(),
+            Self::ListenForMetadata { .. } => "listen for the metadata service".to_owned(),
+            Self::MakeSharedMemory => "make the pod's shared memory".to_owned(),
+        }
+    }
+}
+
+fn inside(path: &Path) -> String {
+    format!("{} in the rootfs", path.display())
+}
+
+impl AppStep {
+    /// What it does, in words that read on after "failed to".
+    pub fn describe(&self) -> String {
+        match self {
+            Self::MountOverlay { .. } => "mount the overlay of the rootfs".to_owned(),
+            Self::CopyRootfs { .. } => "copy the rootfs".to_owned(),
+            Self::MountProc => "mount /proc".to_owned(),
+            Self::MountSys { .. } => "mount /sys".to_owned(),
+            Self::MountDev { .. } => "set up /dev".to_owned(),
+            Self::MountPts { .. } => "mount /dev/pts".to_owned(),
+            Self::MountShm => "mount /dev/shm".to_owned(),
+            Self::MountMqueue => "mount /dev/mqueue".to_owned(),
+            Self::Mask { path } => format!("mask {}", inside(path)),
+            Self::Freeze { path } => format!("make {} read-only", inside(path)),
+            Self::MountVolume { source, target, .. } => {
+                format!("mount the volume {} at {}", source.display(), inside(target))
+            }
+            Self::ProvideFile { path, .. } => format!("provide {}", inside(path)),
+            Self::FreezeRootfs => "make the rootfs read-only".to_owned(),
+            Self::PivotRoot => "change to the rootfs".to_owned(),
+        }
+    }
+}
+
+impl ProcessStep {
+    /// What it does, in words that read on after "failed to".
+    pub fn describe(&self) -> String {
+        match self {
+            Self::SetOomScore { value } => format!("set the OOM score adjustment {value}"),
+            Self::ChangeDirectory { path } => format!("change to the working directory {}", inside(path)),
+            Self::BoundCapabilities { .. } => "bound the capabilities".to_owned(),
+            Self::BecomeUser { user, group, .. } => format!("become user `{user}` and group `{group}`"),
+            Self::ForbidNewPrivileges => "forbid new privileges".to_owned(),
+            Self::FilterSystemCalls { .. } => "install the system call filter".to_owned(),
+        }
+    }
+}
+
+/// All steps of a pod, as an executor and `jetpack plan` print them.
+pub fn words(steps: &[Step]) -> Vec<String> {
+    steps.iter().map(Step::describe).collect()
+}

@@ -1,0 +1,178 @@
+//! Processes: clone with namespaces, exec, signals, descriptors at exec.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::AssertUnwindSafe;
+
+use rustix::process::Pid;
+
+/// Namespaces, as bits of clone(2).
+pub mod namespace {
+    /// Mounts.
+    pub const MOUNT: u64 = libc::CLONE_NEWNS as u64;
+    /// Processes.
+    pub const PID: u64 = libc::CLONE_NEWPID as u64;
+    /// System V IPC and POSIX message queues.
+    pub const IPC: u64 = libc::CLONE_NEWIPC as u64;
+    /// Host name.
+    pub const UTS: u64 = libc::CLONE_NEWUTS as u64;
+    /// Network.
+    pub const NET: u64 = libc::CLONE_NEWNET as u64;
+    /// Users and groups.
+    pub const USER: u64 = libc::CLONE_NEWUSER as u64;
+    /// The view of the cgroup trees.
+    pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+}
+
+/// A child process: its id and a descriptor of it that stays its own after it is reaped.
+pub struct Child {
+    /// The process id in the caller's pid namespace.
+    pub pid: Pid,
+    /// The process itself.
+    pub handle: OwnedFd,
+}
+
+/// Makes a child in the new namespaces `flags` and runs `body` in it; the child ends with what `body` gives, or with
+/// 125 when it panics. The caller must have one thread only: a lock that another thread holds stays locked for ever in the child.
+///
+/// # Errors
+/// clone3(2)'s: `EPERM` without the privilege, `ENOSPC` when namespaces are used up or forbidden.
+pub fn clone(flags: u64, body: impl FnOnce() -> i32) -> io::Result<Child> {
+    let mut handle: RawFd = -1;
+    // SAFETY: all zeros is a valid clone_args; the kernel takes it by size.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags | libc::CLONE_PIDFD as u64;
+    args.pidfd = (&raw mut handle) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: without CLONE_VM and with no stack this is a fork: the child continues on a copy of this very stack.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    match pid {
+        0 => {
+            let code = std::panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or(125);
+            exit(code)
+        }
+        -1 => Err(io::Error::last_os_error()),
+        pid => {
+            // SAFETY: the kernel has put a new descriptor there, which nobody else owns.
+            let handle = unsafe { OwnedFd::from_raw_fd(handle) };
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            Ok(Child { pid: pid.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?, handle })
+        }
+    }
+}
+
+/// Ends this process at once: nothing that its parent has registered runs.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Leaves the namespaces `flags` for new ones.
+pub fn unshare(flags: u64) -> io::Result<()> {
+    // SAFETY: only CLONE_NEW* flags are passed by callers; none shares memory or descriptors with another thread.
+    check(unsafe { libc::unshare(flags as i32) })
+}
+
+/// Enters the namespaces `flags` of the process or the one namespace that `of` refers to.
+pub fn enter(of: BorrowedFd<'_>, flags: u64) -> io::Result<()> {
+    // SAFETY: plain system call on a borrowed descriptor.
+    check(unsafe { libc::setns(of.as_raw_fd(), flags as i32) })
+}
+
+/// Becomes the program at `path`. Comes back only to say why it cannot.
+pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+        list.iter().map(|item| item.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both lists end with null and point into strings that outlive the call.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Marks every descriptor from `first` on to be closed at exec.
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    check(i32::try_from(done).unwrap_or(-1))
+}
+
+/// Makes `fd` the descriptor of number `number`, which stays open at exec. `fd` itself is left as it is.
+pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    if fd.as_raw_fd() == number {
+        // SAFETY: plain fcntl on a borrowed descriptor.
+        return check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) });
+    }
+    // SAFETY: the numbers in question (standard streams and those above them that a service protocol names) belong to no
+    // Rust owner in the child that calls this.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) })
+}
+
+/// Gives every signal its default action and blocks none, as a new program expects.
+pub fn reset_signals() -> io::Result<()> {
+    for signal in 1..=libc::SIGRTMAX() {
+        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
+            continue;
+        }
+        // SAFETY: SIG_DFL installs no handler. Signals that the C library keeps for itself are refused, which is right.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: an emptied set is a valid set.
+    check(unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+    })
+}
+
+/// Blocks `signals` and gives a descriptor that is readable when one of them has come.
+pub fn signal_descriptor(signals: &[i32]) -> io::Result<OwnedFd> {
+    // SAFETY: the set is emptied before it is filled; signalfd makes a descriptor that nobody else owns.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for &signal in signals {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        check(libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()))?;
+        let fd = libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        check(fd)?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// The next signal of a descriptor of [`signal_descriptor`], if one has come.
+pub fn next_signal(from: BorrowedFd<'_>) -> Option<i32> {
+    // SAFETY: plain data, written whole by the kernel or not at all.
+    unsafe {
+        let mut info: libc::signalfd_siginfo = std::mem::zeroed();
+        let size = size_of::<libc::signalfd_siginfo>();
+        let got = libc::read(from.as_raw_fd(), (&raw mut info).cast(), size);
+        (got == size as isize).then(|| info.ssi_signo.cast_signed())
+    }
+}
+
+/// The ids of this process: group and groups first, then user, all four kinds of each.
+pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: the raw calls change this thread's ids, and the callers have one thread; the list's length is its own.
+    unsafe {
+        check(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) as i32)?;
+        check(libc::syscall(libc::SYS_setresgid, gid, gid, gid) as i32)?;
+        check(libc::syscall(libc::SYS_setresuid, uid, uid, uid) as i32)
+    }
+}
+
+/// Installs a seccomp filter (instructions in the kernel's form) on this process.
+pub fn install_filter(program: &[(u16, u8, u8, u32)]) -> io::Result<()> {
+    let filter: Vec<libc::sock_filter> =
+        program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
+    let len = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
+    let program = libc::sock_fprog { len, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: the program points to `len` instructions that outlive the call; the kernel copies them.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) } as i32)
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
