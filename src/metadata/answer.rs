@@ -234,7 +234,9 @@ pub fn is_form(content_type: Option<&[u8]>) -> bool {
 /// Signs or verifies what the form says, for the pod that asks.
 pub fn act(key: &HmacKey, pod: &Pod, action: Action, body: &[u8]) -> Answer {
     let done = Form::parse(body).and_then(|form| match action {
-        Action::Sign => Ok(Answer::ok(TEXT, key.sign(pod.uuid, form.field("content")?).into())),
+        Action::Sign => {
+            Ok(key.sign(pod.uuid, form.field("content")?).map_or_else(keyless, |text| Answer::ok(TEXT, text.into())))
+        }
         Action::Verify => verify(key, &form),
     });
     done.unwrap_or_else(|error| Answer::refused(StatusCode::BAD_REQUEST, &error.to_string()))
@@ -251,10 +253,16 @@ fn verify(key: &HmacKey, form: &Form) -> Result<Answer, FormError> {
     let Ok(signature) = STANDARD.decode(signature) else {
         return refused(StatusCode::BAD_REQUEST, "the field signature is not base64");
     };
-    if !key.verify(uuid, content, &signature) {
-        return refused(StatusCode::FORBIDDEN, "this pod did not sign this content so");
+    match key.verify(uuid, content, &signature) {
+        Some(true) => Ok(Answer::ok(TEXT, Bytes::new())),
+        Some(false) => refused(StatusCode::FORBIDDEN, "this pod did not sign this content so"),
+        None => Ok(keyless()),
     }
-    Ok(Answer::ok(TEXT, Bytes::new()))
+}
+
+/// A process that forked after it loaded the key has none.
+fn keyless() -> Answer {
+    Answer::refused(StatusCode::INTERNAL_SERVER_ERROR, "the service has no key")
 }
 
 /// 8-4-4-4-12 hexadecimal digits, nothing else that a parser of UUIDs may know.

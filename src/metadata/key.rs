@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,23 +17,30 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha512;
+use subtle::ConstantTimeEq;
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 use super::{Error, Kind};
+use crate::sys::secret::Secret;
 
 const FILE: &str = "metadata.key";
 const BYTES: usize = 64;
 /// Keeps a pod's key apart from anything else that may ever be derived from the domain's.
 const PURPOSE: &[u8] = b"appc metadata: hmac key of pod\0";
 
+/// The longest text that a key may have: base64 and a newline.
+const TEXT: usize = BYTES.div_ceil(3) * 4 + 1;
+
 /// The secret of an administrative domain: pods of one domain can verify each other's signatures.
+///
+/// It is on a page that is in no core dump, and that no forked child inherits: a process signs and verifies with
+/// keys that it loaded itself.
 #[derive(Clone)]
-pub struct HmacKey(Arc<[u8; BYTES]>);
+pub struct HmacKey(Arc<Secret<BYTES>>);
 
 impl HmacKey {
     /// The key kept in the directory `dir`, made when there is none.
-    ///
-    /// Load it after the pod's processes were forked, so that none of them has a copy.
     ///
     /// # Errors
     /// [`Kind::Key`] when the file is no key, not a plain file, or open to others; [`Kind::Io`].
@@ -41,9 +48,10 @@ impl HmacKey {
         if let Some(key) = Self::load(dir)? {
             return Ok(key);
         }
-        let mut bytes = [0_u8; BYTES];
-        getrandom::fill(&mut bytes).map_err(|error| Error::new(Kind::Io, "make a key").because(error))?;
-        let fresh = Draft::write(dir, &Self(Arc::new(bytes)))?;
+        let failed = |error| Error::new(Kind::Io, "make a key").because(error);
+        let fresh =
+            Secret::new(|bytes: &mut [u8; BYTES]| getrandom::fill(bytes).map_err(io::Error::from)).map_err(failed)?;
+        let fresh = Draft::write(dir, &Self(Arc::new(fresh)))?;
         fresh.publish_if_absent(&dir.join(FILE))?;
         Self::load(dir)?
             .ok_or_else(|| Error::new(Kind::Key, doing("read", &dir.join(FILE))).because("it was removed just now"))
@@ -55,7 +63,7 @@ impl HmacKey {
     /// As [`HmacKey::load_or_create`].
     pub fn load(dir: &Path) -> Result<Option<Self>, Error> {
         let path = dir.join(FILE);
-        let io = |error| Error::new(Kind::Io, doing("read", &path)).because(error);
+        let io = |error: io::Error| Error::new(Kind::Io, doing("read", &path)).because(error);
         let bad = |why: &str| Error::new(Kind::Key, doing("use", &path)).because(why.to_owned());
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let flags = i32::try_from(flags.bits()).map_err(|_| bad("the flags for opening it do not fit"))?;
@@ -75,9 +83,12 @@ impl HmacKey {
         if owner != rustix::process::geteuid().as_raw() && owner != 0 {
             return Err(bad("it belongs to another user"));
         }
-        let mut text = String::new();
-        file.take(4096).read_to_string(&mut text).map_err(io)?;
-        Self::from_text(&text).map(Some).ok_or_else(|| bad("it does not hold 64 bytes in base64 on one line"))
+        Self::read(file)
+            .map_err(|error| match error.kind() {
+                ErrorKind::InvalidData => bad("it does not hold 64 bytes in base64 on one line"),
+                _ => io(error),
+            })
+            .map(Some)
     }
 
     /// Puts this key into `dir` for the pods to come.
@@ -92,42 +103,74 @@ impl HmacKey {
         }
         draft.publish_if_absent(&path)?;
         match Self::load(dir)? {
-            Some(there) if there == *self => Ok(()),
+            Some(there) if there.is(self) => Ok(()),
             _ => Err(Error::new(Kind::Exists, doing("write", &path)).because("another key is there already")),
         }
     }
 
-    /// The key from its text form. `None` when the text is not one.
-    pub fn from_text(text: &str) -> Option<Self> {
-        let line = text.strip_suffix('\n').unwrap_or(text);
-        let bytes: [u8; BYTES] = STANDARD.decode(line).ok()?.try_into().ok()?;
-        Some(Self(Arc::new(bytes)))
+    /// Reads a key's text form: 64 bytes in base64 and a newline.
+    ///
+    /// # Errors
+    /// The reader's; `InvalidData` when it is not one.
+    pub fn read(mut from: impl Read) -> io::Result<Self> {
+        let mut text = Zeroizing::new([0_u8; TEXT + 1]);
+        let mut length = 0;
+        while length < text.len() {
+            match from.read(&mut text[length..]) {
+                Ok(0) => break,
+                Ok(more) => length += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let line = text[..length].strip_suffix(b"\n").unwrap_or(&text[..length]);
+        // As large as the decoder thinks that this much text may need.
+        let mut decoded = Zeroizing::new([0_u8; TEXT]);
+        let length = STANDARD.decode_slice(line, &mut decoded[..]).map_err(|_| ErrorKind::InvalidData)?;
+        if length != BYTES {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let secret = Secret::new(|bytes: &mut [u8; BYTES]| {
+            bytes.copy_from_slice(&decoded[..BYTES]);
+            Ok::<_, io::Error>(())
+        })?;
+        Ok(Self(Arc::new(secret)))
     }
 
-    /// The text form: base64 and a newline. The key itself: for a file or a pipe of the administrator only.
-    pub fn to_text(&self) -> String {
-        format!("{}\n", STANDARD.encode(self.0.as_slice()))
+    /// Writes the text form. It is the key itself: for a file or a pipe of the administrator only.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write(&self, mut to: impl Write) -> io::Result<()> {
+        let mut text = Zeroizing::new([b'\n'; TEXT]);
+        let bytes = self.0.bytes().ok_or(ErrorKind::NotFound)?;
+        STANDARD.encode_slice(bytes, &mut text[..TEXT - 1]).map_err(io::Error::other)?;
+        to.write_all(&text[..])
     }
 
     /// The signature of the pod `uuid` over `content`: HMAC-SHA512 (RFC 2104) in base64 (mds.hmac.sign).
-    pub fn sign(&self, uuid: Uuid, content: &[u8]) -> String {
-        STANDARD.encode(self.of_pod(uuid).chain_update(content).finalize().into_bytes())
+    ///
+    /// `None` in a process that did not load the key itself.
+    pub fn sign(&self, uuid: Uuid, content: &[u8]) -> Option<String> {
+        Some(STANDARD.encode(self.of_pod(uuid)?.chain_update(content).finalize().into_bytes()))
     }
 
     /// Whether `signature` is what the pod `uuid` signs `content` with (mds.hmac.verify), in constant time.
-    pub fn verify(&self, uuid: Uuid, content: &[u8], signature: &[u8]) -> bool {
-        self.of_pod(uuid).chain_update(content).verify_slice(signature).is_ok()
+    ///
+    /// `None` in a process that did not load the key itself.
+    pub fn verify(&self, uuid: Uuid, content: &[u8], signature: &[u8]) -> Option<bool> {
+        Some(self.of_pod(uuid)?.chain_update(content).verify_slice(signature).is_ok())
     }
 
-    fn of_pod(&self, uuid: Uuid) -> Hmac<Sha512> {
-        let derived = keyed(self.0.as_slice()).chain_update(PURPOSE).chain_update(uuid.as_bytes()).finalize();
-        keyed(&derived.into_bytes())
+    /// Whether both are the same key.
+    pub fn is(&self, other: &Self) -> bool {
+        let (Some(one), Some(other)) = (self.0.bytes(), other.0.bytes()) else { return false };
+        one.ct_eq(other).into()
     }
-}
 
-impl PartialEq for HmacKey {
-    fn eq(&self, other: &Self) -> bool {
-        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), other.0.as_slice()).into()
+    fn of_pod(&self, uuid: Uuid) -> Option<Hmac<Sha512>> {
+        let derived = keyed(self.0.bytes()?).chain_update(PURPOSE).chain_update(uuid.as_bytes()).finalize();
+        Some(keyed(&derived.into_bytes()))
     }
 }
 
@@ -155,7 +198,7 @@ impl Draft {
         let io = |error| Error::new(Kind::Io, doing("write", &path)).because(error);
         let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
         let draft = Self(path.clone());
-        file.write_all(key.to_text().as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+        key.write(&mut file).and_then(|()| file.sync_all()).map_err(io)?;
         Ok(draft)
     }
 
@@ -186,4 +229,95 @@ fn doing(what: &str, path: &Path) -> String {
 
 fn keyed(key: &[u8]) -> Hmac<Sha512> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_key_is_made_once_and_kept_from_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = HmacKey::load_or_create(dir.path()).unwrap();
+        assert!(HmacKey::load_or_create(dir.path()).unwrap().is(&made));
+        let file = std::fs::metadata(dir.path().join(FILE)).unwrap();
+        assert_eq!(file.mode() & 0o7777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no drafts left");
+    }
+
+    #[test]
+    fn many_that_make_the_key_at_once_agree_on_it() {
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let start = std::sync::Barrier::new(8);
+            let keys: Vec<HmacKey> = std::thread::scope(|scope| {
+                let make = || {
+                    start.wait();
+                    HmacKey::load_or_create(dir.path()).unwrap()
+                };
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(keys.iter().all(|key| key.is(&keys[0])));
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no drafts left");
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_is_not_ours_alone_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let refused = |why: &str| {
+            let error = HmacKey::load_or_create(dir.path()).unwrap_err();
+            assert!(crate::error::chain(&error).contains(why), "{}", crate::error::chain(&error));
+        };
+        HmacKey::load_or_create(dir.path()).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        refused("its mode lets others");
+        let good = std::fs::read(&path).unwrap();
+        for bad in [b"".as_slice(), b"AAAA\n", &good[..80], &[&good[..], b"\n"].concat(), &[b'x'; 5000]] {
+            std::fs::write(&path, bad).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            refused("base64");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        refused("not a plain file");
+        std::fs::remove_dir(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        refused("read the key file");
+    }
+
+    #[test]
+    fn a_key_that_travels_stays_the_same_and_replaces_another_only_when_told() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let key = HmacKey::load_or_create(here.path()).unwrap();
+        let mut text = Vec::new();
+        key.write(&mut text).unwrap();
+        let came = HmacKey::read(text.as_slice()).unwrap();
+        came.store(there.path(), Replace::No).unwrap();
+        came.store(there.path(), Replace::No).unwrap();
+        assert!(HmacKey::load(there.path()).unwrap().unwrap().is(&key));
+        let uuid = Uuid::new_v4();
+        assert_eq!(key.sign(uuid, b"x"), came.sign(uuid, b"x"));
+        let other = HmacKey::load_or_create(tempfile::tempdir().unwrap().path()).unwrap();
+        assert_eq!(*other.store(there.path(), Replace::No).unwrap_err().kind(), Kind::Exists);
+        assert!(HmacKey::load(there.path()).unwrap().unwrap().is(&key));
+        other.store(there.path(), Replace::Yes).unwrap();
+        assert!(HmacKey::load(there.path()).unwrap().unwrap().is(&other));
+    }
+
+    #[test]
+    fn pods_do_not_share_a_key() {
+        let key = HmacKey::load_or_create(tempfile::tempdir().unwrap().path()).unwrap();
+        let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
+        assert_ne!(key.sign(one, b"x"), key.sign(other, b"x"));
+        let signature = STANDARD.decode(key.sign(one, b"x").unwrap()).unwrap();
+        assert_eq!(key.verify(one, b"x", &signature), Some(true));
+        assert_eq!(key.verify(other, b"x", &signature), Some(false));
+        assert_eq!(key.verify(one, b"x", &signature[..63]), Some(false));
+        assert!(!format!("{key:?}").contains(&STANDARD.encode(key.0.bytes().unwrap())));
+    }
 }

@@ -4,3 +4,4 @@
 pub mod linux;
 pub mod loopback;
 pub mod passing;
+pub mod secret;
