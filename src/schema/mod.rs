@@ -1,1 +1,19 @@
 //! The types of the specification.
+//!
+//! `generated.rs` is written from the JSON Schemas under `schema/` and never edited; the other files are behaviour on
+//! those types. Past the front door there are no raw strings: a value of one of these types is well-formed.
+//! Keys that the specification does not know are kept in `extra` and written back.
+
+// The generator documents what the schemas describe and formats on its own.
+#[allow(missing_docs, clippy::all)]
+#[rustfmt::skip]
+mod generated;
+pub mod identifiers;
+pub mod isolator;
+pub mod manifest;
+pub mod quantity;
+
+pub use generated::error::ConversionError;
+pub use generated::*;
+pub use isolator::{Isolator, IsolatorValue};
+pub use quantity::Quantity;
