@@ -1,0 +1,246 @@
+//! Control groups: which there are on a host, and what resource isolators come to in them.
+//!
+//! ```text
+//! v1, hybrid   <mount of controller>/jetpack/<pod>/<app>     one tree a controller
+//! v2           <mount>/jetpack/<pod>/<app>                   one tree, controllers enabled from the root down
+//! ```
+//! A pod's group bounds those of its apps because they are its children (`iso.podbound`). A host may have some
+//! controllers in version 1 and others in version 2; each isolator uses its controller wherever it is.
+//!
+//! Clauses: res.*, iso.podbound, iso.ref.cpu-shares
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::executor::plan::Isolation;
+
+/// The controllers that isolators use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Controller {
+    /// Processor time.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Block devices; `blkio` in version 1.
+    Io,
+}
+
+/// Where a controller is, and which interface it has there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Its root, where it is mounted.
+    pub root: PathBuf,
+    /// Whether it is the unified one.
+    pub unified: bool,
+}
+
+/// What this host has to bound resources with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Controllers {
+    /// Where each controller is.
+    pub hierarchies: BTreeMap<Controller, Hierarchy>,
+    /// Whole block devices, by major and minor number.
+    pub devices: Vec<(u32, u32)>,
+}
+
+/// A value for a file of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// In whose hierarchy the group is.
+    pub controller: Controller,
+    /// The file in the group's directory.
+    pub file: String,
+    /// What is written into it.
+    pub value: String,
+}
+
+/// A processor period in microseconds, the kernel's default.
+const PERIOD: u64 = 100_000;
+/// The least quota in microseconds that the kernel takes.
+const LEAST_QUOTA: u64 = 1_000;
+
+impl Controllers {
+    /// Reads what is mounted from the text of `/proc/self/mountinfo` and, for each unified hierarchy, from its
+    /// `cgroup.controllers` by way of `read`.
+    pub fn parse(mountinfo: &str, read: impl Fn(&Path) -> Option<String>) -> BTreeMap<Controller, Hierarchy> {
+        let mut found = BTreeMap::new();
+        for line in mountinfo.lines() {
+            let Some((before, after)) = line.split_once(" - ") else { continue };
+            let Some(mount) = before.split(' ').nth(4) else { continue };
+            let root = PathBuf::from(mount.replace("\\040", " "));
+            let mut after = after.split(' ');
+            let names: Vec<String> = match (after.next(), after.nth(1)) {
+                (Some("cgroup"), Some(options)) => options.split(',').map(str::to_owned).collect(),
+                (Some("cgroup2"), _) => read(&root.join("cgroup.controllers"))
+                    .map(|text| text.split_ascii_whitespace().map(str::to_owned).collect())
+                    .unwrap_or_default(),
+                _ => continue,
+            };
+            let unified = line.contains(" - cgroup2 ");
+            for name in names {
+                let controller = match name.as_str() {
+                    "cpu" => Controller::Cpu,
+                    "memory" => Controller::Memory,
+                    "blkio" | "io" => Controller::Io,
+                    _ => continue,
+                };
+                found.entry(controller).or_insert_with(|| Hierarchy { root: root.clone(), unified });
+            }
+        }
+        found
+    }
+
+    /// Reads the running host. What cannot be read is as if it were not there: the report then says so.
+    pub fn detect() -> Self {
+        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let hierarchies = Self::parse(&mountinfo, |path| std::fs::read_to_string(path).ok());
+        let devices = std::fs::read_dir("/sys/block").into_iter().flatten().flatten().filter_map(|entry| {
+            let text = std::fs::read_to_string(entry.path().join("dev")).ok()?;
+            let (major, minor) = text.trim().split_once(':')?;
+            Some((major.parse().ok()?, minor.parse().ok()?))
+        });
+        let mut devices: Vec<(u32, u32)> = devices.collect();
+        devices.sort_unstable();
+        Self { hierarchies, devices }
+    }
+
+    /// The settings that `isolation` comes to; nothing for one that is no matter of control groups.
+    ///
+    /// # Errors
+    /// Why this host cannot enforce it.
+    pub fn settings(&self, isolation: &Isolation) -> Option<Result<Vec<Setting>, String>> {
+        let controller = match isolation {
+            Isolation::Cpu { .. } | Isolation::CpuShares { .. } => Controller::Cpu,
+            Isolation::Memory { .. } => Controller::Memory,
+            Isolation::BlockBandwidth { .. } | Isolation::BlockIops { .. } => Controller::Io,
+            _ => return None,
+        };
+        let Some(hierarchy) = self.hierarchies.get(&controller) else {
+            return Some(Err(format!("this host has no control group controller for {}", isolation.name())));
+        };
+        let unified = hierarchy.unified;
+        let set = |file: &str, value: String| Setting { controller, file: file.to_owned(), value };
+        let mut settings = Vec::new();
+        match isolation {
+            Isolation::Cpu { request, limit } => {
+                if let Some(request) = request.or(*limit) {
+                    settings.push(weight(unified, (request * 1024).div_ceil(1000)));
+                }
+                if let Some(limit) = limit {
+                    let quota = (limit * (PERIOD / 1000)).max(LEAST_QUOTA);
+                    if unified {
+                        settings.push(set("cpu.max", format!("{quota} {PERIOD}")));
+                    } else {
+                        settings.push(set("cpu.cfs_period_us", PERIOD.to_string()));
+                        settings.push(set("cpu.cfs_quota_us", quota.to_string()));
+                    }
+                }
+            }
+            Isolation::CpuShares { value } => settings.push(weight(unified, *value)),
+            Isolation::Memory { request, limit } => {
+                if let Some(request) = request {
+                    let file = if unified { "memory.low" } else { "memory.soft_limit_in_bytes" };
+                    settings.push(set(file, request.to_string()));
+                }
+                if let Some(limit) = limit {
+                    let files: &[&str] = if unified {
+                        &["memory.max"]
+                    } else {
+                        &["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+                    };
+                    settings.extend(files.iter().map(|file| set(file, limit.to_string())));
+                    if unified {
+                        settings.push(set("memory.swap.max", "0".to_owned()));
+                    }
+                }
+            }
+            Isolation::BlockBandwidth { limit } => {
+                settings.extend(self.throttle(unified, *limit, ["rbps", "wbps"], ["read_bps", "write_bps"]));
+            }
+            Isolation::BlockIops { limit } => {
+                settings.extend(self.throttle(unified, *limit, ["riops", "wiops"], ["read_iops", "write_iops"]));
+            }
+            _ => return None,
+        }
+        Some(Ok(settings))
+    }
+
+    /// One limit, reading and writing, on every device.
+    fn throttle(&self, unified: bool, limit: u64, v2: [&str; 2], v1: [&str; 2]) -> Vec<Setting> {
+        let controller = Controller::Io;
+        let each = self.devices.iter().flat_map(|(major, minor)| {
+            if unified {
+                let [read, write] = v2;
+                let value = format!("{major}:{minor} {read}={limit} {write}={limit}");
+                vec![Setting { controller, file: "io.max".to_owned(), value }]
+            } else {
+                let value = format!("{major}:{minor} {limit}");
+                let file = |what| format!("blkio.throttle.{what}_device");
+                v1.iter().map(|what| Setting { controller, file: file(what), value: value.clone() }).collect()
+            }
+        });
+        each.collect()
+    }
+}
+
+/// Relative processor time: version 1 counts shares from 2 to 262144, version 2 weights from 1 to 10000.
+fn weight(unified: bool, shares: u64) -> Setting {
+    let shares = shares.clamp(2, 262_144);
+    let (file, value) =
+        if unified { ("cpu.weight", 1 + (shares - 2) * 9999 / 262_142) } else { ("cpu.shares", shares) };
+    Setting { controller: Controller::Cpu, file: file.to_owned(), value: value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 24 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro
+31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct
+33 30 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+";
+
+    fn pairs(settings: &[Setting]) -> Vec<(&str, &str)> {
+        settings.iter().map(|setting| (setting.file.as_str(), setting.value.as_str())).collect()
+    }
+
+    #[test]
+    fn controllers_of_a_hybrid_host_are_found_where_they_are() {
+        let found = Controllers::parse(HYBRID, |_| Some("hugetlb io\n".to_owned()));
+        assert_eq!(found[&Controller::Cpu].root, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
+        assert!(!found[&Controller::Memory].unified);
+        assert_eq!(found[&Controller::Io], Hierarchy { root: "/sys/fs/cgroup/unified".into(), unified: true });
+    }
+
+    #[test]
+    fn limits_are_the_same_amount_in_both_versions() {
+        let hierarchies = Controllers::parse(HYBRID, |_| Some("io".to_owned()));
+        let old = Controllers { hierarchies, devices: vec![(8, 0)] };
+        let new = Controllers {
+            hierarchies: Controllers::parse("1 1 0:1 / /cg rw - cgroup2 x rw\n", |_| Some("cpu memory io".to_owned())),
+            devices: vec![(8, 0)],
+        };
+        let cpu = Isolation::Cpu { request: None, limit: Some(500) };
+        let old_cpu = old.settings(&cpu).unwrap().unwrap();
+        let expected = [("cpu.shares", "512"), ("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000")];
+        assert_eq!(pairs(&old_cpu), expected);
+        assert_eq!(pairs(&new.settings(&cpu).unwrap().unwrap())[1], ("cpu.max", "50000 100000"));
+        let memory = Isolation::Memory { request: None, limit: Some(1 << 20) };
+        assert_eq!(pairs(&new.settings(&memory).unwrap().unwrap())[0], ("memory.max", "1048576"));
+        let block = Isolation::BlockBandwidth { limit: 4096 };
+        assert_eq!(pairs(&new.settings(&block).unwrap().unwrap()), [("io.max", "8:0 rbps=4096 wbps=4096")]);
+    }
+
+    #[test]
+    fn a_missing_controller_is_a_reason_and_other_isolators_are_no_matter_of_groups() {
+        let none = Controllers::default();
+        let memory = Isolation::Memory { request: None, limit: Some(1) };
+        assert!(none.settings(&memory).unwrap().unwrap_err().contains("resource/memory"));
+        assert_eq!(none.settings(&Isolation::NoNewPrivileges { value: true }), None);
+    }
+}

@@ -1,0 +1,9 @@
+//! What isolates an app on Linux, computed: capability sets, system call filters, control group settings.
+//!
+//! Nothing here touches the host; the steps that do are compiled from what these modules give.
+
+pub mod capabilities;
+pub mod cgroup;
+mod errno;
+pub mod seccomp;
+mod seccomp_sets;
