@@ -13,6 +13,7 @@
 pub const SPEC_VERSION: &str = "0.8.11";
 
 pub mod diagnostic;
+pub mod discovery;
 pub mod error;
 #[cfg(all(feature = "run", unix))]
 pub mod executor;
@@ -21,3 +22,5 @@ pub mod metadata;
 pub mod schema;
 #[cfg(all(feature = "run", unix))]
 pub mod sys;
+#[cfg(feature = "net")]
+pub mod trust;

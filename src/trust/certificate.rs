@@ -1,0 +1,392 @@
+//! Public keys: reading, naming, and which of their parts may sign now.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+use pgp::composed::{ArmorOptions, Deserializable, SignedPublicKey, SignedPublicSubKey};
+use pgp::packet::{Signature, SignatureType};
+use pgp::ser::Serialize;
+use pgp::types::{KeyDetails, PublicParams, Tag, Timestamp, VerifyingKey};
+
+use super::{Error, Kind};
+
+/// The most that a file of keys may hold, in bytes.
+pub const MAX_KEYRING: usize = 4 << 20;
+
+/// RSA keys below this many bits can be factored by people with time.
+const MIN_RSA_BITS: usize = 2048;
+
+/// The full fingerprint of a primary key, in upper-case hex digits (40 of them, or 64 for version 6 keys).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    pub(super) fn of(key: &impl KeyDetails) -> Self {
+        Self(format!("{:X}", key.fingerprint()))
+    }
+
+    /// Upper-case hex digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = Error;
+
+    /// Takes what programs print: any case, with or without spaces, colons, and a leading `0x`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
+        let digits = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")).unwrap_or(&digits);
+        let hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !hex || !matches!(digits.len(), 40 | 64) {
+            return Err(Error::new(Kind::Malformed, format!("read fingerprint `{text}`"))
+                .because("40 or 64 hex digits are wanted; short key ids can be forged"));
+        }
+        Ok(Self(digits.to_ascii_uppercase()))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An OpenPGP public key with its subkeys and users.
+#[derive(Clone, Debug)]
+pub struct Certificate(SignedPublicKey);
+
+impl Certificate {
+    /// All keys of a file, armoured (any number of blocks) or binary. At least one.
+    pub fn parse_many(bytes: &[u8]) -> Result<Vec<Self>, Error> {
+        let malformed = || Error::new(Kind::Malformed, "read public keys");
+        if bytes.len() > MAX_KEYRING {
+            return Err(malformed().because(format!("more than {MAX_KEYRING} bytes")));
+        }
+        let mut found = Vec::new();
+        for block in blocks(bytes) {
+            let (keys, _) =
+                SignedPublicKey::from_reader_many(block).map_err(|error| malformed().because(error.to_string()))?;
+            for key in keys {
+                found.push(Self(key.map_err(|error| malformed().because(error.to_string()))?));
+            }
+        }
+        if found.is_empty() {
+            return Err(malformed().because("no OpenPGP public key in it"));
+        }
+        Ok(found)
+    }
+
+    /// The fingerprint of the primary key.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.0.primary_key)
+    }
+
+    /// Who the key says it belongs to. Nobody has checked that.
+    pub fn users(&self) -> Vec<String> {
+        let printable = |id: &pgp::packet::UserId| {
+            String::from_utf8_lossy(id.id()).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+        };
+        self.0.details.users.iter().map(|user| printable(&user.id)).collect()
+    }
+
+    /// When the primary key was made.
+    pub fn created(&self) -> SystemTime {
+        self.0.primary_key.created_at().into()
+    }
+
+    /// Whether the key could sign an image now, and if not why.
+    pub fn usable(&self, now: SystemTime) -> Result<(), Error> {
+        let subject = format!("use key {}", self.fingerprint());
+        let primary = Primary::judge(&self.0, now, &subject)?;
+        let mut refusal = match primary.may_sign {
+            true => return Ok(()),
+            false => Error::new(Kind::Unfit, subject.clone()).because("it has no part that may sign"),
+        };
+        for subkey in &self.0.public_subkeys {
+            match check_subkey(&self.0, subkey, now, &subject) {
+                Ok(()) => return Ok(()),
+                Err(error) if *error.kind() != Kind::Unfit => refusal = error,
+                Err(_) => {}
+            }
+        }
+        Err(refusal)
+    }
+
+    /// The key as an armoured block.
+    pub fn armoured(&self) -> Result<Vec<u8>, Error> {
+        self.0.to_armored_bytes(ArmorOptions::default()).map_err(|error| {
+            Error::new(Kind::Malformed, format!("write key {}", self.fingerprint())).because(error.to_string())
+        })
+    }
+
+    /// The part of this key that says it made `signature`, primary or subkey.
+    pub(super) fn part_that_made(&self, signature: &Signature) -> Option<Part> {
+        if names(signature, &self.0.primary_key) {
+            return Some(Part { certificate: self.clone(), subkey: None });
+        }
+        let subkey = self.0.public_subkeys.iter().find(|subkey| names(signature, &subkey.key))?;
+        Some(Part { certificate: self.clone(), subkey: Some(subkey.clone()) })
+    }
+}
+
+/// Keys that count for one purpose.
+#[derive(Clone, Debug, Default)]
+pub struct Keyring {
+    certificates: Vec<Certificate>,
+    /// Said when a signature's key is not among them: for what it was wanted, where else it is trusted.
+    purpose: Option<String>,
+    elsewhere: Vec<(Fingerprint, String, Certificate)>,
+}
+
+impl Keyring {
+    /// The keys of a file, armoured or binary.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        Certificate::parse_many(bytes).map(Self::from_iter)
+    }
+
+    /// What the keys are wanted for: `example.com/app`.
+    #[must_use]
+    pub(super) fn for_purpose(mut self, purpose: String) -> Self {
+        self.purpose = Some(purpose);
+        self
+    }
+
+    /// A key that is trusted, but not for this purpose; told when it is the one that signed.
+    pub(super) fn note_elsewhere(&mut self, certificate: Certificate, scope: String) {
+        self.elsewhere.push((certificate.fingerprint(), scope, certificate));
+    }
+
+    /// The keys.
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
+    pub(super) fn part_that_made(&self, signature: &Signature) -> Option<Part> {
+        self.certificates.iter().find_map(|certificate| certificate.part_that_made(signature))
+    }
+
+    /// That none of the keys here made any of these signatures: which were wanted, and where they are trusted.
+    pub(super) fn unknown(&self, signatures: &[Signature]) -> Error {
+        let mut wanted = BTreeSet::new();
+        let mut elsewhere = BTreeSet::new();
+        for signature in signatures {
+            wanted.extend(issuers(signature));
+            for (fingerprint, scope, certificate) in &self.elsewhere {
+                if certificate.part_that_made(signature).is_some() {
+                    elsewhere.insert(format!("{fingerprint} is trusted for {scope} only"));
+                }
+            }
+        }
+        let wanted = match wanted.is_empty() {
+            true => "a key that it does not name".to_owned(),
+            false => wanted.into_iter().collect::<Vec<_>>().join(", "),
+        };
+        let purpose = match &self.purpose {
+            Some(purpose) => format!("not trusted for {purpose}"),
+            None => "not in the keyring".to_owned(),
+        };
+        let mut text = format!("made by key {wanted}, which is {purpose}");
+        for line in elsewhere {
+            text.push_str("; ");
+            text.push_str(&line);
+        }
+        Error::new(Kind::Untrusted, "verify the signature").clause("disc.sigpolicy").because(text)
+    }
+}
+
+impl FromIterator<Certificate> for Keyring {
+    fn from_iter<I: IntoIterator<Item = Certificate>>(certificates: I) -> Self {
+        Self { certificates: certificates.into_iter().collect(), purpose: None, elsewhere: Vec::new() }
+    }
+}
+
+/// A primary key or a subkey that may have made a signature.
+pub(super) struct Part {
+    certificate: Certificate,
+    subkey: Option<SignedPublicSubKey>,
+}
+
+impl Part {
+    /// The primary key's fingerprint, and the users it names.
+    pub(super) fn owner(&self) -> (Fingerprint, Vec<String>) {
+        (self.certificate.fingerprint(), self.certificate.users())
+    }
+
+    /// Checks `hash` against `signature` with this part's key material.
+    pub(super) fn check(&self, signature: &Signature, hash: &[u8]) -> pgp::errors::Result<()> {
+        let (Some(config), Some(bytes)) = (signature.config(), signature.signature()) else {
+            return Err(pgp::errors::Error::from("unknown form of signature".to_owned()));
+        };
+        match &self.subkey {
+            Some(subkey) => subkey.key.verify(config.hash_alg, hash, bytes),
+            None => self.certificate.0.primary_key.verify(config.hash_alg, hash, bytes),
+        }
+    }
+
+    /// Whether this part may sign now.
+    pub(super) fn usable(&self, now: SystemTime) -> Result<(), Error> {
+        let subject = format!("verify the signature by key {}", self.certificate.fingerprint());
+        let primary = Primary::judge(&self.certificate.0, now, &subject)?;
+        match &self.subkey {
+            Some(subkey) => check_subkey(&self.certificate.0, subkey, now, &subject),
+            None => match primary.may_sign {
+                true => Ok(()),
+                false => Err(Error::new(Kind::Unfit, subject).because("the primary key is not meant for signing data")),
+            },
+        }
+    }
+
+    /// When this part was made.
+    pub(super) fn created(&self) -> SystemTime {
+        match &self.subkey {
+            Some(subkey) => subkey.key.created_at().into(),
+            None => self.certificate.0.primary_key.created_at().into(),
+        }
+    }
+}
+
+/// What the newest valid self-signature says about a primary key that is neither revoked nor expired.
+struct Primary {
+    may_sign: bool,
+}
+
+impl Primary {
+    fn judge(key: &SignedPublicKey, now: SystemTime, subject: &str) -> Result<Self, Error> {
+        let primary = &key.primary_key;
+        check_strength(primary.public_params(), subject)?;
+        if key.details.revocation_signatures.iter().any(|signature| signature.verify_key(primary).is_ok()) {
+            return Err(Error::new(Kind::Revoked, subject).because("the key was revoked"));
+        }
+        let direct = key.details.direct_signatures.iter().filter(|signature| {
+            signature.typ() == Some(SignatureType::Key) && signature.verify_key(primary).is_ok()
+        });
+        let by_user = key.details.users.iter().filter_map(|user| {
+            // What is newest counts, and a revoked name says nothing any more.
+            let newest = newest(user.signatures.iter().filter(|signature| {
+                names(signature, primary) && signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
+            }))?;
+            (newest.typ() != Some(SignatureType::CertRevocation)).then_some(newest)
+        });
+        let Some(newest) = newest(direct.chain(by_user)) else {
+            return Err(Error::new(Kind::Unfit, subject).because("the key has no valid signature by itself"));
+        };
+        check_expiry(primary.created_at(), newest, now, subject, "the key")?;
+        Ok(Self { may_sign: primary.algorithm().can_sign() && may_sign(newest) })
+    }
+}
+
+fn check_subkey(
+    key: &SignedPublicKey,
+    subkey: &SignedPublicSubKey,
+    now: SystemTime,
+    subject: &str,
+) -> Result<(), Error> {
+    let primary = &key.primary_key;
+    let bound = |signature: &&Signature| signature.verify_subkey_binding(primary, &subkey.key).is_ok();
+    let is = |typ: SignatureType| move |signature: &&Signature| signature.typ() == Some(typ);
+    if subkey.signatures.iter().filter(is(SignatureType::SubkeyRevocation)).any(|signature| bound(&signature)) {
+        return Err(Error::new(Kind::Revoked, subject).because("the subkey that signed was revoked"));
+    }
+    let unfit = |why: &'static str| Error::new(Kind::Unfit, subject).because(why);
+    let binding = newest(subkey.signatures.iter().filter(is(SignatureType::SubkeyBinding)).filter(bound))
+        .ok_or_else(|| unfit("the subkey is not bound to its primary key"))?;
+    if !binding.key_flags().sign() {
+        return Err(unfit("the subkey is not meant for signing"));
+    }
+    let back = binding.embedded_signature().ok_or_else(|| unfit("the subkey does not acknowledge its primary key"))?;
+    back.verify_primary_key_binding(&subkey.key, primary)
+        .map_err(|_| unfit("the subkey does not acknowledge its primary key"))?;
+    check_strength(subkey.key.public_params(), subject)?;
+    check_expiry(subkey.key.created_at(), binding, now, subject, "the subkey that signed")
+}
+
+/// Key flags are optional; without them a primary key may do what its algorithm can.
+fn may_sign(signature: &Signature) -> bool {
+    let stated = signature.config().is_some_and(|config| {
+        config.hashed_subpackets().any(|packet| matches!(packet.data, pgp::packet::SubpacketData::KeyFlags(_)))
+    });
+    !stated || signature.key_flags().sign()
+}
+
+fn check_strength(params: &PublicParams, subject: &str) -> Result<(), Error> {
+    let PublicParams::RSA(_) = params else { return Ok(()) };
+    // The modulus comes first, after its length in bits.
+    let bits = params.to_bytes().ok().and_then(|bytes| Some(usize::from(u16::from_be_bytes(*bytes.first_chunk()?))));
+    match bits {
+        Some(bits) if bits >= MIN_RSA_BITS => Ok(()),
+        bits => Err(Error::new(Kind::Unfit, subject)
+            .because(format!("an RSA key of {} bits; at least {MIN_RSA_BITS} are wanted", bits.unwrap_or(0)))),
+    }
+}
+
+fn check_expiry(
+    created: Timestamp,
+    binding: &Signature,
+    now: SystemTime,
+    subject: &str,
+    what: &str,
+) -> Result<(), Error> {
+    let expires = |from: Timestamp, after: Option<pgp::types::Duration>| {
+        let after = after.filter(|after| after.as_secs() != 0)?;
+        Some(SystemTime::from(from) + Duration::from(after))
+    };
+    let key_ends = expires(created, binding.key_expiration_time());
+    let binding_ends = binding.created().and_then(|from| expires(from, binding.signature_expiration_time()));
+    match key_ends.into_iter().chain(binding_ends).min() {
+        Some(end) if end <= now => {
+            Err(Error::new(Kind::Expired, subject).because(format!("{what} expired on {}", day(end))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A time as people and logs want it, in UTC.
+pub(super) fn day(time: SystemTime) -> String {
+    match jiff::Timestamp::try_from(time) {
+        Ok(time) => jiff::fmt::strtime::format("%Y-%m-%d %H:%M:%S UTC", time).unwrap_or_else(|_| time.to_string()),
+        Err(_) => "a time out of range".to_owned(),
+    }
+}
+
+/// Whether `signature` names `key` as its issuer. Signatures without issuer name nobody.
+fn names(signature: &Signature, key: &impl KeyDetails) -> bool {
+    let fingerprints = signature.issuer_fingerprint();
+    if !fingerprints.is_empty() {
+        return fingerprints.iter().any(|fingerprint| **fingerprint == key.fingerprint());
+    }
+    signature.issuer_key_id().iter().any(|id| **id == key.legacy_key_id())
+}
+
+/// The keys that a signature says it is by: fingerprints, else key ids.
+pub(super) fn issuers(signature: &Signature) -> Vec<String> {
+    let fingerprints = signature.issuer_fingerprint();
+    match fingerprints.is_empty() {
+        false => fingerprints.iter().map(|fingerprint| format!("{fingerprint:X}")).collect(),
+        true => signature.issuer_key_id().iter().map(|id| hex(id.as_ref())).collect(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+fn newest<'s>(signatures: impl Iterator<Item = &'s Signature>) -> Option<&'s Signature> {
+    signatures.max_by_key(|signature| signature.created())
+}
+
+/// The armoured blocks of a file, or the file whole where it is binary.
+pub(super) fn blocks(bytes: &[u8]) -> Vec<&[u8]> {
+    const BEGIN: &[u8] = b"-----BEGIN PGP ";
+    let starts: Vec<usize> = (0..bytes.len())
+        .filter(|&at| bytes[at..].starts_with(BEGIN) && (at == 0 || bytes[at - 1] == b'\n'))
+        .collect();
+    if starts.is_empty() {
+        return vec![bytes];
+    }
+    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
+    starts.iter().zip(ends).map(|(&start, end)| &bytes[start..end]).collect()
+}
