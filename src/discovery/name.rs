@@ -52,7 +52,8 @@ impl ImageName {
         for (label, wanted) in host.labels() {
             let value = has.get(label).copied().filter(|value| self.label(label).is_none() && *value != wanted);
             if let Some(value) = value {
-                let why = format!("its label `{label}` is `{value}`, this host's is `{wanted}`, and no other was asked for");
+                let why =
+                    format!("its label `{label}` is `{value}`, this host's is `{wanted}`, and no other was asked for");
                 return differs("disc.match.rule", why);
             }
         }
@@ -72,7 +73,8 @@ impl FromStr for ImageName {
         let version = version.map(|version| ("version", version));
         let others = rest.into_iter().flat_map(|rest| rest.split(','));
         let others = others.map(|part| {
-            part.split_once('=').ok_or_else(|| refuse().because(format!("`{}` is not label=value", part.escape_debug())))
+            part.split_once('=')
+                .ok_or_else(|| refuse().because(format!("`{}` is not label=value", part.escape_debug())))
         });
         for part in version.map(Ok).into_iter().chain(others) {
             let (label, value) = part?;

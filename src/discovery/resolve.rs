@@ -238,7 +238,8 @@ impl Walk<'_> {
 
     fn tag(&mut self, tag: &MetaTag) -> Result<Option<Found>, Diagnostic> {
         let quoted = format!("{} tag `{}`", tag.name.as_str(), tag.content.escape_debug());
-        let ignored = |clause: &'static str, why: String| Diagnostic::warning(clause, format!("{quoted} ignored: {why}"));
+        let ignored =
+            |clause: &'static str, why: String| Diagnostic::warning(clause, format!("{quoted} ignored: {why}"));
         let (prefix, url) =
             tag.words().ok_or_else(|| ignored("disc.meta.format", "its content is not two words".to_owned()))?;
         let Some(rest) = self.wanted.name.strip_prefix(prefix) else { return Ok(None) };
@@ -298,7 +299,8 @@ mod tests {
         }
     }
 
-    const ENDPOINT: &str = "<meta name=ac-discovery content='example.com https://s/{name}-{version}-{os}-{arch}.{ext}'>";
+    const ENDPOINT: &str =
+        "<meta name=ac-discovery content='example.com https://s/{name}-{version}-{os}-{arch}.{ext}'>";
     const KEYS: &str = "<meta name=ac-discovery-pubkeys content='example.com https://s/keys.gpg'>";
 
     fn options() -> Options {
@@ -319,7 +321,8 @@ mod tests {
     #[test]
     fn the_walk_goes_up_to_the_host_and_no_further() {
         let page = format!("{ENDPOINT}{KEYS}");
-        let (found, asked) = look("example.com/a/b", &options(), &[("https://example.com/?ac-discovery=1", 200, &page)]);
+        let (found, asked) =
+            look("example.com/a/b", &options(), &[("https://example.com/?ac-discovery=1", 200, &page)]);
         let found = found.unwrap();
         assert_eq!(found.endpoints[0].asc.to_string(), "https://s/example.com/a/b-latest-linux-amd64.aci.asc");
         assert_eq!(found.keys[0].0.to_string(), "https://s/keys.gpg");
@@ -344,9 +347,11 @@ mod tests {
         let other = "<meta name=ac-discovery content='example.com https://other/{name}.{ext}'>";
         let unusable = "<meta name=ac-discovery content='example.org https://other/{name}.{ext}'>";
         let root = ("https://example.com/?ac-discovery=1", 200, other);
-        let (found, _) = look("example.com/a", &options(), &[("https://example.com/a?ac-discovery=1", 200, ENDPOINT), root]);
+        let (found, _) =
+            look("example.com/a", &options(), &[("https://example.com/a?ac-discovery=1", 200, ENDPOINT), root]);
         assert_eq!(acis(found), ["https://s/example.com/a-latest-linux-amd64.aci"]);
-        let (found, _) = look("example.com/a", &options(), &[("https://example.com/a?ac-discovery=1", 200, unusable), root]);
+        let (found, _) =
+            look("example.com/a", &options(), &[("https://example.com/a?ac-discovery=1", 200, unusable), root]);
         assert_eq!(acis(found), ["https://other/example.com/a.aci"]);
     }
 
@@ -364,10 +369,8 @@ mod tests {
 
     #[test]
     fn a_failure_on_the_way_to_keys_is_told_and_no_error() {
-        let pages = [
-            ("https://example.com/a?ac-discovery=1", 200, ENDPOINT),
-            ("https://example.com/?ac-discovery=1", 500, ""),
-        ];
+        let pages =
+            [("https://example.com/a?ac-discovery=1", 200, ENDPOINT), ("https://example.com/?ac-discovery=1", 500, "")];
         let found = look("example.com/a", &options(), &pages).0.unwrap();
         assert!(found.keys.is_empty());
         assert_eq!(found.diagnostics[0].clause, "disc.meta.pubkeys");
@@ -411,7 +414,8 @@ mod tests {
     #[test]
     fn labels_asked_for_fill_the_template() {
         let page = "<meta name=ac-discovery content='e.com https://s/{version}/{os}/{arch}/{channel}.{ext}'>";
-        let found = look("e.com:1.2,os=freebsd,channel=x", &options(), &[("https://e.com/?ac-discovery=1", 200, page)]).0;
+        let found =
+            look("e.com:1.2,os=freebsd,channel=x", &options(), &[("https://e.com/?ac-discovery=1", 200, page)]).0;
         assert_eq!(acis(found), ["https://s/1.2/freebsd/amd64/x.aci"]);
     }
 }

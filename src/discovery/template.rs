@@ -130,7 +130,10 @@ mod tests {
     #[test]
     fn the_name_keeps_its_slashes_and_other_values_lose_theirs() {
         let values = [("name", "example.com/a/b"), ("version", "../1/2")];
-        assert_eq!(rendered("https://{name}-{version}.aci", &values).unwrap(), "https://example.com/a/b-..%2F1%2F2.aci");
+        assert_eq!(
+            rendered("https://{name}-{version}.aci", &values).unwrap(),
+            "https://example.com/a/b-..%2F1%2F2.aci"
+        );
     }
 
     #[test]

@@ -261,9 +261,10 @@ impl Primary {
         if key.details.revocation_signatures.iter().any(|signature| signature.verify_key(primary).is_ok()) {
             return Err(Error::new(Kind::Revoked, subject).because("the key was revoked"));
         }
-        let direct = key.details.direct_signatures.iter().filter(|signature| {
-            signature.typ() == Some(SignatureType::Key) && signature.verify_key(primary).is_ok()
-        });
+        let direct =
+            key.details.direct_signatures.iter().filter(|signature| {
+                signature.typ() == Some(SignatureType::Key) && signature.verify_key(primary).is_ok()
+            });
         let by_user = key.details.users.iter().filter_map(|user| {
             // What is newest counts, and a revoked name says nothing any more.
             let newest = newest(user.signatures.iter().filter(|signature| {
@@ -381,9 +382,8 @@ fn newest<'s>(signatures: impl Iterator<Item = &'s Signature>) -> Option<&'s Sig
 /// The armoured blocks of a file, or the file whole where it is binary.
 pub(super) fn blocks(bytes: &[u8]) -> Vec<&[u8]> {
     const BEGIN: &[u8] = b"-----BEGIN PGP ";
-    let starts: Vec<usize> = (0..bytes.len())
-        .filter(|&at| bytes[at..].starts_with(BEGIN) && (at == 0 || bytes[at - 1] == b'\n'))
-        .collect();
+    let starts: Vec<usize> =
+        (0..bytes.len()).filter(|&at| bytes[at..].starts_with(BEGIN) && (at == 0 || bytes[at - 1] == b'\n')).collect();
     if starts.is_empty() {
         return vec![bytes];
     }

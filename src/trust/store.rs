@@ -90,7 +90,8 @@ impl KeyStore {
     /// The keys trusted for `name`. The others are remembered for the error that tells where a key is trusted.
     pub fn keyring_for(&self, name: &AcIdentifier) -> Result<Keyring, Error> {
         let (here, elsewhere): (Vec<_>, Vec<_>) = self.list()?.into_iter().partition(|key| key.scope.covers(name));
-        let mut keyring = here.into_iter().map(|key| key.certificate).collect::<Keyring>().for_purpose(name.to_string());
+        let mut keyring =
+            here.into_iter().map(|key| key.certificate).collect::<Keyring>().for_purpose(name.to_string());
         for key in elsewhere {
             keyring.note_elsewhere(key.certificate, key.scope.to_string());
         }
@@ -105,9 +106,8 @@ impl KeyStore {
             if bytes.is_empty() {
                 continue;
             }
-            let wrong = |why: String| {
-                Error::new(Kind::Malformed, format!("read trusted key {}", path.display())).because(why)
-            };
+            let wrong =
+                |why: String| Error::new(Kind::Malformed, format!("read trusted key {}", path.display())).because(why);
             let certificate = Certificate::parse_many(&bytes)
                 .map_err(|error| wrong(crate::error::chain(&error)))?
                 .into_iter()
