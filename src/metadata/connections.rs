@@ -39,13 +39,12 @@ impl Connections {
     }
 
     /// Runs `work` for a new connection.
-    pub fn spawn<S, W, F>(&self, stream: S, work: W)
+    pub fn spawn<F>(&self, work: impl FnOnce(Clock) -> F)
     where
-        W: FnOnce(Watched<S>) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
         let clock = Clock::new(self.start);
-        let work = work(Watched { stream, clock: clock.clone() });
+        let work = work(clock.clone());
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         // Held until the entry is there, so that a task which ends at once finds it.
         let mut live = lock(&self.live);
@@ -171,6 +170,11 @@ pub struct Watched<S> {
 }
 
 impl<S> Watched<S> {
+    /// `stream`, telling `clock` what happens.
+    pub fn new(stream: S, clock: Clock) -> Self {
+        Self { stream, clock }
+    }
+
     /// The clock, for whoever knows the answers.
     pub fn clock(&self) -> Clock {
         self.clock.clone()

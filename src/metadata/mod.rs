@@ -18,16 +18,21 @@
 
 mod answer;
 mod connections;
+mod domain;
 mod form;
 mod key;
 mod pods;
+mod register;
 mod serve;
+mod tls;
 mod token;
 
 pub use answer::{Facts, Pod};
+pub use domain::{Domain, Options};
 pub use form::{Form, FormError};
 pub use key::{HmacKey, Replace};
 pub use pods::Pods;
+pub use register::Registration;
 pub use serve::{Limits, Serving, serve};
 pub use token::Token;
 
@@ -42,8 +47,14 @@ pub enum Kind {
     Manifest,
     /// The key file is damaged, readable by others, or not a plain file.
     Key,
-    /// A key is there already and is another one.
+    /// Another key, or another service, is there already.
     Exists,
+    /// A domain service does not take the pod.
+    Refused,
+    /// A certificate or its key cannot be used.
+    Tls,
+    /// No URL follows from an address.
+    Address,
     /// The system refused: no randomness, no thread, no file.
     Io,
 }

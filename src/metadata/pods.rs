@@ -1,7 +1,7 @@
 //! Which pods are known, by their tokens, and the key that speaks for all of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use uuid::Uuid;
 
@@ -10,7 +10,13 @@ use super::{HmacKey, Pod, Token};
 /// The pods that one service answers for.
 pub struct Pods {
     key: HmacKey,
-    known: RwLock<HashMap<[u8; 32], Arc<Pod>>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    tokens: HashMap<[u8; 32], Arc<Pod>>,
+    uuids: HashMap<Uuid, [u8; 32]>,
 }
 
 impl Pods {
@@ -19,29 +25,38 @@ impl Pods {
         Self { key, known: RwLock::default() }
     }
 
-    /// Makes a pod known.
-    pub fn insert(&self, pod: Pod) {
+    /// Makes a pod known. Says `false`, and changes nothing, when its UUID or token is known already (mds.uuid.unique).
+    pub fn insert(&self, pod: Pod) -> bool {
         let digest = Token::digest(pod.token().as_str());
-        // A panic elsewhere leaves the map whole: one insert or remove is one step.
-        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(digest, Arc::new(pod));
+        let mut known = self.write();
+        if known.uuids.contains_key(&pod.uuid()) || known.tokens.contains_key(&digest) {
+            return false;
+        }
+        known.uuids.insert(pod.uuid(), digest);
+        known.tokens.insert(digest, Arc::new(pod));
+        true
     }
 
     /// Forgets a pod. Says whether there was one.
     pub fn remove(&self, uuid: Uuid) -> bool {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let before = known.len();
-        known.retain(|_, pod| pod.uuid() != uuid);
-        known.len() < before
+        let mut known = self.write();
+        let digest = known.uuids.remove(&uuid);
+        digest.is_some_and(|digest| known.tokens.remove(&digest).is_some())
     }
 
     /// The pod whose token `claimed` is.
     pub fn find(&self, claimed: &str) -> Option<Arc<Pod>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&Token::digest(claimed)).filter(|pod| pod.token().is(claimed)).cloned()
+        known.tokens.get(&Token::digest(claimed)).filter(|pod| pod.token().is(claimed)).cloned()
     }
 
     /// The key of the administrative domain.
     pub fn key(&self) -> &HmacKey {
         &self.key
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        // Nothing between the changes of both maps can panic.
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,6 +5,7 @@
 //! it is the one that has kept us waiting longest.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,7 +17,10 @@ use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, WWW_AUTHEN
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
+use tokio_rustls::TlsAcceptor;
 
 use super::answer::{self, Answer, Route};
 use super::connections::{Clock, Connections, Watched};
@@ -43,6 +47,11 @@ pub struct Limits {
 pub const SMALL_BODY: usize = 4 << 10;
 
 impl Limits {
+    /// For a service that has a process to itself.
+    pub fn of_a_domain() -> Self {
+        Self { connections: 4096, large_bodies: 256, ..Self::of_one_pod() }
+    }
+
     /// For the service inside a supervisor, which has to stay below 5 MB whatever the pod's apps do.
     pub fn of_one_pod() -> Self {
         Self {
@@ -79,17 +88,16 @@ impl Drop for Serving {
 /// [`Kind::Io`] when there can be no thread or no event queue.
 pub fn serve(listener: TcpListener, pods: Arc<Pods>, limits: Limits) -> Result<Serving, Error> {
     let io = |error| Error::new(Kind::Io, "start the metadata service").because(error);
-    listener.set_nonblocking(true).map_err(io)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(io)?;
+    let runtime = runtime().map_err(io)?;
     let listener = {
         let _inside = runtime.enter();
-        tokio::net::TcpListener::from_std(listener).map_err(io)?
+        self::listener(listener).map_err(io)?
     };
     let (stop, stopped) = oneshot::channel();
     let work = move || {
         runtime.block_on(async {
             tokio::select! {
-                () = accept(listener, pods, limits) => {}
+                () = accept(listener, None, pods, limits) => {}
                 _ = stopped => {}
             }
         });
@@ -98,7 +106,25 @@ pub fn serve(listener: TcpListener, pods: Arc<Pods>, limits: Limits) -> Result<S
     Ok(Serving { stop: Some(stop), thread: Some(thread) })
 }
 
-async fn accept(listener: tokio::net::TcpListener, pods: Arc<Pods>, limits: Limits) {
+/// One thread's event queue.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()
+}
+
+/// A listener as the event queue wants it, with room for a burst.
+pub(super) fn listener(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    rustix::net::listen(&listener, 1024)?;
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
+}
+
+/// Answers whoever connects, for ever.
+pub(super) async fn accept(
+    listener: tokio::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    pods: Arc<Pods>,
+    limits: Limits,
+) {
     let shared = Arc::new(Shared { pods, limits, large: Semaphore::new(limits.large_bodies) });
     let connections = Connections::new(limits.connections, limits.request, limits.idle);
     let mut http = http1::Builder::new();
@@ -120,14 +146,27 @@ async fn accept(listener: tokio::net::TcpListener, pods: Arc<Pods>, limits: Limi
         };
         // Without it the kernel may hold back small answers; where it cannot be set they are merely slower.
         let _ = stream.set_nodelay(true);
-        let (http, shared) = (http.clone(), Arc::clone(&shared));
-        connections.spawn(stream, move |stream: Watched<_>| async move {
-            let clock = stream.clock();
-            let service = service_fn(move |request| respond(Arc::clone(&shared), clock.clone(), request));
-            // What ends a connection early is the client's affair, and there is nobody to tell.
-            let _ = http.serve_connection(stream, service).await;
+        let (http, shared, tls) = (http.clone(), Arc::clone(&shared), tls.clone());
+        connections.spawn(async move |clock| match tls {
+            None => talk(&http, Watched::new(stream, clock), shared).await,
+            Some(tls) => {
+                if let Ok(stream) = tls.accept(stream).await {
+                    talk(&http, Watched::new(stream, clock), shared).await;
+                }
+            }
         });
     }
+}
+
+/// One connection, request after request.
+async fn talk<S>(http: &http1::Builder, stream: Watched<S>, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let clock = stream.clock();
+    let service = service_fn(move |request| respond(Arc::clone(&shared), clock.clone(), request));
+    // What ends a connection early is the client's affair, and there is nobody to tell.
+    let _ = http.serve_connection(stream, service).await;
 }
 
 struct Shared {
