@@ -12,6 +12,7 @@
 /// The version of the specification that this crate follows.
 pub const SPEC_VERSION: &str = "0.8.11";
 
+pub mod aci;
 pub mod diagnostic;
 pub mod discovery;
 pub mod error;

@@ -1,7 +1,9 @@
 //! System calls: the only place for `unsafe`. One file a facility, each wrapper as thin as it can be and still safe.
 
+pub mod beneath;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod loopback;
 pub mod passing;
 pub mod secret;
+pub mod xattr;

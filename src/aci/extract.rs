@@ -1,0 +1,464 @@
+//! Extraction into a directory that is nobody else's yet.
+//!
+//! ```text
+//! <into>/manifest       bytes as they came
+//!        rootfs/...     the tree
+//! ```
+//! Every name is opened from a handle on its directory, no component of it through a symbolic link; everything is created
+//! exclusively. While the tree grows its directories are the extractor's alone (0700); owners, modes, xattrs and times of
+//! directories follow at the end, the deepest first. Publishing the directory, and removing it where this failed, is the caller's.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{
+    self, AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown, futimens, linkat,
+    makedev, mkdirat, mknodat, openat, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use super::tar::printable;
+use super::{Data, Entry, EntryKind, Error, Findings, Kind, ReadOptions, Result, Sink, Summary, Time, read};
+use crate::diagnostic::Diagnostic;
+use crate::sys::{beneath, xattr};
+
+/// Bytes of names and xattrs of directories that wait for the end. With 100 bytes each that is 100,000 directories.
+const MAX_WAITING: usize = 20 << 20;
+/// Names in one note on what was left out.
+const MAX_TOLD: usize = 8;
+
+/// How to extract.
+#[derive(Clone, Debug)]
+pub struct ExtractOptions {
+    /// How to read; [`Findings::Fail`] always holds.
+    pub read: ReadOptions,
+    /// What becomes of owners and groups.
+    pub owners: Owners,
+    /// What becomes of device nodes.
+    pub devices: Devices,
+    /// Whether `trusted.*` and all of `security.*` are applied, not just `security.capability`.
+    pub privileged_xattrs: bool,
+    /// Whether all is on disk when this returns: one `syncfs`, no `fsync` a file.
+    pub sync: bool,
+}
+
+impl Default for ExtractOptions {
+    /// For the user who runs this: root applies owners, others do where they can. No devices, no privileged xattrs.
+    fn default() -> Self {
+        let root = rustix::process::geteuid().is_root();
+        Self {
+            read: ReadOptions::default(),
+            owners: if root { Owners::Apply } else { Owners::WherePossible },
+            devices: Devices::LeaveOut,
+            privileged_xattrs: false,
+            sync: true,
+        }
+    }
+}
+
+/// What becomes of owners and groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owners {
+    /// Applied, or it is an error.
+    Apply,
+    /// Applied where the system allows it; what it does not allow is told.
+    WherePossible,
+    /// All belongs to who runs this, which is told.
+    Ignore,
+}
+
+/// What becomes of device nodes. Making them takes root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Devices {
+    /// Made.
+    Make,
+    /// Left out, which is told.
+    LeaveOut,
+}
+
+/// Reads an archive once: hashes and checks all of it, and extracts `rootfs` and `manifest` into the open, empty directory `into`.
+///
+/// What was not applied (owners, devices, xattrs) is told by notes among the summary's diagnostics.
+/// Errors: those of [`read`], and [`Kind::Io`] where the file system refuses; `into` then holds a part and is to be removed.
+pub fn import(source: impl Read + Send, into: BorrowedFd<'_>, options: &ExtractOptions) -> Result<Summary> {
+    let reading = ReadOptions { findings: Findings::Fail, ..options.read.clone() };
+    let mut tree = Tree {
+        root: into,
+        options,
+        parent: None,
+        directories: BTreeMap::new(),
+        waiting: 0,
+        left: BTreeSet::new(),
+        told: Told::default(),
+    };
+    let mut summary = read(source, &reading, &mut tree)?;
+    tree.finish()?;
+    summary.diagnostics.extend(tree.told.notes());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let failed = |error: Errno| Error::new(Kind::Io, "write the manifest").because(io::Error::from(error));
+    let manifest = openat(into, "manifest", flags, Mode::from_raw_mode(0o644)).map_err(failed)?;
+    write_at(&manifest, &summary.manifest, 0).map_err(failed)?;
+    if options.sync {
+        sync(into).map_err(|error| Error::new(Kind::Io, "write the tree to disk").because(io::Error::from(error)))?;
+    }
+    Ok(summary)
+}
+
+#[cfg(target_os = "linux")]
+fn sync(directory: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    fs::syncfs(directory)
+}
+
+/// There is no syncfs: all file systems are.
+#[cfg(not(target_os = "linux"))]
+fn sync(_: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    fs::sync();
+    Ok(())
+}
+
+/// A tree that grows.
+struct Tree<'a> {
+    root: BorrowedFd<'a>,
+    options: &'a ExtractOptions,
+    /// The directory of the entry before, open.
+    parent: Option<(Vec<u8>, OwnedFd)>,
+    /// What directories shall be like in the end. Read backwards, children come before their parents.
+    directories: BTreeMap<Vec<u8>, Directory>,
+    /// Bytes of `directories`.
+    waiting: usize,
+    /// Device nodes that were left out: hard links to them are too.
+    left: BTreeSet<Vec<u8>>,
+    told: Told,
+}
+
+/// What a directory shall be like.
+struct Directory {
+    /// It has no entry of its own so far.
+    implied: bool,
+    metadata: Metadata,
+}
+
+#[derive(Clone)]
+struct Metadata {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: Time,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Sink for Tree<'_> {
+    fn entry(&mut self, entry: &Entry, data: &mut Data<'_, '_>) -> Result<()> {
+        if entry.in_rootfs().is_none() {
+            return Ok(());
+        }
+        let failed = |error: Errno| {
+            Error::new(Kind::Io, format!("extract `{}`", entry.display_name())).because(io::Error::from(error))
+        };
+        if entry.kind == EntryKind::Directory {
+            return self.directory(entry);
+        }
+        let (parent, name) = split(&entry.name);
+        self.enter(parent).map_err(failed)?;
+        if entry.kind == EntryKind::File {
+            return self.file(entry, name, data);
+        }
+        let name = OsStr::from_bytes(name);
+        // Set by `enter`.
+        let Some((_, parent)) = &self.parent else { return Err(failed(Errno::BADF)) };
+        match entry.kind {
+            EntryKind::Hardlink if self.left.contains(&entry.target) => {
+                self.left.insert(entry.name.clone());
+                self.told.devices.add(entry.display_name());
+                return Ok(());
+            }
+            EntryKind::Hardlink => {
+                let (directory, target) = split(&entry.target);
+                let from =
+                    beneath::open(self.root, directory, beneath::HANDLE).map_err(|error| failed(errno(&error)))?;
+                // Without AT_SYMLINK_FOLLOW a symbolic link is linked itself. Owner, mode and times are the target's.
+                return linkat(from, OsStr::from_bytes(target), parent, name, AtFlags::empty()).map_err(failed);
+            }
+            EntryKind::Symlink => symlinkat(OsStr::from_bytes(&entry.target), parent, name).map_err(failed)?,
+            EntryKind::Fifo => mknodat(parent, name, FileType::Fifo, Mode::RWXU, 0).map_err(failed)?,
+            EntryKind::Character | EntryKind::Block if self.options.devices == Devices::LeaveOut => {
+                self.left.insert(entry.name.clone());
+                self.told.devices.add(entry.display_name());
+                return Ok(());
+            }
+            EntryKind::Character | EntryKind::Block => {
+                let kind =
+                    if entry.kind == EntryKind::Block { FileType::BlockDevice } else { FileType::CharacterDevice };
+                let device = makedev(entry.device.0, entry.device.1);
+                mknodat(parent, name, kind, Mode::RWXU, device).map_err(failed)?;
+            }
+            EntryKind::File | EntryKind::Directory => {}
+        }
+        let (uid, gid) = owner(entry.uid, entry.gid);
+        let change = || chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
+        let owned = self.told.owner(self.options.owners, &entry.name, change).map_err(failed)?;
+        if entry.kind != EntryKind::Symlink {
+            let mode = if owned { entry.mode } else { self.told.unlent(&entry.name, entry.mode) };
+            beneath::set_mode(parent.as_fd(), name.as_bytes(), mode).map_err(|error| failed(errno(&error)))?;
+        }
+        for (attribute, _) in &entry.xattrs {
+            self.told.xattrs.add(format!("{} of {}", printable(attribute), entry.display_name()));
+        }
+        utimensat(parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
+    }
+}
+
+impl Tree<'_> {
+    fn directory(&mut self, entry: &Entry) -> Result<()> {
+        let failed = |error: Errno| {
+            Error::new(Kind::Io, format!("extract `{}`", entry.display_name())).because(io::Error::from(error))
+        };
+        let metadata = Metadata {
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+            mtime: entry.mtime,
+            xattrs: entry.xattrs.clone(),
+        };
+        match self.directories.get_mut(&entry.name) {
+            Some(known) if known.implied => {
+                *known = Directory { implied: false, metadata };
+                Ok(())
+            }
+            Some(_) => Err(failed(Errno::EXIST)),
+            None => {
+                let (parent, _) = split(&entry.name);
+                self.enter(parent).map_err(failed)?;
+                self.make(&entry.name, Directory { implied: false, metadata }).map_err(failed)?;
+                self.bounded(entry)
+            }
+        }
+    }
+
+    fn bounded(&self, entry: &Entry) -> Result<()> {
+        if self.waiting <= MAX_WAITING {
+            return Ok(());
+        }
+        Err(Error::new(Kind::TooBig, format!("extract `{}`", entry.display_name()))
+            .clause("x.aci.limits")
+            .because("the archive has too many directories"))
+    }
+
+    /// Makes the directory `name` in the current one.
+    fn make(&mut self, name: &[u8], directory: Directory) -> rustix::io::Result<()> {
+        let (_, last) = split(name);
+        let parent = self.parent.as_ref().map_or(self.root, |(_, parent)| parent.as_fd());
+        mkdirat(parent, OsStr::from_bytes(last), Mode::RWXU)?;
+        let xattrs: usize = directory.metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.waiting += name.len() + xattrs + 100;
+        self.directories.insert(name.to_vec(), directory);
+        Ok(())
+    }
+
+    /// Makes `path` the current directory, and the parts of it that have no entry so far.
+    fn enter(&mut self, path: &[u8]) -> rustix::io::Result<()> {
+        if self.parent.as_ref().is_some_and(|(current, _)| current == path) {
+            return Ok(());
+        }
+        let open = |root, path| beneath::open(root, path, beneath::HANDLE).map_err(|error| errno(&error));
+        if !path.is_empty() && !self.directories.contains_key(path) {
+            let (above, _) = split(path);
+            self.enter(above)?;
+            let metadata = Metadata { mode: 0o755, uid: 0, gid: 0, mtime: Time::default(), xattrs: Vec::new() };
+            self.make(path, Directory { implied: true, metadata })?;
+        }
+        self.parent = Some((path.to_vec(), open(self.root, path)?));
+        Ok(())
+    }
+
+    fn file(&mut self, entry: &Entry, name: &[u8], data: &mut Data<'_, '_>) -> Result<()> {
+        let failed = |error: Errno| {
+            Error::new(Kind::Io, format!("extract `{}`", entry.display_name())).because(io::Error::from(error))
+        };
+        let Some((_, parent)) = &self.parent else { return Err(failed(Errno::BADF)) };
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(parent, OsStr::from_bytes(name), flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        while let Some((offset, bytes)) = data.next()? {
+            write_at(&file, bytes, offset).map_err(failed)?;
+        }
+        if entry.extents.is_some() {
+            fs::ftruncate(&file, entry.size).map_err(failed)?;
+        }
+        let metadata =
+            Metadata { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs: Vec::new() };
+        self.told.apply(self.options, &file, &entry.name, &metadata, &entry.xattrs).map_err(failed)
+    }
+
+    /// Gives all directories what they wait for.
+    fn finish(&mut self) -> Result<()> {
+        self.parent = None;
+        for (name, Directory { metadata, .. }) in std::mem::take(&mut self.directories).into_iter().rev() {
+            let doing = || format!("extract `{}`", printable(&name));
+            let directory = beneath::open(self.root, &name, OFlags::RDONLY | OFlags::DIRECTORY)
+                .map_err(|error| Error::new(Kind::Io, doing()).because(error))?;
+            self.told
+                .apply(self.options, &directory, &name, &metadata, &metadata.xattrs)
+                .map_err(|error| Error::new(Kind::Io, doing()).because(io::Error::from(error)))?;
+        }
+        Ok(())
+    }
+}
+
+/// What was not applied.
+#[derive(Default)]
+struct Told {
+    owners: Names,
+    modes: Names,
+    devices: Names,
+    xattrs: Names,
+}
+
+/// Some names, and how many more there were.
+#[derive(Default)]
+struct Names {
+    first: Vec<String>,
+    count: usize,
+}
+
+impl Names {
+    fn add(&mut self, name: impl Into<String>) {
+        if self.count < MAX_TOLD {
+            self.first.push(name.into());
+        }
+        self.count += 1;
+    }
+
+    fn note(&self, rule: impl Into<Cow<'static, str>>, what: &str) -> Option<Diagnostic> {
+        let more = if self.count > self.first.len() { ", ..." } else { "" };
+        (self.count > 0)
+            .then(|| Diagnostic::note(rule, format!("{what} ({}): {}{more}", self.count, self.first.join(", "))))
+    }
+}
+
+impl Told {
+    /// Tells whether `change`, which sets the owner of `name`, was done.
+    fn owner(
+        &mut self,
+        owners: Owners,
+        name: &[u8],
+        change: impl FnOnce() -> rustix::io::Result<()>,
+    ) -> rustix::io::Result<bool> {
+        match (owners, if owners == Owners::Ignore { Ok(()) } else { change() }) {
+            (Owners::Ignore, _) | (Owners::WherePossible, Err(Errno::PERM | Errno::INVAL)) => {
+                self.owners.add(printable(name));
+                Ok(false)
+            }
+            (_, done) => done.map(|()| true),
+        }
+    }
+
+    /// Applies owner, mode, xattrs and time, in the order in which one does not take away the other: a change of owner
+    /// clears setuid and capabilities, a mode without write permission forbids user xattrs, an ACL holds the mode's group bits.
+    fn apply(
+        &mut self,
+        options: &ExtractOptions,
+        file: &OwnedFd,
+        name: &[u8],
+        metadata: &Metadata,
+        xattrs: &[(Vec<u8>, Vec<u8>)],
+    ) -> rustix::io::Result<()> {
+        let (uid, gid) = owner(metadata.uid, metadata.gid);
+        let owned = self.owner(options.owners, name, || fchown(file, uid, gid))?;
+        let mode = if owned { metadata.mode } else { self.unlent(name, metadata.mode) };
+        let (early, late): (Vec<_>, Vec<_>) = xattrs.iter().partition(|(attribute, _)| attribute.starts_with(b"user."));
+        for (attribute, value) in early {
+            self.xattr(options, file, name, attribute, value)?;
+        }
+        fchmod(file, Mode::from_raw_mode(mode as _))?;
+        for (attribute, value) in late {
+            self.xattr(options, file, name, attribute, value)?;
+        }
+        futimens(file, &times(metadata.mtime))
+    }
+
+    /// A mode without setuid and setgid: as somebody else's they would lend out rights that the image never had.
+    fn unlent(&mut self, name: &[u8], mode: u32) -> u32 {
+        if mode & 0o6000 != 0 {
+            self.modes.add(printable(name));
+        }
+        mode & 0o1777
+    }
+
+    fn xattr(
+        &mut self,
+        options: &ExtractOptions,
+        file: &OwnedFd,
+        name: &[u8],
+        attribute: &[u8],
+        value: &[u8],
+    ) -> rustix::io::Result<()> {
+        let privileged = attribute.starts_with(b"trusted.") || attribute.starts_with(b"security.");
+        let wanted = match attribute {
+            b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default" => true,
+            _ if privileged => options.privileged_xattrs,
+            _ => attribute.starts_with(b"user."),
+        };
+        let set = if wanted { xattr::set(file.as_fd(), attribute, value) } else { Ok(()) };
+        match set.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
+            Ok(()) if wanted => Ok(()),
+            Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::ROFS)) => Err(error),
+            // By policy, or because the system does not want this one.
+            _ => {
+                self.xattrs.add(format!("{} of {}", printable(attribute), printable(name)));
+                Ok(())
+            }
+        }
+    }
+
+    fn notes(self) -> Vec<Diagnostic> {
+        [
+            self.owners.note("x.aci.extract-owner", "owners that were not applied"),
+            self.modes.note("x.aci.extract-mode", "setuid and setgid bits that were not applied without their owner"),
+            self.devices.note("x.aci.extract-device", "device nodes that were left out"),
+            self.xattrs.note("x.aci.extract-xattr", "extended attributes that were not applied"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// A path's directory and last component.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+fn owner(uid: u32, gid: u32) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+}
+
+fn times(mtime: Time) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+fn write_at(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, offset) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => {
+                bytes = &bytes[count..];
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

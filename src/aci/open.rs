@@ -1,0 +1,282 @@
+//! What a file is, by its first bytes, and its decoder.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::rc::Rc;
+
+use super::stream::End;
+use super::{Compression, Error, Kind, ReadOptions, Result};
+use crate::diagnostic::Diagnostic;
+
+/// Bytes looked at to tell what a file is.
+const MAGIC: usize = 8;
+/// Buffer before a decoder.
+const BUFFER: usize = 128 << 10;
+/// Below this many decompressed bytes any ratio is fine.
+const RATIO_FROM: u64 = 1 << 30;
+/// More than this many bytes out of one is a bomb.
+const RATIO: u64 = 1000;
+/// An xz dictionary of 256 MiB and what the decoder needs beside it.
+#[cfg(feature = "xz")]
+const XZ_MEMORY: u64 = (256 << 20) + (1 << 20);
+/// log2 of the zstd window that is accepted: 32 MiB, more than `zstd -19` takes.
+#[cfg(feature = "zstd")]
+const ZSTD_WINDOW: u32 = 25;
+
+/// What the first bytes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Codec(Compression),
+    OpenPgp,
+}
+
+fn sniff(magic: &[u8]) -> Form {
+    match magic {
+        [0x1f, 0x8b, ..] => Form::Codec(Compression::Gzip),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Form::Codec(Compression::Bzip2),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Form::Codec(Compression::Xz),
+        // The second is a skippable frame, which may come first.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Form::Codec(Compression::Zstd),
+        // Packets that an encrypted message begins with, in the old and the new way of writing their tags:
+        // session key for a key (1), for a passphrase (3), data encrypted (9, 18, 20); a marker (10) may stand before.
+        [0x84..=0x87 | 0x8c..=0x8f | 0xa4..=0xab | 0xc1 | 0xc3 | 0xc9 | 0xca | 0xd2 | 0xd4, ..] => Form::OpenPgp,
+        _ if magic.starts_with(b"-----BEG") => Form::OpenPgp,
+        _ => Form::Codec(Compression::None),
+    }
+}
+
+/// Decrypts and decompresses, bounded in size and ratio.
+pub(super) struct Decoder<'a> {
+    codec: Codec<Source<'a>>,
+    source: Watch,
+    compression: Compression,
+    encrypted: bool,
+    max_size: u64,
+    size: u64,
+}
+
+type Source<'a> = BufReader<Box<dyn Read + 'a>>;
+
+enum Codec<B: BufRead> {
+    None(B),
+    Gzip(Gzip<B>),
+    Bzip2(bzip2::bufread::MultiBzDecoder<B>),
+    #[cfg(feature = "xz")]
+    Xz(liblzma::bufread::XzDecoder<B>),
+    #[cfg(feature = "zstd")]
+    Zstd(zstd::stream::read::Decoder<'static, B>),
+}
+
+impl<'a> Decoder<'a> {
+    pub(super) fn open(source: impl Read + 'a, options: &ReadOptions) -> Result<Self> {
+        let watch = Watch::default();
+        let mut source: Box<dyn Read + 'a> = Box::new(Watched { source, watch: watch.clone() });
+        let (mut magic, mut form);
+        (magic, form) = peek(&mut source)?;
+        let encrypted = form == Form::OpenPgp;
+        if encrypted {
+            source = decrypt(Box::new(Cursor::new(magic).chain(source)), options)?;
+            (magic, form) = peek(&mut source)?;
+        }
+        let Form::Codec(compression) = form else {
+            return Err(Error::new(Kind::Encrypted, "read an archive that is encrypted twice").clause("aci.encrypt"));
+        };
+        let source: Box<dyn Read + 'a> = Box::new(Cursor::new(magic).chain(source));
+        let codec = Codec::new(compression, BufReader::with_capacity(BUFFER, source))?;
+        Ok(Self { codec, source: watch, compression, encrypted, max_size: options.max_size, size: 0 })
+    }
+
+    /// Fills `into` as far as the stream goes, and tells how far. Nothing only at its end.
+    pub(super) fn fill(&mut self, into: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while filled < into.len() {
+            match self.codec.read(&mut into[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failure(error)),
+            }
+        }
+        self.size += filled as u64;
+        if self.size > self.max_size {
+            return Err(Error::new(Kind::TooBig, format!("read more than {} bytes of the archive", self.max_size))
+                .clause("x.aci.limits")
+                .because("it is larger than allowed when decompressed"));
+        }
+        if self.size > RATIO_FROM && self.size / RATIO > self.source.0.bytes.get() {
+            return Err(Error::new(Kind::TooBig, "read an archive that decompresses to over 1000 times its size")
+                .clause("x.aci.limits"));
+        }
+        Ok(filled)
+    }
+
+    /// What is known when [`Self::fill`] gave nothing more. The digest is somebody else's.
+    pub(super) fn end(self) -> End {
+        let mut diagnostics = Vec::new();
+        if self.compression == Compression::Zstd {
+            diagnostics
+                .push(Diagnostic::warning("x.aci.zstd", "zstd is an extension: the specification does not know it"));
+        }
+        if let Codec::Gzip(Gzip { padded: true, .. }) = self.codec {
+            diagnostics.push(Diagnostic::warning("aci.compress", "zero bytes follow the last gzip member"));
+        }
+        End {
+            digest: [0; 64],
+            compression: self.compression,
+            encrypted: self.encrypted,
+            transferred: self.source.0.bytes.get(),
+            size: self.size,
+            diagnostics,
+        }
+    }
+
+    /// A source that fails and a stream that is broken are different faults.
+    fn failure(&self, error: io::Error) -> Error {
+        if self.source.0.failed.get() || self.compression == Compression::None {
+            if self.encrypted && !self.source.0.failed.get() {
+                return Error::new(Kind::Invalid, "decrypt the archive").clause("aci.encrypt").because(error);
+            }
+            return Error::new(Kind::Io, "read the archive").because(error);
+        }
+        let what = if error.kind() == io::ErrorKind::UnexpectedEof {
+            format!("decompress the archive: its {} stream is cut off", self.compression)
+        } else {
+            format!("decompress the archive: its {} stream is broken", self.compression)
+        };
+        Error::new(Kind::Invalid, what).clause("aci.compress").because(error)
+    }
+}
+
+fn peek(source: &mut dyn Read) -> Result<(Vec<u8>, Form)> {
+    let mut magic = Vec::with_capacity(MAGIC);
+    source
+        .take(MAGIC as u64)
+        .read_to_end(&mut magic)
+        .map_err(|error| Error::new(Kind::Io, "read the archive").because(error))?;
+    let form = sniff(&magic);
+    Ok((magic, form))
+}
+
+fn decrypt<'a>(_: Box<dyn Read + 'a>, options: &ReadOptions) -> Result<Box<dyn Read + 'a>> {
+    let fault = Error::new(Kind::Encrypted, "read an encrypted archive").clause("aci.encrypt");
+    Err(match options.passphrase {
+        None => fault.because("it is an OpenPGP message, and no passphrase was given"),
+        Some(_) => fault.because("this build cannot decrypt"),
+    })
+}
+
+impl<B: BufRead> Codec<B> {
+    fn new(compression: Compression, source: B) -> Result<Self> {
+        Ok(match compression {
+            Compression::None => Self::None(source),
+            Compression::Gzip => Self::Gzip(Gzip::new(source)),
+            Compression::Bzip2 => Self::Bzip2(bzip2::bufread::MultiBzDecoder::new(source)),
+            #[cfg(feature = "xz")]
+            Compression::Xz => {
+                use liblzma::stream::{CONCATENATED, Stream};
+                let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)
+                    .map_err(|error| Error::new(Kind::Io, "start the xz decoder").because(error))?;
+                Self::Xz(liblzma::bufread::XzDecoder::new_stream(source, stream))
+            }
+            #[cfg(feature = "zstd")]
+            Compression::Zstd => {
+                let started = |error| Error::new(Kind::Io, "start the zstd decoder").because(error);
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(source).map_err(started)?;
+                decoder.window_log_max(ZSTD_WINDOW).map_err(started)?;
+                Self::Zstd(decoder)
+            }
+            #[allow(unreachable_patterns)] // with all codecs there is none left
+            missing => {
+                return Err(Error::new(Kind::Unsupported, format!("decompress a {missing} archive"))
+                    .because("this build is without that codec"));
+            }
+        })
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::None(source) => source.read(into),
+            Self::Gzip(decoder) => decoder.read(into),
+            Self::Bzip2(decoder) => decoder.read(into),
+            #[cfg(feature = "xz")]
+            Self::Xz(decoder) => decoder.read(into),
+            #[cfg(feature = "zstd")]
+            Self::Zstd(decoder) => decoder.read(into),
+        }
+    }
+}
+
+/// gzip members one after the other. The library's own multi-member reader takes zero bytes for a broken member.
+struct Gzip<B> {
+    member: Option<flate2::bufread::GzDecoder<B>>,
+    padded: bool,
+}
+
+impl<B: BufRead> Gzip<B> {
+    fn new(source: B) -> Self {
+        Self { member: Some(flate2::bufread::GzDecoder::new(source)), padded: false }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let count = member.read(into)?;
+            if count > 0 {
+                return Ok(count);
+            }
+            // Set until the end was found below.
+            let Some(mut source) = self.member.take().map(flate2::bufread::GzDecoder::into_inner) else { break };
+            match source.fill_buf()?.first() {
+                None => break,
+                Some(0) => return self.zeros(source).map(|()| 0),
+                Some(_) => self.member = Some(flate2::bufread::GzDecoder::new(source)),
+            }
+        }
+        Ok(0)
+    }
+
+    fn zeros(&mut self, mut source: B) -> io::Result<()> {
+        self.padded = true;
+        loop {
+            let ready = source.fill_buf()?;
+            if ready.is_empty() {
+                return Ok(());
+            }
+            if ready.iter().any(|&byte| byte != 0) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "something else follows the last gzip member"));
+            }
+            let count = ready.len();
+            source.consume(count);
+        }
+    }
+}
+
+/// Counts what a source gave, and remembers whether it failed.
+#[derive(Clone, Default)]
+struct Watch(Rc<Watching>);
+
+#[derive(Default)]
+struct Watching {
+    bytes: Cell<u64>,
+    failed: Cell<bool>,
+}
+
+struct Watched<R> {
+    source: R,
+    watch: Watch,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let watch = &self.watch.0;
+        match self.source.read(into) {
+            Ok(count) => {
+                watch.bytes.set(watch.bytes.get() + count as u64);
+                Ok(count)
+            }
+            Err(error) => {
+                watch.failed.set(error.kind() != io::ErrorKind::Interrupted);
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! What an image archive may hold: the rules on names, kinds and their order, entry by entry.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+
+use super::tar::{Entry, Kind, printable};
+use super::{Error, Findings, Kind as Fault, ReadOptions, Result};
+use crate::diagnostic::Diagnostic;
+
+/// Names that are accepted. Each takes 9 bytes of a table that is never more than half empty, so that memory stays bounded.
+const MAX_ENTRIES: u64 = 1_500_000;
+/// Findings that are kept; one that floods the report tells no more than the first hundreds did.
+const MAX_FOUND: usize = 1000;
+/// Bytes of a name that are accepted: far more than any system can have.
+const MAX_NAME: usize = 64 << 10;
+
+/// The rules, and what they remember of the entries before.
+pub(super) struct Rules {
+    findings: Findings,
+    max_size: u64,
+    max_manifest: u64,
+    /// Names as keyed hashes, so that an archive cannot make two collide; the lowest two bits tell a [`Seen`].
+    seen: HashSet<u64, BuildHasherDefault<Prehashed>>,
+    key: RandomState,
+    /// The directory that the entry before was in.
+    parent: Vec<u8>,
+    /// Bytes of all files, holes counted.
+    size: u64,
+    pub(super) found: Vec<Diagnostic>,
+}
+
+/// What is at a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Directory,
+    /// Only entries below it were seen.
+    Implied,
+    Other,
+}
+
+impl Seen {
+    const ALL: [Self; 3] = [Self::Directory, Self::Implied, Self::Other];
+}
+
+impl Rules {
+    pub(super) fn new(options: &ReadOptions) -> Self {
+        Self {
+            findings: options.findings,
+            max_size: options.max_size,
+            max_manifest: options.max_manifest,
+            seen: HashSet::default(),
+            key: RandomState::new(),
+            parent: Vec::new(),
+            size: 0,
+            found: Vec::new(),
+        }
+    }
+
+    /// Keeps a warning or note.
+    pub(super) fn warn(&mut self, found: Diagnostic) {
+        if self.found.len() < MAX_FOUND {
+            self.found.push(found);
+        }
+    }
+
+    /// Stops with an error, or keeps it, as was asked for.
+    pub(super) fn broken(
+        &mut self,
+        clause: &'static str,
+        entry: Option<&Entry>,
+        what: impl Into<String>,
+    ) -> Result<()> {
+        let name = entry.map(Entry::display_name);
+        match self.findings {
+            Findings::Fail => {
+                let doing = name.map_or("read the archive".into(), |name| format!("read the entry `{name}`"));
+                Err(Error::new(Fault::Invalid, doing).clause(clause).because(what.into()))
+            }
+            Findings::Collect => {
+                let found = Diagnostic::error(clause, what);
+                self.warn(match name {
+                    Some(name) => found.entry(name),
+                    None => found,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Tidies the names of `entry` and holds it against all rules. Tells whether it keeps them.
+    pub(super) fn entry(&mut self, entry: &mut Entry) -> Result<bool> {
+        self.size = self.size.saturating_add(entry.size);
+        if self.size > self.max_size {
+            return Err(self.limit(entry, format!("more than {} bytes of files", self.max_size)));
+        }
+        if entry.name.len() > MAX_NAME || entry.target.len() > MAX_NAME {
+            return Err(self.limit(entry, format!("a name of more than {MAX_NAME} bytes")));
+        }
+        let mut sound = true;
+        match tidy(&entry.name) {
+            Ok(name) => entry.name = name,
+            Err(what) => {
+                self.wrong(entry, "x.aci.entry-name", what)?;
+                return Ok(false);
+            }
+        }
+        sound &= self.top_level(entry)?;
+        sound &= self.parents(entry)?;
+        sound &= self.once(entry)?;
+        sound &= self.link(entry)?;
+        Ok(sound)
+    }
+
+    /// What can only be said when all entries are known.
+    pub(super) fn end(&mut self) -> Result<()> {
+        for (name, clause) in [("manifest", "aci.toplevel.two"), ("rootfs", "aci.rootfs.dir")] {
+            if !matches!(self.at(name.as_bytes()), Some(Seen::Directory | Seen::Other)) {
+                self.broken(clause, None, format!("there is no entry `{name}`"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn top_level(&mut self, entry: &Entry) -> Result<bool> {
+        let top = entry.name.split(|&byte| byte == b'/').next().unwrap_or(b"");
+        let alone = top.len() == entry.name.len();
+        match top {
+            b"." => Ok(true),
+            b"rootfs" if alone && entry.kind != Kind::Directory => {
+                self.wrong(entry, "aci.rootfs.dir", "`rootfs` is not a directory")
+            }
+            b"rootfs" => Ok(true),
+            b"manifest" if !alone => self.wrong(entry, "aci.toplevel.noextra", "it is below `manifest`"),
+            b"manifest" if entry.kind != Kind::File => {
+                self.wrong(entry, "aci.manifest.regular", "`manifest` is not a regular file")
+            }
+            b"manifest" if entry.size > self.max_manifest => {
+                self.wrong(entry, "x.aci.limits", &format!("the manifest is larger than {} bytes", self.max_manifest))
+            }
+            b"manifest" => Ok(true),
+            _ => self.wrong(entry, "aci.toplevel.noextra", "only `manifest` and `rootfs` may be at the top"),
+        }
+    }
+
+    /// Every part of the name before the last is a directory, or is implied to be one.
+    fn parents(&mut self, entry: &Entry) -> Result<bool> {
+        let Some(slash) = entry.name.iter().rposition(|&byte| byte == b'/') else { return Ok(true) };
+        let parent = &entry.name[..slash];
+        if parent == self.parent {
+            return Ok(true);
+        }
+        let ends = parent.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
+        for end in ends.chain([slash]) {
+            let above = &entry.name[..end];
+            match self.at(above) {
+                Some(Seen::Other) => {
+                    let what = format!("`{}` above it is not a directory", printable(above));
+                    return self.wrong(entry, "x.aci.entry-parent", &what);
+                }
+                Some(_) => {}
+                None => self.remember(above, Seen::Implied, entry)?,
+            }
+        }
+        self.parent.clear();
+        self.parent.extend_from_slice(&entry.name[..slash]);
+        Ok(true)
+    }
+
+    fn once(&mut self, entry: &Entry) -> Result<bool> {
+        let now = if entry.kind == Kind::Directory { Seen::Directory } else { Seen::Other };
+        match (self.at(&entry.name), now) {
+            (None, _) => self.remember(&entry.name, now, entry).map(|()| true),
+            (Some(Seen::Implied), Seen::Directory) => {
+                let hash = self.hash(&entry.name);
+                self.seen.remove(&(hash | Seen::Implied as u64));
+                self.seen.insert(hash | Seen::Directory as u64);
+                Ok(true)
+            }
+            (Some(Seen::Implied), _) => {
+                self.wrong(entry, "x.aci.entry-parent", "there are entries below it, and it is not a directory")
+            }
+            (Some(_), _) => self.wrong(entry, "aci.nodup", "the name occurs twice"),
+        }
+    }
+
+    fn link(&mut self, entry: &mut Entry) -> Result<bool> {
+        match entry.kind {
+            Kind::Symlink if entry.target.is_empty() || entry.target.contains(&0) => {
+                self.wrong(entry, "x.aci.entry-name", "it is a symbolic link to nothing")
+            }
+            Kind::Hardlink => match tidy(&entry.target) {
+                Err(what) => self.wrong(entry, "x.aci.hardlink", &format!("the target of the hard link: {what}")),
+                Ok(target) => {
+                    let there = target.starts_with(b"rootfs/") && target != entry.name;
+                    let there = there && self.at(&target) == Some(Seen::Other);
+                    entry.target = target;
+                    if there {
+                        return Ok(true);
+                    }
+                    let target = printable(&entry.target);
+                    self.wrong(entry, "x.aci.hardlink", &format!("`{target}` is no earlier file below `rootfs`"))
+                }
+            },
+            _ => Ok(true),
+        }
+    }
+
+    fn hash(&self, name: &[u8]) -> u64 {
+        self.key.hash_one(name) & !3
+    }
+
+    fn at(&self, name: &[u8]) -> Option<Seen> {
+        let hash = self.hash(name);
+        Seen::ALL.into_iter().find(|&seen| self.seen.contains(&(hash | seen as u64)))
+    }
+
+    fn remember(&mut self, name: &[u8], seen: Seen, entry: &Entry) -> Result<()> {
+        self.seen.insert(self.hash(name) | seen as u64);
+        if self.seen.len() as u64 > MAX_ENTRIES {
+            return Err(self.limit(entry, format!("more than {MAX_ENTRIES} names")));
+        }
+        Ok(())
+    }
+
+    fn wrong(&mut self, entry: &Entry, clause: &'static str, what: &str) -> Result<bool> {
+        self.broken(clause, Some(entry), what)?;
+        Ok(false)
+    }
+
+    fn limit(&self, entry: &Entry, what: String) -> Error {
+        let mut name = entry.display_name();
+        name.truncate(name.char_indices().nth(200).map_or(name.len(), |(at, _)| at));
+        Error::new(Fault::TooBig, format!("read the entry `{name}`")).clause("x.aci.limits").because(what)
+    }
+}
+
+/// A name without `./`, doubled and trailing slashes; `.` where nothing is left.
+fn tidy(name: &[u8]) -> Result<Vec<u8>, &'static str> {
+    match name {
+        [] => return Err("the name is empty"),
+        [b'/', ..] => return Err("the name is absolute"),
+        _ if name.contains(&0) => return Err("the name holds a NUL byte"),
+        _ => {}
+    }
+    let mut tidy = Vec::with_capacity(name.len());
+    for part in name.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => return Err("the name holds `..`"),
+            part => {
+                if !tidy.is_empty() {
+                    tidy.push(b'/');
+                }
+                tidy.extend_from_slice(part);
+            }
+        }
+    }
+    if tidy.is_empty() {
+        tidy.push(b'.');
+    }
+    Ok(tidy)
+}
+
+/// The keys are hashes already. What differs in the two lowest bits alone lies side by side.
+#[derive(Default)]
+struct Prehashed(u64);
+
+impl Hasher for Prehashed {
+    fn write_u64(&mut self, key: u64) {
+        self.0 = (key & !3).rotate_right(2);
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only whole hashes are keys here");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
