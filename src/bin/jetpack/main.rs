@@ -2,8 +2,10 @@
 
 mod context;
 mod error;
+mod key;
 #[path = "../common/manual.rs"]
 mod manual;
+mod metadata_service;
 mod version;
 
 use std::path::PathBuf;
@@ -32,7 +34,9 @@ struct Global {
 #[derive(Subcommand)]
 enum Command {
     Completions(manual::CompletionsArgs),
+    Key(key::Args),
     Man(manual::ManArgs),
+    MetadataService(metadata_service::Args),
     Version(version::Args),
 }
 
@@ -44,7 +48,9 @@ fn main() -> ExitCode {
             manual::completions(&args, Cli::command());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Key(args) => key::run(args, &context),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::MetadataService(args) => metadata_service::run(args, &context),
         Command::Version(args) => version::run(&args, &context),
     };
     done.unwrap_or_else(error::CommandError::report)
