@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# Builds the workspace for FreeBSD on another system: lints it, compiles its tests, links its binaries.
+#
+#   contrib/freebsd/build.sh [--static] [--binaries] [--deny-warnings]
+#
+#   --static         link the binaries without shared libraries (the probe is always linked so)
+#   --binaries       only the binaries: no lints, no tests
+#   --deny-warnings  a lint's warning is an error
+#
+# Standard output holds the absolute paths of the binaries, one a line; all else goes to standard error.
+# Honoured when set: CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER, CC_x86_64_unknown_freebsd, AR_x86_64_unknown_freebsd
+# (so that a sysroot of one's own release can be linked against), CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_RUSTFLAGS,
+# CARGO_TARGET_DIR. What is not set is done by zig, whose binaries need FreeBSD 14.0 or later.
+# Where no toolchain can be had the last line is `FREEBSD CROSS-BUILD SKIPPED: <reason>` and the exit status 0.
+set -euo pipefail
+
+readonly target=x86_64-unknown-freebsd
+readonly zig_target=x86_64-freebsd.14.0
+readonly zig_version=0.17.1
+
+static=false
+checks=true
+lint_options=()
+for option in "$@"; do
+    case $option in
+        --static) static=true ;;
+        --binaries) checks=false ;;
+        --deny-warnings) lint_options=(-- -D warnings) ;;
+        -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+        *) echo "build.sh: unknown option $option (--help tells which there are)" >&2; exit 2 ;;
+    esac
+done
+
+cd "$(dirname "$(readlink -f "$0")")/../.."
+target_dir=$(readlink -m "${CARGO_TARGET_DIR:-target}")
+# What is fetched or written for the build alone: the linker and compiler wrappers, zig, Debian's packages.
+tools=$target_dir/freebsd-tools
+mkdir -p "$tools"
+
+say() { echo "build.sh: $*" >&2; }
+skip() { echo "FREEBSD CROSS-BUILD SKIPPED: $*"; exit 0; }
+
+# The standard library for the target: there already, by rustup, or compiled from Debian's sources.
+cargo_options=()
+have_std() { compgen -G "$(rustc --print target-libdir --target $target 2>/dev/null)/libstd-*" >/dev/null; }
+find_rust() {
+    command -v cargo >/dev/null || skip "no cargo on this system"
+    have_std && return
+    if command -v rustup >/dev/null && rustup target add $target >&2 && have_std; then return; fi
+    say "rustup cannot provide $target; trying Debian's rustc-web and rust-web-src"
+    debian_rust || skip "neither rustup nor Debian's rustc-web provides the standard library for $target"
+}
+
+# Debian's compiler and library sources, unpacked beside the build (the packages conflict with a packaged rustup).
+debian_rust() {
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
+    local root=$tools/debian
+    if [ ! -x "$root/usr/bin/rustc" ]; then
+        rm -rf "$root" "$tools/packages"
+        mkdir -p "$tools/packages"
+        local version
+        version=$(apt-cache madison rust-web-src 2>/dev/null | awk 'NR == 1 { print $3 }')
+        [ -n "$version" ] || return 1
+        (cd "$tools/packages" &&
+            apt-get download rustc-web="$version" libstd-rust-web-dev="$version" rust-web-src="$version" >&2) || return 1
+        mkdir -p "$root.new"
+        local package
+        for package in "$tools"/packages/*.deb; do dpkg-deb -x "$package" "$root.new" || return 1; done
+        rm -rf "$tools/packages"
+        mv "$root.new" "$root"
+    fi
+    export RUSTC=$root/usr/bin/rustc RUSTC_BOOTSTRAP=1
+    "$RUSTC" --version >&2 || return 1
+    local sources sysroot
+    sources=$(compgen -G "$root/usr/src/rustc-*/library" | head -1)
+    sysroot=$("$RUSTC" --print sysroot)
+    [ -n "$sources" ] || return 1
+    mkdir -p "$sysroot/lib/rustlib/src/rust"
+    ln -sfn "$sources" "$sysroot/lib/rustlib/src/rust/library"
+    cargo_options+=(-Zbuild-std=std,panic_abort,test)
+    if $checks; then say "lints skipped: Debian's compiler comes without a matching clippy"; fi
+    lints=false
+}
+
+# zig, from the path, an installed PyPI package, or fetched from PyPI into the target directory.
+zig_of_python() {
+    python3 -c 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))' 2>/dev/null
+}
+find_zig() {
+    command -v python3 >/dev/null || { command -v zig && return; skip "no linker for $target: neither zig nor python3 to fetch it"; }
+    zig_of_python && return
+    PYTHONPATH=$tools/python zig_of_python && return
+    command -v zig && return
+    say "fetching zig $zig_version from PyPI"
+    if ! python3 -m pip install -q --target "$tools/python" ziglang==$zig_version >&2; then
+        # Debian keeps pip apart from python3; a virtual environment brings its own.
+        python3 -m venv "$tools/venv" >&2 &&
+            "$tools/venv/bin/pip" install -q --target "$tools/python" ziglang==$zig_version >&2 ||
+            skip "no linker for $target: ziglang cannot be fetched from PyPI"
+    fi
+    PYTHONPATH=$tools/python zig_of_python || skip "no linker for $target: ziglang was fetched but does not run"
+}
+
+write_tool() { # NAME, script on standard input
+    cat >"$tools/$1.new"
+    chmod 755 "$tools/$1.new"
+    # Unchanged wrappers keep their time stamps, so that nothing is built again because of them.
+    if cmp -s "$tools/$1.new" "$tools/$1"; then rm "$tools/$1.new"; else mv "$tools/$1.new" "$tools/$1"; fi
+}
+
+find_linker_and_compiler() {
+    if [ -n "${CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER:-}" ] &&
+        [ -n "${CC_x86_64_unknown_freebsd:-}" ] && [ -n "${AR_x86_64_unknown_freebsd:-}" ]; then
+        return
+    fi
+    local zig
+    zig=$(find_zig) || { echo "$zig"; exit 1; }
+    case $zig in *SKIPPED*) echo "$zig"; exit 0 ;; esac
+    # crate `cc` names the target as Rust does, which zig does not know. zig traps undefined behaviour by default,
+    # which would turn harmless habits of C libraries into crashes.
+    write_tool cc <<END
+#!/usr/bin/env bash
+arguments=()
+for argument in "\$@"; do
+    case \$argument in --target=*) ;; *) arguments+=("\$argument") ;; esac
+done
+exec "$zig" cc -target $zig_target -fno-sanitize=undefined "\${arguments[@]}"
+END
+    # The crate \`libc\` names libraries that zig's FreeBSD lacks; nothing here uses them.
+    write_tool linker <<END
+#!/usr/bin/env bash
+arguments=()
+for argument in "\$@"; do
+    case \$argument in -lkvm | -lmemstat | -lprocstat | -ldevstat) ;; *) arguments+=("\$argument") ;; esac
+done
+exec "$tools/cc" "\${arguments[@]}"
+END
+    write_tool ar <<END
+#!/usr/bin/env bash
+exec "$zig" ar "\$@"
+END
+    export CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER=${CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER:-$tools/linker}
+    export CC_x86_64_unknown_freebsd=${CC_x86_64_unknown_freebsd:-$tools/cc}
+    export AR_x86_64_unknown_freebsd=${AR_x86_64_unknown_freebsd:-$tools/ar}
+    "$CC_x86_64_unknown_freebsd" --version >/dev/null 2>&1 || skip "the C compiler $CC_x86_64_unknown_freebsd does not run"
+}
+
+lints=$checks
+find_rust
+find_linker_and_compiler
+say "linker $CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER, C compiler $CC_x86_64_unknown_freebsd"
+
+# One profile for all, so that dependencies are compiled once; without link-time optimisation, which costs minutes
+# over this many test binaries.
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+options=(--release --locked --target $target ${cargo_options[@]+"${cargo_options[@]}"})
+# The generator of the types runs where the sources are written: it is linted, not shipped.
+shipped=(--workspace --exclude schema-codegen)
+
+if $lints; then cargo clippy "${options[@]}" --workspace --all-targets ${lint_options[@]+"${lint_options[@]}"} >&2; fi
+if $checks; then cargo test "${options[@]}" "${shipped[@]}" --no-run >&2; fi
+
+static_flags="${CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_RUSTFLAGS:-} -C target-feature=+crt-static"
+# The probe runs in root file systems that have no libraries.
+probe=appc-probe
+CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_RUSTFLAGS=$static_flags \
+    cargo build "${options[@]}" --package $probe --target-dir "$target_dir/freebsd-static" >&2
+if $static; then export CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_RUSTFLAGS=$static_flags; fi
+cargo build "${options[@]}" "${shipped[@]}" --exclude $probe --bins >&2
+
+for binary in actool jetpack appc-conformance; do echo "$target_dir/$target/release/$binary"; done
+echo "$target_dir/freebsd-static/$target/release/$probe"
