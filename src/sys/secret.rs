@@ -96,10 +96,7 @@ pub fn never_dump() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     #[cfg(target_os = "freebsd")]
-    rustix::process::set_dumpable_behavior(
-        rustix::process::ProcSelector::Process(rustix::process::getpid()),
-        rustix::process::DumpableBehavior::NotDumpable,
-    )?;
+    rustix::process::set_dumpable_behavior(None, rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
