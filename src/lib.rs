@@ -20,7 +20,11 @@ pub mod error;
 pub mod executor;
 #[cfg(all(feature = "run", unix))]
 pub mod metadata;
+#[cfg(all(feature = "run", unix))]
+pub mod render;
 pub mod schema;
+#[cfg(all(feature = "run", unix))]
+pub mod store;
 #[cfg(all(feature = "run", unix))]
 pub mod sys;
 #[cfg(feature = "net")]

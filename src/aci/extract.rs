@@ -96,6 +96,8 @@ pub fn import(source: impl Read + Send, into: BorrowedFd<'_>, options: &ExtractO
         told: Told::default(),
     };
     let mut summary = read(source, &reading, &mut tree)?;
+    let implied = tree.directories.iter().filter(|(_, directory)| directory.implied);
+    summary.implied = implied.map(|(name, _)| name.clone()).collect();
     tree.finish()?;
     summary.diagnostics.extend(tree.told.notes());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -157,6 +157,9 @@ pub struct Summary {
     pub size: u64,
     /// Number of entries in the archive.
     pub entries: u64,
+    /// Directories below `rootfs` that were made though they have no entry of their own, named as an entry would; known after
+    /// [`import`] only. Laid over another tree they leave its directories' metadata alone.
+    pub implied: Vec<Vec<u8>>,
     /// Warnings and notes, and the errors where they are collected.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -206,6 +209,7 @@ pub fn read(source: impl Read + Send, options: &ReadOptions, sink: &mut dyn Sink
         transferred: end.transferred,
         size: end.size,
         entries: pass.entries,
+        implied: Vec::new(),
         diagnostics,
     })
 }

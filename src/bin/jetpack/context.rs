@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use appc::render::Fetcher;
+use appc::store::{Store, default_root};
+
 use crate::error::CommandError;
 
 /// What holds for this call of `jetpack`.
@@ -18,6 +21,19 @@ impl Context {
 
     /// Where images and pods are kept.
     pub fn root(&self) -> Result<PathBuf, CommandError> {
-        self.root.clone().ok_or_else(|| CommandError::usage("no root is named").hint("--root names one"))
+        let root = self.root.clone().or_else(default_root);
+        root.ok_or_else(|| {
+            CommandError::usage("there is no home directory to keep images in").hint("--root names a place")
+        })
+    }
+
+    /// The store below the root.
+    pub fn store(&self) -> Result<Store, CommandError> {
+        Ok(Store::open(self.root()?)?)
+    }
+
+    /// What brings images that the store does not have.
+    pub fn fetcher(&self) -> Option<Box<dyn Fetcher>> {
+        None
     }
 }

@@ -2,10 +2,11 @@
 
 mod context;
 mod error;
-mod key;
+mod fetch;
+mod images;
 #[path = "../common/manual.rs"]
 mod manual;
-mod metadata_service;
+mod obtain;
 mod version;
 
 use std::path::PathBuf;
@@ -34,9 +35,9 @@ struct Global {
 #[derive(Subcommand)]
 enum Command {
     Completions(manual::CompletionsArgs),
-    Key(key::Args),
+    Fetch(fetch::Args),
+    Images(images::Args),
     Man(manual::ManArgs),
-    MetadataService(metadata_service::Args),
     Version(version::Args),
 }
 
@@ -48,9 +49,9 @@ fn main() -> ExitCode {
             manual::completions(&args, Cli::command());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Key(args) => key::run(args, &context),
+        Command::Fetch(args) => fetch::run(args, &context),
+        Command::Images(args) => images::run(args, &context),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        Command::MetadataService(args) => metadata_service::run(args, &context),
         Command::Version(args) => version::run(&args, &context),
     };
     done.unwrap_or_else(error::CommandError::report)

@@ -1,0 +1,33 @@
+//! `jetpack fetch`: bring images into the store, with what they depend on, ready to run.
+
+use std::process::ExitCode;
+
+use appc::render::Pull;
+use appc::store::ImageRef;
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::obtain;
+
+/// Bring images into the store, with what they depend on, ready to run; print their IDs.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Files, or names with labels: NAME[:VERSION][,label=value]...
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<ImageRef>,
+    /// When to ask elsewhere for what may be in the store
+    #[arg(long, value_enum, default_value_t = Pull::Update)]
+    pull: Pull,
+    /// Bring in the image alone, without what it depends on; it is rendered when it is first used
+    #[arg(long)]
+    no_render: bool,
+}
+
+pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let store = context.store()?;
+    let obtain = if args.no_render { obtain::obtain_alone } else { obtain::obtain };
+    for reference in &args.images {
+        println!("{}", obtain(context, &store, reference, args.pull)?.id());
+    }
+    Ok(ExitCode::SUCCESS)
+}

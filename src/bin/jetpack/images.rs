@@ -1,0 +1,73 @@
+//! `jetpack images`: what is in the store.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use appc::store::Listed;
+
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// List the images in the store, the newest import first.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let images = context.store()?.list()?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if args.json {
+        let facts: Vec<_> = images.iter().map(facts).collect();
+        serde_json::to_writer_pretty(&mut out, &facts)?;
+        writeln!(out)?;
+    } else if !images.is_empty() {
+        let width = images.iter().map(|image| title(image).len()).max().unwrap_or(0).max("NAME".len());
+        writeln!(out, "{:<19}  {:<width$}  {:>9}  IMPORTED", "ID", "NAME", "SIZE")?;
+        for image in &images {
+            let imported = image.imported.strftime("%Y-%m-%dT%H:%M:%SZ");
+            let (id, size) = (&image.id.as_str()[..19], size(image.archive_bytes));
+            writeln!(out, "{id}  {:<width$}  {size:>9}  {imported}", title(image))?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn facts(image: &Listed) -> serde_json::Value {
+    serde_json::json!({
+        "id": image.id,
+        "name": image.name,
+        "labels": image.labels,
+        "imported": image.imported.to_string(),
+        "source": image.source,
+        "archiveBytes": image.archive_bytes,
+        "treeBytes": image.tree_bytes,
+    })
+}
+
+/// The name with its labels, as a command line takes it.
+fn title(image: &Listed) -> String {
+    let mut title = image.name.to_string();
+    if let Some(version) = image.labels.get("version") {
+        title = format!("{title}:{version}");
+    }
+    for (name, value) in image.labels.iter().filter(|(name, _)| *name != "version") {
+        title = format!("{title},{name}={value}");
+    }
+    title
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}

@@ -1,0 +1,75 @@
+//! The image that a command line names: out of the store, out of a file, or from elsewhere.
+
+use std::path::Path;
+
+use appc::render::{Fetcher, Pull, Resolver};
+use appc::store::{Image, ImageRef, Import, Kind, Store, Wanted};
+
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Looks in the store, brings a file in, or fetches, as `pull` says; then the image is rendered and ready to run.
+/// Fails with the store as it was: an image that cannot be rendered is not kept if it was not there before.
+pub fn obtain(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<Image, CommandError> {
+    let before = store.list()?;
+    let image = obtain_alone(context, store, reference, pull)?;
+    let fetcher = context.fetcher();
+    let resolver = Resolver { store, fetcher: fetcher.as_deref(), pull };
+    if let Err(error) = store.render(&image, &resolver) {
+        let id = image.id().clone();
+        drop(image);
+        if before.iter().all(|listed| listed.id != id) {
+            store.remove(&id)?;
+        }
+        return Err(error.into());
+    }
+    Ok(image)
+}
+
+/// The same without what it depends on.
+pub fn obtain_alone(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<Image, CommandError> {
+    match reference {
+        ImageRef::File(path) => import(store, path),
+        ImageRef::Name(name) if pull != Pull::Never => {
+            if pull == Pull::New {
+                match find(store, reference) {
+                    Err(error) if *error.kind() == Kind::Missing => {}
+                    found => return Ok(found?),
+                }
+            }
+            let wanted = Wanted { name: Some(name.name.clone()), labels: name.labels.clone(), ..Wanted::default() };
+            fetch(context, store, reference, |fetcher| fetcher.fetch(&wanted, store))
+        }
+        _ => Ok(find(store, reference)?),
+    }
+}
+
+/// The image in the store, with a word where a name fits several.
+pub fn find(store: &Store, reference: &ImageRef) -> appc::store::Result<Image> {
+    let found = store.look_up(reference)?;
+    if !found.older.is_empty() {
+        let older = found.older.len();
+        eprintln!("jetpack: {reference} is {}, the newest import; {older} older ones fit too", found.image.id());
+    }
+    Ok(found.image)
+}
+
+fn import(store: &Store, path: &Path) -> Result<Image, CommandError> {
+    let image = store.import_file(path, Import::new(path.display().to_string()))?;
+    for note in &image.origin().notes {
+        eprintln!("jetpack: {}: {note}", path.display());
+    }
+    Ok(image)
+}
+
+fn fetch(
+    context: &Context,
+    store: &Store,
+    reference: &ImageRef,
+    fetch: impl FnOnce(&dyn Fetcher) -> Result<Image, Box<dyn std::error::Error + Send + Sync>>,
+) -> Result<Image, CommandError> {
+    let Some(fetcher) = context.fetcher() else { return Ok(find(store, reference)?) };
+    let failed =
+        |error| appc::render::Error::new(appc::render::Kind::Missing, format!("fetch {reference}")).because(error);
+    Ok(fetch(&*fetcher).map_err(|error| failed(error))?)
+}

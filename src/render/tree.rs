@@ -1,0 +1,201 @@
+//! From an image to its tree: decide the plan, find or make what it needs.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::FileType;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::schema::ImageId;
+use crate::store::{self, Image, Store, TreeName};
+
+use super::merge::{Laid, Merged};
+use super::walk::walk;
+use super::write::{self, Sharing, Written};
+use super::{Error, Kind, Pass, Rendered, Resolver, Result};
+
+/// The paths of all layers together, in bytes, that a mount is given: the options of `mount` are one page.
+const LONGEST_LAYERS: usize = 3500;
+
+/// How a root file system is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What is laid down, the lowest first.
+    pub passes: Vec<Pass>,
+}
+
+impl Plan {
+    /// The images that it needs.
+    pub fn images(&self) -> HashSet<&ImageId> {
+        self.passes.iter().map(|pass| &pass.image).collect()
+    }
+
+    /// The name of the one tree that it comes to: that of the image itself when nothing is to be done.
+    pub fn tree(&self) -> TreeName {
+        match self.passes.as_slice() {
+            [only] if only.keep.is_empty() => TreeName::image(&only.image),
+            _ => {
+                let text = serde_json::to_vec(self).expect("a plan has string keys only");
+                TreeName::plan(&Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            }
+        }
+    }
+}
+
+impl Store {
+    /// The root file system of `image`, as layers where they can be stacked, else as one tree. Costs nothing once it was
+    /// made; [`Store::render`] is called for it when the image is fetched.
+    ///
+    /// Errors: [`Kind::Missing`] where a dependency is not in the store, and the others of this module.
+    pub fn rendered(&self, image: &Image) -> Result<Rendered> {
+        self.made(image, &Resolver::local(self), self.trees().stacks())
+    }
+
+    /// The same as one tree always, for an executor that cannot stack.
+    ///
+    /// Errors: those of [`Store::rendered`].
+    pub fn flattened(&self, image: &Image) -> Result<Rendered> {
+        self.made(image, &Resolver::local(self), false)
+    }
+
+    /// Decides anew what `image` is made of, fetching what is missing, and makes it.
+    ///
+    /// Errors: those of [`Store::rendered`], and what the fetcher says.
+    pub fn render(&self, image: &Image, resolver: &Resolver<'_>) -> Result<Rendered> {
+        let (plan, images) = self.decide(image, resolver)?;
+        self.make(image, &plan, &images, self.trees().stacks())
+    }
+
+    /// Writes the root file system of `image` as `rootfs` into the directory `target`, apart from the store: whoever writes to it changes
+    /// nothing here.
+    ///
+    /// Errors: those of [`Store::rendered`]; what was written stays, for the caller to remove.
+    pub fn render_into(&self, image: &Image, target: &Path, resolver: &Resolver<'_>) -> Result<Written> {
+        let (plan, images) = self.planned(image, resolver)?;
+        self.write(&plan, &images, target, Sharing::Apart)
+    }
+
+    /// How `image` is made, as it was decided when it was fetched, or as it is decided now.
+    ///
+    /// Errors: those of [`Store::rendered`].
+    pub fn plan(&self, image: &Image) -> Result<Plan> {
+        self.planned(image, &Resolver::local(self)).map(|(plan, _)| plan)
+    }
+
+    fn made(&self, image: &Image, resolver: &Resolver<'_>, stacked: bool) -> Result<Rendered> {
+        let (plan, images) = self.planned(image, resolver)?;
+        self.make(image, &plan, &images, stacked)
+    }
+
+    fn planned(&self, image: &Image, resolver: &Resolver<'_>) -> Result<(Plan, BTreeMap<ImageId, Image>)> {
+        if let Some(plan) = self.kept_plan(image) {
+            let images = plan.images().into_iter().map(|id| Ok((id.clone(), self.image(id)?)));
+            if let Ok(images) = images.collect::<store::Result<_>>() {
+                return Ok((plan, images));
+            }
+        }
+        self.decide(image, resolver)
+    }
+
+    fn decide(&self, image: &Image, resolver: &Resolver<'_>) -> Result<(Plan, BTreeMap<ImageId, Image>)> {
+        let (graph, images) = resolver.graph(image)?;
+        let plan = Plan { passes: graph.passes()? };
+        if super::resolve::is_composed(image.manifest()) {
+            let text = serde_json::to_vec(&plan).expect("a plan has string keys only");
+            // Whoever may only read the store decides again the next time.
+            let _ = store::replace(&image.directory().join("plan"), &text);
+        }
+        Ok((plan, images))
+    }
+
+    fn make(&self, image: &Image, plan: &Plan, images: &BTreeMap<ImageId, Image>, stacked: bool) -> Result<Rendered> {
+        let mut held: Vec<Arc<File>> = images.values().map(Image::hold).collect();
+        let ids = plan.passes.iter().map(|pass| pass.image.clone()).collect();
+        if stacked {
+            if let Some(layers) = self.layers(plan, images)? {
+                return Ok(Rendered { layers, images: ids, held });
+            }
+        }
+        let name = plan.tree();
+        loop {
+            if let Some(tree) = self.trees().find(&name) {
+                // A tree that goes between finding and holding is made again.
+                let hold = store::hold(&tree)
+                    .map_err(|error| Error::new(Kind::of(&error), rendering(image)).because(error))?;
+                if let Some(hold) = hold {
+                    held.push(Arc::new(hold));
+                    return Ok(Rendered { layers: vec![tree.join("rootfs")], images: ids, held });
+                }
+            }
+            let failed = |error: store::Error| Error::new(Kind::of(&error), rendering(image)).because(error);
+            let draft = self.draft_tree().map_err(failed)?;
+            self.write(plan, images, draft.path(), Sharing::Frozen)?;
+            self.seal_tree(draft, &name).map_err(failed)?;
+        }
+    }
+
+    /// The trees of all passes as they are, if that is the same as merging them.
+    fn layers(&self, plan: &Plan, images: &BTreeMap<ImageId, Image>) -> Result<Option<Vec<PathBuf>>> {
+        if plan.passes.iter().any(|pass| !pass.keep.is_empty()) {
+            return Ok(None);
+        }
+        let mut layers = Vec::new();
+        for (height, pass) in plan.passes.iter().enumerate() {
+            let image = &images[&pass.image];
+            // A directory without an entry of its own must not change the one beneath; as an overlay's it would.
+            if height > 0 && !image.implied().is_empty() {
+                return Ok(None);
+            }
+            layers.push(self.image_tree(image)?);
+        }
+        let length: usize = layers.iter().map(|layer| layer.as_os_str().len() + 1).sum();
+        Ok((length <= LONGEST_LAYERS).then_some(layers))
+    }
+
+    fn image_tree(&self, image: &Image) -> Result<PathBuf> {
+        let tree = self.tree(image).map_err(|error| Error::new(Kind::Corrupt, rendering(image)).because(error))?;
+        Ok(tree.join("rootfs"))
+    }
+
+    fn write(
+        &self,
+        plan: &Plan,
+        images: &BTreeMap<ImageId, Image>,
+        target: &Path,
+        sharing: Sharing,
+    ) -> Result<Written> {
+        let failed =
+            |error: io::Error| Error::new(Kind::Io, format!("render into {}", target.display())).because(error);
+        let mut merged = Merged::default();
+        let mut sources = Vec::new();
+        for (number, pass) in plan.passes.iter().enumerate() {
+            let image = &images[&pass.image];
+            let tree = self.image_tree(image)?;
+            sources.push(File::open(&tree).map_err(failed)?);
+            let implied: HashSet<&[u8]> = image.implied().iter().map(Vec::as_slice).collect();
+            let laid = walk(&tree, |path, kind| {
+                let directory = kind == FileType::Directory;
+                let kept = pass.keep.keeps(path);
+                if kept {
+                    merged.lay(number, Laid { path, directory, implied: implied.contains(path) });
+                }
+                kept
+            });
+            laid.map_err(failed)?;
+        }
+        let directory = File::open(target).map_err(failed)?;
+        write::write(&merged, &sources, &directory, sharing).map_err(failed)
+    }
+
+    fn kept_plan(&self, image: &Image) -> Option<Plan> {
+        serde_json::from_slice(&fs::read(image.directory().join("plan")).ok()?).ok()
+    }
+}
+
+fn rendering(image: &Image) -> String {
+    format!("render {}", image.id())
+}

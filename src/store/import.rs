@@ -1,0 +1,183 @@
+//! Bringing an image in: one pass that copies, hashes, checks and unpacks, then one rename.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use crate::aci::{self, ExtractOptions};
+use crate::schema::{AcIdentifier, ImageId, ImageManifest};
+
+use super::incoming::Incoming;
+use super::layout::Store;
+use super::{Error, Image, Kind, Origin, Result, TreeName};
+
+/// How to bring an image in.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// Where it comes from; sizes, compression and notes are filled in.
+    pub origin: Origin,
+    /// What it has to be, if that is known.
+    pub wanted: Wanted,
+    /// How it is unpacked.
+    pub extract: ExtractOptions,
+}
+
+impl Import {
+    /// Whatever `source` (a path or URL, for people) turns out to be.
+    pub fn new(source: impl Into<String>) -> Self {
+        Self { origin: Origin::new(source), wanted: Wanted::default(), extract: ExtractOptions::default() }
+    }
+}
+
+impl Store {
+    /// Reads an image archive to its end and publishes it. An image that is there already stays as it is; it counts
+    /// as imported now. Two processes that import the same image at once both get it.
+    ///
+    /// Nothing is visible before all is checked, and nothing stays after a failure.
+    ///
+    /// Errors: [`Kind::Refused`] with the clause where the archive is not valid or not the one wanted, [`Kind::Io`].
+    pub fn import(&self, source: impl Read + Send, import: Import) -> Result<Image> {
+        let Import { mut origin, wanted, extract } = import;
+        let doing = format!("import {}", origin.source);
+        let failed = |error: io::Error| Error::new(Kind::Io, doing.clone()).because(error);
+        self.prepare()?;
+        self.tidy()?;
+        let (work, draft) = {
+            let _held = self.hold_shared()?;
+            (Incoming::new(self.root(), "image")?, self.trees().draft(None)?)
+        };
+        let kept = File::create_new(work.path().join("archive")).map_err(failed)?;
+        let target = File::open(draft.path()).map_err(failed)?;
+        let copy = Copying { source, kept, left: wanted.size };
+        let summary = aci::import(copy, target.as_fd(), &extract).map_err(|error| refused(&doing, error))?;
+        let id: ImageId =
+            summary.image_id.to_string().parse().expect("a hash in lower-case hexadecimal is an image ID");
+        let manifest: ImageManifest = serde_json::from_slice(&summary.manifest)
+            .map_err(|error| Error::new(Kind::Refused, doing.clone()).clause("im.json.valid").because(error))?;
+        wanted.check(&id, &manifest, summary.transferred, &origin.source)?;
+
+        origin.compression = summary.compression.to_string();
+        origin.archive_bytes = summary.transferred;
+        origin.tree_bytes = summary.size;
+        origin.notes.extend(summary.diagnostics.iter().map(|found| found.message.clone()));
+        fs::write(work.path().join("manifest"), &summary.manifest).map_err(failed)?;
+        if !summary.implied.is_empty() {
+            fs::write(work.path().join("implied"), implied(&summary.implied)).map_err(failed)?;
+        }
+        origin.write(work.path())?;
+
+        let _held = self.hold_shared()?;
+        draft.seal(&TreeName::image(&id))?;
+        let directory = self.image_directory(&id);
+        self.note(&id, &manifest, &origin, work.path())?;
+        if !work.publish(&directory)? {
+            self.note(&id, &manifest, &origin, &directory)?;
+            origin.write(&directory)?;
+        }
+        self.image(&id)
+    }
+
+    /// Imports the file at `path`.
+    ///
+    /// Errors: those of [`Store::import`].
+    pub fn import_file(&self, path: &Path, import: Import) -> Result<Image> {
+        let failed = |error: io::Error| Error::new(Kind::Io, format!("open {}", path.display())).because(error);
+        let file = File::open(path).map_err(failed)?;
+        if !file.metadata().map_err(failed)?.is_file() {
+            return Err(Error::new(Kind::Refused, format!("import {}", path.display())).because("it is not a file"));
+        }
+        self.import(file, import)
+    }
+
+    /// Takes away what killed imports left, if nobody is publishing at the moment.
+    fn tidy(&self) -> Result<()> {
+        if let Some(_held) = self.try_hold_exclusive()? {
+            self.sweep_incoming()?;
+        }
+        Ok(())
+    }
+}
+
+/// What an image that is brought in has to be; what is `None` or empty does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub name: Option<AcIdentifier>,
+    /// Labels that it has to have, with these values.
+    pub labels: BTreeMap<AcIdentifier, String>,
+    /// Its ID.
+    pub id: Option<ImageId>,
+    /// The size of its archive as it is transferred, in bytes; no more than this is read.
+    pub size: Option<u64>,
+}
+
+impl Wanted {
+    /// Whether an image is the one that is wanted; the error says what differs.
+    ///
+    /// Errors: [`Kind::Refused`] with the clause.
+    pub fn check(&self, id: &ImageId, manifest: &ImageManifest, archive_bytes: u64, source: &str) -> Result<()> {
+        let other = |clause, why: String| {
+            Err(Error::new(Kind::Refused, format!("accept {source}")).clause(clause).because(why))
+        };
+        if let Some(wanted) = self.id.as_ref().filter(|wanted| *wanted != id) {
+            return other("dep.match.id", format!("its ID is {id}, not {wanted}"));
+        }
+        if let Some(wanted) = self.size.filter(|wanted| *wanted != archive_bytes) {
+            return other("im.deps.size", format!("it has {archive_bytes} bytes, not {wanted}"));
+        }
+        if let Some(wanted) = self.name.as_ref().filter(|wanted| **wanted != manifest.name) {
+            return other("im.name.discovered", format!("it is called {}, not {}", &*manifest.name, &**wanted));
+        }
+        for (name, wanted) in &self.labels {
+            match manifest.label(name) {
+                Some(value) if value == wanted => {}
+                Some(value) => {
+                    let why = format!("its label `{}` is `{value}`, not `{wanted}`", &**name);
+                    return other("dep.match.discovery", why);
+                }
+                None => {
+                    let why = format!("it has no label `{}`; `{wanted}` is wanted", &**name);
+                    return other("dep.match.discovery", why);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused(doing: &str, error: aci::Error) -> Error {
+    let kind = if matches!(error.kind(), aci::Kind::Io) { Kind::Io } else { Kind::Refused };
+    let refused = Error::new(kind, doing);
+    match error.clause_id() {
+        Some(clause) => refused.clause(clause).because(error),
+        None => refused.because(error),
+    }
+}
+
+/// Relative to the root file system, a NUL behind each.
+fn implied(names: &[Vec<u8>]) -> Vec<u8> {
+    let below = names.iter().filter_map(|name| name.strip_prefix(b"rootfs/"));
+    below.flat_map(|name| name.iter().copied().chain([0])).collect()
+}
+
+/// Hands on what it reads and keeps a copy; ends with an error behind the size that was promised.
+struct Copying<R> {
+    source: R,
+    kept: File,
+    left: Option<u64>,
+}
+
+impl<R: Read> Read for Copying<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(read as u64).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::FileTooLarge, "it goes on behind the size that was promised")
+            })?;
+        }
+        self.kept.write_all(&buffer[..read])?;
+        Ok(read)
+    }
+}

@@ -1,0 +1,79 @@
+//! Images by content.
+//!
+//! ```text
+//! <root>/version               the layout's version; a store from the future is refused
+//! <root>/lock                  shared while publishing, exclusive while collecting; never held over long work
+//! <root>/index                 a cache of what `images` says, one JSON object a line; may be thrown away at any time
+//! <root>/incoming/<random>/    work in progress, locked while alive; without a lock it is rubbish
+//! <root>/trees/<name>/rootfs/  a sealed tree: what an image unpacked to, or what a render plan came to
+//! <root>/images/<id>/archive   the image file, byte for byte as it came
+//!                    manifest  the manifest, byte for byte as it stands in the archive
+//!                    origin    where it came from, when, who signed it, what could not be kept (TOML)
+//!                    plan      how its root file system is made, once that was decided (JSON)
+//! ```
+//!
+//! Invariants: a directory under `images` is complete and its hash was checked; its tree was sealed before it was
+//! published; `archive` and `manifest` never change, `origin` and `plan` change by rename; nothing outside this
+//! module and [`crate::render`] writes below these directories. Where trees are kept is [`Trees`]' business:
+//! directories here, ZFS datasets on a host that has them; all else is plain files.
+//!
+//! Locks: an [`Image`] holds a shared lock on its directory for as long as the value lives, so that an image in use
+//! is never collected under its user; removal needs the exclusive one. A lock dies with its process: there is
+//! nothing to clean up after a kill but what [`Store::collect`] finds under `incoming` and `trees`.
+//!
+//! Clauses: `aci.id.*`, `aci.guide.recreate`, `dep.match.*`, `im.deps.size`.
+
+mod collect;
+mod find;
+mod image;
+mod import;
+mod incoming;
+mod index;
+mod layout;
+mod origin;
+mod reference;
+mod roots;
+mod sweep;
+mod trees;
+
+use crate::error::Failure;
+
+pub use find::Found;
+pub use image::Image;
+pub(crate) use image::lock_shared as hold;
+pub use import::{Import, Wanted};
+pub use index::Listed;
+pub use layout::Store;
+pub use origin::Origin;
+pub(crate) use origin::replace;
+pub use reference::{ImageRef, NameRef};
+pub use roots::default_root;
+pub use trees::{Directories, Draft, TreeName, Trees};
+
+/// Why the store could not do what was asked.
+pub type Error = Failure<Kind>;
+
+/// The store's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// What was asked for is not in the store.
+    Missing,
+    /// A short reference fits several images.
+    Ambiguous,
+    /// Not a reference at all.
+    Reference,
+    /// Somebody uses it.
+    Busy,
+    /// The image is not valid, or not the one that was wanted.
+    Refused,
+    /// The store holds something that it cannot hold: damage, or a hand from outside.
+    Corrupt,
+    /// A newer version wrote this store.
+    Future,
+    /// The system did not do it.
+    Io,
+}
