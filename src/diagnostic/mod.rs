@@ -48,6 +48,9 @@ pub struct Diagnostic {
     pub place: Place,
     /// What is wrong, in one sentence without full stop.
     pub message: String,
+    /// What to say beside the marked place: "given first on line 6".
+    #[serde(skip)]
+    pub label: Option<String>,
     /// What to write instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
@@ -56,7 +59,14 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A finding about `clause`, nowhere in particular yet.
     pub fn new(severity: Severity, clause: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { clause: clause.into(), severity, place: Place::default(), message: message.into(), help: None }
+        Self {
+            clause: clause.into(),
+            severity,
+            place: Place::default(),
+            message: message.into(),
+            label: None,
+            help: None,
+        }
     }
 
     /// An error about `clause`.

@@ -8,12 +8,22 @@
 #[allow(missing_docs, clippy::all)]
 #[rustfmt::skip]
 mod generated;
+mod findings;
 pub mod identifiers;
 pub mod isolator;
+pub mod json;
 pub mod manifest;
 pub mod quantity;
+mod rules;
+mod shape;
+mod suggest;
+pub mod tables;
+mod text;
+pub mod validate;
+mod walk;
 
 pub use generated::error::ConversionError;
 pub use generated::*;
 pub use isolator::{Isolator, IsolatorValue};
 pub use quantity::Quantity;
+pub use validate::{Compat, Kind, Options, Profile, Report, image_manifest, pod_manifest, validate_manifest};

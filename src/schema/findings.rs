@@ -1,0 +1,104 @@
+//! Where checks leave what they found, with places still as offsets.
+
+use std::borrow::Cow;
+
+use super::json::{Lines, Node, Span};
+use crate::diagnostic::{Diagnostic, Severity};
+
+/// One finding in a document.
+pub(super) struct Finding {
+    severity: Severity,
+    clause: &'static str,
+    span: Span,
+    message: String,
+    label: Option<String>,
+    related: Option<(Span, &'static str)>,
+    help: Option<String>,
+}
+
+impl Finding {
+    /// Says beside the marked place what the matter is.
+    pub(super) fn label(&mut self, label: impl Into<String>) -> &mut Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Names the line of a related place beside the marked one: "given first on line 3".
+    pub(super) fn related(&mut self, span: Span, words: &'static str) -> &mut Self {
+        self.related = Some((span, words));
+        self
+    }
+
+    /// Says what to write instead.
+    pub(super) fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// "did you mean", where there is something near.
+    pub(super) fn meant<'c>(&mut self, word: &str, candidates: impl IntoIterator<Item = &'c str>) -> &mut Self {
+        if let Some(near) = super::suggest::nearest(word, candidates) {
+            self.help = Some(format!("did you mean `{near}`?"));
+        }
+        self
+    }
+}
+
+/// All findings in a document.
+#[derive(Default)]
+pub(super) struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// Adds one.
+    pub(super) fn add(
+        &mut self,
+        severity: Severity,
+        clause: &'static str,
+        span: Span,
+        message: impl Into<String>,
+    ) -> &mut Finding {
+        let message = message.into();
+        self.0.push(Finding { severity, clause, span, message, label: None, related: None, help: None });
+        self.0.last_mut().expect("one was just added")
+    }
+
+    /// Adds an error.
+    pub(super) fn error(&mut self, clause: &'static str, span: Span, message: impl Into<String>) -> &mut Finding {
+        self.add(Severity::Error, clause, span, message)
+    }
+
+    /// Adds a warning.
+    pub(super) fn warning(&mut self, clause: &'static str, span: Span, message: impl Into<String>) -> &mut Finding {
+        self.add(Severity::Warning, clause, span, message)
+    }
+
+    /// Adds a note.
+    pub(super) fn note(&mut self, clause: &'static str, span: Span, message: impl Into<String>) -> &mut Finding {
+        self.add(Severity::Note, clause, span, message)
+    }
+
+    /// The findings with places that people and machines understand, in the order of the document.
+    pub(super) fn placed(mut self, text: &[u8], root: Option<&Node<'_>>) -> Vec<Diagnostic> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        self.0.sort_by_key(|finding| finding.span.start);
+        let lines = Lines::new(text);
+        self.0
+            .into_iter()
+            .map(|finding| {
+                let (line, column) = lines.place(finding.span.start);
+                let mut diagnostic = Diagnostic::new(finding.severity, Cow::Borrowed(finding.clause), finding.message);
+                diagnostic.place.pointer = root.map(|root| root.pointer(finding.span));
+                diagnostic.place.line = Some(line);
+                diagnostic.place.column = Some(column);
+                diagnostic.place.length = lines.length(finding.span);
+                diagnostic.label = finding.label.or_else(|| {
+                    finding.related.map(|(span, words)| format!("{words} on line {}", lines.place(span.start).0))
+                });
+                diagnostic.help = finding.help;
+                diagnostic
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,238 @@
+//! Everything that can be said about the bytes of a manifest, in one call.
+
+use super::findings::Findings;
+use super::json::{self, FaultKind, Node, Value};
+use super::{ImageManifest, PodManifest, rules, walk};
+use crate::diagnostic::{Diagnostic, Severity};
+
+/// How a manifest is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What a pod manifest is for.
+    pub profile: Profile,
+    /// Every warning is an error.
+    pub strict: bool,
+    /// Whose looser answers are given where a decision names one.
+    pub compat: Compat,
+    /// The kind that the place of the manifest demands: an image's within an image.
+    pub kind: Option<Kind>,
+}
+
+/// What a pod manifest is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// Written by people: image ids and mounts may still be found out.
+    #[default]
+    Template,
+    /// Complete, as executors run it and the metadata service shows it (pod.reified).
+    Reified,
+}
+
+/// Whose looser answers are given where a decision names one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Compat {
+    /// Nobody's.
+    #[default]
+    None,
+    /// Those of the reference tools.
+    Go,
+}
+
+/// The kind of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// An image manifest.
+    Image,
+    /// A pod manifest.
+    Pod,
+}
+
+impl Kind {
+    /// What `acKind` says.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "ImageManifest",
+            Self::Pod => "PodManifest",
+        }
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The kind that it was checked as; `None` when it is no JSON.
+    pub kind: Option<Kind>,
+    /// All findings, in the order of the document.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// Whether there is no error. Warnings and notes are allowed.
+    pub fn is_valid(&self) -> bool {
+        self.diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
+    }
+}
+
+/// Checks the bytes of a manifest: JSON, schema and rules. No I/O, no panic on any bytes.
+pub fn validate_manifest(bytes: &[u8], options: &Options) -> Report {
+    let mut findings = Findings::default();
+    let (root, faults) = json::read(bytes);
+    for fault in faults {
+        let clause = match fault.kind {
+            FaultKind::Syntax => "im.json.valid",
+            FaultKind::Encoding => "x.json.encoding",
+            FaultKind::Surrogate => "x.json.surrogate",
+            FaultKind::DuplicateKey => "x.json.duplicate-key",
+            FaultKind::Depth => "x.json.depth",
+            FaultKind::Number => "x.json.number",
+        };
+        let finding = findings.error(clause, fault.span, fault.message);
+        if let Some(first) = fault.first {
+            finding.related(first, "given first");
+        }
+        if fault.kind == FaultKind::Encoding {
+            finding.help("save the file as UTF-8 without byte-order mark");
+        }
+    }
+    let kind = root.as_ref().and_then(|root| check(root, options, &mut findings));
+    let mut diagnostics = findings.placed(bytes, root.as_ref());
+    judge(&mut diagnostics, options);
+    Report { kind, diagnostics }
+}
+
+/// Checks the bytes of an image manifest and gives the typed value when there is no error.
+pub fn image_manifest(bytes: &[u8], options: &Options) -> Result<ImageManifest, Vec<Diagnostic>> {
+    typed(bytes, &Options { kind: Some(Kind::Image), ..*options })
+}
+
+/// Checks the bytes of a pod manifest and gives the typed value when there is no error.
+pub fn pod_manifest(bytes: &[u8], options: &Options) -> Result<PodManifest, Vec<Diagnostic>> {
+    typed(bytes, &Options { kind: Some(Kind::Pod), ..*options })
+}
+
+fn typed<T: serde::de::DeserializeOwned>(bytes: &[u8], options: &Options) -> Result<T, Vec<Diagnostic>> {
+    let report = validate_manifest(bytes, options);
+    if !report.is_valid() {
+        return Err(report.diagnostics);
+    }
+    // Only the looser answers of another tool get a document here that the types refuse.
+    serde_json::from_slice(bytes).map_err(|error| vec![Diagnostic::error("im.json.valid", error.to_string())])
+}
+
+/// What options make of severities.
+pub(crate) fn judge(diagnostics: &mut [Diagnostic], options: &Options) {
+    for diagnostic in diagnostics {
+        if options.compat == Compat::Go && LOOSE_IN_GO.contains(&diagnostic.clause.as_ref()) {
+            diagnostic.severity = Severity::Note;
+            diagnostic.help = Some("the reference tools accept it".to_owned());
+        } else if options.strict && diagnostic.severity == Severity::Warning {
+            diagnostic.severity = Severity::Error;
+        }
+    }
+}
+
+/// Clauses where a decision names the looser answer of the reference tools (decisions 2, 18, 19).
+const LOOSE_IN_GO: [&str; 5] =
+    ["types.acidentifier.regex", "types.acname.regex", "aci.toplevel.rootfs-prefix", "x.aci.trailing", "x.aci.end"];
+
+fn check(root: &Node<'_>, options: &Options, findings: &mut Findings) -> Option<Kind> {
+    if !matches!(root.value, Value::Object(_)) {
+        let message = format!("a manifest is an object, found {}", root.kind());
+        findings.error("im.json.valid", root.span, message);
+        return options.kind;
+    }
+    let kind = kind(root, options);
+    let definition = match kind {
+        Kind::Image => "imageManifest",
+        Kind::Pod => "podManifest",
+    };
+    walk::check(definition, root, findings);
+    match kind {
+        Kind::Image => rules::image(root, findings),
+        Kind::Pod => rules::pod(root, options.profile, findings),
+    }
+    Some(kind)
+}
+
+/// The kind that a document must have, says it has, or by its keys seems to have.
+fn kind(root: &Node<'_>, options: &Options) -> Kind {
+    let seems = if root.get("apps").is_some() { Kind::Pod } else { Kind::Image };
+    options.kind.unwrap_or_else(|| match root.text("acKind") {
+        Some("ImageManifest") => Kind::Image,
+        Some("PodManifest") => Kind::Pod,
+        _ => seems,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IMAGE: &str = r#"{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example.com/a"}"#;
+
+    fn clauses(text: &str, options: &Options) -> Vec<String> {
+        let report = validate_manifest(text.as_bytes(), options);
+        report.diagnostics.iter().map(|d| d.clause.to_string()).collect()
+    }
+
+    #[test]
+    fn the_smallest_manifests_are_valid() {
+        assert_eq!(clauses(IMAGE, &Options::default()), [""; 0]);
+        assert!(image_manifest(IMAGE.as_bytes(), &Options::default()).is_ok());
+        assert!(pod_manifest(IMAGE.as_bytes(), &Options::default()).is_err());
+    }
+
+    #[test]
+    fn one_fault_does_not_hide_another() {
+        let text = r#"{"acKind": "ImageManifest", "acVersion": "01.2.3", "labels": [{"name": "os", "value": 1}, {"name": "os", "value": "x"}],
+            "app": {"user": "", "ports": [{"name": "p", "protocol": "tcp", "port": 65535, "count": 2}]}}"#;
+        assert_eq!(
+            clauses(text, &Options::default()),
+            [
+                "im.name",
+                "types.acversion.semver",
+                "im.labels.value",
+                "im.labels.unique",
+                "im.app.group.required",
+                "im.app.user.required",
+                "im.app.ports.count"
+            ]
+        );
+    }
+
+    #[test]
+    fn places_are_exact() {
+        let text = "{\"acKind\": \"ImageManifest\", \"acVersion\": \"0.8.11\",\n \"name\": \"example.com/a\", \"labels\": [\n\t{\"name\": \"os\", \"value\": null}]}";
+        let report = validate_manifest(text.as_bytes(), &Options::default());
+        let place = &report.diagnostics[0].place;
+        assert_eq!(place.pointer.as_deref(), Some("/labels/0/value"));
+        assert_eq!((place.line, place.column, place.length), (Some(3), Some(26), Some(4)));
+    }
+
+    #[test]
+    fn strict_makes_errors_of_warnings_and_leaves_notes() {
+        let text = IMAGE.replace("}", r#", "novel": 1, "labels": [{"name": "arch", "value": "amd64"}]}"#);
+        let severities = |strict| -> Vec<Severity> {
+            let options = Options { strict, ..Options::default() };
+            validate_manifest(text.as_bytes(), &options).diagnostics.iter().map(|d| d.severity).collect()
+        };
+        assert_eq!(severities(false), [Severity::Note, Severity::Warning]);
+        assert_eq!(severities(true), [Severity::Note, Severity::Error]);
+    }
+
+    #[test]
+    fn the_reference_tools_looser_names_are_accepted_when_asked_for() {
+        let text = IMAGE.replace("example.com/a", "example.com/a--b");
+        assert_eq!(clauses(&text, &Options::default()), ["types.acidentifier.regex"]);
+        assert!(validate_manifest(text.as_bytes(), &Options { compat: Compat::Go, ..Options::default() }).is_valid());
+    }
+
+    #[test]
+    fn an_undefined_kind_is_told_once_and_the_rest_is_checked() {
+        let text = IMAGE.replace("ImageManifest", "ImageManifes").replace("example.com/a", "Example");
+        assert_eq!(
+            clauses(&text, &Options::default()),
+            ["types.ackind.defined", "types.acidentifier.charset", "im.name.urllike"]
+        );
+    }
+}
