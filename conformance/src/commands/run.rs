@@ -1,0 +1,111 @@
+//! `appc-conformance run`: the cases against one target or several.
+
+use std::io::stdout;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use super::lost;
+use crate::catalogue::Level;
+use crate::engine::{self, Choice, Ready};
+use crate::event::Event;
+use crate::fault::Sound;
+use crate::report::{self, Text, summary::Summary};
+use crate::suite::Suite;
+use crate::target::Target;
+use crate::{Failure, host};
+
+/// Hold implementations against the specification
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// A target by name, or the path of a target file; several are run one after the other [default: ours for this host and user]
+    #[arg(long, value_name = "T")]
+    target: Vec<String>,
+    /// Only clauses of this area
+    #[arg(long, value_name = "A")]
+    area: Option<String>,
+    /// Only this clause; a `*` at the end takes all that begin so
+    #[arg(long, value_name = "C")]
+    clause: Option<String>,
+    /// Only cases whose name begins so
+    #[arg(long, value_name = "NAME")]
+    case: Option<String>,
+    /// Only clauses at least this strong
+    #[arg(long, value_enum)]
+    level: Option<Level>,
+    /// How many cases are done at the same time [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Leave the directories of the cases where they are
+    #[arg(long)]
+    keep: bool,
+    /// Show every clause, not only those that did not pass
+    #[arg(long)]
+    all: bool,
+    /// Write report.json, report.tap, junit.xml, index.html, badge.svg and summary.md here
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// Write the results of all targets as a markdown document
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+}
+
+/// Does it.
+pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
+    let suite = Suite::read(suite)?;
+    let choice =
+        Choice { area: args.area.clone(), clause: args.clause.clone(), level: args.level, case: args.case.clone() };
+    if choice.cases(&suite).is_empty() {
+        return Err(Failure::new("no case is chosen"));
+    }
+    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let begun = Instant::now();
+    let mut text = Text::new(stdout().lock(), args.all);
+    let mut written = Ok(());
+    let mut events = vec![engine::begin(&suite, &choice)];
+    for target in targets(args, &suite)? {
+        let ready = Ready::make(target)?;
+        engine::run(&suite, &ready, &choice, &Sound, jobs, args.keep, &mut |event| {
+            if written.is_ok() {
+                written = text.tell(&event);
+            }
+            events.push(event);
+        })?;
+    }
+    events.push(Event::End { milliseconds: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX) });
+    written.and_then(|()| text.end(&events)).map_err(lost)?;
+    if let Some(dir) = &args.report {
+        report::write(dir, &events)?;
+    }
+    if let Some(file) = &args.results {
+        std::fs::write(file, report::results(&events)).map_err(|e| Failure::file(file, e))?;
+    }
+    Ok(if good(&events, &choice) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// No MUST fails, no target made trouble, and no clause that was asked for is without a word. Asked for by a case's name, a clause may have other cases.
+fn good(events: &[Event], choice: &Choice) -> bool {
+    let summary = Summary::of(events);
+    summary.targets.iter().all(|target| {
+        summary.broken_musts(target).is_empty()
+            && target.trouble.is_empty()
+            && (choice.case.is_some() || summary.left_out(target).is_empty())
+    })
+}
+
+fn targets(args: &Args, suite: &Suite) -> Result<Vec<Target>, Failure> {
+    if args.target.is_empty() {
+        return usual().iter().map(|name| suite.target(name)).collect();
+    }
+    args.target.iter().map(|name| suite.target(name)).collect()
+}
+
+/// Our own executor for this host, as root or without.
+fn usual() -> Vec<&'static str> {
+    let root = host::meets("root", &[], false).is_ok();
+    match (cfg!(target_os = "freebsd"), root) {
+        (true, _) => vec!["jetpack-freebsd"],
+        (false, true) => vec!["jetpack-linux"],
+        (false, false) => vec!["jetpack-linux-rootless"],
+    }
+}

@@ -1,0 +1,63 @@
+//! What this host can give to a case, by name. A case whose need is not met is skipped with the reason told here.
+
+use std::fs;
+use std::path::Path;
+
+/// The ordinary user that `run-as = "user"` means.
+pub const ORDINARY: u32 = 65534;
+
+/// Whether a need is met; if not, why. `own` is what the target file says that it brings along.
+pub fn meets(need: &str, own: &[String], as_user: bool) -> Result<(), String> {
+    if own.iter().any(|one| one == need) {
+        return Ok(());
+    }
+    match need {
+        "root" if as_user => Err("the target runs as an ordinary user".into()),
+        "root" if !rustix::process::geteuid().is_root() => Err("needs root".into()),
+        "root" => Ok(()),
+        "linux" => given(cfg!(target_os = "linux"), "needs Linux"),
+        "freebsd" => given(cfg!(target_os = "freebsd"), "needs FreeBSD"),
+        "user-namespaces" => user_namespaces(),
+        "cgroup-memory" => controller("memory", as_user),
+        "cgroup-cpu" => controller("cpu", as_user),
+        "cgroup-io" => controller(if v2() { "io" } else { "blkio" }, as_user),
+        "xattr" => given(cfg!(target_os = "linux"), "user extended attributes are tried on Linux only"),
+        "selinux" => given(Path::new("/sys/fs/selinux/enforce").exists(), "this kernel runs without SELinux"),
+        "no-selinux" => given(!Path::new("/sys/fs/selinux/enforce").exists(), "this kernel runs with SELinux"),
+        "apparmor" => given(apparmor(), "this kernel runs without AppArmor"),
+        "no-apparmor" => given(!apparmor(), "this kernel runs with AppArmor"),
+        "seccomp" => given(Path::new("/proc/sys/kernel/seccomp").exists(), "this kernel has no seccomp filters"),
+        other => Err(format!("the suite knows no need named {other}")),
+    }
+}
+
+fn given(there: bool, why: &str) -> Result<(), String> {
+    if there { Ok(()) } else { Err(why.into()) }
+}
+
+fn apparmor() -> bool {
+    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
+}
+
+fn user_namespaces() -> Result<(), String> {
+    let most = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    given(most.trim().parse::<u64>().is_ok_and(|most| most > 0), "user namespaces are switched off")
+}
+
+/// Whether the controllers are on the unified hierarchy.
+fn v2() -> bool {
+    fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").is_ok_and(|text| !text.trim().is_empty())
+}
+
+fn controller(name: &str, as_user: bool) -> Result<(), String> {
+    if as_user || !rustix::process::geteuid().is_root() {
+        return Err("resource limits need root here".into());
+    }
+    let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let listed = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    let in_v1 = listed.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.first() == Some(&name) && fields.get(1) != Some(&"0") && fields.last() == Some(&"1")
+    });
+    given(unified.split_whitespace().any(|one| one == name) || in_v1, "no such cgroup controller on this host")
+}

@@ -1,0 +1,47 @@
+//! What a target leaves behind on the host, told and taken away.
+
+use std::fs;
+use std::path::Path;
+
+/// Mounts below a directory and processes that were started with it on their command line.
+pub fn behind(work: &Path) -> Vec<String> {
+    let mut trouble = Vec::new();
+    let place = work.display().to_string();
+    for process in processes(&place) {
+        trouble.push(format!("left a process behind: {}", process.1));
+        if let Some(pid) = rustix::process::Pid::from_raw(process.0) {
+            // It may have ended meanwhile.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mut targets: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.split(' ').nth(4))
+            .filter(|target| target.starts_with(&place))
+            .collect();
+        targets.sort_unstable();
+        for target in targets.iter().rev() {
+            trouble.push(format!("left a mount behind: {}", target.trim_start_matches(&place)));
+            // Detached, so that a busy one goes as soon as it can.
+            let _ = rustix::mount::unmount(*target, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+    trouble
+}
+
+fn processes(place: &str) -> Vec<(i32, String)> {
+    let mut found = Vec::new();
+    let own = std::process::id();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(place) && u32::try_from(pid) != Ok(own) {
+            found.push((pid, line.trim().to_owned()));
+        }
+    }
+    found
+}

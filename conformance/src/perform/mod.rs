@@ -1,0 +1,183 @@
+//! Doing a case: one file an action. Each makes what the case needs, asks the target, and holds what is seen against the expectations.
+
+mod archive;
+mod build;
+mod discover;
+mod judge;
+mod left;
+mod pod;
+mod run;
+mod server;
+mod validate;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::case::{Action, Case, Expectation};
+use crate::driver::Driver;
+use crate::event::{Check, State};
+use crate::fault::Fault;
+use crate::see;
+use crate::suite::Suite;
+use crate::target::Target;
+use crate::{Failure, host};
+
+/// What performing needs besides the case.
+pub struct Bench<'a> {
+    /// The suite.
+    pub suite: &'a Suite,
+    /// The target's description.
+    pub target: &'a Target,
+    /// The way to ask it.
+    pub driver: &'a dyn Driver,
+    /// The probe's bytes; empty when it could not be built.
+    pub probe: &'a [u8],
+    /// What is broken on purpose.
+    pub fault: &'a dyn Fault,
+    /// Leave the case's directory where it is.
+    pub keep: bool,
+}
+
+/// What came of a case.
+#[derive(Default)]
+pub struct Outcome {
+    /// One for each expectation.
+    pub checks: Vec<Check>,
+    /// What the target did besides.
+    pub trouble: Vec<String>,
+}
+
+/// Does a case.
+pub fn perform(case: &Case, bench: &Bench<'_>) -> Result<Outcome, Failure> {
+    let as_user = bench.target.run_as.as_deref() == Some("user");
+    let unmet = case.needs.iter().find_map(|need| host::meets(need, &bench.target.has, as_user).err());
+    if let Some(why) = unmet {
+        return Ok(all(case, State::Skipped, &why));
+    }
+    if !case.platforms.is_empty() && !case.platforms.contains(&bench.target.platform) {
+        return Ok(all(case, State::Unsupported, &format!("a matter of {} only", case.platforms.join(", "))));
+    }
+    let action = match &case.action {
+        Action::Validate(_) | Action::Archive(_) => "validate",
+        Action::Build(_) => "build",
+        Action::Discover(discover) => &discover.ask,
+        Action::Run(_) => "run",
+    };
+    if !bench.driver.can(action) {
+        return Ok(all(case, State::Unsupported, &format!("the target has no action `{action}`")));
+    }
+    let work = tempfile::Builder::new()
+        .prefix("appc-conformance-")
+        .tempdir()
+        .map_err(|e| Failure::new(format!("failed to make a directory: {e}")))?;
+    open_to_all(work.path())?;
+    let outcome = match &case.action {
+        Action::Validate(validate) => validate::perform(validate, bench, work.path()),
+        Action::Archive(archive) => archive::perform(archive, bench, work.path()),
+        Action::Build(build) => build::perform(build, bench, work.path()),
+        Action::Discover(discover) => discover::perform(discover, bench, work.path()),
+        Action::Run(run) => run::perform(run, bench, work.path()),
+    };
+    if bench.keep {
+        eprintln!("kept: {} {}", case.name, work.keep().display());
+    }
+    outcome
+}
+
+/// A case that is not done, for the given reason.
+pub fn skipped(case: &Case, why: &str) -> Outcome {
+    all(case, State::Skipped, why)
+}
+
+/// The same state for every expectation of a case.
+fn all(case: &Case, state: State, why: &str) -> Outcome {
+    let check = |clause: &str, expectation: String| Check {
+        clause: clause.into(),
+        expectation,
+        state,
+        why: Some(why.into()),
+        evidence: None,
+    };
+    let seen = |expect: &[Expectation]| expect.iter().map(|one| check(&one.clause, one.line())).collect();
+    let checks = match &case.action {
+        Action::Validate(case) => {
+            case.expect.iter().map(|one| check(&one.clause, judge::line(&one.say, one.verdict))).collect()
+        }
+        Action::Archive(case) => {
+            case.expect.iter().map(|one| check(&one.clause, judge::line(&one.say, one.verdict))).collect()
+        }
+        Action::Build(case) => seen(&case.expect),
+        Action::Discover(case) => seen(&case.expect),
+        Action::Run(case) => seen(&case.expect),
+    };
+    Outcome { checks, trouble: Vec::new() }
+}
+
+/// Holds what was seen against what shall be seen.
+fn hold(expect: &[Expectation], seen: &Value, bench: &Bench<'_>) -> Vec<Check> {
+    expect.iter().map(|one| settled(held(one, seen, bench), bench.target)).collect()
+}
+
+fn held(one: &Expectation, seen: &Value, bench: &Bench<'_>) -> Check {
+    let mut check =
+        Check { clause: one.clause.clone(), expectation: one.line(), state: State::Pass, why: None, evidence: None };
+    let as_user = bench.target.run_as.as_deref() == Some("user");
+    if let Some(why) = one.needs.iter().find_map(|need| host::meets(need, &bench.target.has, as_user).err()) {
+        return Check { state: State::Skipped, why: Some(why), ..check };
+    }
+    if !one.on.is_empty() && !one.on.contains(&bench.target.platform) {
+        return Check {
+            state: State::Unsupported,
+            why: Some(format!("a matter of {} only", one.on.join(", "))),
+            ..check
+        };
+    }
+    let found = see::at(seen, &one.see);
+    check.evidence = Some(shown(found, seen));
+    if let Some(why) = found.and_then(|value| value.get("unknown")).and_then(Value::as_str) {
+        return Check { state: State::Inconclusive, why: Some(why.into()), ..check };
+    }
+    if let Err(why) = one.demand.met(found, seen) {
+        check.state = State::Fail;
+        check.why = Some(why);
+    }
+    check
+}
+
+/// A failure that the target file accounts for, and a claim that it does not make.
+fn settled(check: Check, target: &Target) -> Check {
+    if check.state != State::Fail {
+        return check;
+    }
+    let said = |state, why: &str| Check { state, why: Some(why.into()), ..check.clone() };
+    match (target.not_claimed(&check.clause), target.known_to_fail(&check.clause)) {
+        (Some(why), _) => said(State::Unsupported, why),
+        (_, Some(why)) => said(State::ExpectedFail, why),
+        _ => check,
+    }
+}
+
+/// A finding, short enough for a report. Where it is missing, how the target ended says more.
+fn shown(found: Option<&Value>, seen: &Value) -> String {
+    let mut text = match found {
+        Some(value) => value.to_string(),
+        None => {
+            let exit = seen.get("exit").map(Value::to_string).unwrap_or_else(|| "none".into());
+            let stderr = seen.get("stderr").and_then(Value::as_str).unwrap_or_default();
+            format!("nothing there; exit status {exit}; {}", stderr.trim())
+        }
+    };
+    if text.len() > 900 {
+        let end = (0..=900).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
+/// Lets an ordinary user, as whom a target may run, into the case's directory.
+fn open_to_all(dir: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).map_err(|e| Failure::file(dir, e))
+}

@@ -1,0 +1,95 @@
+//! Implementations under test, as `targets/*.toml` describe them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::Failure;
+
+/// An implementation: what it can do and how to ask it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Target {
+    /// The file's stem.
+    #[serde(skip)]
+    pub name: String,
+    /// Where the file stands; programs may be named relative to it.
+    #[serde(skip)]
+    pub dir: PathBuf,
+    /// What it is, one line.
+    pub about: String,
+    /// The system on which its apps run: `linux`, `freebsd`.
+    pub platform: String,
+    /// Programs by the name that commands use: a path, or `cargo:NAME` for a binary of this workspace.
+    #[serde(default)]
+    pub programs: BTreeMap<String, String>,
+    /// What the host must have for anything to work.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// What the target is run as: `user` for an ordinary user even when the suite runs as root.
+    #[serde(default)]
+    pub run_as: Option<String>,
+    /// Command lines by action, each word a template.
+    #[serde(default)]
+    pub commands: BTreeMap<String, Vec<String>>,
+    /// Words that `{options}` stands for, by the option names that cases use.
+    #[serde(default)]
+    pub options: BTreeMap<String, Vec<String>>,
+    /// A program that speaks the protocol, in place of commands.
+    pub program: Option<Vec<String>>,
+    /// The actions that a `program` can do.
+    #[serde(default)]
+    pub can: Vec<String>,
+    /// How diagnostics are written: `json` (an array or lines of objects with `clause` and `severity`) or nothing.
+    pub diagnostics: Option<String>,
+    /// What the host has by the implementation's own account and cases may need.
+    #[serde(default)]
+    pub has: Vec<String>,
+    /// Clauses (or a prefix with `*`) that it does not claim, with the reason.
+    #[serde(default)]
+    pub unsupported: BTreeMap<String, String>,
+    /// Clauses that it is known to fail, with the reason.
+    #[serde(default)]
+    pub expected_fail: BTreeMap<String, String>,
+    /// The longest that one command may take, in seconds.
+    #[serde(default = "patience")]
+    pub patience: u64,
+}
+
+fn patience() -> u64 {
+    30
+}
+
+impl Target {
+    /// Reads one target file.
+    pub fn read(path: &Path) -> Result<Target, Failure> {
+        let text = fs::read_to_string(path).map_err(|e| Failure::file(path, e))?;
+        let mut target: Target = toml::from_str(&text).map_err(|e| Failure::file(path, e))?;
+        target.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        target.dir = path.parent().unwrap_or(Path::new(".")).to_owned();
+        Ok(target)
+    }
+
+    /// Why the target does not claim a clause.
+    pub fn not_claimed(&self, clause: &str) -> Option<&str> {
+        listed(&self.unsupported, clause)
+    }
+
+    /// Why the target is known to fail a clause.
+    pub fn known_to_fail(&self, clause: &str) -> Option<&str> {
+        listed(&self.expected_fail, clause)
+    }
+}
+
+fn listed<'a>(list: &'a BTreeMap<String, String>, clause: &str) -> Option<&'a str> {
+    let exact = list.get(clause);
+    exact
+        .or_else(|| {
+            list.iter()
+                .find(|(id, _)| id.strip_suffix('*').is_some_and(|front| clause.starts_with(front)))
+                .map(|(_, why)| why)
+        })
+        .map(String::as_str)
+}
