@@ -28,4 +28,6 @@ pub mod store;
 #[cfg(all(feature = "run", unix))]
 pub mod sys;
 #[cfg(feature = "net")]
+pub mod transport;
+#[cfg(feature = "net")]
 pub mod trust;

@@ -1,0 +1,201 @@
+//! What servers said before, on disk: small documents whole, of images which one it was.
+//!
+//! ```text
+//! <directory>/<sha256 of the URL>   one line of JSON, then the body
+//! ```
+//! May be thrown away at any time. Files are replaced by rename and are for their owner's eyes: pages got with a
+//! password are among them. Entries that cannot be read are as good as none.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::client::{Request, Response, Validators};
+use super::{Client, Error, Kind};
+
+/// The longest that anything is used without asking, whatever the server allows.
+const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most that an entry may hold, in bytes.
+const MAX_ENTRY: u64 = 8 << 20;
+
+/// What a server said about a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What tells this state of it from others.
+    pub validators: Validators,
+    /// Until when it may be used without asking.
+    pub fresh_until: SystemTime,
+    /// For images, which one it was and who signed it, as its writer likes.
+    pub note: String,
+    /// For documents, the document.
+    pub body: Vec<u8>,
+    /// Where it came from in the end.
+    pub url: Url,
+}
+
+impl Entry {
+    /// What to keep of an answer, if it may be kept.
+    pub fn of(response: &Response) -> Option<Self> {
+        let fresh_until = SystemTime::now() + response.max_age?.min(MAX_AGE);
+        let validators = response.validators.clone();
+        Some(Self { validators, fresh_until, note: String::new(), body: Vec::new(), url: response.url.clone() })
+    }
+
+    /// Whether it may be used without asking.
+    pub fn is_fresh(&self) -> bool {
+        let now = SystemTime::now();
+        // A date too far ahead was written under another clock.
+        now < self.fresh_until && self.fresh_until <= now + MAX_AGE
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    asked: String,
+    url: String,
+    etag: Option<String>,
+    last_modified: Option<String>,
+    fresh_until: u64,
+    note: String,
+}
+
+/// A directory of entries.
+#[derive(Clone, Debug)]
+pub struct Cache(PathBuf);
+
+impl Cache {
+    /// Uses `directory`, made when there is something to keep.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self(directory.into())
+    }
+
+    /// What is known about `url`.
+    pub fn get(&self, url: &Url) -> Option<Entry> {
+        let mut bytes = Vec::new();
+        fs::File::open(self.path(url)).ok()?.take(MAX_ENTRY).read_to_end(&mut bytes).ok()?;
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let head: Head = serde_json::from_slice(&bytes[..end]).ok()?;
+        (head.asked == url.as_str()).then_some(())?;
+        Some(Entry {
+            validators: Validators { etag: head.etag, last_modified: head.last_modified },
+            fresh_until: UNIX_EPOCH.checked_add(Duration::from_secs(head.fresh_until))?,
+            note: head.note,
+            body: bytes.split_off(end + 1),
+            url: head.url.parse().ok()?,
+        })
+    }
+
+    /// Remembers what was said about `url`.
+    pub fn put(&self, url: &Url, entry: &Entry) -> Result<(), Error> {
+        let path = self.path(url);
+        let failed = |error: io::Error| Error::new(Kind::Io, format!("write {}", path.display())).because(error);
+        let head = Head {
+            asked: url.to_string(),
+            url: entry.url.to_string(),
+            etag: entry.validators.etag.clone(),
+            last_modified: entry.validators.last_modified.clone(),
+            fresh_until: entry.fresh_until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            note: entry.note.clone(),
+        };
+        let mut bytes = serde_json::to_vec(&head).map_err(|error| failed(error.into()))?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&entry.body);
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(failed)?;
+        let temporary = path.with_extension(format!("{}.new", std::process::id()));
+        let written = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)
+            .and_then(|mut file| file.write_all(&bytes))
+            .and_then(|()| fs::rename(&temporary, &path));
+        written.map_err(|error| {
+            let _ = fs::remove_file(&temporary);
+            failed(error)
+        })
+    }
+
+    /// Forgets what was said about `url`.
+    pub fn forget(&self, url: &Url) {
+        let _ = fs::remove_file(self.path(url));
+    }
+
+    /// A document: as it was while that is allowed or the server says that it still is, else as it is now. Answers
+    /// other than 2xx are not kept.
+    pub fn document(&self, client: &Client, request: &Request) -> Result<(u16, Vec<u8>, Url), Error> {
+        let known = self.get(&request.url);
+        if let Some(known) = known.as_ref().filter(|known| known.is_fresh()) {
+            return Ok((200, known.body.clone(), known.url.clone()));
+        }
+        let request = Request { unless: known.as_ref().map(|known| known.validators.clone()), ..request.clone() };
+        let response = client.send(&request)?;
+        let (status, url, entry) = (response.status, response.url.clone(), Entry::of(&response));
+        if let (304, Some(known)) = (status, known) {
+            if let Some(entry) = entry {
+                self.put(&request.url, &Entry { fresh_until: entry.fresh_until, ..known.clone() })?;
+            }
+            return Ok((200, known.body, known.url));
+        }
+        if !(200..=299).contains(&status) {
+            return Ok((status, Vec::new(), url));
+        }
+        let body = response.body.into_bytes()?;
+        match entry {
+            Some(entry) => self.put(&request.url, &Entry { body: body.clone(), ..entry })?,
+            None => self.forget(&request.url),
+        }
+        Ok((status, body, url))
+    }
+
+    fn path(&self, url: &Url) -> PathBuf {
+        let digest = Sha256::digest(url.as_str());
+        self.0.join(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_found_again_and_rubbish_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().join("http"));
+        let url: Url = "https://h/a?b".parse().unwrap();
+        let entry = Entry {
+            validators: Validators { etag: Some("\"x\"".to_owned()), last_modified: None },
+            fresh_until: UNIX_EPOCH + Duration::from_secs(5),
+            note: "n".to_owned(),
+            body: b"a\nb\0".to_vec(),
+            url: "https://h/c".parse().unwrap(),
+        };
+        assert_eq!(cache.get(&url), None);
+        cache.put(&url, &entry).unwrap();
+        assert_eq!(cache.get(&url), Some(entry.clone()));
+        assert!(!entry.is_fresh());
+        fs::write(cache.path(&url), b"rubbish").unwrap();
+        assert_eq!(cache.get(&url), None);
+    }
+
+    #[test]
+    fn freshness_ends_and_cannot_be_far_ahead() {
+        let url: Url = "https://h/".parse().unwrap();
+        let entry = |fresh_until| Entry {
+            validators: Validators::default(),
+            fresh_until,
+            note: String::new(),
+            body: Vec::new(),
+            url: url.clone(),
+        };
+        assert!(entry(SystemTime::now() + Duration::from_secs(60)).is_fresh());
+        assert!(!entry(SystemTime::now() + MAX_AGE * 3).is_fresh());
+    }
+}

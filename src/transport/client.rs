@@ -1,0 +1,493 @@
+//! Requests: redirects by our own rules, repetition after errors that may pass, conditions.
+
+use std::error::Error as StdError;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ureq::Agent;
+use ureq::http::{HeaderMap, StatusCode, header};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnector, TcpConnector};
+use url::Url;
+
+use super::address::{Guard, PrivateAddress, Seen, refused_as_written};
+use super::body::{Body, Watch};
+use super::proxy::Proxies;
+use super::tls::Tls;
+use super::{Error, Kind, Settings};
+use crate::discovery;
+
+/// The longest that a server may make us wait before a repetition.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// Bytes after which a broken transfer counts as going well again.
+const PROGRESS: u64 = 1 << 20;
+
+/// What is asked for.
+#[derive(Clone)]
+pub struct Request {
+    /// From where.
+    pub url: Url,
+    /// The page that named this URL, whose reach bounds ours.
+    pub named_by: Option<Url>,
+    /// Taken only if it is another than these say: entity tag, date.
+    pub unless: Option<Validators>,
+    /// Whether it is an image, which may be large and is resumed, or a document, which is small and soon there.
+    pub image: bool,
+    /// Who is told how far it has come.
+    pub watch: Option<Watch>,
+}
+
+impl Request {
+    /// A small document: a page, a signature, keys.
+    pub fn document(url: Url) -> Self {
+        Self { url, named_by: None, unless: None, image: false, watch: None }
+    }
+
+    /// An image.
+    pub fn image(url: Url) -> Self {
+        Self { image: true, ..Self::document(url) }
+    }
+
+    /// That `page` named the URL.
+    #[must_use]
+    pub fn named_by(mut self, page: &Url) -> Self {
+        self.named_by = Some(page.clone());
+        self
+    }
+}
+
+/// What tells one state of a resource from another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// The `ETag` header as it came.
+    pub etag: Option<String>,
+    /// The `Last-Modified` header as it came.
+    pub last_modified: Option<String>,
+}
+
+/// An answer after all redirects.
+pub struct Response {
+    /// HTTP status code: 2xx, 304, 4xx or 5xx.
+    pub status: u16,
+    /// Where it came from in the end.
+    pub url: Url,
+    /// What tells this state of it from others.
+    pub validators: Validators,
+    /// How long it may be used without asking again; none when it must not be kept at all.
+    pub max_age: Option<Duration>,
+    /// The body.
+    pub body: Body,
+}
+
+impl Response {
+    /// The body of an answer that is one: anything but 2xx is an error.
+    pub fn success(self) -> Result<Self, Error> {
+        match self.status {
+            200..=299 => Ok(self),
+            status => {
+                let phrase = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+                let mut why = format!("the server answered {status} {}", phrase.unwrap_or_default());
+                if status == 401 || status == 403 {
+                    why.push_str("(credentials for a host stand in a file of mode 0600 in `auth.d`)");
+                }
+                Err(Error::new(Kind::Status(status), format!("get {}", self.url)).because(why))
+            }
+        }
+    }
+}
+
+/// Gets things from servers. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    proxies: Proxies,
+    seen: Seen,
+    open: Agent,
+    public_only: Agent,
+}
+
+impl Client {
+    /// A client for these settings and the environment's proxies and certificates. Nothing is connected to yet.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let proxies = Proxies::from_environment()?;
+        let seen = Seen::default();
+        let tls = Tls::new(settings.insecure_tls);
+        let agent = |public_only: bool| {
+            let config = Agent::config_builder()
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .proxy(None)
+                .user_agent(concat!("appc/", env!("CARGO_PKG_VERSION")))
+                .timeout_connect(Some(settings.limits.connect))
+                .timeout_resolve(Some(settings.limits.connect))
+                .timeout_recv_response(Some(settings.limits.idle))
+                .timeout_per_read(Some(settings.limits.idle))
+                .timeout_per_write(Some(settings.limits.idle))
+                .input_buffer_size(256 << 10)
+                .build();
+            let connector = ()
+                .chain(SocksConnector::default())
+                .chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(tls.clone());
+            Agent::with_parts(config, connector, Guard::new(seen.clone(), public_only))
+        };
+        let (open, public_only) = (agent(false), agent(true));
+        Ok(Self(Arc::new(Inner { settings, proxies, seen, open, public_only })))
+    }
+
+    /// Asks, follows redirects, repeats after errors that may pass.
+    pub fn send(&self, request: &Request) -> Result<Response, Error> {
+        let limits = &self.0.settings.limits;
+        let deadline = (!request.image).then(|| Instant::now() + limits.document);
+        let hop = self.follow(request, None, deadline)?;
+        let headers = hop.response.headers();
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let validators = Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
+        let max_age = max_age(headers);
+        let status = hop.response.status().as_u16();
+        // What the server says of lengths in answers without body means something else.
+        let total = (status == 200).then(|| content_length(headers)).flatten();
+        let limit = if request.image { limits.image_bytes } else { limits.document_bytes };
+        let reopen = (request.image && status == 200).then(|| Reopen {
+            client: self.clone(),
+            request: Request { unless: None, watch: None, ..request.clone() },
+            validators: validators.clone(),
+            failures: 0,
+            since: 0,
+        });
+        let source = Box::new(hop.response.into_body().into_with_config().limit(u64::MAX).reader());
+        let body = Body::new(source, hop.url.clone(), total, limit, limits)
+            .resumed_by(reopen)
+            .until(deadline)
+            .watched_by(request.watch.clone());
+        Ok(Response { status, url: hop.url, validators, max_age, body })
+    }
+
+    /// A small document, which must be there.
+    pub fn get(&self, request: &Request) -> Result<Vec<u8>, Error> {
+        self.send(request)?.success()?.body.into_bytes()
+    }
+
+    /// Whether redirects from there must not lead to private addresses.
+    fn is_public(&self, url: &Url) -> bool {
+        !self.0.settings.private_redirects && url.host_str().is_some_and(|host| !self.0.seen.is_private(host))
+    }
+
+    fn follow(&self, request: &Request, range: Option<&Range>, deadline: Option<Instant>) -> Result<Hop, Error> {
+        let mut url = request.url.clone();
+        url.set_fragment(None);
+        let mut public_only = request.named_by.as_ref().is_some_and(|page| self.is_public(page));
+        let mut been = Vec::new();
+        loop {
+            self.check(&url, been.last(), public_only)?;
+            let response = self.repeat(&url, request, range, public_only, deadline)?;
+            let location = match response.status().as_u16() {
+                301 | 302 | 303 | 307 | 308 => response.headers().get(header::LOCATION),
+                300..=399 if response.status() != StatusCode::NOT_MODIFIED => None,
+                _ => return Ok(Hop { response, url }),
+            };
+            let refuse = |why: String| {
+                Error::new(Kind::Redirect, format!("follow the redirect of {url}")).clause("disc.redirect").because(why)
+            };
+            let location = location.and_then(|location| location.to_str().ok());
+            let location =
+                location.ok_or_else(|| refuse(format!("{} without a usable location", response.status().as_u16())))?;
+            let mut next = url.join(location).map_err(|error| refuse(error.to_string()))?;
+            next.set_fragment(None);
+            public_only |= self.is_public(&url);
+            been.push(url.clone());
+            if been.contains(&next) {
+                return Err(refuse(format!("it leads back to {next}")));
+            }
+            if been.len() > self.0.settings.limits.redirects {
+                return Err(refuse(format!("more than {} redirects", self.0.settings.limits.redirects)));
+            }
+            url = next;
+        }
+    }
+
+    /// Whether this URL may be asked at all, coming from `before`.
+    fn check(&self, url: &Url, before: Option<&Url>, public_only: bool) -> Result<(), Error> {
+        let doing = match before {
+            Some(before) => format!("follow the redirect of {before}"),
+            None => format!("get {}", without_user(url)),
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if self.0.settings.insecure_http => {}
+            "http" if before.is_some_and(|before| before.scheme() == "https") => {
+                let why = format!("it leads from https to {}, which --insecure=http would allow", without_user(url));
+                return Err(Error::new(Kind::Downgrade, doing).clause("disc.redirect").because(why));
+            }
+            "http" => {
+                let why = "plain http shows to all and proves nothing; --insecure=http allows it";
+                return Err(Error::new(Kind::Downgrade, doing).clause("disc.https").because(why));
+            }
+            scheme => {
+                return Err(Error::new(Kind::Address, doing).because(format!("`{scheme}` is no way to get it here")));
+            }
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            let why = "a user or password in a URL; they belong in a file of mode 0600 in `auth.d`";
+            return Err(Error::new(Kind::Address, doing).because(why));
+        }
+        let host = url.host_str().unwrap_or_default();
+        if public_only && refused_as_written(host) {
+            return Err(Error::new(Kind::PrivateAddress, doing).because(PrivateAddress(host.to_owned())));
+        }
+        Ok(())
+    }
+
+    /// One URL, again where that may help.
+    fn repeat(
+        &self,
+        url: &Url,
+        request: &Request,
+        range: Option<&Range>,
+        public_only: bool,
+        deadline: Option<Instant>,
+    ) -> Result<ureq::http::Response<ureq::Body>, Error> {
+        let limits = &self.0.settings.limits;
+        let mut pause = limits.back_off;
+        let mut left = limits.retries;
+        loop {
+            let result = self.once(url, request, range, public_only);
+            let wait = match &result {
+                Ok(response) => passing_status(response.status()).then(|| retry_after(response.headers())),
+                Err(error) => may_pass(error).then_some(None),
+            };
+            let Some(asked) = wait.filter(|_| left > 0) else {
+                return result.map_err(|error| explain(url, error));
+            };
+            let wait = asked.unwrap_or(pause).min(MAX_RETRY_AFTER);
+            if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
+                return result.map_err(|error| explain(url, error));
+            }
+            thread::sleep(wait);
+            pause *= 2;
+            left -= 1;
+        }
+    }
+
+    fn once(
+        &self,
+        url: &Url,
+        request: &Request,
+        range: Option<&Range>,
+        public_only: bool,
+    ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+        let agent = if public_only { &self.0.public_only } else { &self.0.open };
+        let mut builder = agent.get(url.as_str()).config().proxy(self.0.proxies.for_url(url).cloned()).build();
+        if let Some(authorization) = self.0.settings.credentials.header_for(url) {
+            builder = builder.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(unless) = &request.unless {
+            let conditions = [(header::IF_NONE_MATCH, &unless.etag), (header::IF_MODIFIED_SINCE, &unless.last_modified)];
+            for (name, value) in conditions {
+                if let Some(value) = value {
+                    builder = builder.header(name, value);
+                }
+            }
+        }
+        if let Some(range) = range {
+            builder = builder.header(header::RANGE, format!("bytes={}-", range.from));
+            if let Some(same) = &range.if_range {
+                builder = builder.header(header::IF_RANGE, same);
+            }
+        }
+        builder.call()
+    }
+}
+
+impl discovery::Fetch for Client {
+    fn page(&mut self, url: &Url) -> Result<discovery::Page, Box<dyn StdError + Send + Sync>> {
+        let response = self.send(&Request::document(url.clone()))?;
+        let (status, url) = (response.status, response.url);
+        let body = if (200..=299).contains(&status) { response.body.into_bytes()? } else { Vec::new() };
+        Ok(discovery::Page { status, body, url })
+    }
+}
+
+struct Hop {
+    response: ureq::http::Response<ureq::Body>,
+    url: Url,
+}
+
+struct Range {
+    from: u64,
+    if_range: Option<String>,
+}
+
+/// How a broken transfer is taken up again: same request, from where it broke, if it is still the same.
+pub struct Reopen {
+    client: Client,
+    request: Request,
+    validators: Validators,
+    failures: u32,
+    since: u64,
+}
+
+impl Reopen {
+    /// That so many bytes have come.
+    pub(super) fn progressed(&mut self, bytes: u64) {
+        self.since += bytes;
+        if self.since >= PROGRESS {
+            self.failures = 0;
+        }
+    }
+
+    /// The rest of the body.
+    pub(super) fn reopen(
+        &mut self,
+        from: u64,
+        total: Option<u64>,
+        broken: &io::Error,
+    ) -> Result<Box<dyn Read + Send>, String> {
+        let limits = &self.client.0.settings.limits;
+        if self.failures >= limits.retries {
+            return Err(format!("taken up again {} times without success", self.failures));
+        }
+        if matches!(broken.kind(), io::ErrorKind::InvalidData) {
+            return Err("that is no reason to try again".to_owned());
+        }
+        thread::sleep(limits.back_off * 2u32.saturating_pow(self.failures.min(8)));
+        self.failures += 1;
+        self.since = 0;
+        // Weak tags promise nothing about bytes, so they cannot be asked for; what comes is compared all the same.
+        let strong = self.validators.etag.clone().filter(|etag| !etag.starts_with("W/"));
+        let if_range = strong.or_else(|| self.validators.last_modified.clone());
+        let hop = self
+            .client
+            .follow(&self.request, Some(&Range { from, if_range }), None)
+            .map_err(|error| crate::error::chain(&error))?;
+        let headers = hop.response.headers();
+        match hop.response.status().as_u16() {
+            206 => {}
+            200 => return Err("it changed in between, or the server cannot resume".to_owned()),
+            status => return Err(format!("the server answered {status} to the request for the rest")),
+        }
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let changed = |old: &Option<String>, new: Option<&str>| matches!((old, new), (Some(old), Some(new)) if old != new);
+        if changed(&self.validators.etag, text(header::ETAG))
+            || changed(&self.validators.last_modified, text(header::LAST_MODIFIED))
+        {
+            return Err("it changed in between".to_owned());
+        }
+        let (start, whole) = text(header::CONTENT_RANGE).and_then(content_range).unwrap_or_default();
+        if start != from || matches!((whole, total), (Some(whole), Some(total)) if whole != total) {
+            return Err("the server gave another part than the one asked for".to_owned());
+        }
+        Ok(Box::new(hop.response.into_body().into_with_config().limit(u64::MAX).reader()))
+    }
+}
+
+/// First byte and length of the whole: `bytes 5-9/10`.
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, whole) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = range.split_once('-')?;
+    Some((start.trim().parse().ok()?, whole.trim().parse().ok()))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// `Cache-Control`: how long an answer may be used without asking; zero where it must be asked every time.
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let mut age = Duration::ZERO;
+    for value in headers.get_all(header::CACHE_CONTROL) {
+        for directive in value.to_str().ok()?.split(',') {
+            let directive = directive.trim().to_ascii_lowercase();
+            match directive.split_once('=') {
+                None if directive == "no-store" => return None,
+                None if directive == "no-cache" => return Some(Duration::ZERO),
+                Some(("max-age", seconds)) => {
+                    age = Duration::from_secs(seconds.trim_matches('"').parse::<u32>().unwrap_or(0).into());
+                }
+                _ => {}
+            }
+        }
+    }
+    Some(age)
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+fn passing_status(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+}
+
+/// Whether an error may pass by itself. Refusals and wrong names do not.
+fn may_pass(error: &ureq::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        ureq::Error::Io(error) => {
+            matches!(error.kind(), ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof)
+        }
+        ureq::Error::Protocol(_) => false,
+        _ => false,
+    }
+}
+
+/// The client's error in our words.
+fn explain(url: &Url, error: ureq::Error) -> Error {
+    let failed = |kind| Error::new(kind, format!("get {url}"));
+    match error {
+        ureq::Error::Timeout(_) => failed(Kind::Timeout).because("the server does not answer in time"),
+        ureq::Error::HostNotFound => failed(Kind::Unreachable).because("no such host"),
+        ureq::Error::Other(other) => match other.downcast::<PrivateAddress>() {
+            Ok(private) => failed(Kind::PrivateAddress).because(private),
+            Err(other) => failed(Kind::Tls).because(other),
+        },
+        ureq::Error::Io(error) if tls_error(&error).is_some() => failed(Kind::Tls).because(error),
+        ureq::Error::Io(error) => failed(Kind::Unreachable).because(error),
+        error => failed(Kind::Unreachable).because(error),
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn without_user(url: &Url) -> Url {
+    let mut shown = url.clone();
+    // These fail for URLs that have no host only, which have no user either.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (header::CACHE_CONTROL, value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn cache_control_says_how_long() {
+        let seconds = |values: &[&str]| max_age(&headers(values)).map(|age| age.as_secs());
+        assert_eq!(seconds(&[]), Some(0));
+        assert_eq!(seconds(&["public, max-age=60"]), Some(60));
+        assert_eq!(seconds(&["max-age=60", "no-cache"]), Some(0));
+        assert_eq!(seconds(&["max-age=60, no-store"]), None);
+        assert_eq!(seconds(&["max-age=-1"]), Some(0));
+    }
+
+    #[test]
+    fn a_content_range_is_read() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
+        assert_eq!(content_range("items 5-9/10"), None);
+    }
+}
