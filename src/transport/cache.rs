@@ -136,7 +136,7 @@ impl Cache {
             return Ok((200, known.body.clone(), known.url.clone()));
         }
         let request = Request { unless: known.as_ref().map(|known| known.validators.clone()), ..request.clone() };
-        let response = client.send(&request)?;
+        let (response, body) = client.document(&request)?;
         let (status, url, entry) = (response.status, response.url.clone(), Entry::of(&response));
         if let (304, Some(known)) = (status, known) {
             if let Some(entry) = entry {
@@ -145,9 +145,8 @@ impl Cache {
             return Ok((200, known.body, known.url));
         }
         if !(200..=299).contains(&status) {
-            return Ok((status, Vec::new(), url));
+            return Ok((status, body, url));
         }
-        let body = response.body.into_bytes()?;
         match entry {
             Some(entry) => self.put(&request.url, &Entry { body: body.clone(), ..entry })?,
             None => self.forget(&request.url),

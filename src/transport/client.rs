@@ -169,9 +169,24 @@ impl Client {
         Ok(Response { status, url: hop.url, validators, max_age, body })
     }
 
-    /// A small document, which must be there.
-    pub fn get(&self, request: &Request) -> Result<Vec<u8>, Error> {
-        self.send(request)?.success()?.body.into_bytes()
+    /// Asks for a small document and takes it whole, again where the connection broke on the way. Answers other than
+    /// 2xx come without body.
+    pub fn document(&self, request: &Request) -> Result<(Response, Vec<u8>), Error> {
+        let mut left = self.0.settings.limits.retries;
+        loop {
+            let mut response = self.send(request)?;
+            if !(200..=299).contains(&response.status) {
+                return Ok((response, Vec::new()));
+            }
+            match response.body.bytes() {
+                Ok(bytes) => return Ok((response, bytes)),
+                Err(error) if *error.kind() == Kind::Unreachable && left > 0 => {
+                    thread::sleep(self.0.settings.limits.back_off);
+                    left -= 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Whether redirects from there must not lead to private addresses.
@@ -307,10 +322,8 @@ impl Client {
 
 impl discovery::Fetch for Client {
     fn page(&mut self, url: &Url) -> Result<discovery::Page, Box<dyn StdError + Send + Sync>> {
-        let response = self.send(&Request::document(url.clone()))?;
-        let (status, url) = (response.status, response.url);
-        let body = if (200..=299).contains(&status) { response.body.into_bytes()? } else { Vec::new() };
-        Ok(discovery::Page { status, body, url })
+        let (response, body) = self.document(&Request::document(url.clone()))?;
+        Ok(discovery::Page { status: response.status, body, url: response.url })
     }
 }
 

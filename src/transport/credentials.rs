@@ -35,16 +35,24 @@ impl Credentials {
     pub fn load<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<Self, Error> {
         let mut all = Self::default();
         for path in paths {
-            for file in files(path).map_err(|error| failed(path, error))? {
-                all.read(&file)?;
+            match files(path).map_err(|error| failed(path, error))? {
+                Found::File(file) => all.read(&file, File::open(&file).map_err(|error| failed(&file, error))?)?,
+                Found::Directory(files) => {
+                    for file in files {
+                        // The host's credentials are its administrator's; other users do without.
+                        match File::open(&file) {
+                            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                            opened => all.read(&file, opened.map_err(|error| failed(&file, error))?)?,
+                        }
+                    }
+                }
             }
         }
         Ok(all)
     }
 
-    fn read(&mut self, path: &Path) -> Result<(), Error> {
+    fn read(&mut self, path: &Path, file: File) -> Result<(), Error> {
         let refuse = |why: String| Error::new(Kind::Credentials, format!("read credentials {}", path.display())).because(why);
-        let file = File::open(path).map_err(|error| failed(path, error))?;
         let mode = file.metadata().map_err(|error| failed(path, error))?.mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(refuse(format!("its mode is {mode:04o}: others could read or change it; 0600 is wanted")));
@@ -92,6 +100,14 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// Where files with credentials are looked for: the host's directory, then the user's, which wins.
+pub fn credential_directories() -> Vec<PathBuf> {
+    let host = if cfg!(target_os = "freebsd") { "/usr/local/etc/jetpack/auth.d" } else { "/etc/jetpack/auth.d" };
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let user = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
+    [PathBuf::from(host)].into_iter().chain(user.map(|directory| directory.join("jetpack/auth.d"))).collect()
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parsed {
@@ -108,16 +124,23 @@ struct Entry {
     token: Option<String>,
 }
 
-fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+enum Found {
+    File(PathBuf),
+    Directory(Vec<PathBuf>),
+}
+
+fn files(path: &Path) -> io::Result<Found> {
     match fs::read_dir(path) {
         Ok(entries) => {
             let mut files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
             files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
             files.sort();
-            Ok(files)
+            Ok(Found::Directory(files))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(vec![path.to_owned()]),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            Ok(Found::Directory(Vec::new()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Found::File(path.to_owned())),
         Err(error) => Err(error),
     }
 }

@@ -1,6 +1,9 @@
 //! `actool`: build, inspect and validate App Container Images.
 
+mod discover;
 mod error;
+#[path = "../common/insecure.rs"]
+mod insecure;
 #[path = "../common/manual.rs"]
 mod manual;
 mod version;
@@ -20,6 +23,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Completions(manual::CompletionsArgs),
+    Discover(discover::Args),
     Man(manual::ManArgs),
     Version(version::Args),
 }
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
             manual::completions(&args, Cli::command());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Discover(args) => discover::run(&args),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Version(args) => version::run(&args),
     };

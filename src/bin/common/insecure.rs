@@ -1,0 +1,51 @@
+//! `--insecure`: which protections are switched off, each by itself, and loudly.
+
+use appc::transport::Settings;
+
+/// What is not checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protection {
+    /// Take any certificate: whoever is on the way can pose as the server
+    Tls,
+    /// Use plain http where https gives nothing, or where a URL says so
+    Http,
+    /// Take images that nobody trusted has signed
+    Signature,
+}
+
+/// The option.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Insecure {
+    /// Switch protections off; without a list, tls and http
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        value_delimiter = ',',
+        default_missing_value = "tls,http"
+    )]
+    insecure: Vec<Protection>,
+}
+
+impl Insecure {
+    /// Whether this one is switched off.
+    pub fn is(&self, protection: Protection) -> bool {
+        self.insecure.contains(&protection)
+    }
+
+    /// Switches it off in `settings`, and says so on stderr.
+    pub fn apply(&self, program: &str, settings: &mut Settings) {
+        settings.insecure_tls |= self.is(Protection::Tls);
+        settings.insecure_http |= self.is(Protection::Http);
+        let told = [
+            (Protection::Tls, "tls: certificates are not checked, anyone on the way can read and change what comes"),
+            (Protection::Http, "http: plain http is used where https gives nothing, anyone can read and change it"),
+            (Protection::Signature, "signature: images are taken that nobody trusted has signed"),
+        ];
+        for (_, what) in told.iter().filter(|(protection, _)| self.is(*protection)) {
+            eprintln!("{program}: WARNING: --insecure={what}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What several tests of the command line share.
+
+#![allow(dead_code)]
+
+pub mod https;
