@@ -224,7 +224,10 @@ impl Walk<'_> {
                 Ok(Some(Found::Endpoint(aci, asc))) => endpoints.push(Endpoint { aci, asc, page: page.url.clone() }),
                 Ok(Some(Found::Keys(link))) => keys.push((link, page.url.clone())),
                 Ok(None) => {}
-                Err(told) => self.tell(told),
+                Err(Ignored { clause, why }) => {
+                    let quoted = quote(&tag);
+                    self.tell(Diagnostic::warning(clause, format!("{quoted} ignored: {why}")));
+                }
             }
         }
         (self.watch)(&Step::Read(&page.url, endpoints.len(), keys.len()));
@@ -236,15 +239,13 @@ impl Walk<'_> {
         }
     }
 
-    fn tag(&mut self, tag: &MetaTag) -> Result<Option<Found>, Diagnostic> {
-        let quoted = format!("{} tag `{}`", tag.name.as_str(), tag.content.escape_debug());
-        let ignored =
-            |clause: &'static str, why: String| Diagnostic::warning(clause, format!("{quoted} ignored: {why}"));
+    fn tag(&mut self, tag: &MetaTag) -> Result<Option<Found>, Ignored> {
+        let ignored = |clause: &'static str, why: String| Ignored { clause, why };
         let (prefix, url) =
             tag.words().ok_or_else(|| ignored("disc.meta.format", "its content is not two words".to_owned()))?;
         let Some(rest) = self.wanted.name.strip_prefix(prefix) else { return Ok(None) };
         if !(rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/')) {
-            let message = format!("{quoted}: its prefix matches `{}` within a word", self.wanted.name.as_str());
+            let message = format!("{}: its prefix matches `{}` within a word", quote(tag), self.wanted.name);
             self.tell(Diagnostic::warning("disc.prefix", message));
         }
         match tag.name {
@@ -274,6 +275,16 @@ impl Walk<'_> {
         (self.watch)(&Step::Told(&told));
         self.found.diagnostics.push(told);
     }
+}
+
+fn quote(tag: &MetaTag) -> String {
+    format!("{} tag `{}`", tag.name.as_str(), tag.content.escape_debug())
+}
+
+/// Why a tag is of no use.
+struct Ignored {
+    clause: &'static str,
+    why: String,
 }
 
 enum Found {

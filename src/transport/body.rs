@@ -76,7 +76,7 @@ impl Body {
     }
 
     /// All of it.
-    pub fn bytes(&mut self) -> Result<Vec<u8>, Error> {
+    pub fn take_all(&mut self) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         self.read_to_end(&mut bytes).map_err(|error| self.translate(error))?;
         Ok(bytes)
@@ -194,17 +194,17 @@ mod tests {
 
     #[test]
     fn a_body_that_ends_early_is_an_error_that_says_where() {
-        let error = body(b"abc", Some(5), 100).bytes().unwrap_err();
+        let error = body(b"abc", Some(5), 100).take_all().unwrap_err();
         assert_eq!(*error.kind(), Kind::Unreachable);
         assert!(format!("{error:?}").contains("after 3 of 5"));
-        assert_eq!(body(b"abc", Some(3), 100).bytes().unwrap(), b"abc");
+        assert_eq!(body(b"abc", Some(3), 100).take_all().unwrap(), b"abc");
     }
 
     #[test]
     fn more_than_is_allowed_is_refused_before_or_while_it_comes() {
-        assert_eq!(*body(b"abcdef", Some(6), 5).bytes().unwrap_err().kind(), Kind::TooLarge);
-        assert_eq!(*body(b"abcdef", None, 5).bytes().unwrap_err().kind(), Kind::TooLarge);
-        assert_eq!(body(b"abcde", None, 5).bytes().unwrap(), b"abcde");
+        assert_eq!(*body(b"abcdef", Some(6), 5).take_all().unwrap_err().kind(), Kind::TooLarge);
+        assert_eq!(*body(b"abcdef", None, 5).take_all().unwrap_err().kind(), Kind::TooLarge);
+        assert_eq!(body(b"abcde", None, 5).take_all().unwrap(), b"abcde");
     }
 
     #[test]

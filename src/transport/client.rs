@@ -178,7 +178,7 @@ impl Client {
             if !(200..=299).contains(&response.status) {
                 return Ok((response, Vec::new()));
             }
-            match response.body.bytes() {
+            match response.body.take_all() {
                 Ok(bytes) => return Ok((response, bytes)),
                 Err(error) if *error.kind() == Kind::Unreachable && left > 0 => {
                     thread::sleep(self.0.settings.limits.back_off);
