@@ -41,7 +41,7 @@ fn a_subkey_signs_for_its_primary_key_until_it_is_revoked() {
     assert_eq!(judge(&gpg.public("sub@example.com"), DATA, &signature), Ok(fingerprint.clone()));
     let script = gpg.path("script");
     std::fs::write(&script, "key 1\nrevkey\ny\n0\n\ny\nsave\n").unwrap();
-    gpg.run(&["--no-batch", "--command-file", script.to_str().unwrap(), "--edit-key", &fingerprint]);
+    gpg.run(&["--no-tty", "--no-batch", "--command-file", script.to_str().unwrap(), "--edit-key", &fingerprint]);
     assert_eq!(judge(&gpg.public("sub@example.com"), DATA, &signature).unwrap_err().0, Kind::Revoked);
 }
 
