@@ -33,8 +33,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-const TEMPLATE: &str =
-    "<html><head><meta name=\"ac-discovery\" content=\"localhost https://s.example/{os}/{arch}/{name}-{version}.{ext}\">";
+const TEMPLATE: &str = "<html><head><meta name=\"ac-discovery\" content=\"localhost https://s.example/{os}/{arch}/{name}-{version}.{ext}\">";
 const KEYS: &str = "<meta name=\"ac-discovery-pubkeys\" content=\"localhost https://s.example/keys.gpg\">";
 
 /// Pages at `/` and `/project/app`.
@@ -101,7 +100,15 @@ fn the_go_tool_prints_the_same() {
 fn each_step_is_told_on_stderr_when_asked() {
     let server = Server::https(pages);
     let told = stderr(&actool(&server, &["-v", "localhost/a/b"]));
-    for (line, part) in told.lines().zip(["asking https://localhost", "answered 404", "asking", "answered 404", "asking", "answered 200", "read"]) {
+    for (line, part) in told.lines().zip([
+        "asking https://localhost",
+        "answered 404",
+        "asking",
+        "answered 404",
+        "asking",
+        "answered 200",
+        "read",
+    ]) {
         assert!(line.contains(part), "{told}");
     }
     assert_eq!(server.paths(), ["/a/b?ac-discovery=1", "/a?ac-discovery=1", "/?ac-discovery=1"]);

@@ -54,8 +54,17 @@ fn expired_signatures_and_keys_are_refused() {
     let (kind, why) = judge(&gpg.public("old@example.com"), DATA, &by_old_key).unwrap_err();
     assert_eq!(kind, Kind::Expired);
     assert!(why.contains("2020-01-03"), "{why}");
-    gpg.run(&["--faked-system-time", "20200101T000000", "--quick-gen-key", "new@example.com", "ed25519", "sign", "never"]);
-    let short = gpg.sign("new@example.com", DATA, &["--faked-system-time", "20200101T120000", "--default-sig-expire", "1d"]);
+    gpg.run(&[
+        "--faked-system-time",
+        "20200101T000000",
+        "--quick-gen-key",
+        "new@example.com",
+        "ed25519",
+        "sign",
+        "never",
+    ]);
+    let short =
+        gpg.sign("new@example.com", DATA, &["--faked-system-time", "20200101T120000", "--default-sig-expire", "1d"]);
     assert_eq!(judge(&gpg.public("new@example.com"), DATA, &short).unwrap_err().0, Kind::Expired);
     let future = gpg.sign("new@example.com", DATA, &["--faked-system-time", "20990101T120000"]);
     assert_eq!(judge(&gpg.public("new@example.com"), DATA, &future).unwrap_err().0, Kind::Unfit);

@@ -41,7 +41,9 @@ fn is_private_v6(address: Ipv6Addr) -> bool {
         | [0x2002, high, low, ..] => embedded(high, low),
         [0x64, 0xff9b, 1, ..] => true,
         // Unique local, link local, site local, multicast.
-        [first, ..] => first & 0xfe00 == 0xfc00 || first & 0xff80 == 0xfe80 || first & 0xffc0 == 0xfec0 || first >= 0xff00,
+        [first, ..] => {
+            first & 0xfe00 == 0xfc00 || first & 0xff80 == 0xfe80 || first & 0xffc0 == 0xfec0 || first >= 0xff00
+        }
     }
 }
 
@@ -92,12 +94,7 @@ impl fmt::Debug for Guard {
 }
 
 impl Resolver for Guard {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let addresses = self.inner.resolve(uri, config, timeout)?;
         // The operator chose the proxy; where it is says nothing about the server.
         if config.proxy().is_some_and(|proxy| proxy.uri() == uri) {
@@ -137,10 +134,31 @@ mod tests {
     #[test]
     fn addresses_that_mean_something_only_here_are_private() {
         for address in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "0.1.2.3",
-            "255.255.255.255", "224.0.0.1", "192.0.0.1", "198.18.0.1", "::1", "::", "fe80::1", "fc00::1", "fd12::1",
-            "ff02::1", "fec0::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::1",
-            "2002:7f00:1::", "::127.0.0.1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "255.255.255.255",
+            "224.0.0.1",
+            "192.0.0.1",
+            "198.18.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "fec0::1",
+            "::ffff:10.0.0.1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "::127.0.0.1",
         ] {
             assert!(is_private(address.parse().unwrap()), "{address}");
         }

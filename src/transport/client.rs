@@ -130,11 +130,11 @@ impl Client {
                 .timeout_per_write(Some(settings.limits.idle))
                 .input_buffer_size(256 << 10)
                 .build();
-            let connector = ()
-                .chain(SocksConnector::default())
-                .chain(ConnectProxyConnector::default())
-                .chain(TcpConnector::default())
-                .chain(tls.clone());
+            let connector =
+                ().chain(SocksConnector::default())
+                    .chain(ConnectProxyConnector::default())
+                    .chain(TcpConnector::default())
+                    .chain(tls.clone());
             Agent::with_parts(config, connector, Guard::new(seen.clone(), public_only))
         };
         let (open, public_only) = (agent(false), agent(true));
@@ -303,7 +303,8 @@ impl Client {
             builder = builder.header(header::AUTHORIZATION, authorization);
         }
         if let Some(unless) = &request.unless {
-            let conditions = [(header::IF_NONE_MATCH, &unless.etag), (header::IF_MODIFIED_SINCE, &unless.last_modified)];
+            let conditions =
+                [(header::IF_NONE_MATCH, &unless.etag), (header::IF_MODIFIED_SINCE, &unless.last_modified)];
             for (name, value) in conditions {
                 if let Some(value) = value {
                     builder = builder.header(name, value);
@@ -386,7 +387,8 @@ impl Reopen {
             status => return Err(format!("the server answered {status} to the request for the rest")),
         }
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let changed = |old: &Option<String>, new: Option<&str>| matches!((old, new), (Some(old), Some(new)) if old != new);
+        let changed =
+            |old: &Option<String>, new: Option<&str>| matches!((old, new), (Some(old), Some(new)) if old != new);
         if changed(&self.validators.etag, text(header::ETAG))
             || changed(&self.validators.last_modified, text(header::LAST_MODIFIED))
         {

@@ -52,7 +52,8 @@ impl Credentials {
     }
 
     fn read(&mut self, path: &Path, file: File) -> Result<(), Error> {
-        let refuse = |why: String| Error::new(Kind::Credentials, format!("read credentials {}", path.display())).because(why);
+        let refuse =
+            |why: String| Error::new(Kind::Credentials, format!("read credentials {}", path.display())).because(why);
         let mode = file.metadata().map_err(|error| failed(path, error))?.mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(refuse(format!("its mode is {mode:04o}: others could read or change it; 0600 is wanted")));
@@ -63,7 +64,9 @@ impl Credentials {
         let parsed: Parsed = toml::from_str(&text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let line = text.get(..at).unwrap_or_default().matches('\n').count() + 1;
-            refuse(format!("line {line} is not as it should be: [[credential]] with host, and user and password, or token"))
+            refuse(format!(
+                "line {line} is not as it should be: [[credential]] with host, and user and password, or token"
+            ))
         })?;
         for entry in parsed.credential {
             let header = match (entry.user, entry.password, entry.token) {
@@ -172,11 +175,7 @@ mod tests {
         assert_eq!(header("https://example.com/x").unwrap(), "Basic dTpw");
         assert_eq!(header("https://example.com:444/x").unwrap(), "Basic dTpw");
         assert_eq!(header("https://example.com:8443/x").unwrap(), "Bearer t");
-        for other in [
-            "http://example.com/",
-            "https://sub.example.com/",
-            "https://example.com.evil/",
-        ] {
+        for other in ["http://example.com/", "https://sub.example.com/", "https://example.com.evil/"] {
             assert_eq!(header(other), None, "{other}");
         }
     }
@@ -188,7 +187,9 @@ mod tests {
 
     #[test]
     fn no_message_repeats_a_secret() {
-        for text in ["[[credential]]\nhost='h'\npassword = 'hush", "[[credential]]\nhost='h'\nuser='a:hush'\npassword='hush'"] {
+        for text in
+            ["[[credential]]\nhost='h'\npassword = 'hush", "[[credential]]\nhost='h'\nuser='a:hush'\npassword='hush'"]
+        {
             assert!(!format!("{:?}", load(text, 0o600).unwrap_err()).contains("hush"));
         }
         assert!(!format!("{:?}", load(BOTH, 0o600).unwrap()).contains("dTpw"));

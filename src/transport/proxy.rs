@@ -57,7 +57,9 @@ impl Proxies {
 /// Whether an entry of `no_proxy` means this host: itself, a domain it is in, or `*`.
 fn covers(entry: &str, host: &str) -> bool {
     let domain = entry.trim_start_matches('*').trim_start_matches('.');
-    entry == "*" || host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.') && !domain.is_empty())
+    entry == "*"
+        || host == domain
+        || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.') && !domain.is_empty())
 }
 
 #[cfg(test)]
@@ -82,7 +84,8 @@ mod tests {
 
     #[test]
     fn no_proxy_names_hosts_and_domains() {
-        let some = proxies(&[("all_proxy", "http://p:1"), ("no_proxy", "localhost, .example.com,127.0.0.1,corp")]).unwrap();
+        let some =
+            proxies(&[("all_proxy", "http://p:1"), ("no_proxy", "localhost, .example.com,127.0.0.1,corp")]).unwrap();
         for direct in ["http://localhost:8080/", "https://a.example.com/", "https://127.0.0.1/", "https://x.corp/"] {
             assert_eq!(port(&some, direct), None, "{direct}");
         }

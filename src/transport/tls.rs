@@ -58,11 +58,7 @@ impl fmt::Debug for Tls {
 impl<In: Transport> Connector<In> for Tls {
     type Out = Either<In, TlsTransport>;
 
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        chained: Option<In>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
+    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
         let Some(transport) = chained else { return Ok(None) };
         if !details.needs_tls() || transport.is_tls() {
             return Ok(Some(Either::A(transport)));
@@ -70,8 +66,7 @@ impl<In: Transport> Connector<In> for Tls {
         let config = self.config().map_err(|error| ureq::Error::Other(Box::new(error)))?;
         let host = details.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).map_err(|error| ureq::Error::Other(Box::new(error)))?;
-        let mut conn =
-            ClientConnection::new(config, name).map_err(|error| ureq::Error::Other(Box::new(error)))?;
+        let mut conn = ClientConnection::new(config, name).map_err(|error| ureq::Error::Other(Box::new(error)))?;
         let boxed: Box<dyn Transport> = Box::new(transport);
         let mut sock = TransportAdapter::new(boxed, details.current_time.clone());
         sock.set_timeout(details.timeout);

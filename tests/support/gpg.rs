@@ -56,7 +56,14 @@ impl Gpg {
         let (file, out) = (self.path("data"), self.path("data.asc"));
         std::fs::write(&file, data).unwrap();
         let mut arguments = options.to_vec();
-        arguments.extend(["--local-user", user, "--output", out.to_str().unwrap(), "--detach-sign", file.to_str().unwrap()]);
+        arguments.extend([
+            "--local-user",
+            user,
+            "--output",
+            out.to_str().unwrap(),
+            "--detach-sign",
+            file.to_str().unwrap(),
+        ]);
         self.run(&arguments);
         std::fs::read(out).unwrap()
     }

@@ -71,7 +71,10 @@ impl Reply {
         if request.headers.get("if-none-match").is_some_and(|tag| tag == etag) {
             return Self::status(304).header("ETag", etag);
         }
-        let from = request.headers.get("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        let from = request
+            .headers
+            .get("range")
+            .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
         let same = request.headers.get("if-range").is_none_or(|tag| tag == etag);
         match from.filter(|from: &usize| same && *from < bytes.len()) {
             Some(from) => {
@@ -139,13 +142,15 @@ impl Server {
                 if ended.load(Ordering::SeqCst) {
                     return;
                 }
-                let (Ok(stream), tls, handler, log) = (stream, tls.clone(), handler.clone(), log.clone()) else { continue };
+                let (Ok(stream), tls, handler, log) = (stream, tls.clone(), handler.clone(), log.clone()) else {
+                    continue;
+                };
                 thread::spawn(move || {
                     // What a client does to its connection is its own business.
                     let _ = match tls {
-                        Some(config) => rustls::ServerConnection::new(config)
-                            .map_err(std::io::Error::other)
-                            .and_then(|connection| serve(rustls::StreamOwned::new(connection, stream), &*handler, &log)),
+                        Some(config) => rustls::ServerConnection::new(config).map_err(std::io::Error::other).and_then(
+                            |connection| serve(rustls::StreamOwned::new(connection, stream), &*handler, &log),
+                        ),
                         None => serve(stream, &*handler, &log),
                     };
                 });

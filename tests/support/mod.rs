@@ -2,5 +2,5 @@
 
 #![allow(dead_code)]
 
-pub mod https;
 pub mod gpg;
+pub mod https;
