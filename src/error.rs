@@ -1,7 +1,8 @@
 //! The one shape of this crate's errors.
 //!
 //! A module names its kinds and has `pub type Error = Failure<Kind>`. Messages are lower-case fragments that read
-//! on after "failed to": `open image.aci`. What went wrong beneath is kept as source and printed behind a colon.
+//! on after "failed to": `open image.aci`. The clause follows in brackets. What went wrong beneath is kept as source and printed
+//! behind a colon.
 //! Hints and exit codes are the binaries' business.
 
 use std::error::Error as StdError;
@@ -40,6 +41,11 @@ impl<K> Failure<K> {
         &self.kind
     }
 
+    /// What was being done, without its clause: `open image.aci`.
+    pub fn doing(&self) -> &str {
+        &self.doing
+    }
+
     /// The clause that is not met, if the error is about one.
     pub fn clause_id(&self) -> Option<&'static str> {
         self.clause
@@ -48,7 +54,11 @@ impl<K> Failure<K> {
 
 impl<K> fmt::Display for Failure<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.doing)
+        f.write_str(&self.doing)?;
+        match self.clause {
+            Some(clause) => write!(f, " [{clause}]"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,6 +1,4 @@
-//! SHA-512, and how an image ID is written.
-
-use std::fmt::Write;
+//! SHA-512.
 
 use sha2::Digest;
 
@@ -19,14 +17,4 @@ impl Sha512 {
     pub(super) fn finish(self) -> [u8; 64] {
         self.0.finalize().into()
     }
-}
-
-/// `sha512-` and the digest in lower-case hexadecimal.
-pub(super) fn image_id(digest: &[u8; 64]) -> String {
-    let mut text = String::with_capacity(7 + 128);
-    text.push_str("sha512-");
-    for byte in digest {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

@@ -14,9 +14,14 @@
 //! Clauses: `aci.*`; rules of ours: `x.aci.*`.
 
 #[cfg(feature = "run")]
+pub mod build;
+#[cfg(feature = "run")]
 mod extract;
 mod hash;
 mod open;
+#[cfg(feature = "run")]
+mod publish;
+mod ring;
 mod rules;
 mod stream;
 mod tar;
@@ -27,9 +32,14 @@ use std::io::Read;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Failure;
+use crate::schema::ImageId;
 
 #[cfg(feature = "run")]
+pub use build::{BuildOptions, Built, Overwrite, build, build_file};
+#[cfg(feature = "run")]
 pub use extract::{Devices, ExtractOptions, Owners, import};
+#[cfg(feature = "run")]
+pub use publish::extract;
 pub use tar::{Data, Entry, Kind as EntryKind, Time};
 
 /// Errors of this module. Those with a clause id are the archive's fault.
@@ -56,16 +66,6 @@ pub enum Kind {
     Refused,
     /// Reading or writing failed.
     Io,
-}
-
-/// The ID of an image: `sha512-` and 128 lower-case hexadecimal digits.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ImageId(String);
-
-impl fmt::Display for ImageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// How an archive is compressed.
@@ -202,7 +202,7 @@ pub fn read(source: impl Read + Send, options: &ReadOptions, sink: &mut dyn Sink
     let mut diagnostics = pass.diagnostics;
     diagnostics.extend(end.diagnostics);
     Ok(Summary {
-        image_id: ImageId(hash::image_id(&end.digest)),
+        image_id: ImageId::from_digest(&end.digest),
         manifest: pass.manifest.unwrap_or_default(),
         compression: end.compression,
         encrypted: end.encrypted,

@@ -11,6 +11,7 @@ use std::thread;
 
 use super::hash::Sha512;
 use super::open::Decoder;
+use super::ring::{Chunk, Ring};
 use super::{Compression, ReadOptions, Result};
 use crate::diagnostic::Diagnostic;
 
@@ -18,19 +19,6 @@ use crate::diagnostic::Diagnostic;
 const CHUNK: usize = 512 << 10;
 /// Enough that none of the three threads waits for a short hiccup of another.
 const CHUNKS: usize = 16;
-
-/// A piece of the decompressed stream.
-struct Chunk {
-    bytes: Vec<u8>,
-    home: Sender<Vec<u8>>,
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        // The decoder is gone at the end: then the memory is not needed any more.
-        let _ = self.home.send(std::mem::take(&mut self.bytes));
-    }
-}
 
 /// What is known once the stream has ended.
 pub(super) struct End {
@@ -50,17 +38,14 @@ pub(super) fn run<T>(
     work: impl FnOnce(&mut Stream) -> T,
 ) -> (T, Option<End>) {
     thread::scope(|scope| {
-        let (home, empty) = channel();
-        for _ in 0..CHUNKS {
-            let _ = home.send(Vec::new());
-        }
+        let ring = Ring::new(CHUNKS, CHUNK);
         let (parsing, incoming) = channel();
         let (hashing, to_hash) = channel::<Arc<Chunk>>();
-        let decoder = scope.spawn(move || decode(source, options, &home, &empty, &parsing, &hashing));
+        let decoder = scope.spawn(move || decode(source, options, &ring, &parsing, &hashing));
         let hasher = scope.spawn(move || {
             let mut hash = Sha512::new();
             for chunk in to_hash {
-                hash.update(&chunk.bytes);
+                hash.update(&chunk);
             }
             hash.finish()
         });
@@ -78,8 +63,7 @@ pub(super) fn run<T>(
 fn decode(
     source: impl Read,
     options: &ReadOptions,
-    home: &Sender<Vec<u8>>,
-    empty: &Receiver<Vec<u8>>,
+    ring: &Ring,
     parsing: &Sender<Result<Arc<Chunk>>>,
     hashing: &Sender<Arc<Chunk>>,
 ) -> Option<End> {
@@ -91,14 +75,11 @@ fn decode(
         }
     };
     loop {
-        // Cannot fail: `home` lives as long as this function.
-        let mut bytes = empty.recv().ok()?;
-        bytes.resize(CHUNK, 0);
+        let mut bytes = ring.take();
         match decoder.fill(&mut bytes) {
             Ok(0) => return Some(decoder.end()),
             Ok(filled) => {
-                bytes.truncate(filled);
-                let chunk = Arc::new(Chunk { bytes, home: home.clone() });
+                let chunk = ring.chunk(bytes, filled);
                 if parsing.send(Ok(Arc::clone(&chunk))).is_err() || hashing.send(chunk).is_err() {
                     return None;
                 }
@@ -122,7 +103,7 @@ pub(super) struct Stream {
 impl Stream {
     /// What can be read without waiting, at least one byte; empty at the end.
     pub(super) fn fill(&mut self) -> Result<&[u8]> {
-        if self.current.as_ref().is_none_or(|chunk| self.at == chunk.bytes.len()) {
+        if self.current.as_ref().is_none_or(|chunk| self.at == chunk.len()) {
             self.current = None;
             self.at = 0;
             match self.incoming.recv() {
@@ -130,7 +111,7 @@ impl Stream {
                 Err(_) => return Ok(&[]),
             }
         }
-        Ok(self.current.as_ref().map_or(&[], |chunk| &chunk.bytes[self.at..]))
+        Ok(self.current.as_ref().map_or(&[], |chunk| &chunk[self.at..]))
     }
 
     /// Moves past `count` bytes of what [`Self::fill`] gave.
@@ -148,7 +129,7 @@ impl Stream {
     pub(super) fn piece(&mut self, most: u64) -> Result<&[u8]> {
         let count = self.fill()?.len().min(usize::try_from(most).unwrap_or(usize::MAX));
         self.consume(count);
-        Ok(self.current.as_ref().map_or(&[], |chunk| &chunk.bytes[self.at - count..self.at]))
+        Ok(self.current.as_ref().map_or(&[], |chunk| &chunk[self.at - count..self.at]))
     }
 
     /// Fills `into` as far as there are bytes and tells how many.

@@ -6,8 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::tar::printable;
-use super::{Compression, Error, Findings, ImageId, Kind, Nothing, ReadOptions, Result, hash, stream, tar};
+use super::{Compression, Error, Findings, Kind, Nothing, ReadOptions, Result, stream, tar};
 use crate::diagnostic::Diagnostic;
+use crate::schema::ImageId;
 
 /// What a check of an image or layout found. The manifest's own rules are not part of it.
 #[derive(Clone, Debug, Default)]
@@ -31,13 +32,17 @@ pub fn image(source: impl Read + Send, options: &ReadOptions) -> Result<Checked>
     let mut diagnostics = pass.diagnostics;
     if let Some(error) = pass.failed {
         let Some(clause) = error.clause_id() else { return Err(error) };
-        diagnostics.push(Diagnostic::error(clause, format!("failed to {}", crate::error::chain(&error))));
+        let mut message = format!("failed to {}", error.doing());
+        if let Some(source) = std::error::Error::source(&error) {
+            message = format!("{message}: {}", crate::error::chain(source));
+        }
+        diagnostics.push(Diagnostic::error(clause, message));
         return Ok(Checked { diagnostics, manifest: pass.manifest, ..Checked::default() });
     }
     let mut checked = Checked { diagnostics, manifest: pass.manifest, ..Checked::default() };
     if let Some(end) = end {
         checked.diagnostics.extend(end.diagnostics);
-        checked.image_id = Some(ImageId(hash::image_id(&end.digest)));
+        checked.image_id = Some(ImageId::from_digest(&end.digest));
         checked.compression = Some(end.compression);
     }
     Ok(checked)

@@ -16,6 +16,11 @@ impl CommandError {
         Self { message: message.into(), hint: None, code: 2 }
     }
 
+    /// What could not be done and why, to be read after "failed to": exit code 1.
+    pub fn failed(message: impl AsRef<str>) -> Self {
+        Self { message: format!("failed to {}", message.as_ref()), hint: None, code: 1 }
+    }
+
     /// Adds what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -1,11 +1,17 @@
 //! `actool`: build, inspect and validate App Container Images.
 
+mod build;
+mod cat_manifest;
 mod discover;
 mod error;
+mod extract;
+mod id;
+mod input;
 #[path = "../common/insecure.rs"]
 mod insecure;
 #[path = "../common/manual.rs"]
 mod manual;
+mod print;
 mod version;
 
 use std::process::ExitCode;
@@ -22,7 +28,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Build(build::Args),
+    CatManifest(cat_manifest::Args),
     Completions(manual::CompletionsArgs),
+    Extract(extract::Args),
+    Id(id::Args),
     Discover(discover::Args),
     Man(manual::ManArgs),
     Version(version::Args),
@@ -31,10 +41,14 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Build(args) => build::run(&args),
+        Command::CatManifest(args) => cat_manifest::run(&args),
         Command::Completions(args) => {
             manual::completions(&args, Cli::command());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Extract(args) => extract::run(&args),
+        Command::Id(args) => id::run(&args),
         Command::Discover(args) => discover::run(&args),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Version(args) => version::run(&args),

@@ -1,0 +1,155 @@
+//! Building: a layout becomes an archive, the same one bit for bit whenever the layout is the same.
+//!
+//! ```text
+//!  walk (sorted) -> tar blocks -> 1 MiB chunks -+-> SHA-512 (own thread)
+//!                                               '-> compressors (gzip: all cores) -> in order -> out
+//! ```
+//! Entries stand in byte order of their names, directories before what is in them. The manifest's time is `SOURCE_DATE_EPOCH`,
+//! else the newest one under `rootfs`. Names of owners are left out: they are the host's. What a ustar header cannot say is in
+//! a PAX header before it: long names, large numbers, fractions of seconds, xattrs, sparse maps.
+//!
+//! Clauses: `aci.preserve.*`, `aci.ext`.
+
+mod compress;
+mod entry;
+mod output;
+mod pattern;
+mod sparse;
+mod walk;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::{Compression, Error, ImageId, Kind, Result};
+use crate::diagnostic::Diagnostic;
+
+/// How to build.
+#[derive(Clone, Debug)]
+pub struct BuildOptions {
+    /// How the archive is compressed.
+    pub compression: Compression,
+    /// How hard: 1 to 9 for gzip and bzip2, 0 to 9 for xz, 1 to 19 for zstd; the codec's own choice unless told.
+    pub level: Option<u32>,
+    /// Whether all belongs to root, whoever owns the files.
+    pub owner_root: bool,
+    /// Patterns of names below `rootfs` that are left out, directories with all in them. `*` and `?` match within a name, `**`
+    /// any number of directories; a pattern without slash matches at any depth.
+    pub exclude: Vec<String>,
+    /// A manifest instead of the layout's own.
+    pub manifest: Option<Vec<u8>>,
+    /// The time of the manifest in seconds since 1970: `SOURCE_DATE_EPOCH`.
+    pub epoch: Option<i64>,
+    /// Counts the bytes of the uncompressed archive as it is made.
+    pub progress: Option<Arc<AtomicU64>>,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        Self {
+            compression: Compression::Gzip,
+            level: None,
+            owner_root: false,
+            exclude: Vec::new(),
+            manifest: None,
+            epoch: None,
+            progress: None,
+        }
+    }
+}
+
+/// What was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The ID of the image, whatever the compression.
+    pub image_id: ImageId,
+    /// Bytes of the uncompressed archive.
+    pub size: u64,
+    /// Number of entries.
+    pub entries: u64,
+    /// What was left out, and what the specification does not know.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Builds an archive from the layout `directory` and writes it to `out`. Whether the layout is valid is the caller's to ask first
+/// ([`super::validate::layout`]).
+///
+/// Errors: [`Kind::Io`] where a file cannot be read or `out` not be written; [`Kind::Refused`] for a level or pattern that makes
+/// no sense. What was written to `out` by then is of no use.
+pub fn build(directory: &Path, options: &BuildOptions, out: impl Write + Send) -> Result<Built> {
+    let codec = compress::Codec::new(options.compression, options.level)?;
+    let layout = File::open(directory)
+        .map_err(|error| Error::new(Kind::Io, format!("open {}", directory.display())).because(error))?;
+    let walk = walk::Walk::new(layout.as_fd(), options)?;
+    let manifest = match &options.manifest {
+        Some(manifest) => manifest.clone(),
+        None => walk.manifest()?,
+    };
+    let epoch = match options.epoch {
+        Some(epoch) => epoch,
+        None => walk.newest()?,
+    };
+    let (written, digest) = output::run(&codec, options.progress.as_deref(), out, |output| {
+        let mut entries = entry::Entries::new(output, options.owner_root);
+        entries.manifest(&manifest, epoch)?;
+        walk.run(&mut entries)?;
+        entries.finish()
+    })?;
+    let mut diagnostics = written.diagnostics;
+    if options.compression == Compression::Zstd {
+        diagnostics.push(Diagnostic::warning("x.aci.zstd", "zstd is an extension: the specification does not know it"));
+    }
+    Ok(Built { image_id: ImageId::from_digest(&digest), size: written.size, entries: written.entries, diagnostics })
+}
+
+/// Builds an archive into the file `out`: written beside it under another name, and renamed when all is there.
+///
+/// Errors: [`Kind::Refused`] where `out` is not named `.aci` or lies inside the layout; [`Kind::Exists`] where it is there and
+/// `overwrite` was not asked for; those of [`build`]. Nothing is left then.
+pub fn build_file(directory: &Path, options: &BuildOptions, out: &Path, overwrite: Overwrite) -> Result<Built> {
+    let failed = |error: io::Error| Error::new(Kind::Io, format!("write {}", out.display())).because(error);
+    let refused = |what: &str| Error::new(Kind::Refused, format!("write {}", out.display())).because(what);
+    let name = out.file_name().filter(|name| name.as_bytes().ends_with(b".aci") && name.len() > 4);
+    let name = name.ok_or_else(|| refused("the name of an image file ends in `.aci`").clause("aci.ext"))?;
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let inside = parent.canonicalize().map_err(failed)?.starts_with(
+        directory
+            .canonicalize()
+            .map_err(|error| Error::new(Kind::Io, format!("open {}", directory.display())).because(error))?,
+    );
+    if inside {
+        return Err(refused("it is inside the layout that it is built from"));
+    }
+    if overwrite == Overwrite::Refuse && out.symlink_metadata().is_ok() {
+        return Err(Error::new(Kind::Exists, format!("write {}", out.display())).because("it is there already"));
+    }
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    let mut file = tempfile::Builder::new()
+        .prefix(&prefix)
+        // What the umask leaves of it.
+        .permissions(PermissionsExt::from_mode(0o666))
+        .tempfile_in(parent)
+        .map_err(failed)?;
+    let built = build(directory, options, file.as_file_mut())?;
+    let persisted = match overwrite {
+        Overwrite::Replace => file.persist(out),
+        Overwrite::Refuse => file.persist_noclobber(out),
+    };
+    persisted.map_err(|error| failed(error.error))?;
+    Ok(built)
+}
+
+/// What becomes of a file that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// It stays, and building is refused.
+    Refuse,
+    /// The new image takes its place.
+    Replace,
+}

@@ -1,0 +1,133 @@
+//! `actool build`: a layout becomes an archive.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use appc::aci::{self, BuildOptions, Built, Compression, Overwrite, ReadOptions};
+use appc::diagnostic::Severity;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::CommandError;
+use crate::print;
+
+/// Build an image from a layout: a directory with manifest and rootfs. Prints the image ID.
+///
+/// The same layout gives the same image, bit for bit. The manifest's time is SOURCE_DATE_EPOCH, else the newest one in rootfs.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The layout
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// The image to be written
+    #[arg(value_name = "OUT.aci")]
+    image: PathBuf,
+    /// Replace the image where there is one
+    #[arg(long)]
+    overwrite: bool,
+    /// How to compress
+    #[arg(long, value_name = "CODEC", default_value = "gzip")]
+    compression: Codec,
+    /// The same as --compression none
+    #[arg(long, conflicts_with = "compression")]
+    no_compression: bool,
+    /// How hard to compress: 1 to 9 for gzip and bzip2, 0 to 9 for xz, 1 to 19 for zstd
+    #[arg(long)]
+    level: Option<u32>,
+    /// Everything belongs to root, whoever owns the files
+    #[arg(long)]
+    owner_root: bool,
+    /// Leave out what matches below rootfs (*, ?, [a-z], ** for any directories; without a slash at any depth)
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// A manifest instead of the layout's own
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Codec {
+    Gzip,
+    Bzip2,
+    Xz,
+    Zstd,
+    None,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
+    let manifest = match &args.manifest {
+        None => None,
+        Some(path) => Some(
+            std::fs::read(path).map_err(|error| CommandError::failed(format!("read {}: {error}", path.display())))?,
+        ),
+    };
+    let mut checked = aci::validate::layout(&args.directory, &ReadOptions::default())?;
+    if manifest.is_some() {
+        // The layout's own does not matter then.
+        checked
+            .diagnostics
+            .retain(|found| !found.clause.starts_with("aci.manifest") && found.clause != "aci.toplevel.two");
+    }
+    let mut valid = checked.diagnostics.iter().all(|found| found.severity < Severity::Error);
+    print::findings(&checked.diagnostics);
+    if let Some(manifest) = manifest.as_ref().or(checked.manifest.as_ref()) {
+        valid &= print::manifest(manifest);
+    }
+    if !valid {
+        return Err(CommandError::failed(format!("build {}: the layout is not valid", args.image.display())));
+    }
+    let epoch = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => Some(text.parse().map_err(|_| CommandError::usage("SOURCE_DATE_EPOCH is no number of seconds"))?),
+        Err(_) => None,
+    };
+    let progress = Arc::new(AtomicU64::new(0));
+    let options = BuildOptions {
+        compression: match args.compression {
+            _ if args.no_compression => Compression::None,
+            Codec::Gzip => Compression::Gzip,
+            Codec::Bzip2 => Compression::Bzip2,
+            Codec::Xz => Compression::Xz,
+            Codec::Zstd => Compression::Zstd,
+            Codec::None => Compression::None,
+        },
+        level: args.level,
+        owner_root: args.owner_root,
+        exclude: args.exclude.clone(),
+        manifest,
+        epoch,
+        progress: Some(Arc::clone(&progress)),
+    };
+    let overwrite = if args.overwrite { Overwrite::Replace } else { Overwrite::Refuse };
+    let built = watched(&progress, || aci::build_file(&args.directory, &options, &args.image, overwrite))?;
+    print::findings(&built.diagnostics);
+    println!("{}", built.image_id);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows how far it is, where somebody watches.
+fn watched(progress: &AtomicU64, work: impl FnOnce() -> aci::Result<Built>) -> aci::Result<Built> {
+    if !std::io::stderr().is_terminal() {
+        return work();
+    }
+    let style = ProgressStyle::with_template("{spinner} {bytes} {bytes_per_sec}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = ProgressBar::new_spinner().with_style(style);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                bar.set_position(progress.load(Ordering::Relaxed));
+                bar.tick();
+                thread::park_timeout(Duration::from_millis(100));
+            }
+            bar.finish_and_clear();
+        });
+        let built = work();
+        done.store(true, Ordering::Release);
+        built
+    })
+}

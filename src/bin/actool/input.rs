@@ -1,0 +1,78 @@
+//! How images are read, for all commands that read one.
+
+use std::fs::{self, File};
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use appc::aci::{Passphrase, ReadOptions};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::CommandError;
+
+/// Bytes of a passphrase file that are read.
+const MAX_PASSPHRASE: u64 = 4096;
+
+/// How to read an image.
+#[derive(clap::Args)]
+pub struct Reading {
+    /// Largest size after decompression, in bytes or with k, M, G, Ki, Mi, Gi
+    #[arg(long, value_name = "SIZE", default_value = "16Gi", value_parser = size)]
+    max_size: u64,
+    /// Decrypt with the passphrase on the first line of this file
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl Reading {
+    /// The library's options.
+    pub fn options(&self) -> Result<ReadOptions, CommandError> {
+        let mut options = ReadOptions { max_size: self.max_size, ..ReadOptions::default() };
+        if let Some(path) = &self.passphrase_file {
+            let mut text = String::new();
+            opened(path)?
+                .take(MAX_PASSPHRASE)
+                .read_to_string(&mut text)
+                .map_err(|error| CommandError::failed(format!("read {}: {error}", path.display())))?;
+            options.passphrase = Some(Passphrase::new(text.lines().next().unwrap_or_default()));
+        }
+        Ok(options)
+    }
+}
+
+/// Opens an image file, with a progress bar where somebody watches and it is long.
+pub fn open(path: &Path) -> Result<Box<dyn Read + Send>, CommandError> {
+    let file = opened(path)?;
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    if length < 64 << 20 || !std::io::stderr().is_terminal() {
+        return Ok(Box::new(file));
+    }
+    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(length).with_style(style).with_finish(indicatif::ProgressFinish::AndClear);
+    Ok(Box::new(bar.wrap_read(file)))
+}
+
+fn opened(path: &Path) -> Result<File, CommandError> {
+    let failed = |why: String| CommandError::failed(format!("open {}: {why}", path.display()));
+    // A pipe's other end may come later, which is what whoever names one wants; a directory is no image.
+    if fs::metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(failed("it is a directory".into()));
+    }
+    File::open(path).map_err(|error| failed(error.to_string()))
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    let factor: u64 = match &text[digits..] {
+        "" => 1,
+        "k" | "K" => 1000,
+        "M" => 1000 * 1000,
+        "G" => 1000 * 1000 * 1000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        unit => return Err(format!("`{unit}` is no unit: k, M, G, Ki, Mi, Gi are")),
+    };
+    let number: u64 = text[..digits].parse().map_err(|_| "no number".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
+}
