@@ -21,6 +21,7 @@ pub mod journal;
 pub mod linux;
 pub mod plan;
 pub mod supervise;
+pub mod users;
 
 use crate::error::Failure;
 

@@ -9,4 +9,5 @@
 //! where are descriptors.
 
 pub mod isolators;
+pub mod inside;
 pub mod steps;

@@ -1,0 +1,149 @@
+//! Finding and making things inside a rootfs. The rootfs is hostile: nothing is resolved outside it, nothing through
+//! links of procfs, and where the kernel's own trees go no links are followed at all.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, unlinkat};
+use rustix::io::Errno;
+
+/// How far a resolution may go, beyond staying inside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Links inside the rootfs are followed, mounts crossed.
+    Anywhere,
+    /// Links are followed, no mount is crossed: where a volume goes.
+    SameMount,
+    /// No links: where the kernel's own trees go.
+    NoLinks,
+}
+
+impl Reach {
+    fn flags(self) -> ResolveFlags {
+        let base = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        match self {
+            Self::Anywhere => base,
+            Self::SameMount => base | ResolveFlags::NO_XDEV,
+            Self::NoLinks => base | ResolveFlags::NO_SYMLINKS,
+        }
+    }
+}
+
+/// A descriptor of `path` inside `root`.
+pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, reach: Reach) -> io::Result<OwnedFd> {
+    Ok(openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), reach.flags())?)
+}
+
+/// A place to mount on: its descriptor, and whether something that was there is hidden or removed by it.
+pub struct Place {
+    /// The directory or file.
+    pub fd: OwnedFd,
+    /// Existing content was masked (`vol.target.warn`).
+    pub masks: Option<&'static str>,
+}
+
+/// The directory `path` inside `root`, made with its parents as 0:0 0755 where missing (`vol.target.create`,
+/// `vol.target.perm`). A file in its place is removed (`vol.target.file`).
+pub fn directory(root: BorrowedFd<'_>, path: &Path, reach: Reach) -> io::Result<Place> {
+    let mut sofar = PathBuf::from("/");
+    let mut current = open(root, &sofar, OFlags::PATH | OFlags::DIRECTORY, reach)?;
+    let mut masks = None;
+    let names: Vec<_> = path.components().filter_map(|part| if let Component::Normal(n) = part { Some(n) } else { None }).collect();
+    for (index, name) in names.iter().enumerate() {
+        sofar.push(name);
+        let last = index + 1 == names.len();
+        let found = open(root, &sofar, OFlags::PATH | OFlags::DIRECTORY, reach);
+        current = match found {
+            Ok(fd) => fd,
+            Err(error) if is(&error, Errno::NOTDIR) && last => {
+                remove_file(current.as_fd(), Path::new(name))?;
+                masks = Some("a file");
+                make_directory(current.as_fd(), Path::new(name))?
+            }
+            Err(error) if is(&error, Errno::NOENT) => make_directory(current.as_fd(), Path::new(name))?,
+            Err(error) => return Err(error),
+        };
+    }
+    if masks.is_none() && !is_empty(current.as_fd())? {
+        masks = Some("a directory that is not empty");
+    }
+    Ok(Place { fd: current, masks })
+}
+
+/// The file `path` inside `root` to mount a file on, made empty where missing.
+pub fn file(root: BorrowedFd<'_>, path: &Path) -> io::Result<Place> {
+    match open(root, path, OFlags::PATH, Reach::SameMount) {
+        Ok(fd) if FileType::from_raw_mode(fstat(&fd)?.st_mode) == FileType::Directory => {
+            Err(io::Error::from(Errno::ISDIR))
+        }
+        Ok(fd) => Ok(Place { fd, masks: Some("a file") }),
+        Err(error) if is(&error, Errno::NOENT) => {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            let name = path.file_name().ok_or_else(|| io::Error::from(Errno::ISDIR))?;
+            let parent = directory(root, parent, Reach::SameMount)?.fd;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+            Ok(Place { fd: openat(&parent, name, flags, Mode::from_raw_mode(0o644))?, masks: None })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn make_directory(parent: BorrowedFd<'_>, name: &Path) -> io::Result<OwnedFd> {
+    mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(parent, name, flags, Mode::empty())?)
+}
+
+fn remove_file(parent: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
+    Ok(unlinkat(parent, name, AtFlags::empty())?)
+}
+
+fn is_empty(directory: BorrowedFd<'_>) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let readable = openat(directory, ".", flags, Mode::empty())?;
+    for entry in rustix::fs::Dir::new(readable)? {
+        let name = entry?;
+        if !matches!(name.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What the regular file `path` inside `root` says, at most `limit` bytes; nothing when it is not there or not a
+/// regular file.
+pub fn read(root: BorrowedFd<'_>, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    // A fifo in the place of the file must not make us wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let fd = match open(root, path, flags, Reach::Anywhere) {
+        Ok(fd) => fd,
+        Err(error) if is(&error, Errno::NOENT) || is(&error, Errno::NOTDIR) || is(&error, Errno::LOOP) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if FileType::from_raw_mode(fstat(&fd)?.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    File::from(fd).take(limit).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// The root directory of this process.
+pub fn root() -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/", flags, Mode::empty())?)
+}
+
+/// Whether an error is this one of the system's.
+pub fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+/// Opens a path of the host without following any symbolic link, as volumes demand (decision 46).
+pub fn open_source(path: &Path, follow_links: bool) -> io::Result<OwnedFd> {
+    let resolve = if follow_links { ResolveFlags::empty() } else { ResolveFlags::NO_SYMLINKS };
+    let host = root()?;
+    Ok(openat2(host.as_fd(), path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?)
+}
