@@ -94,7 +94,8 @@ fn unusable(what: &str, name: &str, file: &str, id: &str) -> Error {
 mod tests {
     use super::*;
 
-    const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/sh\n1000:x:7:7::/h:\nweb:x:33:44:www:/srv:/bin/false\nbad:x:y:0::/:\n";
+    const PASSWD: &[u8] =
+        b"root:x:0:0:root:/root:/bin/sh\n1000:x:7:7::/h:\nweb:x:33:44:www:/srv:/bin/false\nbad:x:y:0::/:\n";
     const GROUP: &[u8] = b"root:x:0:\nweb:x:44:a,b\n";
 
     fn rootfs() -> Rootfs<'static> {

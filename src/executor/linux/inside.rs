@@ -50,7 +50,8 @@ pub fn directory(root: BorrowedFd<'_>, path: &Path, reach: Reach) -> io::Result<
     let mut sofar = PathBuf::from("/");
     let mut current = open(root, &sofar, OFlags::PATH | OFlags::DIRECTORY, reach)?;
     let mut masks = None;
-    let names: Vec<_> = path.components().filter_map(|part| if let Component::Normal(n) = part { Some(n) } else { None }).collect();
+    let names: Vec<_> =
+        path.components().filter_map(|part| if let Component::Normal(n) = part { Some(n) } else { None }).collect();
     for (index, name) in names.iter().enumerate() {
         sofar.push(name);
         let last = index + 1 == names.len();
@@ -119,7 +120,9 @@ pub fn read(root: BorrowedFd<'_>, path: &Path, limit: u64) -> io::Result<Option<
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = match open(root, path, flags, Reach::Anywhere) {
         Ok(fd) => fd,
-        Err(error) if is(&error, Errno::NOENT) || is(&error, Errno::NOTDIR) || is(&error, Errno::LOOP) => return Ok(None),
+        Err(error) if is(&error, Errno::NOENT) || is(&error, Errno::NOTDIR) || is(&error, Errno::LOOP) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     if FileType::from_raw_mode(fstat(&fd)?.st_mode) != FileType::RegularFile {

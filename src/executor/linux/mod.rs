@@ -8,6 +8,8 @@
 //! The rootfs and everything in it is hostile: paths in it are resolved by openat2 within it, and what is mounted and
 //! where are descriptors.
 
-pub mod isolators;
+mod copy;
+pub mod filesystem;
 pub mod inside;
+pub mod isolators;
 pub mod steps;
