@@ -98,3 +98,34 @@ pub enum Phase {
     /// The post-stop handler.
     PostStop,
 }
+
+/// Removes the tree at `path`, which belongs to a pod, without following any link and whatever its modes; one that is not
+/// there is removed already.
+///
+/// # Errors
+/// [`Kind::Io`], naming the path.
+pub fn remove_tree(path: &std::path::Path) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::new(Kind::Io, format!("remove {}", path.display())).because(error);
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            open_up(path).map_err(failed)?;
+            std::fs::remove_dir_all(path).map_err(failed)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(failed),
+    }
+}
+
+/// Makes every directory below `path` one that its owner can empty, as who is not root needs.
+fn open_up(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        // Not through links: the type is the entry's own.
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -26,6 +26,12 @@ pub trait Launch: Host {
 
 /// A running pod, as its supervisor sees it.
 pub trait Pod {
+    /// Waits until apps can be started. Gives what happened meanwhile.
+    ///
+    /// # Errors
+    /// What could not be set up.
+    fn prepare(&mut self) -> Result<Vec<Event>, Error>;
+
     /// The listening socket inside the pod's network for the metadata service, when the plan asks for one.
     fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error>;
 

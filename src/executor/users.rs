@@ -81,7 +81,7 @@ fn lines(file: Option<&[u8]>) -> impl Iterator<Item = Vec<&str>> {
 
 fn unknown(what: &str, name: &str, file: &str) -> Error {
     Error::new(Kind::Missing, format!("find the {what} `{name}`"))
-        .clause(if what == "user" { "im.app.user" } else { "im.app.group" })
+        .clause(if what == "user" { "im.app.user.required" } else { "im.app.group.required" })
         .because(format!("/etc/{file} of the rootfs has no such {what}, and it is neither a number nor a path"))
 }
 

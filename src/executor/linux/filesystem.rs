@@ -40,7 +40,7 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 pub struct Filesystem {
     root: Option<OwnedFd>,
     /// The pod's shared memory, mounted nowhere.
-    pub shared_memory: Option<OwnedFd>,
+    shared_memory: Option<OwnedFd>,
     dev: Option<OwnedFd>,
     empty: Option<OwnedFd>,
     /// Both ends of the terminal that is the app's `/dev/console`.
@@ -50,6 +50,11 @@ pub struct Filesystem {
 }
 
 impl Filesystem {
+    /// An empty one, in a pod with this shared memory.
+    pub fn new(shared_memory: Option<OwnedFd>) -> Self {
+        Self { shared_memory, ..Self::default() }
+    }
+
     /// Does what `step` says.
     ///
     /// # Errors
@@ -238,7 +243,7 @@ impl Filesystem {
         let is_directory = FileType::from_raw_mode(fstat(&source_fd)?.st_mode) == FileType::Directory;
         let copy = mount::copy(source_fd.as_fd(), recursive)?;
         mount::make_private(copy.as_fd())?;
-        let mut attributes = Attributes::MOUNT_ATTR_NODEV | Attributes::MOUNT_ATTR_NOSUID;
+        let mut attributes = Attributes::MOUNT_ATTR_NODEV;
         if read_only {
             attributes |= Attributes::MOUNT_ATTR_RDONLY;
         }

@@ -8,8 +8,18 @@
 //! The rootfs and everything in it is hostile: paths in it are resolved by openat2 within it, and what is mounted and
 //! where are descriptors.
 
+mod compile;
 mod copy;
+mod facts;
 pub mod filesystem;
+mod host;
+mod init;
 pub mod inside;
 pub mod isolators;
+mod message;
+mod process;
 pub mod steps;
+
+pub use compile::compile;
+pub use facts::HostFacts;
+pub use host::{LinuxHost, LinuxPod};

@@ -154,10 +154,12 @@ pub fn next_signal(from: BorrowedFd<'_>) -> Option<i32> {
 }
 
 /// The ids of this process: group and groups first, then user, all four kinds of each.
-pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+pub fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> io::Result<()> {
     // SAFETY: the raw calls change this thread's ids, and the callers have one thread; the list's length is its own.
     unsafe {
-        check(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) as i32)?;
+        if let Some(groups) = groups {
+            check(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) as i32)?;
+        }
         check(libc::syscall(libc::SYS_setresgid, gid, gid, gid) as i32)?;
         check(libc::syscall(libc::SYS_setresuid, uid, uid, uid) as i32)
     }
@@ -171,6 +173,13 @@ pub fn install_filter(program: &[(u16, u8, u8, u32)]) -> io::Result<()> {
     let program = libc::sock_fprog { len, filter: filter.as_ptr().cast_mut() };
     // SAFETY: the program points to `len` instructions that outlive the call; the kernel copies them.
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) } as i32)
+}
+
+/// Leaves the session keyring of whoever started us for an empty one. Kernels without keyrings have nothing to leave.
+pub fn join_session_keyring() {
+    const JOIN: libc::c_int = libc::KEYCTL_JOIN_SESSION_KEYRING as libc::c_int;
+    // SAFETY: a null name asks for an anonymous keyring; no memory is involved.
+    unsafe { libc::syscall(libc::SYS_keyctl, JOIN, std::ptr::null::<libc::c_char>()) };
 }
 
 fn check(result: i32) -> io::Result<()> {

@@ -1,0 +1,384 @@
+//! From a plan to steps. Pure: same plan, same facts, same steps.
+
+use std::path::{Path, PathBuf};
+
+use super::facts::HostFacts;
+use super::isolators::{capabilities, seccomp};
+use super::steps::{AppStep, Namespace, PodStep, ProcessStep, Step};
+use crate::executor::isolation::{Outcome, Report};
+use crate::executor::plan::{AppPlan, Isolation, MountPlan, Network, PodPlan, VolumeKind};
+use crate::executor::{Compiled, Error, Kind};
+
+/// Paths of procfs and sysfs that tell or do too much.
+const MASKED: [&str; 8] = [
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+];
+
+/// Paths of procfs through which the host could be changed.
+const FROZEN: [&str; 6] = ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The group of terminals, by convention of every distribution.
+const TTY_GROUP: u32 = 5;
+
+/// The kernel's own limit of a host name.
+const HOSTNAME_LIMIT: usize = 64;
+
+/// What the steps shall be.
+///
+/// # Errors
+/// [`Kind::Refused`] when the plan contradicts itself or this host; [`Kind::Unsupported`] when this host cannot run pods.
+pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Error> {
+    let mut compiler = Compiler { plan, facts, steps: Vec::new(), report: Report::new() };
+    compiler.host()?;
+    compiler.pod();
+    for (number, app) in plan.apps.iter().enumerate() {
+        compiler.app(number, app)?;
+    }
+    Ok(Compiled { steps: compiler.steps, report: compiler.report })
+}
+
+struct Compiler<'a> {
+    plan: &'a PodPlan,
+    facts: &'a HostFacts,
+    steps: Vec<Step>,
+    report: Report,
+}
+
+/// Where the parts of a pod's directory are.
+struct Places<'a>(&'a Path);
+
+impl Places<'_> {
+    fn app(&self, name: &str) -> PathBuf {
+        self.0.join("apps").join(name)
+    }
+    fn volume(&self, name: &str) -> PathBuf {
+        self.0.join("volumes").join(name)
+    }
+}
+
+impl Compiler<'_> {
+    fn places(&self) -> Places<'_> {
+        Places(&self.plan.directory)
+    }
+
+    fn user_namespace(&self) -> bool {
+        !self.facts.privileged
+    }
+
+    /// Whether an id of the pod is one of the host's.
+    fn mapped(&self, id: u32, users: bool) -> bool {
+        let map = if users { &self.facts.ids.users } else { &self.facts.ids.groups };
+        !self.user_namespace()
+            || map.iter().any(|(inside, _, count)| (*inside..inside.saturating_add(*count)).contains(&id))
+    }
+
+    fn host(&mut self) -> Result<(), Error> {
+        let plan = self.plan;
+        if self.user_namespace()
+            && let Some(why) = &self.facts.no_user_namespaces
+        {
+            return Err(Error::new(Kind::Unsupported, "make a user namespace, without which only root can run pods")
+                .because(why.clone()));
+        }
+        if plan.hostname.len() > HOSTNAME_LIMIT {
+            return Err(Error::new(Kind::Refused, format!("use the host name {}", plan.hostname))
+                .because(format!("it is longer than {HOSTNAME_LIMIT} characters")));
+        }
+        for volume in &plan.volumes {
+            if let VolumeKind::Host { source, follow_links, .. } = &volume.kind {
+                self.steps.push(Step::CheckSource { path: source.clone(), follow_links: *follow_links });
+            }
+        }
+        self.directory(plan.directory.join("apps"), 0o700, None);
+        self.directory(plan.directory.join("volumes"), 0o700, None);
+        for volume in &plan.volumes {
+            if let VolumeKind::Empty { mode, uid, gid } = volume.kind {
+                if !self.mapped(uid, true) || !self.mapped(gid, false) {
+                    return Err(Error::new(Kind::Refused, format!("give the volume {} to {uid}:{gid}", volume.name))
+                        .clause("pm.volumes.uid")
+                        .because("the user namespace has no such id"));
+                }
+                let owner = if self.user_namespace() { None } else { Some((uid, gid)) };
+                self.directory(self.places().volume(&volume.name), mode, owner);
+            }
+        }
+        for app in &plan.apps {
+            let place = self.places().app(&app.name);
+            // Not root's only: the app's own user has to pass from the mount namespace's point of view.
+            self.directory(place.clone(), 0o755, None);
+            self.directory(place.join("rootfs"), 0o755, None);
+            if self.facts.overlay {
+                self.directory(place.join("upper"), 0o755, None);
+                self.directory(place.join("work"), 0o755, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, path: PathBuf, mode: u32, owner: Option<(u32, u32)>) {
+        self.steps.push(Step::MakeDirectory { path, mode, owner });
+    }
+
+    fn pod(&mut self) {
+        let plan = self.plan;
+        let mut namespaces = vec![Namespace::Pid, Namespace::Mount, Namespace::Ipc, Namespace::Uts];
+        let own_network = plan.network != Network::Host;
+        if own_network {
+            namespaces.push(Namespace::Net);
+        }
+        for (what, clause) in
+            [("process namespace", "pod.ns.pid"), ("ipc namespace", "pod.ns.ipc"), ("host name", "pod.ns.uts")]
+        {
+            self.report.promised(None, what, clause, Outcome::Enforced);
+        }
+        let network = match &plan.network {
+            Network::Host => Outcome::modified("the apps share the host's network"),
+            Network::None => Outcome::Enforced,
+            Network::Named(names) => Outcome::ignored(format!("no network is called {}", names.join(", "))),
+        };
+        self.report.promised(None, "network namespace", "pod.ns.net", network);
+        let ids = if self.user_namespace() {
+            namespaces.insert(0, Namespace::User);
+            let one = self.facts.ids.users.iter().map(|(.., count)| u64::from(*count)).sum::<u64>() == 1;
+            let how = if one {
+                "without root: only user and group 0 exist in the pod"
+            } else {
+                "without root: subordinate ids"
+            };
+            self.report.promised(None, "users", "im.app.user.numeric", Outcome::modified(how));
+            Some(self.facts.ids.clone())
+        } else {
+            None
+        };
+        self.steps.push(Step::MakeNamespaces { namespaces, ids });
+        self.steps.push(Step::Pod(PodStep::SeparateMounts));
+        self.steps.push(Step::Pod(PodStep::SetHostname { name: plan.hostname.clone() }));
+        if own_network {
+            self.steps.push(Step::Pod(PodStep::RaiseLoopback));
+        }
+        if plan.metadata {
+            let not = plan.ports.iter().map(|port| (port.pod_port, port.pod_port.saturating_add(port.count - 1)));
+            self.steps.push(Step::Pod(PodStep::ListenForMetadata { not: not.collect() }));
+            self.report.promised(None, "metadata service", "mds.provided", Outcome::Enforced);
+        } else {
+            let outcome = Outcome::ignored("it is switched off, which takes the pod out of conformance");
+            self.report.promised(None, "metadata service", "mds.provided", outcome);
+        }
+        self.steps.push(Step::Pod(PodStep::MakeSharedMemory));
+        for isolation in &plan.isolators {
+            let outcome = Outcome::ignored("this executor does not enforce it yet for a whole pod");
+            self.report.asked(None, isolation.name(), isolation.clause(), outcome);
+        }
+    }
+
+    fn app(&mut self, number: usize, app: &AppPlan) -> Result<(), Error> {
+        self.fits(app)?;
+        self.filesystem(number, app)?;
+        self.process(number, app)
+    }
+
+    /// Whether the app's image is for this host (`linux.label`).
+    fn fits(&self, app: &AppPlan) -> Result<(), Error> {
+        let refused = |label: &str, value: &str, here: &str| {
+            Error::new(Kind::Refused, format!("run app {} here", app.name))
+                .clause("linux.label")
+                .because(format!("its image has the label {label}={value}, and this host is {here}"))
+        };
+        if let Some(os) = &app.os
+            && os != self.facts.os
+        {
+            return Err(refused("os", os, self.facts.os));
+        }
+        match &app.arch {
+            Some(arch) if arch != self.facts.arch && !(arch == "i386" && self.facts.arch == "amd64") => {
+                Err(refused("arch", arch, self.facts.arch))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn filesystem(&mut self, number: usize, app: &AppPlan) -> Result<(), Error> {
+        let bind = self.user_namespace();
+        let place = self.places().app(&app.name);
+        let at = place.join("rootfs");
+        let lower = app.layers.clone();
+        let rootfs = if self.facts.overlay {
+            AppStep::MountOverlay { lower, upper: place.join("upper"), work: place.join("work"), at, user_marks: bind }
+        } else {
+            AppStep::CopyRootfs { lower, at }
+        };
+        let mut steps = vec![rootfs];
+        let mut volumes = app.mounts.iter().map(|mount| self.volume(mount)).collect::<Result<Vec<_>, _>>()?;
+        steps.append(&mut volumes);
+        let host_network = self.plan.network == Network::Host;
+        steps.push(AppStep::MountProc);
+        steps.push(AppStep::MountSys { bind: bind && host_network });
+        steps.push(AppStep::MountDev { bind });
+        steps.push(AppStep::MountPts { gid: self.mapped(TTY_GROUP, false).then_some(TTY_GROUP) });
+        steps.push(AppStep::MountShm);
+        steps.push(AppStep::MountMqueue);
+        steps.extend(MASKED.map(|path| AppStep::Mask { path: path.into() }));
+        steps.extend(FROZEN.map(|path| AppStep::Freeze { path: path.into() }));
+        steps.push(AppStep::ProvideFile {
+            path: "/etc/hosts".into(),
+            content: hosts(self.plan),
+            replace: !self.plan.hosts_entries.is_empty(),
+        });
+        if let Some(content) = resolv_conf(self.plan) {
+            steps.push(AppStep::ProvideFile { path: "/etc/resolv.conf".into(), content, replace: true });
+        }
+        if app.read_only_rootfs {
+            steps.push(AppStep::FreezeRootfs);
+            self.report.asked(Some(&app.name), "readOnlyRootFS", "pm.apps.rorootfs", Outcome::Enforced);
+        }
+        steps.push(AppStep::PivotRoot);
+        self.report.promised(Some(&app.name), "devices and file systems", "linux.dev.proc", Outcome::Enforced);
+        self.steps.extend(steps.into_iter().map(|step| Step::App { app: number, step }));
+        Ok(())
+    }
+
+    fn volume(&self, mount: &MountPlan) -> Result<AppStep, Error> {
+        let target = mount.target.clone();
+        for kernels in ["/proc", "/sys", "/dev"] {
+            if target.starts_with(kernels) || target == Path::new("/") {
+                return Err(Error::new(Kind::Refused, format!("mount a volume at {}", target.display()))
+                    .clause("vol.target.overlap")
+                    .because("that place is the executor's"));
+            }
+        }
+        let volume = &self.plan.volumes[mount.volume];
+        let (source, recursive, follow_links) = match &volume.kind {
+            VolumeKind::Empty { .. } => (self.places().volume(&volume.name), false, true),
+            // Without privilege the kernel does not let a mount be taken from what covers it.
+            VolumeKind::Host { source, recursive, follow_links } => {
+                (source.clone(), *recursive || self.user_namespace(), *follow_links)
+            }
+        };
+        let read_only = mount.read_only || volume.read_only;
+        Ok(AppStep::MountVolume { source, target, recursive, read_only, follow_links })
+    }
+
+    fn process(&mut self, number: usize, app: &AppPlan) -> Result<(), Error> {
+        let mut steps = vec![ProcessStep::ChangeDirectory { path: app.working_directory.clone() }];
+        let name = Some(app.name.as_str());
+        let (bounding, unknown) = capabilities::bounding(&app.isolators);
+        let lacking = bounding.0 & !self.facts.capabilities;
+        let mut filter = None;
+        let mut no_new_privileges = false;
+        for isolation in &app.isolators {
+            let outcome = match isolation {
+                Isolation::CapabilitiesRemove { .. } | Isolation::CapabilitiesRetain { .. } => {
+                    if !unknown.is_empty() {
+                        Outcome::modified(format!("this system does not know {}", unknown.join(", ")))
+                    } else if lacking != 0 {
+                        Outcome::modified("this host's own processes lack some of the capabilities")
+                    } else {
+                        Outcome::Enforced
+                    }
+                }
+                Isolation::SeccompRemove { .. } | Isolation::SeccompRetain { .. } if !self.facts.seccomp => {
+                    Outcome::ignored("the kernel cannot filter system calls")
+                }
+                Isolation::SeccompRemove { .. } | Isolation::SeccompRetain { .. } => {
+                    let selection = seccomp::select(&app.isolators)?;
+                    filter = selection.filter;
+                    match selection.unknown.as_slice() {
+                        [] => Outcome::Enforced,
+                        unknown => Outcome::modified(format!("this system does not know {}", unknown.join(", "))),
+                    }
+                }
+                Isolation::NoNewPrivileges { value } => {
+                    no_new_privileges = *value;
+                    Outcome::Enforced
+                }
+                Isolation::OomScoreAdj { value } if self.user_namespace() => {
+                    let _ = value;
+                    Outcome::ignored("it cannot be set without root")
+                }
+                Isolation::OomScoreAdj { value } if *value < self.facts.oom_score && !self.facts.lower_oom_score => {
+                    steps.push(ProcessStep::SetOomScore { value: self.facts.oom_score });
+                    Outcome::modified(format!(
+                        "it cannot be set below {} without CAP_SYS_RESOURCE",
+                        self.facts.oom_score
+                    ))
+                }
+                Isolation::OomScoreAdj { value } => {
+                    steps.push(ProcessStep::SetOomScore { value: *value });
+                    Outcome::Enforced
+                }
+                Isolation::SelinuxContext { .. } if !self.facts.selinux => Outcome::ignored("SELinux is not on"),
+                Isolation::ApparmorProfile { .. } if !self.facts.apparmor => Outcome::ignored("AppArmor is not on"),
+                Isolation::Unknown { .. } => Outcome::ignored("nobody knows this isolator"),
+                Isolation::Sysctl { .. } => Outcome::ignored("it belongs to a pod, not to an app"),
+                _ => Outcome::ignored("this executor does not enforce it yet"),
+            };
+            self.report.asked(name, isolation.name(), isolation.clause(), outcome);
+        }
+        if !app
+            .isolators
+            .iter()
+            .any(|i| matches!(i, Isolation::CapabilitiesRemove { .. } | Isolation::CapabilitiesRetain { .. }))
+        {
+            let outcome =
+                if lacking == 0 { Outcome::Enforced } else { Outcome::modified("this host's own processes lack some") };
+            self.report.promised(name, "default capabilities", "iso.caps.default", outcome);
+        }
+        steps.push(ProcessStep::BoundCapabilities { keep: bounding.0 });
+        steps.push(ProcessStep::BecomeUser {
+            user: app.user.clone(),
+            group: app.group.clone(),
+            supplementary: app.supplementary_gids.clone(),
+            set_groups: !self.user_namespace() || self.facts.ids.groups.iter().any(|(.., count)| *count > 1),
+        });
+        if self.user_namespace() && !app.supplementary_gids.is_empty() {
+            let outcome = Outcome::ignored("groups cannot be set in a user namespace of one id");
+            self.report.asked(name, "supplementaryGIDs", "im.app.suppgids", outcome);
+        }
+        if no_new_privileges {
+            steps.push(ProcessStep::ForbidNewPrivileges);
+        }
+        if let Some(filter) = filter {
+            steps.push(ProcessStep::FilterSystemCalls {
+                retain: filter.retain,
+                calls: filter.calls,
+                errno: filter.errno,
+            });
+        }
+        self.steps.extend(steps.into_iter().map(|step| Step::Process { app: number, step }));
+        Ok(())
+    }
+}
+
+/// What `/etc/hosts` says where the image has none (`linux.hosts.localhost`).
+fn hosts(plan: &PodPlan) -> String {
+    let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    if !plan.hostname.is_empty() {
+        text.push_str(&format!("127.0.1.1\t{}\n", plan.hostname));
+    }
+    for (address, names) in &plan.hosts_entries {
+        text.push_str(&format!("{address}\t{}\n", names.join(" ")));
+    }
+    text
+}
+
+fn resolv_conf(plan: &PodPlan) -> Option<String> {
+    let dns = &plan.dns;
+    if dns.servers.is_empty() && dns.search.is_empty() && dns.options.is_empty() {
+        return None;
+    }
+    let mut text: String = dns.servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    if !dns.search.is_empty() {
+        text.push_str(&format!("search {}\n", dns.search.join(" ")));
+    }
+    if !dns.options.is_empty() {
+        text.push_str(&format!("options {}\n", dns.options.join(" ")));
+    }
+    Some(text)
+}

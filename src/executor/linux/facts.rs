@@ -1,0 +1,91 @@
+//! What this host has: found out once, so that `compile` need not touch anything.
+
+use std::fs;
+
+use rustix::thread::CapabilitySet;
+use serde::Serialize;
+
+use super::steps::IdMap;
+
+/// What `compile` has to know about a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HostFacts {
+    /// Whether namespaces can be made without a user namespace.
+    pub privileged: bool,
+    /// Why user namespaces cannot be made, where they cannot.
+    pub no_user_namespaces: Option<String>,
+    /// How ids map in a user namespace of the caller's.
+    pub ids: IdMap,
+    /// Whether overlays can be mounted.
+    pub overlay: bool,
+    /// The caller's own bounding set: what is outside it cannot be given to an app.
+    pub capabilities: u64,
+    /// Whether scores below the caller's own can be set.
+    pub lower_oom_score: bool,
+    /// The caller's own score.
+    pub oom_score: i32,
+    /// Whether system calls can be filtered.
+    pub seccomp: bool,
+    /// Whether AppArmor is on.
+    pub apparmor: bool,
+    /// Whether SELinux is on.
+    pub selinux: bool,
+    /// The os label of images that run here.
+    pub os: &'static str,
+    /// The arch label of images that run here.
+    pub arch: &'static str,
+}
+
+impl HostFacts {
+    /// This host, as this process sees it.
+    pub fn detect() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let effective = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETPCAP;
+        Self {
+            privileged: uid == 0 && effective.contains(needed),
+            no_user_namespaces: user_namespaces_forbidden(&read),
+            ids: IdMap { users: vec![(0, uid, 1)], groups: vec![(0, gid, 1)] },
+            overlay: read("/proc/filesystems").lines().any(|line| line.split('\t').nth(1) == Some("overlay")),
+            capabilities: bounding(&read("/proc/self/status")),
+            lower_oom_score: effective.contains(CapabilitySet::SYS_RESOURCE),
+            oom_score: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
+            seccomp: read("/proc/self/status").lines().any(|line| line.starts_with("Seccomp:")),
+            apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
+            selinux: fs::exists("/sys/fs/selinux/status").unwrap_or(false),
+            os: std::env::consts::OS,
+            arch: arch(),
+        }
+    }
+}
+
+/// The specification's name of this machine's architecture.
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "x86" => "i386",
+        other => other,
+    }
+}
+
+fn bounding(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(u64::MAX)
+}
+
+/// What can be read of it; whether one can really be made shows when it is made.
+fn user_namespaces_forbidden(read: &dyn Fn(&str) -> String) -> Option<String> {
+    let value = |path: &str| read(path).trim().parse::<u64>().ok();
+    let switches = [
+        ("/proc/sys/user/max_user_namespaces", 0),
+        ("/proc/sys/kernel/unprivileged_userns_clone", 0),
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 1),
+    ];
+    if !fs::exists("/proc/self/ns/user").unwrap_or(false) {
+        return Some("the kernel has none".to_owned());
+    }
+    let (path, forbidden) = switches.into_iter().find(|(path, forbidden)| value(path) == Some(*forbidden))?;
+    Some(format!("{path} is {forbidden}"))
+}

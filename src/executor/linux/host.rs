@@ -1,0 +1,250 @@
+//! This host: applies and undoes steps, and launches pods.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+
+use super::init::Init;
+use super::inside;
+use super::message::{Order, Report};
+use super::steps::{IdMap, Namespace, Step};
+use crate::executor::plan::PodPlan;
+use crate::executor::supervise::{Event, Launch, Pod, Streams};
+use crate::executor::{Error, Host, Kind, Phase, Step as _};
+use crate::sys::linux::channel::{self, Channel};
+use crate::sys::linux::process::{self as sys, Child, namespace};
+
+/// This host.
+#[derive(Debug, Default)]
+pub struct LinuxHost;
+
+impl Host for LinuxHost {
+    type Step = Step;
+
+    fn apply(&mut self, step: &Step) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, step.describe()).because(error);
+        match step {
+            Step::CheckSource { path, follow_links } => check_source(path, *follow_links),
+            Step::MakeDirectory { path, mode, owner } => {
+                fs::DirBuilder::new().mode(0o700).create(path).map_err(failed)?;
+                if let Some((uid, gid)) = owner {
+                    std::os::unix::fs::lchown(path, Some(*uid), Some(*gid)).map_err(failed)?;
+                }
+                fs::set_permissions(path, fs::Permissions::from_mode(*mode)).map_err(failed)
+            }
+            // These are carried out inside, when the pod is launched.
+            Step::MakeNamespaces { .. } | Step::Pod(_) | Step::App { .. } | Step::Process { .. } => Ok(()),
+        }
+    }
+
+    fn undo(&mut self, step: &Step) -> Result<(), Error> {
+        match step {
+            Step::MakeDirectory { path, .. } => crate::executor::remove_tree(path),
+            Step::CheckSource { .. }
+            | Step::MakeNamespaces { .. }
+            | Step::Pod(_)
+            | Step::App { .. }
+            | Step::Process { .. } => Ok(()),
+        }
+    }
+}
+
+fn check_source(path: &Path, follow_links: bool) -> Result<(), Error> {
+    let doing = || format!("use {} as a volume", path.display());
+    match inside::open_source(path, follow_links) {
+        Ok(_) => Ok(()),
+        Err(error) if inside::is(&error, rustix::io::Errno::NOENT) => {
+            Err(Error::new(Kind::Missing, doing()).clause("vol.host.missing").because("there is no such path"))
+        }
+        Err(error) if inside::is(&error, rustix::io::Errno::LOOP) => Err(Error::new(Kind::Refused, doing())
+            .clause("vol.host.symlink")
+            .because("a symbolic link stands in the path")),
+        Err(error) => Err(Error::new(Kind::Io, doing()).because(error)),
+    }
+}
+
+impl Launch for LinuxHost {
+    type Pod = LinuxPod;
+
+    fn launch(&mut self, plan: &PodPlan, steps: &[Step], streams: Vec<Streams>) -> Result<LinuxPod, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "make the pod's namespaces").because(error);
+        let (mut flags, mut ids) = (0, None);
+        for step in steps {
+            if let Step::MakeNamespaces { namespaces, ids: map } = step {
+                flags = namespaces.iter().map(|namespace| bit(*namespace)).fold(0, |all, one| all | one);
+                ids = map.as_ref();
+            }
+        }
+        let (near, far) = channel::pair().map_err(failed)?;
+        // With a user namespace, the first process waits until its ids are there.
+        let gate = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
+        let (wait_end, open_end) = gate;
+        let init = Init { plan, steps, streams, channel: far };
+        let child = sys::clone(flags, move || {
+            let mut byte = [0_u8];
+            match rustix::io::read(&wait_end, &mut byte) {
+                Ok(1) => init.run(),
+                _ => 125,
+            }
+        });
+        let child = child.map_err(|error| namespaces_refused(error, ids.is_some()))?;
+        let pod = LinuxPod { channel: near, init: child, listener: None, ready: false, gone: false };
+        if let Some(ids) = ids {
+            map_ids(&pod.init, ids)?;
+        }
+        rustix::io::write(&open_end, b"g").map_err(|e| failed(e.into()))?;
+        Ok(pod)
+    }
+}
+
+fn bit(namespace: Namespace) -> u64 {
+    match namespace {
+        Namespace::User => namespace::USER,
+        Namespace::Pid => namespace::PID,
+        Namespace::Mount => namespace::MOUNT,
+        Namespace::Ipc => namespace::IPC,
+        Namespace::Uts => namespace::UTS,
+        Namespace::Net => namespace::NET,
+        Namespace::Cgroup => namespace::CGROUP,
+    }
+}
+
+fn namespaces_refused(error: io::Error, user: bool) -> Error {
+    let doing = if user { "make a user namespace for the pod" } else { "make the pod's namespaces" };
+    let forbidden = matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSPC | libc::EINVAL | libc::ENOSYS));
+    Error::new(if forbidden { Kind::Unsupported } else { Kind::Io }, doing).because(if forbidden {
+        io::Error::new(error.kind(), format!("this host forbids it: {error}"))
+    } else {
+        error
+    })
+}
+
+fn map_ids(child: &Child, ids: &IdMap) -> Result<(), Error> {
+    let pid = child.pid.as_raw_nonzero();
+    let write = |name: &str, text: &str| {
+        let path = format!("/proc/{pid}/{name}");
+        fs::write(&path, text)
+            .map_err(|e| Error::new(Kind::Unsupported, "map the ids of the user namespace").because(e))
+    };
+    let lines = |map: &[(u32, u32, u32)]| -> String {
+        map.iter().map(|(inside, outside, count)| format!("{inside} {outside} {count}\n")).collect()
+    };
+    write("uid_map", &lines(&ids.users))?;
+    // Without this, groups could be dropped that deny access.
+    write("setgroups", "deny")?;
+    write("gid_map", &lines(&ids.groups))
+}
+
+/// A running pod. Dropping it kills the pod.
+pub struct LinuxPod {
+    channel: Channel,
+    init: Child,
+    listener: Option<TcpListener>,
+    ready: bool,
+    gone: bool,
+}
+
+impl Drop for LinuxPod {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl LinuxPod {
+    fn order(&self, order: &Order) -> Result<(), Error> {
+        let bytes = serde_json::to_vec(order).map_err(|e| Error::new(Kind::Io, "tell the pod").because(e))?;
+        match self.channel.send(&bytes, &[]) {
+            Ok(()) => Ok(()),
+            // The pod has ended meanwhile, which comes as an event.
+            Err(error) if inside::is(&error, rustix::io::Errno::PIPE) => Ok(()),
+            Err(error) => Err(Error::new(Kind::Io, "tell the pod").because(error)),
+        }
+    }
+
+    fn wait_until_ready(&mut self) -> Result<Vec<Event>, Error> {
+        let mut events = Vec::new();
+        while !self.ready {
+            let failed = |error: io::Error| Error::new(Kind::Io, "hear from the pod").because(error);
+            let Some(message) = self.channel.receive(true).map_err(failed)? else {
+                return Err(Error::new(Kind::Io, "set up the pod").because("its first process ended without a word"));
+            };
+            match read(&message.bytes)? {
+                Report::Ready { listener, .. } => {
+                    self.ready = true;
+                    self.listener = message.descriptors.into_iter().next().filter(|_| listener).map(TcpListener::from);
+                }
+                Report::Broken(complaint) => return Err(complaint.into()),
+                Report::Warning(text) => events.push(Event::Warning(text)),
+                _ => {}
+            }
+        }
+        Ok(events)
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<Report, Error> {
+    serde_json::from_slice(bytes).map_err(|e| Error::new(Kind::Io, "understand the pod's first process").because(e))
+}
+
+impl Pod for LinuxPod {
+    fn prepare(&mut self) -> Result<Vec<Event>, Error> {
+        self.wait_until_ready()
+    }
+
+    fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error> {
+        Ok(self.listener.take())
+    }
+
+    fn start(&mut self, app: usize, phase: Phase, metadata_url: Option<&str>) -> Result<(), Error> {
+        self.order(&Order::Start { app, phase, metadata_url: metadata_url.map(str::to_owned) })
+    }
+
+    fn signal(&mut self, app: usize, signal: i32) -> Result<(), Error> {
+        self.order(&Order::Signal { app, signal })
+    }
+
+    fn kill(&mut self) {
+        if !self.gone {
+            self.gone = true;
+            // It cannot have been reaped by anyone else, so the descriptor still means it.
+            let _ = pidfd_send_signal(&self.init.handle, Signal::KILL);
+            let _ = waitid(WaitId::PidFd(self.init.handle.as_fd()), WaitIdOptions::EXITED);
+        }
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    fn events(&mut self) -> Result<Vec<Event>, Error> {
+        let mut events = Vec::new();
+        loop {
+            let message = match self.channel.receive(false) {
+                Ok(Some(message)) => message,
+                Ok(None) => {
+                    events.push(Event::Gone);
+                    return Ok(events);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(events),
+                Err(error) if inside::is(&error, rustix::io::Errno::CONNRESET) => {
+                    events.push(Event::Gone);
+                    return Ok(events);
+                }
+                Err(error) => return Err(Error::new(Kind::Io, "hear from the pod").because(error)),
+            };
+            match read(&message.bytes)? {
+                Report::Started { app, phase } => events.push(Event::Started { app, phase, pid: message.sender }),
+                Report::Failed { app, phase, why } => events.push(Event::Failed { app, phase, error: why.into() }),
+                Report::Ended { app, phase, end } => events.push(Event::Ended { app, phase, end }),
+                Report::Warning(text) => events.push(Event::Warning(text)),
+                Report::Ready { .. } => {}
+                Report::Broken(complaint) => return Err(complaint.into()),
+            }
+        }
+    }
+}

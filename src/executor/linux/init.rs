@@ -1,0 +1,268 @@
+//! The pod's first process: sets the pod's namespaces up, starts the apps' processes, reaps everything, and takes the
+//! whole pod with it when it ends, as the kernel has it for the first process of a pid namespace.
+//!
+//! It ends when its supervisor does: the channel reads as end of file then, and the kernel is asked for a signal too.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, pivot_root, wait};
+
+use super::filesystem::Filesystem;
+use super::message::{Complaint, Order, Report};
+use super::process::Process;
+use super::steps::{PodStep, ProcessStep, Step};
+use crate::executor::plan::PodPlan;
+use crate::executor::supervise::{End, Streams};
+use crate::executor::{Error, Kind, Phase};
+use crate::sys::linux::channel::Channel;
+use crate::sys::linux::mount::{self, Attributes, FsOption};
+use crate::sys::linux::process::{self as sys, namespace};
+
+/// What the first process knows.
+pub struct Init<'a> {
+    /// The plan, for what the apps are.
+    pub plan: &'a PodPlan,
+    /// All steps; those on the host are done.
+    pub steps: &'a [Step],
+    /// The apps' standard streams.
+    pub streams: Vec<Streams>,
+    /// To the supervisor.
+    pub channel: Channel,
+}
+
+/// An app whose file system stands.
+struct App {
+    namespace: OwnedFd,
+    /// Both ends of its console; the near one is kept open so that the far one stays usable.
+    console: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Init<'_> {
+    /// Runs until the supervisor is gone. Gives the exit status.
+    pub fn run(mut self) -> i32 {
+        let apps = match self.set_up() {
+            Ok(apps) => apps,
+            Err(error) => {
+                self.tell(&Report::Broken(Complaint::from(&error)), &[]);
+                return 125;
+            }
+        };
+        match self.serve(&apps) {
+            Ok(()) => 0,
+            Err(error) => {
+                self.tell(
+                    &Report::Warning(format!("the pod's first process failed to {}", crate::error::chain(&error))),
+                    &[],
+                );
+                125
+            }
+        }
+    }
+
+    fn tell(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) {
+        if let Ok(bytes) = serde_json::to_vec(report) {
+            // Nobody is left to be told that the supervisor is gone.
+            let _ = self.channel.send(&bytes, descriptors);
+        }
+    }
+
+    fn set_up(&mut self) -> Result<Vec<App>, Error> {
+        let failed = |doing: &str| {
+            let doing = doing.to_owned();
+            move |error: std::io::Error| Error::new(Kind::Io, doing.clone()).because(error)
+        };
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|e| failed("ask to end with the supervisor")(e.into()))?;
+        // No process of the pod may look into this one: it has the host's program, descriptors and privilege.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .map_err(|e| failed("protect the pod's first process")(e.into()))?;
+        let mut listener = None;
+        let mut shared_memory = None;
+        for step in self.steps {
+            if let Step::Pod(step) = step {
+                let doing = |error: std::io::Error| Error::new(Kind::Io, step.describe()).because(error);
+                match step {
+                    PodStep::SeparateMounts => {
+                        let root = super::inside::root().map_err(doing)?;
+                        mount::make_private(root.as_fd()).map_err(doing)?;
+                    }
+                    PodStep::SetHostname { name } => {
+                        rustix::system::sethostname(name.as_bytes()).map_err(|e| doing(e.into()))?;
+                    }
+                    PodStep::RaiseLoopback => crate::sys::loopback::bring_up().map_err(doing)?,
+                    PodStep::ListenForMetadata { not } => listener = Some(listen(not).map_err(doing)?),
+                    PodStep::MakeSharedMemory => {
+                        let attributes = Attributes::MOUNT_ATTR_NOSUID
+                            | Attributes::MOUNT_ATTR_NODEV
+                            | Attributes::MOUNT_ATTR_NOEXEC;
+                        let options = [FsOption::Value("mode", "1777"), FsOption::Value("size", "64m")];
+                        shared_memory = Some(mount::create("tmpfs", &options, attributes).map_err(doing)?);
+                    }
+                }
+            }
+        }
+        let mut apps = Vec::new();
+        let own = own_mount_namespace().map_err(failed("open the pod's mount namespace"))?;
+        for number in 0..self.plan.apps.len() {
+            apps.push(self.set_up_app(number, shared_memory.as_ref(), own.as_fd())?);
+        }
+        drop(shared_memory);
+        leave_host_tree().map_err(failed("let go of the host's file systems"))?;
+        let port = match &listener {
+            Some(listener) => listener.local_addr().map_err(failed("read the metadata service's address"))?.port(),
+            None => 0,
+        };
+        let ready = Report::Ready { listener: listener.is_some(), port };
+        self.tell(&ready, &listener.iter().map(AsFd::as_fd).collect::<Vec<_>>());
+        Ok(apps)
+    }
+
+    fn set_up_app(&self, number: usize, shared: Option<&OwnedFd>, own: BorrowedFd<'_>) -> Result<App, Error> {
+        let name = &self.plan.apps[number].name;
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Io, format!("make the mount namespace of app {name}")).because(error)
+        };
+        sys::unshare(namespace::MOUNT).map_err(failed)?;
+        let namespace = own_mount_namespace().map_err(failed)?;
+        let mut filesystem = Filesystem::new(shared.map(OwnedFd::try_clone).transpose().map_err(failed)?);
+        for step in self.steps {
+            match step {
+                Step::App { app, step } if *app == number => filesystem.apply(step).map_err(|error| {
+                    let inner = Error::new(*error.kind(), format!("start app {name}"));
+                    inner.because(crate::error::chain(&error))
+                })?,
+                _ => {}
+            }
+        }
+        sys::enter(own, namespace::MOUNT).map_err(failed)?;
+        for warning in filesystem.warnings {
+            self.tell(&Report::Warning(format!("app {name}: {warning}")), &[]);
+        }
+        Ok(App { namespace, console: filesystem.console })
+    }
+
+    fn serve(&mut self, apps: &[App]) -> Result<(), Error> {
+        let failed = |doing: &'static str| move |error: std::io::Error| Error::new(Kind::Io, doing).because(error);
+        let signals = sys::signal_descriptor(&[libc::SIGCHLD]).map_err(failed("watch the pod's processes"))?;
+        let mut running: HashMap<Pid, (usize, Phase)> = HashMap::new();
+        loop {
+            let mut ready = [PollFd::new(&self.channel, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+            match poll(&mut ready, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(failed("wait for the pod's processes")(error.into())),
+            }
+            while sys::next_signal(signals.as_fd()).is_some() {}
+            while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+                if let (Some((app, phase)), Some(end)) = (running.remove(&pid), ended(status)) {
+                    self.tell(&Report::Ended { app, phase, end }, &[]);
+                }
+            }
+            loop {
+                let message = match self.channel.receive(false) {
+                    Ok(Some(message)) => message,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                    // The supervisor is gone.
+                    Ok(None) | Err(_) => return Ok(()),
+                };
+                match serde_json::from_slice(&message.bytes) {
+                    Ok(Order::Start { app, phase, metadata_url }) => {
+                        match self.start(apps, app, phase, metadata_url.as_deref()) {
+                            Ok(pid) => drop(running.insert(pid, (app, phase))),
+                            Err(error) => {
+                                self.tell(&Report::Failed { app, phase, why: Complaint::from(&error) }, &[]);
+                                self.tell(&Report::Ended { app, phase, end: End::Status(125) }, &[]);
+                            }
+                        }
+                    }
+                    Ok(Order::Signal { app, signal }) => {
+                        for (pid, _) in running.iter().filter(|(_, (running, _))| *running == app) {
+                            if let Some(signal) = Signal::from_named_raw(signal) {
+                                let _ = kill_process(*pid, signal);
+                            }
+                        }
+                    }
+                    Err(error) => return Err(Error::new(Kind::Io, "understand the supervisor").because(error)),
+                }
+            }
+        }
+    }
+
+    fn start(&self, apps: &[App], number: usize, phase: Phase, metadata_url: Option<&str>) -> Result<Pid, Error> {
+        let plan = &self.plan.apps[number];
+        let child = sys::clone(0, || {
+            let error = match self.enter(&apps[number], number) {
+                Ok(()) => {
+                    let steps = self.steps.iter().filter_map(|step| match step {
+                        Step::Process { app, step } if *app == number => Some(step),
+                        _ => None,
+                    });
+                    let steps: Vec<&ProcessStep> = steps.collect();
+                    let process = Process { app: plan, phase, steps, metadata_url };
+                    process.become_program(|| self.tell(&Report::Started { app: number, phase }, &[]))
+                }
+                Err(error) => error,
+            };
+            self.tell(&Report::Failed { app: number, phase, why: Complaint::from(&error) }, &[]);
+            match error.kind() {
+                Kind::NoProgram => 127,
+                Kind::NotExecutable => 126,
+                _ => 125,
+            }
+        });
+        let child =
+            child.map_err(|e| Error::new(Kind::Io, format!("start a process of app {}", plan.name)).because(e))?;
+        Ok(child.pid)
+    }
+
+    /// Into the app's file system, with the app's standard streams.
+    fn enter(&self, app: &App, number: usize) -> Result<(), Error> {
+        sys::enter(app.namespace.as_fd(), namespace::MOUNT)
+            .map_err(|e| Error::new(Kind::Io, "enter the app's file system").because(e))?;
+        let _ = &app.console;
+        Process::connect(&self.streams[number])
+    }
+}
+
+fn ended(status: WaitStatus) -> Option<End> {
+    status.exit_status().map(End::Status).or_else(|| status.terminating_signal().map(End::Signal))
+}
+
+/// Seen through the host's procfs, in which this process has a place too.
+fn own_mount_namespace() -> std::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/proc/self/ns/mnt", flags, Mode::empty())?)
+}
+
+/// From here on this process has an empty, read-only directory as its root. What it still needs, it has open.
+fn leave_host_tree() -> std::io::Result<()> {
+    let options = [FsOption::Value("size", "0"), FsOption::Value("mode", "0555")];
+    let empty = mount::create("tmpfs", &options, Attributes::MOUNT_ATTR_RDONLY)?;
+    // Any directory will do: what stands there afterwards is gone with the old root.
+    let place = rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    mount::attach(empty.as_fd(), place.as_fd())?;
+    rustix::process::fchdir(&empty)?;
+    pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")?;
+    Ok(())
+}
+
+/// A listening socket on loopback, at a port outside of all ranges (first, last) of `not`.
+fn listen(not: &[(u16, u16)]) -> std::io::Result<TcpListener> {
+    let mut unfit = Vec::new();
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        if !not.iter().any(|&(first, last)| (first..=last).contains(&port)) {
+            return Ok(listener);
+        }
+        // Kept until a fit one is found, so that the kernel gives another.
+        unfit.push(listener);
+    }
+}

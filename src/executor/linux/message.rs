@@ -1,0 +1,114 @@
+//! What a supervisor and the first process of its pod tell each other, as JSON over a [`Channel`](crate::sys::linux::channel::Channel).
+
+use serde::{Deserialize, Serialize};
+
+use crate::executor::supervise::End;
+use crate::executor::{Error, Kind, Phase};
+
+/// From the supervisor to the pod.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Start a process of an app.
+    Start {
+        /// Index of the app.
+        app: usize,
+        /// Which of its processes.
+        phase: Phase,
+        /// `AC_METADATA_URL`.
+        metadata_url: Option<String>,
+    },
+    /// Send a signal to the running process of an app.
+    Signal {
+        /// Index of the app.
+        app: usize,
+        /// The signal's number.
+        signal: i32,
+    },
+}
+
+/// From the pod to the supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Report {
+    /// Everything is set up. Comes with the listening socket of the metadata service, when there is one, and then the
+    /// masters of the apps' consoles in the apps' order.
+    Ready {
+        /// Whether the first descriptor is the listening socket.
+        listener: bool,
+        /// The port it listens on.
+        port: u16,
+    },
+    /// Setting up failed: the pod ends.
+    Broken(Complaint),
+    /// A process is about to become its program; sent by itself.
+    Started {
+        /// Index of the app.
+        app: usize,
+        /// Which of its processes.
+        phase: Phase,
+    },
+    /// A process could not become its program.
+    Failed {
+        /// Index of the app.
+        app: usize,
+        /// Which of its processes.
+        phase: Phase,
+        /// Why.
+        why: Complaint,
+    },
+    /// A process has ended.
+    Ended {
+        /// Index of the app.
+        app: usize,
+        /// Which of its processes.
+        phase: Phase,
+        /// How.
+        end: End,
+    },
+    /// Something to tell the user.
+    Warning(String),
+}
+
+/// An error on its way from one process to another.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Complaint {
+    kind: Kind,
+    doing: String,
+    clause: Option<String>,
+    why: Option<String>,
+}
+
+impl From<&Error> for Complaint {
+    fn from(error: &Error) -> Self {
+        Self {
+            kind: *error.kind(),
+            doing: error.to_string(),
+            clause: error.clause_id().map(str::to_owned),
+            why: std::error::Error::source(error).map(crate::error::chain),
+        }
+    }
+}
+
+impl From<Complaint> for Error {
+    fn from(complaint: Complaint) -> Self {
+        let mut error = Self::new(complaint.kind, complaint.doing);
+        // The clauses that can travel are those that the pod's own processes name.
+        if let Some(clause) = CLAUSES.iter().find(|clause| Some(**clause) == complaint.clause.as_deref()) {
+            error = error.clause(clause);
+        }
+        match complaint.why {
+            Some(why) => error.because(why),
+            None => error,
+        }
+    }
+}
+
+const CLAUSES: [&str; 6] = [
+    "im.app.user.required",
+    "im.app.group.required",
+    "im.app.workdir.missing",
+    "im.app.exec.path-search",
+    "im.app.exec.slash",
+    "vol.host.missing",
+];

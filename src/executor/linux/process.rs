@@ -1,0 +1,253 @@
+//! From a child of the pod's first process to the app's program: standard streams, identity, limits, exec.
+//!
+//! All of it runs in the app's own mount namespace, so that paths are the app's. Until exec the process cannot be
+//! traced or looked into by the app's other processes: it is not dumpable, as the first process made it.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat};
+use rustix::io::Errno;
+use rustix::process::{ioctl_tiocsctty, setsid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
+    set_capabilities, set_keep_capabilities, set_no_new_privs,
+};
+
+use super::inside;
+use super::isolators::seccomp::Filter;
+use super::steps::ProcessStep;
+use crate::executor::plan::AppPlan;
+use crate::executor::supervise::Streams;
+use crate::executor::users::{self, User};
+use crate::executor::{Error, Kind, Phase};
+use crate::sys::linux::process as sys;
+
+/// A process that is about to become a program of an app.
+pub struct Process<'a> {
+    /// The app.
+    pub app: &'a AppPlan,
+    /// Which of its programs.
+    pub phase: Phase,
+    /// What is done to it, in this order.
+    pub steps: Vec<&'a ProcessStep>,
+    /// `AC_METADATA_URL`.
+    pub metadata_url: Option<&'a str>,
+}
+
+impl Process<'_> {
+    /// Gives the calling process its standard streams and a session of its own.
+    pub fn connect(streams: &Streams) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "connect the standard streams").because(error);
+        setsid().map_err(|error| failed(error.into()))?;
+        let ends: [(BorrowedFd<'_>, i32); 3] =
+            [(streams.stdin.as_fd(), 0), (streams.stdout.as_fd(), 1), (streams.stderr.as_fd(), 2)];
+        for (end, number) in ends {
+            sys::place(end, number).map_err(failed)?;
+        }
+        if streams.terminal {
+            ioctl_tiocsctty(streams.stdin.as_fd()).map_err(|error| failed(error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Does all steps and becomes the program. `started` is called when only exec is left. Comes back only with the
+    /// reason why it could not.
+    pub fn become_program(self, started: impl FnOnce()) -> Error {
+        match self.prepare() {
+            Ok((path, arguments, environment)) => {
+                started();
+                let error = sys::execute(&path, &arguments, &environment);
+                let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).to_owned();
+                refused(&path, error)
+            }
+            Err(error) => error,
+        }
+    }
+
+    fn prepare(&self) -> Result<(CString, Vec<CString>, Vec<CString>), Error> {
+        let exec = match self.phase {
+            Phase::PreStart => self.app.pre_start.as_deref(),
+            Phase::Main => Some(self.app.exec.as_slice()),
+            Phase::PostStop => self.app.post_stop.as_deref(),
+        };
+        let Some((program, _)) = exec.and_then(|exec| exec.split_first()) else {
+            return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
+        };
+        let arguments = exec.unwrap_or_default().iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
+        sys::join_session_keyring();
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        sys::reset_signals().map_err(|e| Error::new(Kind::Io, "reset the signals").because(e))?;
+        let mut user = None;
+        for step in &self.steps {
+            carry_out(step, &mut user)?;
+        }
+        let environment = self.environment(user.as_ref());
+        let path = find_program(program, environment.get("PATH").map(String::as_str))?;
+        let environment = environment.iter().map(|(name, value)| text(&format!("{name}={value}")));
+        let environment = environment.collect::<Result<Vec<_>, _>>()?;
+        sys::close_on_exec_from(3).map_err(|e| Error::new(Kind::Io, "close descriptors at exec").because(e))?;
+        self.filter()?;
+        Ok((CString::new(path.as_os_str().as_bytes()).map_err(nul)?, arguments, environment))
+    }
+
+    /// The filter comes last of all, as it binds whatever comes after it.
+    fn filter(&self) -> Result<(), Error> {
+        for step in &self.steps {
+            if let ProcessStep::FilterSystemCalls { retain, calls, errno } = step {
+                let filter = Filter { retain: *retain, calls: calls.clone(), errno: *errno };
+                let program: Vec<_> = filter.program()?.iter().map(|op| (op.code, op.jt, op.jf, op.k)).collect();
+                sys::install_filter(&program).map_err(|e| Error::new(Kind::Io, step.describe()).because(e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The plan's variables, what the rootfs says about the user where the plan is silent, and the service's URL.
+    fn environment(&self, user: Option<&User>) -> HashMap<String, String> {
+        let mut environment: HashMap<String, String> = self.app.environment.iter().cloned().collect();
+        if let Some(User { name: Some(name), home, shell, .. }) = user {
+            let known =
+                [("USER", Some(name)), ("LOGNAME", Some(name)), ("HOME", home.as_ref()), ("SHELL", shell.as_ref())];
+            for (variable, value) in known {
+                if let Some(value) = value {
+                    environment.entry(variable.to_owned()).or_insert_with(|| value.clone());
+                }
+            }
+        }
+        if let Some(url) = self.metadata_url {
+            environment.insert("AC_METADATA_URL".to_owned(), url.to_owned());
+        }
+        environment
+    }
+}
+
+fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::new(Kind::Io, step.describe()).because(error);
+    let refused = |error: Errno| failed(error.into());
+    match step {
+        ProcessStep::SetOomScore { value } => write_own("oom_score_adj", &value.to_string()).map_err(failed),
+        ProcessStep::ChangeDirectory { path } => change_directory(path).map_err(|error| {
+            Error::new(Kind::Missing, step.describe()).clause("im.app.workdir.missing").because(error)
+        }),
+        ProcessStep::BoundCapabilities { keep } => {
+            for number in 0..64 {
+                let capability = CapabilitySet::from_bits_retain(1 << number);
+                if keep & (1 << number) == 0 {
+                    match remove_capability_from_bounding_set(capability) {
+                        // Beyond the last capability of this kernel.
+                        Ok(()) | Err(Errno::INVAL) => {}
+                        Err(error) => return Err(refused(error)),
+                    }
+                }
+            }
+            Ok(())
+        }
+        ProcessStep::BecomeUser { user: name, group, supplementary, set_groups } => {
+            let (found, gid) = look_up(name, group)?;
+            // The filter is installed after this, which takes a privilege; exec takes all that is not bounded away.
+            set_keep_capabilities(true).map_err(refused)?;
+            let mut groups = vec![gid];
+            groups.extend(supplementary.iter().filter(|other| **other != gid));
+            sys::become_user(found.uid, gid, if *set_groups { Some(&groups) } else { None }).map_err(failed)?;
+            let permitted = capabilities(None).map_err(refused)?.permitted;
+            let sets = CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() };
+            set_capabilities(None, sets).map_err(refused)?;
+            clear_ambient_capability_set().map_err(refused)?;
+            *user = Some(found);
+            Ok(())
+        }
+        ProcessStep::ForbidNewPrivileges => set_no_new_privs(true).map_err(refused),
+        ProcessStep::FilterSystemCalls { .. } => Ok(()),
+    }
+}
+
+/// Writes a file of this process's own in procfs, after making sure that it is procfs.
+fn write_own(name: &str, value: &str) -> io::Result<()> {
+    let path = Path::new("/proc/self").join(name);
+    let fd = inside::open(inside::root()?.as_fd(), &path, OFlags::WRONLY, inside::Reach::Anywhere)?;
+    if rustix::fs::fstatfs(&fd)?.f_type != rustix::fs::PROC_SUPER_MAGIC {
+        return Err(io::Error::other("/proc is not procfs"));
+    }
+    io::Write::write_all(&mut std::fs::File::from(fd), value.as_bytes())
+}
+
+/// Goes there and makes sure of being inside: a working directory that leads outside the root shows in its name.
+fn change_directory(path: &Path) -> io::Result<()> {
+    let root = inside::root()?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let directory = inside::open(root.as_fd(), path, flags, inside::Reach::Anywhere)?;
+    rustix::process::fchdir(&directory)?;
+    let name = rustix::process::getcwd(Vec::new())?;
+    if name.to_bytes().starts_with(b"/") { Ok(()) } else { Err(io::Error::other("it is outside the rootfs")) }
+}
+
+fn look_up(user: &str, group: &str) -> Result<(User, u32), Error> {
+    let reading = |what: &str| {
+        let doing = format!("read {what} of the rootfs");
+        move |error: io::Error| Error::new(Kind::Io, doing.clone()).because(error)
+    };
+    let root = inside::root().map_err(reading("/"))?;
+    let file = |path: &str| inside::read(root.as_fd(), Path::new(path), users::LIMIT).map_err(reading(path));
+    let (passwd, groups) = (file("/etc/passwd")?, file("/etc/group")?);
+    let owner = |path: &Path| {
+        let about = inside::open(root.as_fd(), path, OFlags::PATH, inside::Reach::Anywhere)
+            .and_then(|fd| Ok(fstat(fd)?))
+            .map_err(|e| Error::new(Kind::Missing, format!("find the owner of {}", path.display())).because(e))?;
+        Ok((about.st_uid, about.st_gid))
+    };
+    let rootfs = users::Rootfs { passwd: passwd.as_deref(), group: groups.as_deref(), owner: &owner };
+    Ok((users::user(user, &rootfs)?, users::group(group, &rootfs)?))
+}
+
+/// The path of the program: as it is when it has a slash, else along `PATH` (decision 41).
+fn find_program(program: &str, path: Option<&str>) -> Result<PathBuf, Error> {
+    if program.contains('/') {
+        return match executable(Path::new(program)) {
+            Ok(()) => Ok(PathBuf::from(program)),
+            Err(error) => Err(refused(Path::new(program), error)),
+        };
+    }
+    let mut why = None;
+    for directory in path.unwrap_or("/bin:/usr/bin").split(':') {
+        let directory = if directory.is_empty() { "." } else { directory };
+        let candidate = Path::new(directory).join(program);
+        match executable(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(error) if inside::is(&error, Errno::ACCESS) => why = Some(refused(&candidate, error)),
+            Err(_) => {}
+        }
+    }
+    Err(why.unwrap_or_else(|| {
+        Error::new(Kind::NoProgram, format!("find the program {program}"))
+            .clause("im.app.exec.path-search")
+            .because("no directory of PATH has it in the rootfs")
+    }))
+}
+
+fn executable(path: &Path) -> io::Result<()> {
+    // A link of procfs must not lead to a file outside.
+    let about = rustix::fs::stat(path)?;
+    if FileType::from_raw_mode(about.st_mode) == FileType::Directory {
+        return Err(Errno::ACCESS.into());
+    }
+    Ok(accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?)
+}
+
+fn refused(path: &Path, error: io::Error) -> Error {
+    let missing = inside::is(&error, Errno::NOENT) || inside::is(&error, Errno::NOTDIR);
+    let kind = if missing { Kind::NoProgram } else { Kind::NotExecutable };
+    Error::new(kind, format!("execute {} of the rootfs", path.display())).clause("im.app.exec.slash").because(error)
+}
+
+fn text(word: &str) -> Result<CString, Error> {
+    CString::new(word).map_err(nul)
+}
+
+fn nul(error: std::ffi::NulError) -> Error {
+    Error::new(Kind::Refused, "pass a word with a NUL character to a program").because(error)
+}
