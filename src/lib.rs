@@ -21,6 +21,8 @@ pub mod executor;
 #[cfg(all(feature = "run", unix))]
 pub mod metadata;
 #[cfg(all(feature = "run", unix))]
+pub mod pod;
+#[cfg(all(feature = "run", unix))]
 pub mod render;
 pub mod schema;
 #[cfg(all(feature = "run", unix))]

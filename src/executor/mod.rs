@@ -17,9 +17,12 @@ use serde::de::DeserializeOwned;
 
 pub mod isolation;
 pub mod journal;
+pub mod lifecycle;
 #[cfg(target_os = "linux")]
 pub mod linux;
+pub mod logs;
 pub mod plan;
+pub mod planning;
 pub mod supervise;
 pub mod users;
 
@@ -61,6 +64,11 @@ pub enum Kind {
 pub trait Step: Clone + Debug + Serialize + DeserializeOwned {
     /// What it does, in words that read on after "failed to": `create the directory /x`.
     fn describe(&self) -> String;
+
+    /// Whether what it made stays when the apps have ended, until the pod is removed: what they wrote and said.
+    fn outlives_apps(&self) -> bool {
+        false
+    }
 }
 
 /// Where steps are carried out: a real system, or a model of one that refuses what the real one refuses.

@@ -6,4 +6,5 @@ pub mod linux;
 pub mod loopback;
 pub mod passing;
 pub mod secret;
+pub mod signals;
 pub mod xattr;

@@ -233,6 +233,10 @@ pub enum ProcessStep {
 }
 
 impl crate::executor::Step for Step {
+    fn outlives_apps(&self) -> bool {
+        matches!(self, Self::MakeDirectory { .. })
+    }
+
     fn describe(&self) -> String {
         match self {
             Self::CheckSource { path, .. } => format!("find the volume's source {}", path.display()),

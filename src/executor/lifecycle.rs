@@ -1,0 +1,327 @@
+//! The supervisor: applies a pod's steps, drives its apps from start to end, and takes back what must not outlive them.
+
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::journal::{self, Journal};
+use super::logs::Logs;
+use super::plan::PodPlan;
+use super::supervise::{End, Event, Launch, Pod};
+use super::{Compiled, Error, Kind, Phase, Step};
+use crate::metadata::Service;
+use crate::pod::PodDir;
+use crate::pod::status::{AppStatus, Status};
+use crate::sys::signals::Watch;
+
+/// How a pod is supervised.
+#[derive(Clone, Copy, Debug)]
+pub struct Supervision {
+    /// Whether what apps say is passed through.
+    pub foreground: bool,
+    /// How long apps that are asked to stop may take before they are killed.
+    pub grace: Duration,
+    /// What goes wrong on purpose.
+    pub fault: journal::Fault,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        Self { foreground: true, grace: Duration::from_secs(10), fault: journal::Fault::None }
+    }
+}
+
+/// How a pod ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// How its apps ended.
+    pub status: Status,
+    /// The error that kept the first failing app from being started, where that is how it failed.
+    pub failure: Option<Error>,
+    /// The exit code of the first app that failed, else 0 (decision 43).
+    pub code: i32,
+}
+
+/// Runs the pod in `directory` until all its apps have ended. The caller has one thread.
+///
+/// # Errors
+/// What kept the pod from being started: everything is undone then, but for the directory itself.
+pub fn run<H: Launch>(
+    host: &mut H,
+    directory: &PodDir,
+    plan: &PodPlan,
+    compiled: &Compiled<H::Step>,
+    metadata: Option<Service>,
+    supervision: Supervision,
+    executor: &str,
+) -> Result<Ending, Error> {
+    let watch = Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT])
+        .map_err(|e| Error::new(Kind::Io, "watch for signals").because(e))?;
+    // Whoever read our output may go away while the apps go on.
+    let mut journal = Journal::create(&directory.path().join("journal"), executor)?;
+    journal.inject(supervision.fault);
+    journal.apply_all(host, &compiled.steps)?;
+    let ended = supervise(host, directory, plan, compiled, metadata, supervision, &watch);
+    let undone = match &ended {
+        // Nothing was started: nothing is to stay.
+        Err(_) => journal::undo_all(host, &compiled.steps),
+        Ok(_) => {
+            let passing: Vec<_> = compiled.steps.iter().filter(|step| !step.outlives_apps()).cloned().collect();
+            journal::undo_all(host, &passing)
+        }
+    };
+    let ended = ended?;
+    undone?;
+    Ok(ended)
+}
+
+fn supervise<H: Launch>(
+    host: &mut H,
+    directory: &PodDir,
+    plan: &PodPlan,
+    compiled: &Compiled<H::Step>,
+    metadata: Option<Service>,
+    supervision: Supervision,
+    watch: &Watch,
+) -> Result<Ending, Error> {
+    let logs = directory.make_directory("logs").map_err(|e| Error::new(Kind::Io, "make the logs").because(e))?;
+    let (logs, streams) = Logs::open(plan, &logs, supervision.foreground)?;
+    let mut pod = host.launch(plan, &compiled.steps, streams)?;
+    let warnings = pod.prepare()?;
+    let listener = pod.metadata_listener()?;
+    let mut url = None;
+    // Served until this is dropped, which is after the last app has ended.
+    let mut _serving = None;
+    if let (Some(listener), Some(service)) = (listener, metadata) {
+        let failed = |error: crate::metadata::Error| Error::new(Kind::Io, "offer the metadata service").because(error);
+        let address = listener.local_addr();
+        let address = address.map_err(|e| Error::new(Kind::Io, "offer the metadata service").because(e))?;
+        url = Some(service.url(address));
+        _serving = Some(service.serve(listener).map_err(failed)?);
+    }
+    let apps = plan.apps.iter().map(|app| AppStatus { name: app.name.clone(), ..AppStatus::default() }).collect();
+    let status = Status { started: Some(now()), apps, ..Status::default() };
+    let mut life = Life {
+        plan,
+        directory,
+        pod: &mut pod,
+        logs,
+        url,
+        status,
+        running: vec![None; plan.apps.len()],
+        first_failure: None,
+        failures: plan.apps.iter().map(|_| None).collect(),
+        stopping: None,
+        grace: supervision.grace,
+    };
+    life.save()?;
+    life.happen(warnings)?;
+    for app in 0..plan.apps.len() {
+        let first = if plan.apps[app].pre_start.is_some() { Phase::PreStart } else { Phase::Main };
+        life.start(app, first)?;
+    }
+    life.watch(watch)?;
+    life.end()
+}
+
+fn now() -> String {
+    format!("{:.6}", jiff::Timestamp::now())
+}
+
+struct Life<'a, P: Pod> {
+    plan: &'a PodPlan,
+    directory: &'a PodDir,
+    pod: &'a mut P,
+    logs: Logs,
+    url: Option<String>,
+    status: Status,
+    /// What runs of each app.
+    running: Vec<Option<Phase>>,
+    /// The first app that failed, and how.
+    first_failure: Option<(usize, End)>,
+    failures: Vec<Option<Error>>,
+    /// When patience ends.
+    stopping: Option<Instant>,
+    grace: Duration,
+}
+
+impl<P: Pod> Life<'_, P> {
+    fn start(&mut self, app: usize, phase: Phase) -> Result<(), Error> {
+        self.running[app] = Some(phase);
+        self.pod.start(app, phase, self.url.as_deref())
+    }
+
+    fn save(&self) -> Result<(), Error> {
+        let saved = self.directory.write_json("status", &self.status);
+        saved.map_err(|e| Error::new(Kind::Io, "write the pod's status").because(e))
+    }
+
+    fn alive(&self) -> bool {
+        self.running.iter().any(Option::is_some)
+    }
+
+    /// Until no app is alive.
+    fn watch(&mut self, watch: &Watch) -> Result<(), Error> {
+        let mut open: Vec<bool> = vec![true; self.logs.sources.len()];
+        while self.alive() {
+            let sources: Vec<usize> = (0..open.len()).filter(|source| open[*source]).collect();
+            let timeout = self.stopping.map(|end| {
+                let left = end.saturating_duration_since(Instant::now());
+                Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
+            });
+            let ready: Vec<bool> = {
+                let descriptor = self.pod.descriptor();
+                let mut waiting = vec![PollFd::new(&descriptor, PollFlags::IN), PollFd::new(watch, PollFlags::IN)];
+                let ends: Vec<_> = sources.iter().map(|source| self.logs.descriptor(*source)).collect();
+                waiting.extend(ends.iter().map(|end| PollFd::new(end, PollFlags::IN)));
+                match poll(&mut waiting, timeout.as_ref()) {
+                    Ok(_) => {}
+                    Err(Errno::INTR) => continue,
+                    Err(error) => {
+                        return Err(Error::new(Kind::Io, "wait for the pod").because(std::io::Error::from(error)));
+                    }
+                }
+                waiting.iter().map(|one| !one.revents().is_empty()).collect()
+            };
+            for (source, _) in sources.iter().zip(&ready[2..]).filter(|(_, ready)| **ready) {
+                open[*source] = self.logs.pump(*source)?;
+            }
+            if ready[0] {
+                let events = self.pod.events()?;
+                self.happen(events)?;
+            }
+            while let Some(signal) = watch.next() {
+                self.interrupted(signal)?;
+            }
+            if self.stopping.is_some_and(|end| end <= Instant::now()) {
+                self.kill_all()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first signal asks the apps to stop, the second ends them.
+    fn interrupted(&mut self, _signal: i32) -> Result<(), Error> {
+        if self.stopping.is_some() {
+            return self.kill_all();
+        }
+        self.stopping = Some(Instant::now() + self.grace);
+        for app in 0..self.running.len() {
+            if matches!(self.running[app], Some(Phase::PreStart | Phase::Main)) {
+                self.status.apps[app].stopped = true;
+                self.pod.signal(app, libc::SIGTERM)?;
+            }
+        }
+        self.save()
+    }
+
+    fn kill_all(&mut self) -> Result<(), Error> {
+        self.pod.kill();
+        self.happen(vec![Event::Gone])
+    }
+
+    fn happen(&mut self, events: Vec<Event>) -> Result<(), Error> {
+        for event in events {
+            match event {
+                Event::Started { app, phase: Phase::Main, pid } => {
+                    self.status.apps[app].pid = Some(pid);
+                    self.status.apps[app].started = Some(now());
+                    self.save()?;
+                }
+                Event::Started { .. } => {}
+                Event::Failed { app, phase, error } => {
+                    let name = &self.plan.apps[app].name;
+                    let words = format!("failed to {}", crate::error::chain(&error));
+                    if phase != Phase::Main {
+                        eprintln!("jetpack: app {name}: {}: {words}", phase_word(phase));
+                    }
+                    self.status.apps[app].failure = Some(words);
+                    if phase != Phase::PostStop {
+                        self.failures[app] = Some(error);
+                    }
+                }
+                Event::Ended { app, phase, end } => self.ended(app, phase, end)?,
+                Event::Warning(text) => eprintln!("jetpack: warning: {text}"),
+                Event::Gone => {
+                    for app in 0..self.running.len() {
+                        if let Some(phase) = self.running[app] {
+                            let end = End::Signal(libc::SIGKILL);
+                            self.record(app, phase, end);
+                            self.running[app] = None;
+                        }
+                    }
+                    self.save()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, app: usize, phase: Phase, end: End) {
+        let status = &mut self.status.apps[app];
+        match phase {
+            Phase::PreStart => status.pre_start = Some(end),
+            Phase::Main => {
+                status.main = Some(end);
+                status.ended = Some(now());
+                status.pid = None;
+            }
+            Phase::PostStop => status.post_stop = Some(end),
+        }
+        if phase != Phase::PostStop && !end.success() && self.first_failure.is_none() {
+            self.first_failure = Some((app, end));
+        }
+    }
+
+    fn ended(&mut self, app: usize, phase: Phase, end: End) -> Result<(), Error> {
+        // Late news of what was killed already.
+        if self.running[app] != Some(phase) {
+            return Ok(());
+        }
+        self.record(app, phase, end);
+        self.running[app] = None;
+        let plan = &self.plan.apps[app];
+        match phase {
+            Phase::PreStart if end.success() && self.stopping.is_none() => self.start(app, Phase::Main)?,
+            // A main process that never was one has not ended (decision 42).
+            Phase::Main if plan.post_stop.is_some() && self.failures[app].is_none() => {
+                self.start(app, Phase::PostStop)?;
+            }
+            Phase::PostStop if !end.success() => {
+                eprintln!("jetpack: warning: app {}: its post-stop handler failed: {}", plan.name, word(end));
+            }
+            _ => {}
+        }
+        self.save()
+    }
+
+    fn end(mut self) -> Result<Ending, Error> {
+        // Whatever apps left running ends with the pod, and what it said is all there is then.
+        self.pod.kill();
+        self.logs.finish()?;
+        let (failure, code) = match self.first_failure {
+            Some((app, end)) => (self.failures[app].take(), end.code()),
+            None => (None, 0),
+        };
+        self.status.ended = Some(now());
+        self.status.exit_code = Some(code);
+        self.save()?;
+        Ok(Ending { status: self.status, failure, code })
+    }
+}
+
+fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::PreStart => "pre-start",
+        Phase::Main => "main",
+        Phase::PostStop => "post-stop",
+    }
+}
+
+fn word(end: End) -> String {
+    match end {
+        End::Status(status) => format!("exit status {status}"),
+        End::Signal(signal) => format!("signal {signal}"),
+    }
+}

@@ -1,0 +1,196 @@
+//! What apps say: captured line by line with time stamps, passed through as it comes while in the foreground.
+//!
+//! ```text
+//! <pod>/logs/APP     2026-11-23T18:40:00.123456Z stdout F text of the line
+//!            APP.1   the same, older: a file that has grown beyond the limit is moved there
+//! ```
+//! `F` ends a line; `P` is a part of one that is longer than what is kept in memory, or was not ended.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::plan::{PodPlan, Stream};
+use super::supervise::Streams;
+use super::{Error, Kind};
+
+/// A log file larger than this, in bytes, is moved aside. One older file is kept.
+pub const LIMIT: u64 = 16 << 20;
+
+/// The longest part of a line that is kept in memory, in bytes.
+const LINE: usize = 16 << 10;
+
+/// How the supervisor is connected to an app's output.
+pub struct Source {
+    /// Index of the app.
+    pub app: usize,
+    name: &'static str,
+    near: OwnedFd,
+    pending: Vec<u8>,
+    through: bool,
+}
+
+/// The logs of a pod's apps and where they come from.
+pub struct Logs {
+    files: Vec<LogFile>,
+    /// One entry an open stream.
+    pub sources: Vec<Source>,
+}
+
+struct LogFile {
+    path: PathBuf,
+    file: Option<File>,
+    written: u64,
+}
+
+impl Logs {
+    /// Makes the standard streams of all apps of `plan`, their logs below `directory`. With `through`, what is logged is
+    /// passed to the supervisor's own output too.
+    pub fn open(plan: &PodPlan, directory: &Path, through: bool) -> Result<(Self, Vec<Streams>), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "make the apps' standard streams").because(error);
+        let mut logs = Self { files: Vec::new(), sources: Vec::new() };
+        let mut all = Vec::with_capacity(plan.apps.len());
+        for (index, app) in plan.apps.iter().enumerate() {
+            logs.files.push(LogFile { path: directory.join(&app.name), file: None, written: 0 });
+            let stdin = match app.stdio.stdin {
+                Stream::Stream => own(&io::stdin()),
+                _ => null(OFlags::RDONLY),
+            };
+            let stdout = logs.output(index, app.stdio.stdout, "stdout", through).map_err(failed)?;
+            let stderr = logs.output(index, app.stdio.stderr, "stderr", through).map_err(failed)?;
+            all.push(Streams {
+                stdin: stdin.map_err(failed)?,
+                stdout,
+                stderr,
+                terminal: app.stdio.stdout == Stream::Tty,
+            });
+        }
+        Ok((logs, all))
+    }
+
+    fn output(&mut self, app: usize, stream: Stream, name: &'static str, through: bool) -> io::Result<OwnedFd> {
+        match stream {
+            Stream::Null => null(OFlags::WRONLY),
+            Stream::Stream if name == "stdout" => own(&io::stdout()),
+            Stream::Stream => own(&io::stderr()),
+            // A terminal is put in its place inside the pod.
+            Stream::Tty => null(OFlags::WRONLY),
+            Stream::Log => {
+                let (near, far) = pipe_with(PipeFlags::CLOEXEC)?;
+                rustix::io::ioctl_fionbio(&near, true)?;
+                self.sources.push(Source { app, name, near, pending: Vec::new(), through });
+                Ok(far)
+            }
+        }
+    }
+
+    /// Reads what the source of this number has to say. Says whether it is still open.
+    pub fn pump(&mut self, source: usize) -> Result<bool, Error> {
+        let Self { files, sources } = self;
+        let source = &mut sources[source];
+        let mut bytes = [0_u8; 16 << 10];
+        loop {
+            match rustix::io::read(&source.near, &mut bytes) {
+                Ok(0) => return Ok(false),
+                Ok(length) => {
+                    let bytes = &bytes[..length];
+                    if source.through {
+                        pass_through(source.name, bytes);
+                    }
+                    source.pending.extend_from_slice(bytes);
+                    source.flush(&mut files[source.app], false)?;
+                }
+                Err(Errno::AGAIN) => return Ok(true),
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    return Err(Error::new(Kind::Io, "read what an app says").because(io::Error::from(error)));
+                }
+            }
+        }
+    }
+
+    /// Reads all that is left, and ends unfinished lines.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        for index in 0..self.sources.len() {
+            self.pump(index)?;
+            let Self { files, sources } = self;
+            let source = &mut sources[index];
+            source.flush(&mut files[source.app], true)?;
+        }
+        Ok(())
+    }
+
+    /// The descriptor of the source of this number.
+    pub fn descriptor(&self, source: usize) -> BorrowedFd<'_> {
+        self.sources[source].near.as_fd()
+    }
+}
+
+impl Source {
+    fn flush(&mut self, log: &mut LogFile, all: bool) -> Result<(), Error> {
+        let mut text = Vec::with_capacity(self.pending.len() + 64);
+        let now = jiff::Timestamp::now();
+        let mut rest = self.pending.as_slice();
+        while !rest.is_empty() {
+            let end = rest.iter().position(|&byte| byte == b'\n');
+            let (line, mark, next) = match end {
+                Some(end) if end <= LINE => (&rest[..end], 'F', end + 1),
+                _ if rest.len() > LINE => (&rest[..LINE], 'P', LINE),
+                _ if all => (rest, 'P', rest.len()),
+                _ => break,
+            };
+            // Writing to memory does not fail.
+            let _ = write!(text, "{now:.6} {} {mark} ", self.name);
+            text.extend_from_slice(line);
+            text.push(b'\n');
+            rest = &rest[next..];
+        }
+        let kept = rest.len();
+        self.pending.drain(..self.pending.len() - kept);
+        if text.is_empty() { Ok(()) } else { log.append(&text) }
+    }
+}
+
+impl LogFile {
+    fn append(&mut self, text: &[u8]) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, format!("write {}", self.path.display())).because(error);
+        if self.written > LIMIT {
+            std::fs::rename(&self.path, self.path.with_added_extension("1")).map_err(failed)?;
+            self.file = None;
+            self.written = 0;
+        }
+        if self.file.is_none() {
+            let mut options = OpenOptions::new();
+            self.file = Some(options.create(true).append(true).mode(0o600).open(&self.path).map_err(failed)?);
+        }
+        if let Some(file) = &mut self.file {
+            file.write_all(text).map_err(failed)?;
+        }
+        self.written += text.len() as u64;
+        Ok(())
+    }
+}
+
+/// Whoever reads our output may be gone; the log has it all the same.
+fn pass_through(name: &str, bytes: &[u8]) {
+    let _ = if name == "stdout" {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush())
+    } else {
+        io::stderr().lock().write_all(bytes)
+    };
+}
+
+fn null(flags: OFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open("/dev/null", flags | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+fn own(stream: &impl AsFd) -> io::Result<OwnedFd> {
+    stream.as_fd().try_clone_to_owned()
+}

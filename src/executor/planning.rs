@@ -1,0 +1,268 @@
+//! From a reified pod manifest to a plan: isolators in base units, environments complete, ports and volumes matched.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use uuid::Uuid;
+
+use super::plan::{AppPlan, Dns, Isolation, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan};
+use super::{Error, Kind};
+use crate::pod::reify::effective;
+use crate::schema::{self, App, EventHandlerName, ImageManifest, IsolatorValue, PodManifest};
+
+/// The search path of every process that does not set its own (`env.path`).
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What processes find in the variable `container` (`env.container`).
+pub const CONTAINER: &str = "jetpack";
+
+/// What the command line decides about a pod, beyond its manifest.
+#[derive(Clone, Debug)]
+pub struct Choices {
+    /// The pod's UUID.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its host name; nothing: made of name or UUID.
+    pub hostname: Option<String>,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// What it is connected to.
+    pub network: Network,
+    /// What `/etc/resolv.conf` says.
+    pub dns: Dns,
+    /// Lines added to `/etc/hosts`.
+    pub hosts_entries: Vec<(String, Vec<String>)>,
+    /// Whether the metadata service is offered.
+    pub metadata: bool,
+    /// Whether symbolic links in sources of host volumes are followed (decision 46).
+    pub follow_links: bool,
+    /// The standard streams of the apps, one entry an app; missing ones: the default.
+    pub stdio: Vec<Stdio>,
+}
+
+impl Choices {
+    /// What holds when the command line says nothing.
+    pub fn new(uuid: Uuid, directory: PathBuf) -> Self {
+        Self {
+            uuid,
+            name: None,
+            hostname: None,
+            directory,
+            network: Network::None,
+            dns: Dns::default(),
+            hosts_entries: Vec::new(),
+            metadata: true,
+            follow_links: false,
+            stdio: Vec::new(),
+        }
+    }
+}
+
+/// The image of an app, rendered.
+#[derive(Clone, Debug)]
+pub struct AppImage {
+    /// Its ID, as text.
+    pub id: String,
+    /// Its manifest.
+    pub manifest: ImageManifest,
+    /// Its layers, lowest first.
+    pub layers: Vec<PathBuf>,
+}
+
+/// The plan of the reified `pod`. `images` has one entry an app.
+///
+/// # Errors
+/// [`Kind::Refused`] when the manifest is not reified or names what is not there.
+pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result<PodPlan, Error> {
+    let mut volumes: Vec<VolumePlan> = pod
+        .volumes
+        .iter()
+        .map(|volume| volume_plan(volume, volume.name.to_string(), choices))
+        .collect::<Result<_, _>>()?;
+    let mut apps = Vec::with_capacity(pod.apps.len());
+    for (index, (app, image)) in pod.apps.iter().zip(images).enumerate() {
+        let effective = effective(app, &image.manifest)
+            .map_err(|error| Error::new(Kind::Refused, "plan the pod").because(crate::error::chain(&error)))?;
+        let mut mounts = Vec::new();
+        for mount in &app.mounts {
+            let volume = match &mount.app_volume {
+                Some(own) => {
+                    volumes.push(volume_plan(own, format!("{}.{}", &*app.name, volumes.len()), choices)?);
+                    volumes.len() - 1
+                }
+                None => {
+                    let position = pod.volumes.iter().position(|volume| volume.name == mount.volume);
+                    position.ok_or_else(|| {
+                        Error::new(Kind::Refused, format!("mount volume {}", &*mount.volume))
+                            .clause("pm.apps.mounts.volume")
+                            .because("the pod has no such volume")
+                    })?
+                }
+            };
+            let target = mount.path.clean();
+            let point = effective.mount_points.iter().find(|point| point.path.clean() == target);
+            mounts.push(MountPlan {
+                volume,
+                target: target.as_path().to_owned(),
+                read_only: volumes[volume].read_only || point.is_some_and(|point| point.read_only),
+            });
+        }
+        apps.push(AppPlan {
+            name: app.name.to_string(),
+            image_id: image.id.clone(),
+            os: image.manifest.label("os").map(str::to_owned),
+            arch: image.manifest.label("arch").map(str::to_owned),
+            layers: image.layers.clone(),
+            read_only_rootfs: app.read_only_root_fs,
+            exec: effective.exec.clone(),
+            user: effective.user.to_string(),
+            group: effective.group.to_string(),
+            supplementary_gids: effective.supplementary_gids.clone(),
+            working_directory: effective.working_directory.as_path().to_owned(),
+            environment: environment(&app.name, effective),
+            pre_start: effective.handler(EventHandlerName::PreStart).map(|handler| handler.exec.clone()),
+            post_stop: effective.handler(EventHandlerName::PostStop).map(|handler| handler.exec.clone()),
+            mounts,
+            isolators: isolations(&effective.isolators),
+            stdio: choices.stdio.get(index).copied().unwrap_or_default(),
+        });
+    }
+    let uuid = choices.uuid;
+    let hostname = choices.hostname.clone().or_else(|| choices.name.clone());
+    Ok(PodPlan {
+        uuid,
+        name: choices.name.clone(),
+        hostname: hostname.unwrap_or_else(|| uuid.to_string()),
+        directory: choices.directory.clone(),
+        ports: ports(pod, images)?,
+        apps,
+        volumes,
+        isolators: isolations(&pod.isolators),
+        network: choices.network.clone(),
+        dns: choices.dns.clone(),
+        hosts_entries: choices.hosts_entries.clone(),
+        metadata: choices.metadata,
+    })
+}
+
+fn volume_plan(volume: &schema::Volume, name: String, choices: &Choices) -> Result<VolumePlan, Error> {
+    let kind = match (&volume.kind, &volume.source) {
+        (schema::VolumeKind::Empty, _) => {
+            let (uid, gid) = volume.owner();
+            VolumeKind::Empty { mode: volume.mode_bits(), uid, gid }
+        }
+        (schema::VolumeKind::Host, Some(source)) => VolumeKind::Host {
+            source: source.as_path().to_owned(),
+            recursive: volume.is_recursive(),
+            follow_links: choices.follow_links,
+        },
+        (schema::VolumeKind::Host, None) => {
+            return Err(Error::new(Kind::Refused, format!("use volume {name}"))
+                .clause("pm.volumes.source")
+                .because("a host volume needs a source"));
+        }
+    };
+    Ok(VolumePlan { name, kind, read_only: volume.read_only })
+}
+
+/// The app's own variables over the specification's; three are always the executor's (decisions 38, 39).
+fn environment(name: &str, app: &App) -> Vec<(String, String)> {
+    let mut environment = vec![("PATH".to_owned(), PATH.to_owned())];
+    let mut set = |name: &str, value: &str| match environment.iter_mut().find(|(known, _)| known == name) {
+        Some((_, old)) => value.clone_into(old),
+        None => environment.push((name.to_owned(), value.to_owned())),
+    };
+    for variable in &app.environment {
+        set(&variable.name, &variable.value);
+    }
+    set("AC_APP_NAME", name);
+    set("container", CONTAINER);
+    environment.retain(|(name, _)| name != "AC_METADATA_URL");
+    environment
+}
+
+fn ports(pod: &PodManifest, images: &[AppImage]) -> Result<Vec<PortForward>, Error> {
+    let mut forwards = Vec::with_capacity(pod.ports.len());
+    for exposed in &pod.ports {
+        let apps = pod.apps.iter().zip(images);
+        let owner = apps.filter_map(|(app, image)| {
+            let effective = effective(app, &image.manifest).ok()?;
+            Some((app.name.to_string(), effective.port(&exposed.name)?))
+        });
+        let owner = owner.take(1).next();
+        let wrong = |why: &str| {
+            Error::new(Kind::Refused, format!("expose the port {}", &*exposed.name))
+                .clause("pm.ports.name")
+                .because(why.to_owned())
+        };
+        let port = exposed.pod_port.as_ref().or(owner.as_ref().map(|(_, port)| *port));
+        let Some(port) = port else { return Err(wrong("no app of the pod has a port of that name")) };
+        let range = port.range().ok_or_else(|| wrong("its numbers pass 65535"))?;
+        let count = range.end() - range.start();
+        let host_port = exposed.host_port.get();
+        if host_port.checked_add(count).is_none() {
+            return Err(wrong("its numbers on the host pass 65535"));
+        }
+        let host_ip = exposed.host_ip.as_ref().map(|ip| ip.parse::<Ipv4Addr>()).transpose();
+        forwards.push(PortForward {
+            name: exposed.name.to_string(),
+            protocol: port.protocol.to_string(),
+            host_port,
+            host_ip: host_ip.map_err(|error| wrong(&error.to_string()))?,
+            pod_port: *range.start(),
+            count: count.saturating_add(1),
+            socket_activated: owner.filter(|_| port.socket_activated).map(|(app, _)| app),
+        });
+    }
+    Ok(forwards)
+}
+
+/// Isolators as executors understand them. Of one given twice the last counts (decision 9).
+pub fn isolations(isolators: &[schema::Isolator]) -> Vec<Isolation> {
+    let mut all: Vec<Isolation> = Vec::with_capacity(isolators.len());
+    for isolator in isolators {
+        let isolation = isolation(&isolator.value);
+        all.retain(|other| other.name() != isolation.name());
+        all.push(isolation);
+    }
+    all
+}
+
+fn isolation(value: &IsolatorValue) -> Isolation {
+    let words = |set: &[schema::Capability]| set.iter().map(ToString::to_string).collect();
+    let amount = |quantity: &Option<schema::Quantity>| quantity.as_ref().map(schema::Quantity::units);
+    let errno = |set: &schema::SeccompSet| set.errno.as_ref().map(ToString::to_string).filter(|name| !name.is_empty());
+    let calls = |set: &schema::SeccompSet| set.set.iter().map(ToString::to_string).collect();
+    match value {
+        IsolatorValue::SeccompRemoveSet(set) => Isolation::SeccompRemove { set: calls(set), errno: errno(set) },
+        IsolatorValue::SeccompRetainSet(set) => Isolation::SeccompRetain { set: calls(set), errno: errno(set) },
+        IsolatorValue::CapabilitiesRemoveSet(set) => Isolation::CapabilitiesRemove { set: words(&set.set) },
+        IsolatorValue::CapabilitiesRetainSet(set) => Isolation::CapabilitiesRetain { set: words(&set.set) },
+        IsolatorValue::NoNewPrivileges(value) => Isolation::NoNewPrivileges { value: *value },
+        IsolatorValue::SelinuxContext(context) => Isolation::SelinuxContext {
+            context: format!("{}:{}:{}:{}", &*context.user, &*context.role, &*context.type_, &*context.level),
+        },
+        IsolatorValue::ApparmorProfile(profile) => Isolation::ApparmorProfile { profile: profile.profile.to_string() },
+        IsolatorValue::OomScoreAdj(value) => {
+            Isolation::OomScoreAdj { value: i32::try_from(value.get()).unwrap_or_default() }
+        }
+        IsolatorValue::CpuShares(value) => {
+            Isolation::CpuShares { value: u64::try_from(value.get()).unwrap_or_default() }
+        }
+        IsolatorValue::Cpu(resource) => Isolation::Cpu {
+            request: resource.request.as_ref().map(schema::Quantity::millis),
+            limit: resource.limit.as_ref().map(schema::Quantity::millis),
+        },
+        IsolatorValue::Memory(resource) => {
+            Isolation::Memory { request: amount(&resource.request), limit: amount(&resource.limit) }
+        }
+        IsolatorValue::BlockBandwidth(limit) => Isolation::BlockBandwidth { limit: limit.limit.units() },
+        IsolatorValue::BlockIops(limit) => Isolation::BlockIops { limit: limit.limit.units() },
+        IsolatorValue::NetworkBandwidth(limit) => Isolation::NetworkBandwidth { limit: limit.limit.units() },
+        IsolatorValue::Sysctl(sysctl) => {
+            Isolation::Sysctl { values: sysctl.iter().map(|(key, value)| (key.to_string(), value.clone())).collect() }
+        }
+        IsolatorValue::Other(name, _) => Isolation::Unknown { name: name.to_string() },
+    }
+}

@@ -1,0 +1,334 @@
+//! Pods on disk: made, found, locked, removed. Drawn in the [module above](super).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::status::Status;
+use super::{Error, Kind};
+
+/// All pods below one root.
+#[derive(Clone, Debug)]
+pub struct Pods {
+    root: PathBuf,
+}
+
+/// Where a pod is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Left unfinished by whoever was making it.
+    Embryo,
+    /// Being made.
+    Preparing,
+    /// Ready to be run.
+    Prepared,
+    /// Its supervisor lives.
+    Running,
+    /// It has run.
+    Exited,
+    /// Being removed.
+    Removing,
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Embryo => "embryo",
+            Self::Preparing => "preparing",
+            Self::Prepared => "prepared",
+            Self::Running => "running",
+            Self::Exited => "exited",
+            Self::Removing => "removing",
+        })
+    }
+}
+
+/// The directory of one pod.
+#[derive(Debug)]
+pub struct PodDir {
+    uuid: Uuid,
+    path: PathBuf,
+    /// Held exclusively by who has it in hand.
+    lock: Option<File>,
+}
+
+fn io_error(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+    let doing = doing.into();
+    move |error| Error::new(Kind::Io, doing).because(error)
+}
+
+fn make_directory(path: &Path) -> Result<(), Error> {
+    let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(path);
+    made.map_err(io_error(format!("make the directory {}", path.display())))
+}
+
+impl Pods {
+    /// The pods below `root`, the directory that `--root` names.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    fn pods(&self) -> PathBuf {
+        self.root.join("pods")
+    }
+
+    fn names(&self) -> PathBuf {
+        self.root.join("names")
+    }
+
+    /// Makes a new pod's directory, its lock held.
+    pub fn create(&self, uuid: Uuid) -> Result<PodDir, Error> {
+        make_directory(&self.pods())?;
+        let path = self.pods().join(uuid.to_string());
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(io_error(format!("make the directory {}", path.display())))?;
+        let mut pod = PodDir { uuid, path, lock: None };
+        pod.lock()?;
+        Ok(pod)
+    }
+
+    /// Every pod, in no order. Costs one directory.
+    pub fn list(&self) -> Result<Vec<PodDir>, Error> {
+        let mut found = Vec::new();
+        for directory in [self.pods(), self.pods().join("removing")] {
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(io_error(format!("read {}", directory.display()))(error)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(io_error(format!("read {}", directory.display())))?;
+                if let Some(uuid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                    found.push(PodDir { uuid, path: entry.path(), lock: None });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The pod of this UUID.
+    pub fn get(&self, uuid: Uuid) -> Result<PodDir, Error> {
+        let path = self.pods().join(uuid.to_string());
+        if path.is_dir() {
+            return Ok(PodDir { uuid, path, lock: None });
+        }
+        Err(Error::new(Kind::Missing, format!("find pod {uuid}")).because("there is no such pod"))
+    }
+
+    /// The pod that a person means: a UUID, the beginning of one, or the name of a living pod.
+    pub fn find(&self, text: &str) -> Result<PodDir, Error> {
+        if let Ok(uuid) = text.parse::<Uuid>() {
+            return self.get(uuid);
+        }
+        if let Some(pod) = self.named(text)? {
+            return Ok(pod);
+        }
+        let hexadecimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        let prefix = text.to_ascii_lowercase();
+        let mut pods = if hexadecimal { self.list()? } else { Vec::new() };
+        pods.retain(|pod| pod.uuid.to_string().starts_with(&prefix));
+        let doing = || format!("find pod {text}");
+        match pods.len() {
+            0 => Err(Error::new(Kind::Missing, doing()).because("there is no pod of that name or UUID")),
+            1 => Ok(pods.remove(0)),
+            many => Err(Error::new(Kind::Busy, doing()).because(format!("{many} pods begin like that"))),
+        }
+    }
+
+    /// The pod that has this name.
+    pub fn named(&self, name: &str) -> Result<Option<PodDir>, Error> {
+        if !fit_name(name) {
+            return Ok(None);
+        }
+        let Ok(uuid) = fs::read_to_string(self.names().join(name)) else { return Ok(None) };
+        let Ok(uuid) = uuid.trim().parse() else { return Ok(None) };
+        match self.get(uuid) {
+            Ok(pod) if pod.read_text("name").ok().as_deref() == Some(name) => Ok(Some(pod)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Gives `pod` a name that no living pod has.
+    pub fn name(&self, pod: &PodDir, name: &str) -> Result<(), Error> {
+        let doing = || format!("name the pod {name}");
+        if !fit_name(name) {
+            return Err(Error::new(Kind::Invalid, doing())
+                .because("a name is 1 to 63 lower-case letters, digits and single dashes between them"));
+        }
+        make_directory(&self.names())?;
+        let guard = self.names().join(".lock");
+        let guard = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(guard);
+        let guard = guard.and_then(|guard| guard.lock().map(|()| guard)).map_err(io_error(doing()))?;
+        if let Some(other) = self.named(name)?
+            && other.uuid != pod.uuid
+            && matches!(other.state(), State::Running | State::Prepared | State::Preparing)
+        {
+            return Err(Error::new(Kind::Busy, doing()).because(format!("pod {} has that name", other.uuid)));
+        }
+        pod.write("name", name.as_bytes())?;
+        publish(&self.names(), name, pod.uuid.to_string().as_bytes())?;
+        drop(guard);
+        Ok(())
+    }
+
+    /// Lets go of the pod's name and removes the directory. What its journal names must be undone.
+    pub fn remove(&self, pod: PodDir) -> Result<(), Error> {
+        if let Ok(name) = pod.read_text("name")
+            && let Ok(Some(owner)) = self.named(&name)
+            && owner.uuid == pod.uuid
+        {
+            let _ = fs::remove_file(self.names().join(name));
+        }
+        let removing = self.pods().join("removing");
+        make_directory(&removing)?;
+        let gone = removing.join(pod.uuid.to_string());
+        if pod.path != gone {
+            fs::rename(&pod.path, &gone).map_err(io_error(format!("remove pod {}", pod.uuid)))?;
+        }
+        crate::executor::remove_tree(&gone)
+            .map_err(|error| Error::new(Kind::Io, format!("remove pod {}", pod.uuid)).because(error))
+    }
+}
+
+/// As AC names are, and short enough for a host name.
+fn fit_name(name: &str) -> bool {
+    name.len() <= 63 && name.parse::<crate::schema::AcName>().is_ok()
+}
+
+fn publish(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    let failed = || format!("write {}", directory.join(name).display());
+    let fresh = directory.join(format!(".{name}.{}", std::process::id()));
+    let written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh);
+    written.and_then(|mut file| file.write_all(bytes)).map_err(io_error(failed()))?;
+    fs::rename(&fresh, directory.join(name)).map_err(io_error(failed()))
+}
+
+impl PodDir {
+    /// The pod's UUID.
+    pub fn uuid(&self) -> Uuid {
+        self.uuid
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the pod in hand: waits for nobody.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] when another process has it.
+    pub fn lock(&mut self) -> Result<(), Error> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        let doing = || format!("take pod {} in hand", self.uuid);
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true).mode(0o600);
+        let mut file = options.open(self.path.join("lock")).map_err(io_error(doing()))?;
+        // Whoever looks at the state holds the lock shared for a moment.
+        let mut patience = 50;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) if patience > 0 && self.supervisor().is_none() => {
+                    patience -= 1;
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(Error::new(Kind::Busy, doing()).because("another process has it in hand"));
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(io_error(doing())(error)),
+            }
+        }
+        let pid = std::process::id().to_string();
+        file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(io_error(doing()))?;
+        self.lock = Some(file);
+        Ok(())
+    }
+
+    /// The process id of whoever has the pod in hand, as long as it is in hand.
+    pub fn supervisor(&self) -> Option<i32> {
+        let mut file = File::open(self.path.join("lock")).ok()?;
+        match file.try_lock_shared() {
+            Ok(()) => None,
+            Err(_) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid).ok()?;
+                pid.trim().parse().ok()
+            }
+        }
+    }
+
+    /// Where the pod is in its life.
+    pub fn state(&self) -> State {
+        let in_hand = self.lock.is_some() || self.supervisor().is_some();
+        let has = |name: &str| self.path.join(name).exists();
+        if self.path.parent().and_then(Path::file_name).is_some_and(|name| name == "removing") {
+            State::Removing
+        } else if has("status") {
+            if in_hand { State::Running } else { State::Exited }
+        } else if in_hand {
+            State::Preparing
+        } else if has("journal") {
+            // Its supervisor was gone before an app was started.
+            State::Exited
+        } else if has("plan") {
+            State::Prepared
+        } else {
+            State::Embryo
+        }
+    }
+
+    /// Writes one of the pod's files, whole or not at all.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        publish(&self.path, name, bytes)
+    }
+
+    /// Writes one of the pod's files as JSON.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
+        let bytes =
+            serde_json::to_vec(value).map_err(|error| Error::new(Kind::Io, format!("write {name}")).because(error))?;
+        self.write(name, &bytes)
+    }
+
+    /// Reads one of the pod's files.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let path = self.path.join(name);
+        fs::read(&path).map_err(io_error(format!("read {}", path.display())))
+    }
+
+    fn read_text(&self, name: &str) -> Result<String, Error> {
+        let corrupt = || Error::new(Kind::Corrupt, format!("read {}", self.path.join(name).display()));
+        String::from_utf8(self.read(name)?).map_err(|error| corrupt().because(error))
+    }
+
+    /// Reads one of the pod's files as JSON.
+    pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
+        let corrupt = || Error::new(Kind::Corrupt, format!("read {}", self.path.join(name).display()));
+        serde_json::from_slice(&self.read(name)?).map_err(|error| corrupt().because(error))
+    }
+
+    /// The pod's name, if it has one.
+    pub fn given_name(&self) -> Option<String> {
+        self.read_text("name").ok()
+    }
+
+    /// How its apps are. Nothing when it was never started.
+    pub fn status(&self) -> Option<Status> {
+        self.read_json("status").ok()
+    }
+
+    /// Makes a directory of the pod's.
+    pub fn make_directory(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.path.join(name);
+        make_directory(&path)?;
+        Ok(path)
+    }
+}

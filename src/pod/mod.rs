@@ -1,0 +1,43 @@
+//! Pods: from a template to a manifest that says everything, and the directory that is a pod on disk.
+//!
+//! ```text
+//! <root>/pods/<uuid>/    lock        held by the pod's supervisor as long as it lives; its process id is in it
+//!                        manifest    the reified pod manifest, as the metadata service shows it
+//!                        images/APP  each app's image manifest, byte for byte
+//!                        plan        what shall be true (executor::plan)
+//!                        report      what is enforced, modified, ignored (executor::isolation)
+//!                        journal     every step applied (executor::journal)
+//!                        status      how the apps are and how they ended
+//!                        logs/APP    what the apps said
+//!                        apps/ volumes/   writable layers, empty volumes
+//! <root>/names/<name>    the UUID of the living pod of that name
+//! ```
+//! Invariants: a state is derived from what is there and from the lock, never stored; a pod's directory without its lock
+//! held belongs to whoever takes the lock.
+//! Clauses: pod.*, pm.*
+
+pub mod directory;
+pub mod reify;
+pub mod status;
+
+pub use directory::{PodDir, Pods, State};
+pub use reify::{ResolvedImage, reify};
+
+/// What goes wrong with pods on their way to being run.
+pub type Error = crate::error::Failure<Kind>;
+
+/// Kinds of errors.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The manifest cannot be run as it is.
+    Invalid,
+    /// There is no such pod, or no such image.
+    Missing,
+    /// The name is taken, the pod still runs, or more than one pod is meant.
+    Busy,
+    /// A pod's files are not what they should be.
+    Corrupt,
+    /// The system refused.
+    Io,
+}

@@ -1,0 +1,41 @@
+//! How a pod's apps are, and how they ended.
+
+use serde::{Deserialize, Serialize};
+
+use crate::executor::supervise::End;
+
+/// What the file `status` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// When the pod was started, RFC 3339.
+    pub started: Option<String>,
+    /// When it ended.
+    pub ended: Option<String>,
+    /// The code that `jetpack run` ended with.
+    pub exit_code: Option<i32>,
+    /// The apps, in the manifest's order.
+    pub apps: Vec<AppStatus>,
+}
+
+/// One app.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppStatus {
+    /// Its name.
+    pub name: String,
+    /// The main process's id on the host, while it runs.
+    pub pid: Option<i32>,
+    /// When its main process was started.
+    pub started: Option<String>,
+    /// When its main process ended.
+    pub ended: Option<String>,
+    /// How its pre-start handler ended.
+    pub pre_start: Option<End>,
+    /// How its main process ended.
+    pub main: Option<End>,
+    /// How its post-stop handler ended.
+    pub post_stop: Option<End>,
+    /// Why a process of it could not be started.
+    pub failure: Option<String>,
+    /// Whether it was asked to stop.
+    pub stopped: bool,
+}

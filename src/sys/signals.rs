@@ -1,0 +1,89 @@
+//! Signals as something to wait for beside descriptors.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// The signals that a process watches. One of them a process.
+#[derive(Debug)]
+pub struct Watch {
+    near: OwnedFd,
+    far: OwnedFd,
+    signals: Vec<i32>,
+}
+
+extern "C" fn note(signal: libc::c_int) {
+    let pipe = PIPE.load(Ordering::Relaxed);
+    let byte = u8::try_from(signal).unwrap_or(0);
+    // SAFETY: write(2) may be called in a handler; the descriptor is open as long as the handler is installed. The
+    // interrupted code's errno is what it was.
+    unsafe {
+        let errno = errno_place();
+        let kept = *errno;
+        libc::write(pipe, (&raw const byte).cast(), 1);
+        *errno = kept;
+    }
+}
+
+#[allow(unsafe_code)]
+unsafe fn errno_place() -> *mut libc::c_int {
+    #[cfg(target_os = "freebsd")]
+    // SAFETY: gives this thread's own errno.
+    return unsafe { libc::__error() };
+    #[cfg(not(target_os = "freebsd"))]
+    // SAFETY: gives this thread's own errno.
+    return unsafe { libc::__errno_location() };
+}
+
+impl Watch {
+    /// Watches `signals` from now on, in place of what they do by default.
+    pub fn new(signals: &[i32]) -> io::Result<Self> {
+        let (near, far) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        PIPE.store(far.as_raw_fd(), Ordering::Relaxed);
+        for &signal in signals {
+            install(signal, note as extern "C" fn(libc::c_int) as libc::sighandler_t)?;
+        }
+        Ok(Self { near, far, signals: signals.to_vec() })
+    }
+
+    /// The next signal that has come, if one has.
+    pub fn next(&self) -> Option<i32> {
+        let mut byte = [0_u8];
+        matches!(rustix::io::read(&self.near, &mut byte), Ok(1)).then(|| i32::from(byte[0]))
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.near.as_fd()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        for &signal in &self.signals {
+            // What cannot be given back stays as it is: the pipe is gone then, and nothing is written.
+            let _ = install(signal, libc::SIG_DFL);
+        }
+        PIPE.store(-1, Ordering::Relaxed);
+        let _ = &self.far;
+    }
+}
+
+fn install(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
+    // SAFETY: the action is zeroed and filled; `note` does only what a handler may.
+    let done = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigemptyset(&raw mut action.sa_mask);
+        libc::sigaction(signal, &raw const action, std::ptr::null_mut())
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
