@@ -20,6 +20,8 @@ pub mod journal;
 pub mod lifecycle;
 #[cfg(target_os = "linux")]
 pub mod linux;
+#[cfg(target_os = "linux")]
+pub mod local;
 pub mod logs;
 pub mod plan;
 pub mod planning;

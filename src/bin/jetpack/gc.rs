@@ -1,0 +1,48 @@
+//! `jetpack gc`: collect pods that have ended or were left unfinished.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use appc::executor::local;
+use appc::pod::{PodDir, State};
+
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Remove pods that have ended, and whatever killed supervisors left.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Keep pods that ended less than this many seconds ago
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    grace: u64,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let pods = context.pods()?;
+    let mut failed = None;
+    for pod in pods.list()? {
+        let collect = match pod.state() {
+            State::Embryo | State::Removing => true,
+            State::Exited => age(&pod) >= Duration::from_secs(args.grace),
+            State::Preparing | State::Prepared | State::Running => false,
+        };
+        if collect {
+            let uuid = pod.uuid();
+            match local::remove(&pods, pod) {
+                Ok(()) => println!("{uuid}"),
+                // One that cannot be removed must not keep the others.
+                Err(error) => failed = Some(error),
+            }
+        }
+    }
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Since its status was written last, which is when it ended.
+fn age(pod: &PodDir) -> Duration {
+    let written = std::fs::metadata(pod.path().join("status")).and_then(|about| about.modified());
+    written.ok().and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or(Duration::MAX)
+}

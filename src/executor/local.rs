@@ -1,0 +1,150 @@
+//! Pods on this system: prepared, started, collected, by the executor that this system has.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::isolation::Report;
+use super::lifecycle::{self, Ending, Supervision};
+use super::plan::PodPlan;
+use super::planning::{AppImage, Choices};
+use super::{Compiled, Error, Kind, journal};
+use crate::metadata::{Facts, HmacKey, Service, Token};
+use crate::pod::{PodDir, Pods, State};
+use crate::schema::PodManifest;
+
+#[cfg(target_os = "linux")]
+mod this {
+    pub(super) use super::super::linux::steps::Step;
+    pub(super) use super::super::linux::{HostFacts, LinuxHost as Host, compile};
+    pub(super) const NAME: &str = "linux";
+    pub(super) fn facts() -> HostFacts {
+        HostFacts::detect()
+    }
+    pub(super) fn host() -> Host {
+        Host
+    }
+}
+
+/// A pod that says everything, before anything of it exists.
+#[derive(Debug)]
+pub struct Draft {
+    /// The reified manifest.
+    pub manifest: PodManifest,
+    /// The apps' images, one entry an app.
+    pub images: Vec<AppImage>,
+    /// Their manifests, byte for byte.
+    pub image_manifests: Vec<Vec<u8>>,
+    /// What the command line decides.
+    pub choices: Choices,
+}
+
+/// A draft that this system can run.
+#[derive(Debug, Serialize)]
+pub struct Blueprint {
+    /// What shall be true.
+    pub plan: PodPlan,
+    /// How, and what of it holds.
+    #[serde(flatten)]
+    compiled: Compiled<this::Step>,
+}
+
+impl Blueprint {
+    /// What is enforced, modified and ignored.
+    pub fn report(&self) -> &Report {
+        &self.compiled.report
+    }
+}
+
+impl Draft {
+    /// Plans the pod for this system. Touches nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`], [`Kind::Unsupported`]: it cannot run here.
+    pub fn plan(&self) -> Result<Blueprint, Error> {
+        let plan = super::planning::plan(&self.manifest, &self.images, &self.choices)?;
+        let compiled = this::compile(&plan, &this::facts())?;
+        Ok(Blueprint { plan, compiled })
+    }
+
+    /// Makes the pod's directory with all that is needed to start it, its lock held. Nothing stays after a failure.
+    pub fn prepare(&self, pods: &Pods, blueprint: &Blueprint) -> Result<PodDir, Error> {
+        let failed = |error: crate::pod::Error| {
+            let kind = if *error.kind() == crate::pod::Kind::Busy { Kind::Busy } else { Kind::Io };
+            Error::new(kind, "prepare the pod").because(crate::error::chain(&error))
+        };
+        let pod = pods.create(self.choices.uuid).map_err(failed)?;
+        let filled = self.fill(pods, &pod, blueprint).map_err(failed);
+        match filled {
+            Ok(()) => Ok(pod),
+            Err(error) => {
+                pods.remove(pod).map_err(failed)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&self, pods: &Pods, pod: &PodDir, blueprint: &Blueprint) -> Result<(), crate::pod::Error> {
+        if let Some(name) = &self.choices.name {
+            pods.name(pod, name)?;
+        }
+        pod.write_json("manifest", &self.manifest)?;
+        pod.make_directory("images")?;
+        for (app, manifest) in self.manifest.apps.iter().zip(&self.image_manifests) {
+            pod.write(&format!("images/{}", &*app.name), manifest)?;
+        }
+        pod.write_json("report", &blueprint.compiled.report)?;
+        // Last: with it the pod is prepared.
+        pod.write_json("plan", &blueprint.plan)
+    }
+}
+
+/// Runs a prepared pod, its lock held, until its apps have ended. The caller has one thread.
+///
+/// # Errors
+/// What kept it from being started. Nothing of it but its directory is left then.
+pub fn start(pod: &PodDir, root: &Path, supervision: Supervision) -> Result<Ending, Error> {
+    let unreadable = |error: crate::pod::Error| Error::new(Kind::Corrupt, "read the prepared pod").because(error);
+    let plan: PodPlan = pod.read_json("plan").map_err(unreadable)?;
+    let compiled = this::compile(&plan, &this::facts())?;
+    let metadata = if plan.metadata { Some(service(pod, &plan, root)?) } else { None };
+    lifecycle::run(&mut this::host(), pod, &plan, &compiled, metadata, supervision, this::NAME)
+}
+
+fn service(pod: &PodDir, plan: &PodPlan, root: &Path) -> Result<Service, Error> {
+    let failed = |error: crate::metadata::Error| Error::new(Kind::Io, "offer the metadata service").because(error);
+    let unreadable = |error: crate::pod::Error| Error::new(Kind::Corrupt, "read the prepared pod").because(error);
+    let mut image_manifests = BTreeMap::new();
+    for app in &plan.apps {
+        image_manifests.insert(app.name.clone(), pod.read(&format!("images/{}", app.name)).map_err(unreadable)?);
+    }
+    let facts = Facts {
+        uuid: plan.uuid,
+        token: Token::generate().map_err(failed)?,
+        pod_manifest: pod.read("manifest").map_err(unreadable)?,
+        image_manifests,
+    };
+    Service::new(facts, HmacKey::load_or_create(root).map_err(failed)?).map_err(failed)
+}
+
+/// Takes a pod away that no longer runs: what its journal names is undone, then its directory goes.
+///
+/// # Errors
+/// [`Kind::Busy`] when it runs.
+pub fn remove(pods: &Pods, mut pod: PodDir) -> Result<(), Error> {
+    let doing = format!("remove pod {}", pod.uuid());
+    let failed = |error: crate::pod::Error| {
+        let kind = if *error.kind() == crate::pod::Kind::Busy { Kind::Busy } else { Kind::Io };
+        Error::new(kind, doing.clone()).because(crate::error::chain(&error))
+    };
+    if pod.state() != State::Removing {
+        pod.lock().map_err(failed)?;
+    }
+    let journal = pod.path().join("journal");
+    if journal.exists() {
+        let (_, steps) = journal::read::<this::Step>(&journal)?;
+        journal::undo_all(&mut this::host(), &steps)?;
+    }
+    pods.remove(pod).map_err(failed)
+}
