@@ -203,7 +203,7 @@ fn fit_name(name: &str) -> bool {
 
 fn publish(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
     let failed = || format!("write {}", directory.join(name).display());
-    let fresh = directory.join(format!(".{name}.{}", std::process::id()));
+    let fresh = directory.join(format!("{name}.{}.new", std::process::id()));
     let written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh);
     written.and_then(|mut file| file.write_all(bytes)).map_err(io_error(failed()))?;
     fs::rename(&fresh, directory.join(name)).map_err(io_error(failed()))

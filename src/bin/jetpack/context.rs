@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use appc::pod::Pods;
 use appc::render::Fetcher;
 use appc::store::{Store, default_root};
 
@@ -30,6 +31,11 @@ impl Context {
     /// The store below the root.
     pub fn store(&self) -> Result<Store, CommandError> {
         Ok(Store::open(self.root()?)?)
+    }
+
+    /// The pods below the root.
+    pub fn pods(&self) -> Result<Pods, CommandError> {
+        Ok(Pods::new(&self.root()?))
     }
 
     /// What brings images that the store does not have.

@@ -3,6 +3,15 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+/// Anything that went wrong.
+const FAILED: u8 = 1;
+/// jetpack failed before an app was started.
+const BEFORE_START: u8 = 125;
+/// An app's program cannot be executed.
+const NOT_EXECUTABLE: u8 = 126;
+/// An app's program is not there.
+const NO_PROGRAM: u8 = 127;
+
 /// Why a command did not do what was asked.
 pub struct CommandError {
     message: String,
@@ -14,6 +23,19 @@ impl CommandError {
     /// A mistake in the command line that the parser cannot see: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, code: 2 }
+    }
+
+    /// Anything that went wrong, in words that read on after "failed to".
+    pub fn failed(doing: impl std::fmt::Display) -> Self {
+        Self { message: format!("failed to {doing}"), hint: None, code: FAILED }
+    }
+
+    /// The same error of a command that starts apps, where 1 could be an app's own exit status.
+    pub fn before_start(mut self) -> Self {
+        if self.code == FAILED {
+            self.code = BEFORE_START;
+        }
+        self
     }
 
     /// Adds what the user can do about it.
@@ -33,9 +55,28 @@ impl CommandError {
     }
 }
 
-/// Any library error: `failed to ...`, exit code 1.
-impl<E: Error> From<E> for CommandError {
+/// Any library error: `failed to ...`, exit code 1, or what a shell would say of a program that cannot be started.
+impl<E: Error + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
-        Self { message: format!("failed to {}", appc::error::chain(&error)), hint: None, code: 1 }
+        let mut message = format!("failed to {}", appc::error::chain(&error));
+        let mut code = FAILED;
+        let mut clause = None;
+        let error: &(dyn Error + 'static) = &error;
+        if let Some(error) = error.downcast_ref::<appc::executor::Error>() {
+            clause = error.clause_id();
+            code = match error.kind() {
+                appc::executor::Kind::NoProgram => NO_PROGRAM,
+                appc::executor::Kind::NotExecutable => NOT_EXECUTABLE,
+                _ => FAILED,
+            };
+        } else if let Some(error) = error.downcast_ref::<appc::pod::Error>() {
+            clause = error.clause_id();
+        } else if let Some(error) = error.downcast_ref::<appc::store::Error>() {
+            clause = error.clause_id();
+        }
+        if let Some(clause) = clause {
+            message.push_str(&format!(" [{clause}]"));
+        }
+        Self { message, hint: None, code }
     }
 }

@@ -1,12 +1,17 @@
 //! `jetpack`: fetch images, run pods.
 
+mod assemble;
 mod context;
 mod error;
 mod fetch;
+mod gc;
 mod images;
+mod list;
 #[path = "../common/manual.rs"]
 mod manual;
 mod obtain;
+mod rm;
+mod run;
 mod version;
 
 use std::path::PathBuf;
@@ -36,8 +41,12 @@ struct Global {
 enum Command {
     Completions(manual::CompletionsArgs),
     Fetch(fetch::Args),
+    Gc(gc::Args),
     Images(images::Args),
+    List(list::Args),
     Man(manual::ManArgs),
+    Rm(rm::Args),
+    Run(run::Args),
     Version(version::Args),
 }
 
@@ -50,8 +59,12 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Fetch(args) => fetch::run(args, &context),
+        Command::Gc(args) => gc::run(&args, &context),
         Command::Images(args) => images::run(args, &context),
+        Command::List(args) => list::run(&args, &context),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Rm(args) => rm::run(&args, &context),
+        Command::Run(args) => run::run(args, &context),
         Command::Version(args) => version::run(&args, &context),
     };
     done.unwrap_or_else(error::CommandError::report)
