@@ -33,3 +33,4 @@ pub mod sys;
 pub mod transport;
 #[cfg(feature = "net")]
 pub mod trust;
+pub mod validate;

@@ -1,8 +1,14 @@
 //! What a check found: which clause, how bad, where, what, and what to do about it.
 
+pub mod human;
+pub mod json;
+mod report;
+
 use std::borrow::Cow;
 
 use serde::Serialize;
+
+pub use report::{FileReport, FileType};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -12,6 +12,7 @@ mod insecure;
 #[path = "../common/manual.rs"]
 mod manual;
 mod print;
+mod validate;
 mod version;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ enum Command {
     Id(id::Args),
     Discover(discover::Args),
     Man(manual::ManArgs),
+    Validate(validate::Args),
     Version(version::Args),
 }
 
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Id(args) => id::run(&args),
         Command::Discover(args) => discover::run(&args),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Validate(args) => validate::run(&args),
         Command::Version(args) => version::run(&args),
     };
     done.unwrap_or_else(error::CommandError::report)

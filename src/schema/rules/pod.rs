@@ -109,7 +109,7 @@ fn mount_point(point: &Node<'_>, mounts: &[Node<'_>], volumes: &[Node<'_>], prof
     {
         let place = mount.get("volume").unwrap_or(mount);
         findings
-            .warning(
+            .note(
                 "pm.apps.mounts.map",
                 place.span,
                 format!("the app writes at `{}`, the volume is read-only", short(&path)),

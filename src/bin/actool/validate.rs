@@ -1,0 +1,161 @@
+//! `actool validate`: hold images, layouts and manifests against the specification.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use appc::diagnostic::{Diagnostic, FileReport, FileType, human, json};
+use appc::schema::{Compat, Options as ManifestOptions, Profile};
+use appc::validate::{self, Options};
+use clap::ValueEnum;
+
+use crate::error::CommandError;
+
+/// Hold images, layouts and manifests against the specification.
+///
+/// Finds every fault of every file and says where, which clause, and what to write instead.
+/// Exits with 0 when there is no error, 1 when there is one, 2 for a wrong command line.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What the files are; seen from their content unless told
+    #[arg(long = "type", value_enum)]
+    file_type: Option<Type>,
+    /// What pod manifests are for
+    #[arg(long, value_enum, default_value_t = ProfileArg::Template)]
+    profile: ProfileArg,
+    /// Make errors of warnings
+    #[arg(long)]
+    strict: bool,
+    /// Give the looser answers of another tool where a decision names them
+    #[arg(long, value_enum)]
+    compat: Option<CompatArg>,
+    /// How to tell
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Tell errors only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Bytes of a manifest that are read
+    #[arg(long, value_name = "BYTES", default_value_t = validate::MAX_MANIFEST)]
+    max_manifest: u64,
+    /// Files or directories; `-` is the standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Type {
+    /// An image archive
+    #[value(alias = "appimage")]
+    Image,
+    /// A directory with `manifest` and `rootfs`
+    Layout,
+    /// An image or pod manifest
+    Manifest,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ProfileArg {
+    /// Written by people; image ids and mounts may still be found out
+    Template,
+    /// Complete, as executors run it
+    Reified,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CompatArg {
+    /// The Go actool of appc/spec
+    Go,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
+    let options = Options {
+        manifest: ManifestOptions {
+            profile: match args.profile {
+                ProfileArg::Template => Profile::Template,
+                ProfileArg::Reified => Profile::Reified,
+            },
+            strict: args.strict,
+            compat: args.compat.map_or(Compat::None, |CompatArg::Go| Compat::Go),
+            kind: None,
+        },
+        max_manifest: args.max_manifest,
+        file_type: args.file_type.map(|file_type| match file_type {
+            Type::Image => FileType::Image,
+            Type::Layout => FileType::Layout,
+            Type::Manifest => FileType::Manifest,
+        }),
+    };
+    let reports = check_all(&args.files, &options);
+    let mut out = BufWriter::new(io::stdout().lock());
+    match args.format {
+        Format::Human => {
+            let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            for report in &reports {
+                human::write(&mut out, report, human::Style { color, quiet: args.quiet })?;
+            }
+        }
+        Format::Json => json::write(&mut out, &reports)?,
+    }
+    out.flush()?;
+    let valid = reports.iter().all(|report| report.valid);
+    Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks the files, several at a time where there are many, and reports in the order given.
+fn check_all(files: &[PathBuf], options: &Options) -> Vec<FileReport> {
+    // Below this many, starting a thread costs more than it brings.
+    const EACH: usize = 64;
+    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(files.len().div_ceil(EACH)));
+    if workers <= 1 {
+        return files.iter().map(|file| check(file, options)).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let mut reports: Vec<(usize, FileReport)> = std::thread::scope(|scope| {
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(file) = files.get(index) else { return done };
+                done.push((index, check(file, options)));
+            }
+        };
+        let handles: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let mut all = work();
+        for handle in handles {
+            all.extend(handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        all
+    });
+    reports.sort_by_key(|(index, _)| *index);
+    reports.into_iter().map(|(_, report)| report).collect()
+}
+
+fn check(file: &Path, options: &Options) -> FileReport {
+    let path = file.display().to_string();
+    if path == "-" {
+        return validate::reader("-", io::stdin(), options);
+    }
+    let asked = options.file_type.unwrap_or(FileType::Manifest);
+    let opened = File::open(file).and_then(|open| open.metadata().map(|metadata| (open, metadata)));
+    match opened {
+        Ok((_, metadata)) if metadata.is_dir() => match options.file_type {
+            None | Some(FileType::Layout) => validate::layout(&path, file, options),
+            Some(_) => FileReport::new(path, asked)
+                .with([Diagnostic::error("x.file.type", "is a directory")
+                    .help("leave `--type` out, or name the file in it")]),
+        },
+        Ok((open, _)) => validate::reader(&path, open, options),
+        Err(error) => validate::unreadable(&path, asked, &error),
+    }
+}

@@ -1,0 +1,190 @@
+//! Findings for people: what, where, the line with the place marked, what to do.
+
+use std::io::{self, Write};
+
+use super::{Diagnostic, FileReport, FileType, Severity};
+
+/// How much is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// Colours, for terminals.
+    pub color: bool,
+    /// Errors only, and nothing about files without.
+    pub quiet: bool,
+}
+
+/// Characters of a line that are shown; manifests are often one long line.
+const WIDTH: usize = 96;
+
+/// Writes all findings about a file, and one line with the verdict.
+pub fn write(out: &mut dyn Write, file: &FileReport, style: Style) -> io::Result<()> {
+    let paint = Paint(style.color);
+    for diagnostic in &file.diagnostics {
+        if !style.quiet || diagnostic.severity == Severity::Error {
+            one(out, file, diagnostic, paint)?;
+        }
+    }
+    if style.quiet {
+        return Ok(());
+    }
+    let what = match file.file_type {
+        FileType::Image => "image",
+        FileType::Layout => "image layout",
+        FileType::Manifest => "manifest",
+    };
+    let counts: Vec<String> = [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Note, "note")]
+        .into_iter()
+        .map(|(severity, word)| (file.count(severity), word))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}{}", if count == 1 { "" } else { "s" }))
+        .collect();
+    let verdict = if file.valid { "valid" } else { "invalid" };
+    let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
+    writeln!(out, "{}: {verdict} {what}{counts}", visible(&file.path))
+}
+
+fn one(out: &mut dyn Write, file: &FileReport, diagnostic: &Diagnostic, paint: Paint) -> io::Result<()> {
+    let (word, color) = match diagnostic.severity {
+        Severity::Error => ("error", RED),
+        Severity::Warning => ("warning", YELLOW),
+        Severity::Note => ("note", CYAN),
+    };
+    let title = paint.with(color, &format!("{word}[{}]", diagnostic.clause));
+    writeln!(out, "{title}: {}", paint.with(BOLD, &visible(&diagnostic.message)))?;
+
+    let place = &diagnostic.place;
+    let mut at = visible(&file.path);
+    if let Some(entry) = &place.entry {
+        let joint = if file.file_type == FileType::Layout { "/" } else { ":" };
+        at = format!("{}{joint}{}", at.trim_end_matches('/'), visible(entry));
+    }
+    if let (Some(line), Some(column)) = (place.line, place.column) {
+        at = format!("{at}:{line}:{column}");
+    }
+    let number = place.line.map(|line| line.to_string()).unwrap_or_default();
+    let gutter = " ".repeat(number.len() + 1);
+    writeln!(out, "{gutter}{} {at}", paint.with(BLUE, "-->"))?;
+
+    if let (Some(line), Some(column)) = (place.line, place.column)
+        && let Some(text) = file.source.split(|byte| *byte == b'\n').nth(line as usize - 1)
+    {
+        let excerpt =
+            Excerpt::of(&String::from_utf8_lossy(text), column as usize - 1, place.length.unwrap_or(1) as usize);
+        let bar = paint.with(BLUE, "|");
+        let label = diagnostic.label.as_deref().map(|label| format!(" {}", visible(label))).unwrap_or_default();
+        let marks = format!("{}{label}", "^".repeat(excerpt.marked));
+        writeln!(out, "{gutter} {bar}")?;
+        writeln!(out, "{} {bar} {}", paint.with(BLUE, &format!(" {number}")), excerpt.text)?;
+        writeln!(out, "{gutter} {bar} {}{}", " ".repeat(excerpt.indent), paint.with(color, &marks))?;
+    }
+    let equals = paint.with(BLUE, "=");
+    if let Some(help) = &diagnostic.help {
+        writeln!(out, "{gutter} {equals} help: {}", visible(help))?;
+    }
+    writeln!(out, "{gutter} {equals} explain: actool explain {}\n", diagnostic.clause)
+}
+
+/// A piece of a line around the marked place.
+struct Excerpt {
+    text: String,
+    indent: usize,
+    marked: usize,
+}
+
+impl Excerpt {
+    fn of(line: &str, at: usize, length: usize) -> Self {
+        let chars: Vec<char> = line.trim_end().chars().map(plain).collect();
+        let at = at.min(chars.len());
+        // The marked place and a little before it, as much behind it as fits.
+        let first = if chars.len() <= WIDTH { 0 } else { at.saturating_sub(WIDTH / 3) };
+        let last = chars.len().min(first + WIDTH);
+        let before = if first > 0 { "…" } else { "" };
+        let behind = if last < chars.len() { "…" } else { "" };
+        let shown: String = chars[first..last].iter().collect();
+        let marked = length.min(last.saturating_sub(at)).max(1);
+        Self { text: format!("{before}{shown}{behind}"), indent: at - first + before.chars().count(), marked }
+    }
+}
+
+/// One column a character, and nothing that moves a terminal's cursor.
+fn plain(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}
+
+/// Text from outside, without what a terminal would obey.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+const BOLD: &str = "1";
+const RED: &str = "1;31";
+const YELLOW: &str = "1;33";
+const BLUE: &str = "1;34";
+const CYAN: &str = "1;36";
+
+#[derive(Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(file: &FileReport, style: Style) -> String {
+        let mut out = Vec::new();
+        write(&mut out, file, style).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn report() -> FileReport {
+        let mut diagnostic = Diagnostic::error("im.labels.unique", "label `os` is given twice").help("remove one");
+        diagnostic.label = Some("given first on line 1".to_owned());
+        diagnostic.place.line = Some(2);
+        diagnostic.place.column = Some(3);
+        diagnostic.place.length = Some(4);
+        let mut file = FileReport::new("a.json", FileType::Manifest).with([diagnostic]);
+        file.source = b"[\n\t \"os\"\x1b]\n".to_vec();
+        file
+    }
+
+    #[test]
+    fn a_finding_shows_its_line_with_the_place_marked() {
+        let expected = "\
+error[im.labels.unique]: label `os` is given twice
+  --> a.json:2:3
+   |
+ 2 |   \"os\"\u{fffd}]
+   |   ^^^^ given first on line 1
+   = help: remove one
+   = explain: actool explain im.labels.unique
+
+a.json: invalid manifest: 1 error
+";
+        assert_eq!(shown(&report(), Style::default()), expected);
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_place() {
+        let excerpt = Excerpt::of(&"x".repeat(10_000), 5000, 9000);
+        assert_eq!(excerpt.text.chars().count(), WIDTH + 2);
+        assert_eq!((excerpt.indent, excerpt.marked), (WIDTH / 3 + 1, WIDTH - WIDTH / 3));
+        let end = Excerpt::of("abc", 3, 1);
+        assert_eq!((end.indent, end.marked), (3, 1));
+    }
+
+    #[test]
+    fn quiet_shows_errors_only() {
+        let file = FileReport::new("b", FileType::Image).with([Diagnostic::warning("aci.ext", "no")]);
+        assert_eq!(shown(&file, Style { quiet: true, color: true }), "");
+        assert!(shown(&report(), Style { quiet: true, color: false }).starts_with("error[im.labels.unique]"));
+    }
+}
