@@ -150,6 +150,19 @@ pub enum Action {
     Verify,
 }
 
+/// A request, as far as answers depend on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The path, percent-encoded, without a query.
+    pub path: &'a str,
+    /// The value of `Content-Type`.
+    pub content_type: Option<&'a [u8]>,
+    /// The body.
+    pub body: &'a [u8],
+}
+
 /// A response, but for what HTTP adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -229,6 +242,11 @@ pub fn is_form(content_type: Option<&[u8]>) -> bool {
     let essence =
         content_type.map_or(FORM.as_bytes(), |value| value.split(|byte| *byte == b';').next().unwrap_or(value));
     essence.trim_ascii().eq_ignore_ascii_case(FORM.as_bytes())
+}
+
+/// The answer to a body that is no form.
+pub fn not_a_form() -> Answer {
+    Answer::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not application/x-www-form-urlencoded")
 }
 
 /// Signs or verifies what the form says, for the pod that asks.

@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// A connection younger than this is not given up for another: its request may be on its way.
-const GRACE: Duration = Duration::from_millis(100);
+/// A connection is not given up for another when its request came, or may still come, within this time.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// The connections of one service.
 pub struct Connections {
@@ -38,22 +38,18 @@ impl Connections {
         Self { most, request, idle, start: Instant::now(), live: Arc::default(), next: AtomicU64::new(0) }
     }
 
-    /// Runs `work` for a new connection.
-    pub fn spawn<F>(&self, work: impl FnOnce(Clock) -> F)
+    /// Runs `work` for a new connection, which is in the books until `work` lets go of its seat.
+    pub fn spawn<F>(&self, work: impl FnOnce(Seat) -> F)
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output: Send> + Send + 'static,
     {
-        let clock = Clock::new(self.start);
-        let work = work(clock.clone());
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let clock = Clock::new(self.start);
         // Held until the entry is there, so that a task which ends at once finds it.
         let mut live = lock(&self.live);
-        let leave = Leave { id, live: Arc::clone(&self.live) };
-        let task = tokio::spawn(async move {
-            let _leave = leave;
-            work.await;
-        });
-        live.insert(id, Live { clock, task: task.abort_handle() });
+        let seat = Seat { id, live: Arc::clone(&self.live), clock: clock.clone() };
+        let task = tokio::spawn(work(seat)).abort_handle();
+        live.insert(id, Live { clock, task });
     }
 
     /// Waits until there is room for one more, making it if need be.
@@ -80,23 +76,31 @@ impl Connections {
         }
     }
 
+    /// One between two requests goes first: its client can come again and has lost nothing. Then the one that has kept
+    /// us waiting longest.
     fn give_up_slowest(&self) {
         let now = self.start.elapsed();
         let live = lock(&self.live);
-        let slowest = live.values().min_by_key(|live| live.clock.read().0);
-        if let Some(slowest) = slowest.filter(|live| now.saturating_sub(live.clock.read().0) > GRACE) {
+        let slowest = live.values().min_by_key(|live| {
+            let (since, busy) = live.clock.read();
+            (busy, since)
+        });
+        let Some(slowest) = slowest else { return };
+        let (since, busy) = slowest.clock.read();
+        if !busy || now.saturating_sub(since) > GRACE {
             slowest.task.abort();
         }
     }
 }
 
-/// Takes a connection out of the books however its task ends.
-struct Leave {
+/// A connection's entry in the books, which goes when this does, however the connection ends.
+pub struct Seat {
     id: u64,
     live: Arc<Mutex<HashMap<u64, Live>>>,
+    clock: Clock,
 }
 
-impl Drop for Leave {
+impl Drop for Seat {
     fn drop(&mut self) {
         lock(&self.live).remove(&self.id);
     }
@@ -167,12 +171,18 @@ impl Clock {
 pub struct Watched<S> {
     stream: S,
     clock: Clock,
+    _seat: Option<Seat>,
 }
 
 impl<S> Watched<S> {
-    /// `stream`, telling `clock` what happens.
-    pub fn new(stream: S, clock: Clock) -> Self {
-        Self { stream, clock }
+    /// The stream of the connection that has `seat`.
+    pub fn new(stream: S, seat: Seat) -> Self {
+        Self { stream, clock: seat.clock.clone(), _seat: Some(seat) }
+    }
+
+    /// A stream that is in nobody's books.
+    pub fn unlisted(stream: S) -> Self {
+        Self { stream, clock: Clock::new(Instant::now()), _seat: None }
     }
 
     /// The clock, for whoever knows the answers.

@@ -16,6 +16,8 @@ pub enum FormError {
     Encoding,
     /// A field that stands twice.
     Twice(String),
+    /// More fields than any form of ours could need.
+    TooMany,
     /// A field that is not there.
     Missing(&'static str),
 }
@@ -34,12 +36,20 @@ impl Form {
             let split = field.iter().position(|byte| *byte == b'=');
             let (name, value) = split.map_or((field, &field[field.len()..]), |at| (&field[..at], &field[at + 1..]));
             let name = decoded(name).ok_or(FormError::Encoding)?;
-            if fields.iter().any(|(known, _)| *known == name) || fields.len() == MAX_FIELDS {
+            if fields.len() == MAX_FIELDS {
+                return Err(FormError::TooMany);
+            }
+            if fields.iter().any(|(known, _)| *known == name) {
                 return Err(FormError::Twice(name.escape_ascii().to_string()));
             }
             fields.push((name, decoded(value).ok_or(FormError::Encoding)?));
         }
         Ok(Self(fields))
+    }
+
+    /// All fields, in their order.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
     /// The value of a field.
@@ -57,6 +67,7 @@ impl fmt::Display for FormError {
         match self {
             Self::Encoding => f.write_str("a % in the form is not followed by two hexadecimal digits"),
             Self::Twice(name) => write!(f, "the form has the field {name:.40} twice"),
+            Self::TooMany => write!(f, "the form has more than {MAX_FIELDS} fields"),
             Self::Missing(name) => write!(f, "the form has no field {name}"),
         }
     }

@@ -27,13 +27,13 @@ mod serve;
 mod tls;
 mod token;
 
-pub use answer::{Facts, Pod};
+pub use answer::{Answer, Asked, Facts, Pod};
 pub use domain::{Domain, Options};
 pub use form::{Form, FormError};
 pub use key::{HmacKey, Replace};
 pub use pods::Pods;
 pub use register::Registration;
-pub use serve::{Limits, Serving, serve};
+pub use serve::{Limits, Serving, exchange, serve};
 pub use token::Token;
 
 use std::net::{SocketAddr, TcpListener};
@@ -96,5 +96,7 @@ impl Service {
     }
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use uuid::Uuid;
 
+use super::answer::{self, Answer, Asked, Route};
 use super::{HmacKey, Pod, Token};
 
 /// The pods that one service answers for.
@@ -48,6 +49,15 @@ impl Pods {
     pub fn find(&self, claimed: &str) -> Option<Arc<Pod>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.tokens.get(&Token::digest(claimed)).filter(|pod| pod.token().is(claimed)).cloned()
+    }
+
+    /// What a request is answered that came whole.
+    pub fn answer(&self, request: &Asked<'_>) -> Answer {
+        match answer::route(self, request.method, request.path) {
+            Route::Done(answer) => answer,
+            Route::Form(..) if !answer::is_form(request.content_type) => answer::not_a_form(),
+            Route::Form(pod, action) => answer::act(&self.key, &pod, action, request.body),
+        }
     }
 
     /// The key of the administrative domain.

@@ -17,7 +17,7 @@ use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, WWW_AUTHEN
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsAcceptor;
@@ -35,8 +35,6 @@ pub struct Limits {
     pub head: usize,
     /// Bytes of a form. A larger one is answered with 413.
     pub body: usize,
-    /// Forms of more than [`SMALL_BODY`] bytes in memory at once. Others wait.
-    pub large_bodies: usize,
     /// From the first byte of a request to the last one of its answer.
     pub request: Duration,
     /// Between requests.
@@ -44,21 +42,23 @@ pub struct Limits {
 }
 
 /// Forms up to this size are read without waiting for their turn.
-pub const SMALL_BODY: usize = 4 << 10;
+const SMALL_BODY: usize = 4 << 10;
+
+/// How many connections share one turn to have a larger form in memory.
+const SHARE_A_TURN: usize = 32;
 
 impl Limits {
     /// For a service that has a process to itself.
     pub fn of_a_domain() -> Self {
-        Self { connections: 4096, large_bodies: 256, ..Self::of_one_pod() }
+        Self { connections: 4096, ..Self::of_one_pod() }
     }
 
     /// For the service inside a supervisor, which has to stay below 5 MB whatever the pod's apps do.
     pub fn of_one_pod() -> Self {
         Self {
-            connections: 128,
+            connections: 80,
             head: 8 << 10,
             body: 64 << 10,
-            large_bodies: 4,
             request: Duration::from_secs(10),
             idle: Duration::from_secs(60),
         }
@@ -125,10 +125,9 @@ pub(super) async fn accept(
     pods: Arc<Pods>,
     limits: Limits,
 ) {
-    let shared = Arc::new(Shared { pods, limits, large: Semaphore::new(limits.large_bodies) });
+    let shared = Arc::new(Shared::new(pods, limits));
     let connections = Connections::new(limits.connections, limits.request, limits.idle);
-    let mut http = http1::Builder::new();
-    http.max_buf_size(limits.head).header_read_timeout(None);
+    let http = http(&limits);
     let mut sweep = tokio::time::interval(Duration::from_secs(1));
     loop {
         connections.room().await;
@@ -146,33 +145,71 @@ pub(super) async fn accept(
         };
         // Without it the kernel may hold back small answers; where it cannot be set they are merely slower.
         let _ = stream.set_nodelay(true);
-        let (http, shared, tls) = (http.clone(), Arc::clone(&shared), tls.clone());
-        connections.spawn(async move |clock| match tls {
-            None => talk(&http, Watched::new(stream, clock), shared).await,
+        match &tls {
+            None => connections.spawn(|seat| talk(&http, Watched::new(stream, seat), &shared)),
             Some(tls) => {
-                if let Ok(stream) = tls.accept(stream).await {
-                    talk(&http, Watched::new(stream, clock), shared).await;
-                }
+                let (http, shared, handshake) = (http.clone(), Arc::clone(&shared), tls.accept(stream));
+                connections.spawn(|seat| async move {
+                    let Ok(stream) = handshake.await else { return };
+                    // What ends a connection early is the client's affair, and there is nobody to tell.
+                    let _ = Box::pin(talk(&http, Watched::new(stream, seat), &shared)).await;
+                });
             }
-        });
+        }
     }
 }
 
-/// One connection, request after request.
-async fn talk<S>(http: &http1::Builder, stream: Watched<S>, shared: Arc<Shared>)
+fn http(limits: &Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // Time is kept by `Connections`.
+    http.max_buf_size(limits.head).header_read_timeout(None);
+    http
+}
+
+/// What a client gets to read that sends `request` and then listens: a connection without a socket.
+///
+/// # Errors
+/// The system's, when it has no event queue.
+pub fn exchange(pods: &Arc<Pods>, limits: Limits, request: &[u8]) -> io::Result<Vec<u8>> {
+    let shared = Arc::new(Shared::new(Arc::clone(pods), limits));
+    let (client, server) = tokio::io::duplex(64 << 10);
+    let (mut from, mut to) = tokio::io::split(client);
+    let mut response = Vec::new();
+    runtime()?.block_on(async {
+        let send = async {
+            // A server that has had enough does not read to the end.
+            let _ = to.write_all(request).await;
+            to.shutdown().await
+        };
+        let http = http(&limits);
+        let serve = talk(&http, Watched::unlisted(server), &shared);
+        let (sent, _, received) = tokio::join!(send, serve, from.read_to_end(&mut response));
+        sent.and(received.map(drop))
+    })?;
+    Ok(response)
+}
+
+/// One connection, request after request. Not an `async` function: what that would move into its future is paid for by
+/// every connection, and bounds how many a supervisor can have.
+fn talk<S>(http: &http1::Builder, stream: Watched<S>, shared: &Arc<Shared>) -> impl Future<Output: Send> + use<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let clock = stream.clock();
+    let (clock, shared) = (stream.clock(), Arc::clone(shared));
     let service = service_fn(move |request| respond(Arc::clone(&shared), clock.clone(), request));
-    // What ends a connection early is the client's affair, and there is nobody to tell.
-    let _ = http.serve_connection(stream, service).await;
+    http.serve_connection(stream, service)
 }
 
 struct Shared {
     pods: Arc<Pods>,
     limits: Limits,
     large: Semaphore,
+}
+
+impl Shared {
+    fn new(pods: Arc<Pods>, limits: Limits) -> Self {
+        Self { pods, limits, large: Semaphore::new(limits.connections.div_ceil(SHARE_A_TURN)) }
+    }
 }
 
 async fn respond(
@@ -206,7 +243,7 @@ async fn form(shared: &Shared, request: Request<Incoming>) -> Result<Vec<u8>, An
     let refused = |status, reason: &str| Err(Answer::refused(status, reason));
     let headers = request.headers();
     if !answer::is_form(headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)) {
-        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body is not application/x-www-form-urlencoded");
+        return Err(answer::not_a_form());
     }
     let size = request.body().size_hint();
     if size.exact() == Some(0) && !headers.contains_key(CONTENT_LENGTH) {
