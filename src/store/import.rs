@@ -1,10 +1,13 @@
 //! Bringing an image in: one pass that copies, hashes, checks and unpacks, then one rename.
 
 use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::aci::{self, ExtractOptions};
 use crate::schema::{AcIdentifier, ImageId, ImageManifest};
@@ -22,12 +25,36 @@ pub struct Import {
     pub wanted: Wanted,
     /// How it is unpacked.
     pub extract: ExtractOptions,
+    /// A check of the caller's own.
+    pub accept: Option<Accept>,
+}
+
+type Check = dyn Fn(&ImageManifest, &mut Origin) -> Result<(), Box<dyn StdError + Send + Sync>> + Send + Sync;
+
+/// A check that is made when all of the archive was read and before the image is published. It may add to the origin
+/// what is known only then.
+#[derive(Clone)]
+pub struct Accept(Arc<Check>);
+
+impl Accept {
+    /// Takes an image that `check` has nothing against.
+    pub fn new(
+        check: impl Fn(&ImageManifest, &mut Origin) -> Result<(), Box<dyn StdError + Send + Sync>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(check))
+    }
+}
+
+impl fmt::Debug for Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Accept(..)")
+    }
 }
 
 impl Import {
     /// Whatever `source` (a path or URL, for people) turns out to be.
     pub fn new(source: impl Into<String>) -> Self {
-        Self { origin: Origin::new(source), wanted: Wanted::default(), extract: ExtractOptions::default() }
+        Self { origin: Origin::new(source), wanted: Wanted::default(), extract: ExtractOptions::default(), accept: None }
     }
 }
 
@@ -39,7 +66,7 @@ impl Store {
     ///
     /// Errors: [`Kind::Refused`] with the clause where the archive is not valid or not the one wanted, [`Kind::Io`].
     pub fn import(&self, source: impl Read + Send, import: Import) -> Result<Image> {
-        let Import { mut origin, wanted, extract } = import;
+        let Import { mut origin, wanted, extract, accept } = import;
         let doing = format!("import {}", origin.source);
         let failed = |error: io::Error| Error::new(Kind::Io, doing.clone()).because(error);
         self.prepare()?;
@@ -57,6 +84,9 @@ impl Store {
         let manifest: ImageManifest = serde_json::from_slice(&summary.manifest)
             .map_err(|error| Error::new(Kind::Refused, doing.clone()).clause("im.json.valid").because(error))?;
         wanted.check(&id, &manifest, summary.transferred, &origin.source)?;
+        if let Some(Accept(check)) = accept {
+            check(&manifest, &mut origin).map_err(|why| Error::new(Kind::Refused, doing.clone()).because(why))?;
+        }
 
         origin.compression = summary.compression.to_string();
         origin.archive_bytes = summary.transferred;

@@ -41,7 +41,7 @@ use crate::error::Failure;
 pub use find::Found;
 pub use image::Image;
 pub(crate) use image::lock_shared as hold;
-pub use import::{Import, Wanted};
+pub use import::{Accept, Import, Wanted};
 pub use index::Listed;
 pub use layout::Store;
 pub use origin::Origin;

@@ -86,7 +86,7 @@ impl Verifier {
         }
     }
 
-    /// Whether a signature holds, now that all data has been seen.
+    /// Whether a signature holds, now that all data has been seen: the first that does.
     pub fn finish(self) -> Result<Signer, Error> {
         let mut refusal = None;
         for lane in self.lanes {
