@@ -18,6 +18,8 @@ pub mod discovery;
 pub mod error;
 #[cfg(all(feature = "run", unix))]
 pub mod executor;
+#[cfg(all(feature = "net", feature = "run", unix))]
+pub mod fetch;
 #[cfg(all(feature = "run", unix))]
 pub mod metadata;
 #[cfg(all(feature = "run", unix))]

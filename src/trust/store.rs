@@ -98,6 +98,12 @@ impl KeyStore {
         Ok(keyring)
     }
 
+    /// The keys trusted for any name: for an image whose name is not known yet.
+    pub fn keyring_of_all(&self) -> Result<Keyring, Error> {
+        let keys = self.list()?.into_iter().map(|key| key.certificate);
+        Ok(keys.collect::<Keyring>().for_purpose("any name".to_owned()))
+    }
+
     /// All trusted keys, by scope and fingerprint.
     pub fn list(&self) -> Result<Vec<TrustedKey>, Error> {
         let mut keys = Vec::new();

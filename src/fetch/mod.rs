@@ -1,0 +1,37 @@
+//! From a name, a URL or a file to an image in the store: discovery, transport, trust and import in one pass.
+//!
+//! ```text
+//! name -> discovery -> endpoints, in order -> signature -> keys trusted for the name?
+//!                                          -> image: network -> signature's hash -> store (decompress, hash, check,
+//!                                             extract) -> signature holds? name and labels as asked? -> published
+//! ```
+//! Invariants: nothing is published that was not checked to its last byte; a signature is wanted of all that comes over
+//! a network unless the operator switched that off; an endpoint that does not deliver leads to the next, one that
+//! delivers something wrong ends the fetch. What a server says is unchanged is not transferred again.
+//!
+//! Clauses: disc.match, disc.match.rule, disc.sigpolicy, disc.auth.401, im.name.discovered, im.deps.size
+
+mod cached;
+mod remote;
+mod source;
+
+pub use remote::{Event, Policy, Remote, Tell};
+
+/// Why an image was not fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Nobody says where it is.
+    NotFound,
+    /// It could not be transferred.
+    Unavailable,
+    /// No signature, or none by a key that is trusted for it.
+    Untrusted,
+    /// It came, and is not a valid image or not the one asked for.
+    Refused,
+    /// The cache, the keys or the store could not be used.
+    Local,
+}
+
+/// Why a fetch failed.
+pub type Error = crate::error::Failure<Kind>;

@@ -1,0 +1,418 @@
+//! The way from a name to an image.
+
+use std::error::Error as StdError;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::cached::{self, Known};
+use super::source::{Outcome, Watched};
+use super::{Error, Kind};
+use crate::discovery::{self, Discovered, Endpoint, Fetch, ImageName, Link, Options, Page, Platform, Seek, Step};
+use crate::render::Fetcher;
+use crate::schema::ImageManifest;
+use crate::store::{Accept, Image, Import, Origin, Store, Wanted};
+use crate::transport::{self, Cache, Client, Entry, Request, Response, Watch};
+use crate::trust::{KeyStore, Keyring, Verifier};
+
+/// What a person may want to know while something is fetched.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// A step of discovery.
+    Discovery(&'e Step<'e>),
+    /// An endpoint did not deliver; the next is tried.
+    Skipped(&'e Link, &'e Error),
+    /// A signature is asked for.
+    Signature(&'e Url),
+    /// An image is asked for.
+    Image(&'e Url),
+    /// What the server has is what the store has.
+    Unchanged(&'e Url),
+}
+
+/// Who is told.
+pub type Tell = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
+
+/// What an operator demands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Signatures of all that comes over a network.
+    Network,
+    /// Signatures of files, too.
+    All,
+    /// No signatures.
+    None,
+}
+
+/// Fetches images. Cheap to clone.
+#[derive(Clone)]
+pub struct Remote {
+    /// Gets things from servers.
+    pub client: Client,
+    /// What servers said before.
+    pub cache: Cache,
+    /// Whose signatures count.
+    pub keys: KeyStore,
+    /// Of what signatures are wanted.
+    pub policy: Policy,
+    /// The port of discovery URLs, if another than usual.
+    pub port: Option<u16>,
+    /// Whether plain http is tried where https gives nothing.
+    pub http: bool,
+    /// What `os` and `arch` are where a name does not say.
+    pub platform: Platform,
+    /// Who is told how far transfers have come.
+    pub watch: Option<Watch>,
+    /// Who is told of steps.
+    pub tell: Tell,
+}
+
+impl Remote {
+    /// Brings the image of this name into the store.
+    ///
+    /// Errors: [`Kind::NotFound`], [`Kind::Unavailable`] where no endpoint delivered, [`Kind::Untrusted`],
+    /// [`Kind::Refused`] where what came is not what was asked for; the store is then as it was.
+    pub fn by_name(&self, name: &ImageName, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
+        let found = self.discover(name, Seek::Endpoints)?;
+        let keyring = match self.policy {
+            Policy::None => None,
+            _ => Some(self.keys.keyring_for(&name.name).map_err(|error| local(name, error))?),
+        };
+        let mut skipped = Vec::new();
+        for endpoint in &found.endpoints {
+            match self.from_endpoint(endpoint, name, wanted, keyring.as_ref(), store) {
+                Err(error) if *error.kind() == Kind::Unavailable => {
+                    (self.tell)(&Event::Skipped(&endpoint.aci, &error));
+                    skipped.push(error);
+                }
+                done => return done,
+            }
+        }
+        match <[Error; 1]>::try_from(skipped) {
+            Ok([only]) => Err(only),
+            Err(several) => {
+                let why: Vec<String> = several.iter().map(|error| crate::error::chain(error)).collect();
+                Err(Error::new(Kind::Unavailable, format!("fetch {name} from any endpoint")).because(why.join("; ")))
+            }
+        }
+    }
+
+    /// Brings the image at this URL into the store. Its signature is at the URL with `.asc` added (aci.sign.suffix);
+    /// the key must be trusted for the name that the image turns out to have.
+    ///
+    /// Errors: as for names.
+    pub fn by_url(&self, url: &Url, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
+        if url.scheme() == "file" {
+            let path = url.to_file_path().map_err(|()| {
+                Error::new(Kind::Local, format!("open {url}")).because("it is not the path of a file on this host")
+            })?;
+            return self.by_file(&path, wanted, store);
+        }
+        let keyring = match self.policy {
+            Policy::None => None,
+            _ => Some(self.keys.keyring_of_all().map_err(|error| local(url, error))?),
+        };
+        let mut signature = url.clone();
+        signature.set_path(&format!("{}.asc", url.path()));
+        let place = Place { image: url, signature: &signature, page: None };
+        self.transfer(&place, wanted, keyring.as_ref(), self.accept_signed(), store)
+    }
+
+    /// Brings a file into the store. A signature beside it, with `.asc` added, is wanted only where the policy says so.
+    ///
+    /// Errors: as for names.
+    pub fn by_file(&self, path: &Path, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
+        let shown = path.display();
+        let import = Import { wanted: wanted.clone(), ..Import::new(shown.to_string()) };
+        if self.policy != Policy::All {
+            return store.import_file(path, import).map_err(|error| refused(&shown, error));
+        }
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".asc");
+        let signature = std::fs::read(&beside).map_err(|error| {
+            let why = format!("the configuration wants signatures of files, and {}: {error}", beside.display());
+            Error::new(Kind::Untrusted, format!("check {shown}")).clause("disc.sigpolicy").because(why)
+        })?;
+        let keyring = self.keys.keyring_of_all().map_err(|error| local(&shown, error))?;
+        let verifier = Verifier::new(&keyring, &signature).map_err(|error| untrusted(&shown, error))?;
+        let file = File::open(path)
+            .map_err(|error| Error::new(Kind::Local, format!("open {shown}")).because(error))?;
+        let (source, outcome) = Watched::new(file, Some(verifier));
+        self.import(source, outcome, import, self.accept_signed(), store).map(|(image, _)| image)
+    }
+
+    /// Where the keys for this name are, each with the page that said so, and their bytes.
+    ///
+    /// Errors: [`Kind::NotFound`], [`Kind::Unavailable`].
+    pub fn keys_of(&self, name: &ImageName) -> Result<Vec<(Url, Vec<u8>)>, Error> {
+        let found = self.discover(name, Seek::Keys)?;
+        let mut keys = Vec::new();
+        for (link, page) in &found.keys {
+            keys.push((link.url().clone(), self.keys_at(link.url(), Some(page))?));
+        }
+        Ok(keys)
+    }
+
+    /// The keys at a URL, as bytes.
+    ///
+    /// Errors: [`Kind::Unavailable`].
+    pub fn keys_at(&self, url: &Url, page: Option<&Url>) -> Result<Vec<u8>, Error> {
+        let request = Request { named_by: page.cloned(), ..Request::document(url.clone()) };
+        let (response, bytes) = self.client.document(&request).map_err(|error| unavailable("keys", error))?;
+        response.success().map_err(|error| unavailable("keys", error))?;
+        Ok(bytes)
+    }
+
+    fn discover(&self, name: &ImageName, seek: Seek) -> Result<Discovered, Error> {
+        let options = Options {
+            platform: self.platform.clone(),
+            port: self.port,
+            http: self.http,
+            walk_on_errors: false,
+            seek,
+        };
+        let mut pages = Pages { client: &self.client, cache: &self.cache };
+        discovery::discover(name, &options, &mut pages, &mut |step| (self.tell)(&Event::Discovery(step))).map_err(
+            |error| {
+                let kind = match error.kind() {
+                    discovery::Kind::Unreachable => Kind::Unavailable,
+                    _ => Kind::NotFound,
+                };
+                Error::new(kind, "discover where the image is").because(error)
+            },
+        )
+    }
+
+    fn from_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        name: &ImageName,
+        wanted: &Wanted,
+        keyring: Option<&Keyring>,
+        store: &Store,
+    ) -> Result<Image, Error> {
+        let place =
+            Place { image: endpoint.aci.url(), signature: endpoint.asc.url(), page: Some(&endpoint.page) };
+        let accept = {
+            let (name, platform, signed) = (name.clone(), self.platform.clone(), keyring.is_some());
+            Box::new(move |manifest: &ImageManifest, origin: &mut Origin, outcome: &Outcome| {
+                check(&name, &platform, manifest)?;
+                sign(origin, outcome, signed)
+            }) as Last
+        };
+        let wanted = Wanted { name: Some(name.name.clone()), labels: name.labels.clone(), ..wanted.clone() };
+        let still_fits = |known: &Known| check(name, &self.platform, known.image.manifest()).is_ok();
+        self.transfer_unless_known(&place, &wanted, keyring, accept, store, &still_fits)
+    }
+
+    fn transfer(
+        &self,
+        place: &Place<'_>,
+        wanted: &Wanted,
+        keyring: Option<&Keyring>,
+        accept: Last,
+        store: &Store,
+    ) -> Result<Image, Error> {
+        // Which name a key must be trusted for is known from the image that is there.
+        let still_fits = |known: &Known| match (keyring, self.keys.keyring_for(&known.image.manifest().name)) {
+            (None, _) => true,
+            (Some(_), Ok(for_name)) => signers_count(&known.signed_by, &for_name),
+            (Some(_), Err(_)) => false,
+        };
+        self.transfer_unless_known(place, wanted, keyring, accept, store, &still_fits)
+    }
+
+    /// Transfers, unless the server says that what it has is what the store has already.
+    fn transfer_unless_known(
+        &self,
+        place: &Place<'_>,
+        wanted: &Wanted,
+        keyring: Option<&Keyring>,
+        accept: Last,
+        store: &Store,
+        still_fits: &dyn Fn(&Known) -> bool,
+    ) -> Result<Image, Error> {
+        let url = place.image;
+        let known = cached::recall(&self.cache, url, store).filter(|known| {
+            let same_wanted = wanted
+                .check(known.image.id(), known.image.manifest(), known.image.origin().archive_bytes, url.as_str())
+                .is_ok();
+            same_wanted && still_fits(known) && keyring.is_none_or(|keyring| signers_count(&known.signed_by, keyring))
+        });
+        let mut request = Request { named_by: place.page.cloned(), ..Request::image(url.clone()) };
+        request.watch.clone_from(&self.watch);
+        let mut response = None;
+        if let Some(known) = known {
+            if known.entry.is_fresh() {
+                (self.tell)(&Event::Unchanged(url));
+                return Ok(known.image);
+            }
+            let unless = Some(known.entry.validators.clone());
+            let answer = self.ask(&Request { unless, ..request.clone() })?;
+            if answer.status == 304 {
+                self.remember(url, Entry::of(&answer).map(|new| Entry { fresh_until: new.fresh_until, ..known.entry }));
+                (self.tell)(&Event::Unchanged(url));
+                return Ok(known.image);
+            }
+            response = Some(answer);
+        }
+        let verifier = match keyring {
+            Some(keyring) => Some(self.verifier(place, keyring)?),
+            None => None,
+        };
+        let response = match response {
+            Some(response) => response,
+            None => self.ask(&request)?,
+        };
+        let mut response = response.success().map_err(|error| unavailable("image", error))?;
+        if let Some(size) = wanted.size {
+            response.body.limit(size);
+        }
+        let entry = Entry::of(&response);
+        let import = Import { wanted: wanted.clone(), ..Import::new(url.as_str()) };
+        let (source, outcome) = Watched::new(response.body, verifier);
+        let (image, signed_by) = self.import(source, outcome, import, accept, store)?;
+        self.remember(url, entry.map(|entry| Entry { note: cached::note(&image, &signed_by), ..entry }));
+        Ok(image)
+    }
+
+    fn ask(&self, request: &Request) -> Result<Response, Error> {
+        (self.tell)(&Event::Image(&request.url));
+        self.client.send(request).map_err(|error| unavailable("image", error))
+    }
+
+    /// The signature of an image, and a check by keys that may count.
+    fn verifier(&self, place: &Place<'_>, keyring: &Keyring) -> Result<Verifier, Error> {
+        (self.tell)(&Event::Signature(place.signature));
+        let request = Request { named_by: place.page.cloned(), ..Request::document(place.signature.clone()) };
+        let (response, bytes) = self.client.document(&request).map_err(|error| unavailable("signature", error))?;
+        response.success().map_err(|error| {
+            let missing = matches!(error.kind(), transport::Kind::Status(404 | 410));
+            let kind = if missing { Kind::Untrusted } else { Kind::Unavailable };
+            let doing = format!("get the signature of {}", place.image);
+            Error::new(kind, doing).clause("disc.sigpolicy").because(error)
+        })?;
+        Verifier::new(keyring, &bytes).map_err(|error| untrusted(&place.image, error))
+    }
+
+    fn import(
+        &self,
+        source: Watched<impl std::io::Read + Send>,
+        outcome: Outcome,
+        import: Import,
+        accept: Last,
+        store: &Store,
+    ) -> Result<(Image, Vec<String>), Error> {
+        let from = import.origin.source.clone();
+        let seen = outcome.clone();
+        let accept = Accept::new(move |manifest, origin| accept(manifest, origin, &seen));
+        let image = store.import(source, Import { accept: Some(accept), ..import }).map_err(|error| {
+            match outcome.broken() {
+                true => Error::new(Kind::Unavailable, format!("fetch {from}")).because(error),
+                false => refused(&from, error),
+            }
+        })?;
+        let signed_by = image.origin().signed_by.clone();
+        Ok((image, signed_by))
+    }
+
+    /// Takes an image of any name whose signer is trusted for just that name.
+    fn accept_signed(&self) -> Last {
+        let (keys, policy) = (self.keys.clone(), self.policy);
+        Box::new(move |manifest, origin, outcome| {
+            let signed = policy != Policy::None;
+            sign(origin, outcome, signed)?;
+            if signed {
+                let keyring = keys.keyring_for(&manifest.name)?;
+                if !signers_count(&origin.signed_by, &keyring) {
+                    let why = format!("key {} is not trusted for {}", origin.signed_by.join(", "), manifest.name);
+                    return Err(why.into());
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The cache saves work and is never needed: an image that was fetched is fetched.
+    fn remember(&self, url: &Url, entry: Option<Entry>) {
+        match entry {
+            Some(entry) => drop(self.cache.put(url, &entry)),
+            None => self.cache.forget(url),
+        }
+    }
+}
+
+impl Fetcher for Remote {
+    fn fetch(&self, wanted: &Wanted, store: &Store) -> Result<Image, Box<dyn StdError + Send + Sync>> {
+        let Some(name) = wanted.name.clone() else { return Err("an image without name cannot be looked for".into()) };
+        Ok(self.by_name(&ImageName { name, labels: wanted.labels.clone() }, wanted, store)?)
+    }
+}
+
+/// Where an image is.
+struct Place<'p> {
+    image: &'p Url,
+    signature: &'p Url,
+    page: Option<&'p Url>,
+}
+
+/// What has to be settled when all was read: about the manifest, the origin, and the signature.
+type Last = Box<
+    dyn Fn(&ImageManifest, &mut Origin, &Outcome) -> Result<(), Box<dyn StdError + Send + Sync>> + Send + Sync,
+>;
+
+/// That the signature holds; notes whose it is.
+fn sign(origin: &mut Origin, outcome: &Outcome, wanted: bool) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    match outcome.signer() {
+        Some(signer) => origin.signed_by = vec![signer?.fingerprint.to_string()],
+        None if wanted => return Err("the signature was not checked: the archive was not read to its end".into()),
+        None => {}
+    }
+    Ok(())
+}
+
+fn check(name: &ImageName, platform: &Platform, manifest: &ImageManifest) -> Result<(), discovery::Error> {
+    let labels = manifest.labels().iter().map(|label| (label.name.as_str(), label.value.as_str()));
+    name.check(platform, &manifest.name, labels)
+}
+
+/// Whether one of these keys is still a key that counts.
+fn signers_count(fingerprints: &[String], keyring: &Keyring) -> bool {
+    let now = std::time::SystemTime::now();
+    keyring.certificates().iter().any(|certificate| {
+        fingerprints.iter().any(|known| *known == certificate.fingerprint().as_str()) && certificate.usable(now).is_ok()
+    })
+}
+
+fn unavailable(what: &str, error: transport::Error) -> Error {
+    Error::new(Kind::Unavailable, format!("fetch the {what}")).because(error)
+}
+
+fn untrusted(what: &dyn std::fmt::Display, error: crate::trust::Error) -> Error {
+    Error::new(Kind::Untrusted, format!("check {what}")).because(error)
+}
+
+fn refused(what: &dyn std::fmt::Display, error: crate::store::Error) -> Error {
+    let kind = if *error.kind() == crate::store::Kind::Io { Kind::Local } else { Kind::Refused };
+    Error::new(kind, format!("take {what}")).because(error)
+}
+
+fn local(what: &dyn std::fmt::Display, error: crate::trust::Error) -> Error {
+    Error::new(Kind::Local, format!("find the keys that are trusted for {what}")).because(error)
+}
+
+/// Pages, from the cache where that is allowed.
+struct Pages<'p> {
+    client: &'p Client,
+    cache: &'p Cache,
+}
+
+impl Fetch for Pages<'_> {
+    fn page(&mut self, url: &Url) -> Result<Page, Box<dyn StdError + Send + Sync>> {
+        let (status, body, url) = self.cache.document(self.client, &Request::document(url.clone()))?;
+        Ok(Page { status, body, url })
+    }
+}
