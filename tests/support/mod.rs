@@ -4,3 +4,4 @@
 
 pub mod gpg;
 pub mod https;
+pub mod image;

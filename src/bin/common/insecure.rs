@@ -1,5 +1,7 @@
 //! `--insecure`: which protections are switched off, each by itself, and loudly.
 
+use std::sync::Once;
+
 use appc::transport::Settings;
 
 /// What is not checked.
@@ -19,6 +21,7 @@ pub struct Insecure {
     /// Switch protections off; without a list, tls and http
     #[arg(
         long,
+        global = true,
         value_name = "LIST",
         value_enum,
         num_args = 0..=1,
@@ -44,8 +47,11 @@ impl Insecure {
             (Protection::Http, "http: plain http is used where https gives nothing, anyone can read and change it"),
             (Protection::Signature, "signature: images are taken that nobody trusted has signed"),
         ];
-        for (_, what) in told.iter().filter(|(protection, _)| self.is(*protection)) {
-            eprintln!("{program}: WARNING: --insecure={what}");
-        }
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| {
+            for (_, what) in told.iter().filter(|(protection, _)| self.is(*protection)) {
+                eprintln!("{program}: WARNING: --insecure={what}");
+            }
+        });
     }
 }

@@ -7,17 +7,22 @@ use appc::render::Fetcher;
 use appc::store::{Store, default_root};
 
 use crate::error::CommandError;
+use crate::insecure::Insecure;
+use crate::remote::{self, Deferred, Network};
 
 /// What holds for this call of `jetpack`.
+#[derive(Clone)]
 pub struct Context {
     /// Where images and pods are kept, when the command line says so.
     pub root: Option<PathBuf>,
+    /// What it says about the network.
+    pub network: Network,
 }
 
 impl Context {
     /// From the options that every subcommand takes.
-    pub fn new(root: Option<PathBuf>) -> Self {
-        Self { root }
+    pub fn new(root: Option<PathBuf>, insecure: Insecure) -> Self {
+        Self { root, network: Network { insecure, ..Network::default() } }
     }
 
     /// Where images and pods are kept.
@@ -40,6 +45,6 @@ impl Context {
 
     /// What brings images that the store does not have.
     pub fn fetcher(&self) -> Option<Box<dyn Fetcher>> {
-        None
+        Some(Box::new(Deferred(remote::remote(self).map_err(CommandError::into_message))))
     }
 }

@@ -38,6 +38,11 @@ impl CommandError {
         self
     }
 
+    /// The message alone, for an error that is told within another.
+    pub fn into_message(self) -> String {
+        self.message
+    }
+
     /// Adds what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -8,11 +8,12 @@ use appc::store::ImageRef;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::obtain;
+use crate::remote::Network;
 
 /// Bring images into the store, with what they depend on, ready to run; print their IDs.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Files, or names with labels: NAME[:VERSION][,label=value]...
+    /// Files, URLs, or names with labels: NAME[:VERSION][,label=value]...
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<ImageRef>,
     /// When to ask elsewhere for what may be in the store
@@ -21,9 +22,17 @@ pub struct Args {
     /// Bring in the image alone, without what it depends on; it is rendered when it is first used
     #[arg(long)]
     no_render: bool,
+    /// The port of discovery
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Tell each step on stderr
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let network = Network { port: args.port, verbose: args.verbose, ..context.network.clone() };
+    let context = &Context { network, ..context.clone() };
     let store = context.store()?;
     let obtain = if args.no_render { obtain::obtain_alone } else { obtain::obtain };
     for reference in &args.images {

@@ -6,12 +6,17 @@ mod error;
 mod fetch;
 mod gc;
 mod images;
+#[path = "../common/insecure.rs"]
+mod insecure;
 mod list;
 #[path = "../common/manual.rs"]
 mod manual;
 mod obtain;
+mod progress;
+mod remote;
 mod rm;
 mod run;
+mod trust;
 mod version;
 
 use std::path::PathBuf;
@@ -35,6 +40,8 @@ struct Global {
     /// Where images and pods are kept
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
+    #[command(flatten)]
+    insecure: insecure::Insecure,
 }
 
 #[derive(Subcommand)]
@@ -47,12 +54,13 @@ enum Command {
     Man(manual::ManArgs),
     Rm(rm::Args),
     Run(run::Args),
+    Trust(trust::Args),
     Version(version::Args),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let context = context::Context::new(cli.global.root);
+    let cli = Cli::parse_from(trust::arguments(std::env::args_os()));
+    let context = context::Context::new(cli.global.root, cli.global.insecure);
     let done = match cli.command {
         Command::Completions(args) => {
             manual::completions(&args, Cli::command());
@@ -65,6 +73,7 @@ fn main() -> ExitCode {
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Rm(args) => rm::run(&args, &context),
         Command::Run(args) => run::run(args, &context),
+        Command::Trust(args) => trust::run(&args, &context),
         Command::Version(args) => version::run(&args, &context),
     };
     done.unwrap_or_else(error::CommandError::report)

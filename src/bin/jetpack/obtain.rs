@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use appc::render::{Fetcher, Pull, Resolver};
-use appc::store::{Image, ImageRef, Import, Kind, Store, Wanted};
+use appc::store::{Image, ImageRef, Kind, Store, Wanted};
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::remote;
 
 /// Looks in the store, brings a file in, or fetches, as `pull` says; then the image is rendered and ready to run.
 /// Fails with the store as it was: an image that cannot be rendered is not kept if it was not there before.
@@ -29,7 +30,8 @@ pub fn obtain(context: &Context, store: &Store, reference: &ImageRef, pull: Pull
 /// The same without what it depends on.
 pub fn obtain_alone(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<Image, CommandError> {
     match reference {
-        ImageRef::File(path) => import(store, path),
+        ImageRef::File(path) => import(context, store, path),
+        ImageRef::Url(url) => Ok(remote::remote(context)?.by_url(url, &Wanted::default(), store)?),
         ImageRef::Name(name) if pull != Pull::Never => {
             if pull == Pull::New {
                 match find(store, reference) {
@@ -54,8 +56,8 @@ pub fn find(store: &Store, reference: &ImageRef) -> appc::store::Result<Image> {
     Ok(found.image)
 }
 
-fn import(store: &Store, path: &Path) -> Result<Image, CommandError> {
-    let image = store.import_file(path, Import::new(path.display().to_string()))?;
+fn import(context: &Context, store: &Store, path: &Path) -> Result<Image, CommandError> {
+    let image = remote::remote(context)?.by_file(path, &Wanted::default(), store)?;
     for note in &image.origin().notes {
         eprintln!("jetpack: {}: {note}", path.display());
     }

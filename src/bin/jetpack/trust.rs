@@ -1,0 +1,260 @@
+//! `jetpack trust`: whose images are taken.
+
+use std::ffi::OsString;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use appc::discovery::ImageName;
+use appc::schema::AcIdentifier;
+use appc::trust::{Certificate, Fingerprint, Origin, Scope};
+use url::Url;
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::remote;
+
+/// Say whose images are taken.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    Add(AddArgs),
+    List(ListArgs),
+    Remove(RemoveArgs),
+}
+
+/// Trust keys: of a file, at a URL, or those that a name's own pages offer.
+#[derive(clap::Args)]
+struct AddArgs {
+    /// Trust them for this name and what is below it
+    #[arg(long, value_name = "PREFIX", conflicts_with = "all_names")]
+    prefix: Option<String>,
+    /// Trust them for all names; `--root` without a directory says the same
+    #[arg(long)]
+    all_names: bool,
+    /// Take the key with this fingerprint alone, without asking
+    #[arg(long, value_name = "FINGERPRINT")]
+    fingerprint: Option<String>,
+    /// The port of discovery
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// FILE, URL or NAME
+    #[arg(value_name = "SOURCE")]
+    source: String,
+}
+
+/// List the keys that are trusted.
+#[derive(clap::Args)]
+struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trust keys no more.
+#[derive(clap::Args)]
+struct RemoveArgs {
+    /// For this prefix only
+    #[arg(long, value_name = "PREFIX", conflicts_with = "all_names")]
+    prefix: Option<String>,
+    /// As a key for all names only; `--root` without a directory says the same
+    #[arg(long)]
+    all_names: bool,
+    /// The fingerprints
+    #[arg(required = true, value_name = "FINGERPRINT")]
+    fingerprints: Vec<String>,
+}
+
+/// Among the arguments of `trust`, `--root` means the scope of a key, as its directory in the store of keys is called,
+/// unless a directory follows, or a scope is given already: then it is the option of all commands.
+pub fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    let Some(start) = subcommand(&arguments).filter(|at| arguments[*at] == "trust") else { return arguments };
+    let has_prefix = |argument: &OsString| argument.to_string_lossy().starts_with("--prefix");
+    let scoped = arguments[start..].iter().any(has_prefix);
+    for at in start..arguments.len() {
+        let directory = arguments.get(at + 1).is_some_and(|next| scoped || Path::new(next).is_dir());
+        if arguments[at] == "--root" && !directory {
+            arguments[at] = "--all-names".into();
+        }
+    }
+    arguments
+}
+
+/// Where the name of the command stands: the first argument that is neither an option nor an option's value.
+fn subcommand(arguments: &[OsString]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        match arguments.get(at)?.to_str() {
+            Some("--root" | "--config") => at += 2,
+            Some(option) if option.starts_with('-') => at += 1,
+            _ => return Some(at),
+        }
+    }
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    match &args.command {
+        Command::Add(args) => add(args, context),
+        Command::List(args) => list(args),
+        Command::Remove(args) => remove(args),
+    }
+}
+
+/// Where keys come from.
+enum Source {
+    File(PathBuf),
+    Url(Url),
+    Name(ImageName),
+}
+
+impl Source {
+    fn read(text: &str) -> Result<Self, CommandError> {
+        if text.starts_with("https://") || text.starts_with("http://") {
+            return Ok(Self::Url(text.parse()?));
+        }
+        // A file that is there is meant; what has the look of a path is no name.
+        if text.starts_with(['/', '.']) || Path::new(text).is_file() {
+            return Ok(Self::File(PathBuf::from(text)));
+        }
+        match text.parse() {
+            Ok(name) => Ok(Self::Name(name)),
+            Err(error) => Err(CommandError::usage(format!("failed to {}", appc::error::chain(&error)))
+                .hint("keys come from a file, a URL, or the pages of a name")),
+        }
+    }
+}
+
+fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    let source = Source::read(&args.source)?;
+    let fingerprint = args.fingerprint.as_deref().map(str::parse::<Fingerprint>).transpose()?;
+    let name = match &source {
+        Source::Name(name) => Some(&name.name),
+        _ => None,
+    };
+    let scope = scope(args.prefix.as_deref(), args.all_names)?.or_else(|| name.cloned().map(Scope::Prefix));
+    let Some(scope) = scope else {
+        return Err(CommandError::usage("it is not said what the keys shall be trusted for")
+            .hint("--prefix NAME trusts them for a name and what is below it, --all-names for all"));
+    };
+    let context = Context { network: remote::Network { port: args.port, ..context.network.clone() }, ..context.clone() };
+    let found: Vec<(String, Vec<u8>)> = match &source {
+        Source::File(path) => {
+            let bytes = std::fs::read(path)
+                .map_err(|error| CommandError::failed(format!("read {}: {error}", path.display())))?;
+            vec![(path.display().to_string(), bytes)]
+        }
+        Source::Url(url) => vec![(url.to_string(), remote::remote(&context)?.keys_at(url, None)?)],
+        Source::Name(name) => {
+            let keys = remote::remote(&context)?.keys_of(name)?;
+            keys.into_iter().map(|(url, bytes)| (url.to_string(), bytes)).collect()
+        }
+    };
+    let mut certificates = Vec::new();
+    for (from, bytes) in &found {
+        for certificate in Certificate::parse_many(bytes)? {
+            certificates.push((from.as_str(), certificate));
+        }
+    }
+    if let Some(wanted) = &fingerprint {
+        certificates.retain(|(_, certificate)| certificate.fingerprint() == *wanted);
+        if certificates.is_empty() {
+            let places: Vec<&str> = found.iter().map(|(from, _)| from.as_str()).collect();
+            return Err(CommandError::failed(format!("find key {wanted}: it is not among those of {}", places.join(", "))));
+        }
+    }
+    let ask = fingerprint.is_none() && !matches!(source, Source::File(_));
+    let store = remote::key_store();
+    for (from, certificate) in certificates {
+        describe(from, &certificate, &scope);
+        certificate.usable(SystemTime::now())?;
+        if ask && !confirmed()? {
+            return Err(CommandError::failed("trust the key: there was no yes")
+                .hint("--fingerprint names the key that is meant"));
+        }
+        let (path, news) = store.add(&scope, &certificate)?;
+        let what = if news { "trusted" } else { "trusted already" };
+        println!("{} {what} for {scope}: {}", certificate.fingerprint(), path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(from: &str, certificate: &Certificate, scope: &Scope) {
+    eprintln!("key of {from}, for {scope}:");
+    eprintln!("  fingerprint {}", certificate.fingerprint());
+    for user in certificate.users() {
+        eprintln!("  user {user}");
+    }
+}
+
+fn confirmed() -> Result<bool, CommandError> {
+    eprint!("Compare the fingerprint with one from another source. Trust this key? [yes/no] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "yes" | "y"))
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    fingerprint: String,
+    /// None for all names.
+    prefix: Option<String>,
+    users: Vec<String>,
+    origin: &'static str,
+    path: String,
+    /// Why it counts no more.
+    unusable: Option<String>,
+}
+
+fn list(args: &ListArgs) -> Result<ExitCode, CommandError> {
+    let now = SystemTime::now();
+    let listed = remote::key_store().list()?.into_iter().map(|key| Listed {
+        fingerprint: key.certificate.fingerprint().to_string(),
+        prefix: match key.scope {
+            Scope::Root => None,
+            Scope::Prefix(prefix) => Some(prefix.to_string()),
+        },
+        users: key.certificate.users(),
+        origin: if key.origin == Origin::Local { "local" } else { "system" },
+        path: key.path.display().to_string(),
+        unusable: key.certificate.usable(now).err().map(|error| appc::error::chain(&error)),
+    });
+    let listed: Vec<Listed> = listed.collect();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&listed)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for key in listed {
+        let prefix = key.prefix.as_deref().unwrap_or("*");
+        let unusable = key.unusable.map(|why| format!(" ({why})")).unwrap_or_default();
+        println!("{}  {prefix}  {}  {}{unusable}", key.fingerprint, key.origin, key.users.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn remove(args: &RemoveArgs) -> Result<ExitCode, CommandError> {
+    let scope = scope(args.prefix.as_deref(), args.all_names)?;
+    let fingerprints = args.fingerprints.iter().map(|text| text.parse()).collect::<Result<Vec<Fingerprint>, _>>()?;
+    for fingerprint in fingerprints {
+        for scope in remote::key_store().remove(scope.as_ref(), &fingerprint)? {
+            println!("{fingerprint} trusted no more for {scope}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn scope(prefix: Option<&str>, root: bool) -> Result<Option<Scope>, CommandError> {
+    let Some(prefix) = prefix else { return Ok(root.then_some(Scope::Root)) };
+    match prefix.trim_end_matches('/').parse::<AcIdentifier>() {
+        Ok(prefix) => Ok(Some(Scope::Prefix(prefix))),
+        Err(_) => Err(CommandError::usage(format!("`{}` is no prefix of names", prefix.escape_debug()))),
+    }
+}

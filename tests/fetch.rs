@@ -1,0 +1,340 @@
+//! `jetpack fetch NAME|URL|FILE` and `jetpack trust` against a real server, with keys made by gpg.
+
+mod support;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use support::gpg::Gpg;
+use support::https::{Manner, Reply, Seen, Server};
+use support::image::image;
+
+/// A store and a configuration of its own.
+struct Host {
+    directory: tempfile::TempDir,
+    bundle: PathBuf,
+    port: u16,
+}
+
+impl Host {
+    fn beside(server: &Server) -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), bundle: server.bundle(), port: server.port }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jetpack"));
+        let root = self.directory.path().join("root");
+        command.arg("--root").arg(root).args(arguments).env("SSL_CERT_FILE", &self.bundle);
+        command.env("XDG_CONFIG_HOME", self.directory.path().join("config")).env("HOME", self.directory.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn fetch(&self, arguments: &[&str]) -> Output {
+        let port = format!("--port={}", self.port);
+        self.run(&[&["fetch", &port], arguments].concat())
+    }
+
+    /// IDs in the store.
+    fn images(&self) -> usize {
+        let images = self.directory.path().join("root/images");
+        std::fs::read_dir(images).map_or(0, |entries| entries.count())
+    }
+
+    fn trust(&self, gpg: &Gpg, user: &str, scope: &[&str]) {
+        let file = self.directory.path().join("key");
+        std::fs::write(&file, gpg.public(user)).unwrap();
+        let output = self.run(&[&["trust", "add"], scope, &[file.to_str().unwrap()]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+
+    /// That a fetch fails for this reason and leaves nothing.
+    #[track_caller]
+    fn refuses(&self, arguments: &[&str], why: &str) {
+        let output = self.fetch(arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert!(stderr(&output).contains(why), "{}", stderr(&output));
+        assert_eq!((stdout(&output).as_str(), self.images()), ("", 0));
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A site with files by path; its root page sends to `/files/NAME-VERSION.EXT`.
+fn site(files: HashMap<String, Vec<u8>>) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
+    move |request| {
+        if request.path == "/?ac-discovery=1" {
+            return page(request, "<meta name=ac-discovery content='localhost https://HOST/files/{name}-{version}.{ext}'>");
+        }
+        match files.get(&request.path) {
+            Some(bytes) => Reply::file(request, bytes, "\"1\""),
+            None => Reply::status(404),
+        }
+    }
+}
+
+fn page(request: &Seen, html: &str) -> Reply {
+    let keys = "<meta name=ac-discovery-pubkeys content='localhost https://HOST/keys'>";
+    let html = format!("{html}{keys}").replace("HOST", &request.headers["host"]);
+    Reply::file(request, html.as_bytes(), "\"page\"")
+}
+
+fn files(entries: &[(&str, &[u8])]) -> HashMap<String, Vec<u8>> {
+    entries.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec())).collect()
+}
+
+const USER: &str = "signer@example.com";
+const ACI: &str = "/files/localhost/app-1.aci";
+const ASC: &str = "/files/localhost/app-1.aci.asc";
+
+fn signed() -> Option<(Gpg, String, Vec<u8>, Vec<u8>)> {
+    let gpg = Gpg::new()?;
+    let fingerprint = gpg.key(USER, "ed25519", "never");
+    let aci = image("localhost/app", &[("version", "1")], 1 << 20);
+    let signature = gpg.sign(USER, &aci, &["--armor"]);
+    Some((gpg, fingerprint, aci, signature))
+}
+
+#[test]
+fn a_signed_image_is_fetched_once_and_then_known_to_be_unchanged() {
+    let Some((gpg, fingerprint, aci, signature)) = signed() else { return };
+    let server = Server::https(site(files(&[(ACI, &aci), (ASC, &signature)])));
+    let host = Host::beside(&server);
+    host.trust(&gpg, USER, &["--prefix", "localhost"]);
+    let first = host.fetch(&["localhost/app:1"]);
+    assert!(first.status.success(), "{}", stderr(&first));
+    let id = stdout(&first);
+    assert!(id.starts_with("sha512-") && id.lines().count() == 1, "{id}");
+    let origin = host.directory.path().join("root/images").join(id.trim()).join("origin");
+    assert!(std::fs::read_to_string(origin).unwrap().contains(&fingerprint));
+    let before = server.paths().len();
+    let second = host.fetch(&["-v", "localhost/app:1"]);
+    assert_eq!(stdout(&second), id);
+    assert!(stderr(&second).contains("unchanged"), "{}", stderr(&second));
+    let again = &server.seen()[before..];
+    assert!(again.iter().all(|seen| seen.path != ASC));
+    assert!(again.iter().filter(|seen| seen.path == ACI).all(|seen| seen.headers.contains_key("if-none-match")));
+    // Who is trusted no more has no say over what is here already either.
+    assert!(host.run(&["trust", "remove", &fingerprint]).status.success());
+    let third = host.fetch(&["localhost/app:1"]);
+    assert!(!third.status.success() && stderr(&third).contains(&fingerprint), "{}", stderr(&third));
+}
+
+#[test]
+fn an_image_without_a_signature_that_counts_is_refused() {
+    let Some((gpg, fingerprint, aci, signature)) = signed() else { return };
+    gpg.key("other@example.com", "ed25519", "never");
+    let wrong = gpg.sign(USER, b"other bytes", &["--armor"]);
+    let expired = gpg.sign(USER, &aci, &["--armor"]);
+    for (name, signature, why) in [
+        ("missing", None, "404"),
+        ("wrong", Some(&wrong), "not over these bytes"),
+        ("no signature", Some(&b"<html>".to_vec()), "read the signature"),
+    ] {
+        let mut all = files(&[(ACI, &aci)]);
+        all.extend(signature.map(|signature| (ASC.to_owned(), signature.clone())));
+        let server = Server::https(site(all));
+        let host = Host::beside(&server);
+        host.trust(&gpg, USER, &["--prefix", "localhost"]);
+        println!("{name}");
+        host.refuses(&["localhost/app:1"], why);
+        let taken = host.fetch(&["--insecure=signature", "localhost/app:1"]);
+        assert!(taken.status.success() && stderr(&taken).contains("WARNING"), "{name}: {}", stderr(&taken));
+    }
+    drop(expired);
+    let server = Server::https(site(files(&[(ACI, &aci), (ASC, &signature)])));
+    let host = Host::beside(&server);
+    host.refuses(&["localhost/app:1"], &fingerprint);
+    assert!(!server.paths().contains(&ACI.to_owned()), "an image was transferred that no key vouches for");
+    host.trust(&gpg, USER, &["--prefix", "localhost/ap"]);
+    host.refuses(&["localhost/app:1"], "is trusted for localhost/ap only");
+    host.trust(&gpg, "other@example.com", &["--root"]);
+    host.refuses(&["localhost/app:1"], &fingerprint);
+    host.trust(&gpg, USER, &["--prefix", "localhost/app"]);
+    assert!(host.fetch(&["localhost/app:1"]).status.success());
+}
+
+#[test]
+fn another_image_than_the_one_asked_for_is_refused() {
+    let other_system = if cfg!(target_os = "freebsd") { "linux" } else { "freebsd" };
+    for (name, labels, why) in [
+        ("localhost/other", &[("version", "1")][..], "localhost/other"),
+        ("localhost/app", &[("version", "2")], "version"),
+        ("localhost/app", &[], "version"),
+        ("localhost/app", &[("version", "1"), ("os", other_system), ("arch", "amd64")], "os"),
+    ] {
+        let aci = image(name, labels, 100);
+        let server = Server::https(site(files(&[(ACI, &aci)])));
+        Host::beside(&server).refuses(&["--insecure=signature", "localhost/app:1"], why);
+    }
+}
+
+#[test]
+fn broken_transfers_go_on_where_they_broke() {
+    let aci = image("localhost/app", &[("version", "1")], 4 << 20);
+    let (bytes, length) = (aci.clone(), aci.len());
+    let inner = site(files(&[(ACI, &aci)]));
+    let times = AtomicUsize::new(0);
+    let server = Server::https(move |request| match request.path == ACI {
+        true => match times.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::file(request, &bytes, "\"1\"").manner(Manner::Cut(length / 3)),
+            1 => Reply::file(request, &bytes, "\"1\"").manner(Manner::Cut(length / 3)),
+            _ => Reply::file(request, &bytes, "\"1\""),
+        },
+        false => inner(request),
+    });
+    let host = Host::beside(&server);
+    let output = host.fetch(&["--insecure=signature", "localhost/app:1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let ranges: Vec<_> = server.seen().into_iter().filter(|seen| seen.path == ACI).map(|seen| seen.headers.get("range").cloned()).collect();
+    let third = length / 3;
+    assert_eq!(ranges, [None, Some(format!("bytes={third}-")), Some(format!("bytes={}-", 2 * third))]);
+}
+
+#[test]
+fn a_transfer_that_cannot_go_on_leaves_nothing() {
+    let aci = image("localhost/app", &[("version", "1")], 1 << 20);
+    for (name, why) in [("no ranges", "cannot resume"), ("changed", "changed in between"), ("always", "without success")] {
+        let (bytes, all) = (aci.clone(), site(files(&[(ACI, &aci)])));
+        let times = AtomicUsize::new(0);
+        let server = Server::https(move |request| {
+            if request.path != ACI {
+                return all(request);
+            }
+            let cut = Manner::Cut(1000);
+            match (times.fetch_add(1, Ordering::SeqCst), name) {
+                (0, _) | (_, "always") => Reply::file(request, &bytes, "\"1\"").manner(cut),
+                (_, "no ranges") => Reply::ok(bytes.clone()).header("ETag", "\"1\""),
+                _ => Reply { status: 206, ..Reply::ok(&bytes[1000..]) }
+                    .header("Content-Range", format!("bytes 1000-{}/{}", bytes.len() - 1, bytes.len()))
+                    .header("ETag", "\"2\""),
+            }
+        });
+        println!("{name}");
+        Host::beside(&server).refuses(&["--insecure=signature", "localhost/app:1"], why);
+    }
+}
+
+#[test]
+fn truncated_and_damaged_images_leave_nothing() {
+    let aci = image("localhost/app", &[("version", "1")], 1 << 16);
+    let mut damaged = aci.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    for bytes in [&aci[..aci.len() / 2], &damaged, b"<html>", b""] {
+        let server = Server::https(site(files(&[(ACI, bytes)])));
+        Host::beside(&server).refuses(&["--insecure=signature", "localhost/app:1"], "localhost/app");
+    }
+}
+
+#[test]
+fn endpoints_are_tried_in_their_order() {
+    let aci = image("localhost/app", &[("version", "1")], 100);
+    let all = site(files(&[("/b/localhost/app.aci", &aci)]));
+    let server = Server::https(move |request| match request.path.as_str() {
+        "/?ac-discovery=1" => page(
+            request,
+            "<meta name=ac-discovery content='localhost hdfs://HOST/{name}.{ext}'>\
+             <meta name=ac-discovery content='localhost https://HOST/a/{name}.{ext}'>\
+             <meta name=ac-discovery content='localhost https://HOST/b/{name}.{ext}'>\
+             <meta name=ac-discovery content='localhost https://HOST/c/{name}.{ext}'>",
+        ),
+        _ => all(request),
+    });
+    let host = Host::beside(&server);
+    let output = host.fetch(&["--insecure=signature", "localhost/app:1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(server.paths()[server.paths().len() - 2..], ["/a/localhost/app.aci", "/b/localhost/app.aci"]);
+}
+
+#[test]
+fn a_page_cannot_name_a_file_of_this_host() {
+    let server = Server::https(|request| {
+        page(request, "<meta name=ac-discovery content='localhost file:///etc/passwd?{ext}'>")
+    });
+    Host::beside(&server).refuses(&["--insecure=signature", "localhost/app:1"], "`file`");
+}
+
+#[test]
+fn a_url_needs_a_key_that_is_trusted_for_the_name_in_it() {
+    let Some((gpg, _, aci, signature)) = signed() else { return };
+    let server = Server::https(site(files(&[("/x.aci", &aci), ("/x.aci.asc", &signature)])));
+    let host = Host::beside(&server);
+    let url = server.url("/x.aci");
+    host.trust(&gpg, USER, &["--prefix", "localhost/elsewhere"]);
+    host.refuses(&[&url], "not trusted for localhost/app");
+    host.trust(&gpg, USER, &["--prefix", "localhost/app"]);
+    let output = host.fetch(&[&url]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    host.run(&["fetch", &server.url("/gone.aci")]);
+    let gone = host.fetch(&[&server.url("/gone.aci")]);
+    assert!(stderr(&gone).contains("404"), "{}", stderr(&gone));
+}
+
+#[test]
+fn a_file_named_on_the_command_line_needs_no_signature() {
+    let server = Server::https(|_| Reply::status(404));
+    let host = Host::beside(&server);
+    let file = host.directory.path().join("app.aci");
+    std::fs::write(&file, image("example.com/app", &[], 100)).unwrap();
+    let path = file.to_str().unwrap();
+    let output = host.fetch(&[path]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let by_url = host.fetch(&[&format!("file://{path}")]);
+    assert_eq!(stdout(&by_url), stdout(&output), "{}", stderr(&by_url));
+    assert_eq!(server.paths(), [""; 0]);
+}
+
+#[test]
+fn keys_found_by_discovery_need_a_yes_or_their_fingerprint() {
+    let Some((gpg, fingerprint, aci, signature)) = signed() else { return };
+    let server = Server::https(site(files(&[(ACI, &aci), (ASC, &signature), ("/keys", &gpg.public(USER))])));
+    let host = Host::beside(&server);
+    let port = format!("--port={}", server.port);
+    let refused = host.run(&["trust", "add", &port, "localhost/app"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains(&fingerprint) && stderr(&refused).contains("no yes"), "{}", stderr(&refused));
+    assert_eq!(stdout(&host.run(&["trust", "list"])), "");
+    let mut asked =
+        host.command(&["trust", "add", &port, "localhost/app"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    asked.stdin.take().unwrap().write_all(b"yes\n").unwrap();
+    assert!(asked.wait_with_output().unwrap().status.success());
+    let listed = stdout(&host.run(&["trust", "list"]));
+    assert!(listed.contains(&fingerprint) && listed.contains("localhost/app") && listed.contains(USER), "{listed}");
+    assert!(host.fetch(&["localhost/app:1"]).status.success());
+    assert!(host.run(&["trust", "remove", "--prefix", "localhost/app", &fingerprint.to_lowercase()]).status.success());
+    assert_eq!(stdout(&host.run(&["trust", "list"])), "");
+    assert_eq!(host.run(&["trust", "remove", &fingerprint]).status.code(), Some(1));
+    let by_print = host.run(&["trust", "add", "--root", "--fingerprint", &fingerprint, &server.url("/keys")]);
+    assert!(by_print.status.success(), "{}", stderr(&by_print));
+    assert!(stdout(&host.run(&["trust", "list", "--json"])).contains("\"prefix\": null"));
+    let other = "0".repeat(40);
+    let absent = host.run(&["trust", "add", "--root", "--fingerprint", &other, &server.url("/keys")]);
+    assert!(!absent.status.success() && stderr(&absent).contains(&other));
+}
+
+#[test]
+fn a_key_file_needs_to_be_told_what_it_is_for() {
+    let Some((gpg, ..)) = signed() else { return };
+    let server = Server::https(|_| Reply::status(404));
+    let host = Host::beside(&server);
+    let file = host.directory.path().join("key");
+    std::fs::write(&file, gpg.public(USER)).unwrap();
+    assert_eq!(host.run(&["trust", "add", file.to_str().unwrap()]).status.code(), Some(2));
+    assert_eq!(host.run(&["trust", "add", "--prefix", "UPPER", file.to_str().unwrap()]).status.code(), Some(2));
+    std::fs::write(&file, "no key").unwrap();
+    assert_eq!(host.run(&["trust", "add", "--root", file.to_str().unwrap()]).status.code(), Some(1));
+    assert_eq!(host.run(&["trust", "add", "--root", "/nowhere"]).status.code(), Some(1));
+}
