@@ -76,7 +76,10 @@ fn stderr(output: &Output) -> String {
 fn site(files: HashMap<String, Vec<u8>>) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
     move |request| {
         if request.path == "/?ac-discovery=1" {
-            return page(request, "<meta name=ac-discovery content='localhost https://HOST/files/{name}-{version}.{ext}'>");
+            return page(
+                request,
+                "<meta name=ac-discovery content='localhost https://HOST/files/{name}-{version}.{ext}'>",
+            );
         }
         match files.get(&request.path) {
             Some(bytes) => Reply::file(request, bytes, "\"1\""),
@@ -198,7 +201,12 @@ fn broken_transfers_go_on_where_they_broke() {
     let host = Host::beside(&server);
     let output = host.fetch(&["--insecure=signature", "localhost/app:1"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    let ranges: Vec<_> = server.seen().into_iter().filter(|seen| seen.path == ACI).map(|seen| seen.headers.get("range").cloned()).collect();
+    let ranges: Vec<_> = server
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.path == ACI)
+        .map(|seen| seen.headers.get("range").cloned())
+        .collect();
     let third = length / 3;
     assert_eq!(ranges, [None, Some(format!("bytes={third}-")), Some(format!("bytes={}-", 2 * third))]);
 }
@@ -206,7 +214,9 @@ fn broken_transfers_go_on_where_they_broke() {
 #[test]
 fn a_transfer_that_cannot_go_on_leaves_nothing() {
     let aci = image("localhost/app", &[("version", "1")], 1 << 20);
-    for (name, why) in [("no ranges", "cannot resume"), ("changed", "changed in between"), ("always", "without success")] {
+    for (name, why) in
+        [("no ranges", "cannot resume"), ("changed", "changed in between"), ("always", "without success")]
+    {
         let (bytes, all) = (aci.clone(), site(files(&[(ACI, &aci)])));
         let times = AtomicUsize::new(0);
         let server = Server::https(move |request| {
@@ -261,9 +271,8 @@ fn endpoints_are_tried_in_their_order() {
 
 #[test]
 fn a_page_cannot_name_a_file_of_this_host() {
-    let server = Server::https(|request| {
-        page(request, "<meta name=ac-discovery content='localhost file:///etc/passwd?{ext}'>")
-    });
+    let server =
+        Server::https(|request| page(request, "<meta name=ac-discovery content='localhost file:///etc/passwd?{ext}'>"));
     Host::beside(&server).refuses(&["--insecure=signature", "localhost/app:1"], "`file`");
 }
 
@@ -307,8 +316,12 @@ fn keys_found_by_discovery_need_a_yes_or_their_fingerprint() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(stderr(&refused).contains(&fingerprint) && stderr(&refused).contains("no yes"), "{}", stderr(&refused));
     assert_eq!(stdout(&host.run(&["trust", "list"])), "");
-    let mut asked =
-        host.command(&["trust", "add", &port, "localhost/app"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut asked = host
+        .command(&["trust", "add", &port, "localhost/app"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     asked.stdin.take().unwrap().write_all(b"yes\n").unwrap();
     assert!(asked.wait_with_output().unwrap().status.success());
     let listed = stdout(&host.run(&["trust", "list"]));

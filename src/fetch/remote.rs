@@ -138,8 +138,7 @@ impl Remote {
         })?;
         let keyring = self.keys.keyring_of_all().map_err(|error| local(&shown, error))?;
         let verifier = Verifier::new(&keyring, &signature).map_err(|error| untrusted(&shown, error))?;
-        let file = File::open(path)
-            .map_err(|error| Error::new(Kind::Local, format!("open {shown}")).because(error))?;
+        let file = File::open(path).map_err(|error| Error::new(Kind::Local, format!("open {shown}")).because(error))?;
         let (source, outcome) = Watched::new(file, Some(verifier));
         self.import(source, outcome, import, self.accept_signed(), store).map(|(image, _)| image)
     }
@@ -167,13 +166,8 @@ impl Remote {
     }
 
     fn discover(&self, name: &ImageName, seek: Seek) -> Result<Discovered, Error> {
-        let options = Options {
-            platform: self.platform.clone(),
-            port: self.port,
-            http: self.http,
-            walk_on_errors: false,
-            seek,
-        };
+        let options =
+            Options { platform: self.platform.clone(), port: self.port, http: self.http, walk_on_errors: false, seek };
         let mut pages = Pages { client: &self.client, cache: &self.cache };
         discovery::discover(name, &options, &mut pages, &mut |step| (self.tell)(&Event::Discovery(step))).map_err(
             |error| {
@@ -194,8 +188,7 @@ impl Remote {
         keyring: Option<&Keyring>,
         store: &Store,
     ) -> Result<Image, Error> {
-        let place =
-            Place { image: endpoint.aci.url(), signature: endpoint.asc.url(), page: Some(&endpoint.page) };
+        let place = Place { image: endpoint.aci.url(), signature: endpoint.asc.url(), page: Some(&endpoint.page) };
         let accept = {
             let (name, platform, signed) = (name.clone(), self.platform.clone(), keyring.is_some());
             Box::new(move |manifest: &ImageManifest, origin: &mut Origin, outcome: &Outcome| {
@@ -360,9 +353,8 @@ struct Place<'p> {
 }
 
 /// What has to be settled when all was read: about the manifest, the origin, and the signature.
-type Last = Box<
-    dyn Fn(&ImageManifest, &mut Origin, &Outcome) -> Result<(), Box<dyn StdError + Send + Sync>> + Send + Sync,
->;
+type Last =
+    Box<dyn Fn(&ImageManifest, &mut Origin, &Outcome) -> Result<(), Box<dyn StdError + Send + Sync>> + Send + Sync>;
 
 /// That the signature holds; notes whose it is.
 fn sign(origin: &mut Origin, outcome: &Outcome, wanted: bool) -> Result<(), Box<dyn StdError + Send + Sync>> {

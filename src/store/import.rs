@@ -54,7 +54,12 @@ impl fmt::Debug for Accept {
 impl Import {
     /// Whatever `source` (a path or URL, for people) turns out to be.
     pub fn new(source: impl Into<String>) -> Self {
-        Self { origin: Origin::new(source), wanted: Wanted::default(), extract: ExtractOptions::default(), accept: None }
+        Self {
+            origin: Origin::new(source),
+            wanted: Wanted::default(),
+            extract: ExtractOptions::default(),
+            accept: None,
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::io::Write;
 
 /// A gzip image of this name with these labels and this much incompressible content.
 pub fn image(name: &str, labels: &[(&str, &str)], content: usize) -> Vec<u8> {
-    let labels: Vec<_> = labels.iter().map(|(name, value)| serde_json::json!({ "name": name, "value": value })).collect();
+    let labels: Vec<_> =
+        labels.iter().map(|(name, value)| serde_json::json!({ "name": name, "value": value })).collect();
     let manifest = serde_json::json!({
         "acKind": "ImageManifest",
         "acVersion": "0.8.11",

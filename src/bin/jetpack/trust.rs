@@ -143,7 +143,8 @@ fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, CommandError> {
         return Err(CommandError::usage("it is not said what the keys shall be trusted for")
             .hint("--prefix NAME trusts them for a name and what is below it, --all-names for all"));
     };
-    let context = Context { network: remote::Network { port: args.port, ..context.network.clone() }, ..context.clone() };
+    let context =
+        Context { network: remote::Network { port: args.port, ..context.network.clone() }, ..context.clone() };
     let found: Vec<(String, Vec<u8>)> = match &source {
         Source::File(path) => {
             let bytes = std::fs::read(path)
@@ -166,7 +167,10 @@ fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, CommandError> {
         certificates.retain(|(_, certificate)| certificate.fingerprint() == *wanted);
         if certificates.is_empty() {
             let places: Vec<&str> = found.iter().map(|(from, _)| from.as_str()).collect();
-            return Err(CommandError::failed(format!("find key {wanted}: it is not among those of {}", places.join(", "))));
+            return Err(CommandError::failed(format!(
+                "find key {wanted}: it is not among those of {}",
+                places.join(", ")
+            )));
         }
     }
     let ask = fingerprint.is_none() && !matches!(source, Source::File(_));
