@@ -70,7 +70,10 @@ fn a_key() -> HmacKey {
     HmacKey::read(format!("{}==", "A".repeat(86)).as_bytes()).unwrap()
 }
 
-fn pods(planned: &[&Planned]) -> (Arc<Pods>, Vec<(Uuid, Token, Vec<u8>)>) {
+/// A pod's UUID, token and manifest.
+type Made = (Uuid, Token, Vec<u8>);
+
+fn pods(planned: &[&Planned]) -> (Arc<Pods>, Vec<Made>) {
     let pods = Pods::new(a_key());
     let made = planned.iter().map(|planned| {
         let apps = planned
@@ -188,7 +191,7 @@ proptest! {
         let (pods, made) = pods(&[&planned]);
         let head = if valid { format!("GET /{}/acMetadata/v1/pod/uuid HTTP/1.1\r\nHost: x\r\n\r\n", made[0].1.as_str()) } else { String::new() };
         let response = exchange(&pods, Limits::of_one_pod(), &[head.as_bytes(), &request].concat()).unwrap();
-        prop_assert_eq!(valid, response.starts_with(b"HTTP/1.1 200 OK"));
+        prop_assert_eq!(valid, response.starts_with(b"HTTP/1.1 200 OK"), "{}", response.escape_ascii());
         prop_assert!(response.is_empty() || response.starts_with(b"HTTP/1."));
     }
 }

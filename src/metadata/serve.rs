@@ -161,8 +161,8 @@ pub(super) async fn accept(
 
 fn http(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    // Time is kept by `Connections`.
-    http.max_buf_size(limits.head).header_read_timeout(None);
+    // Time is kept by `Connections`. A client that has said all it will say may still wait for its answer.
+    http.max_buf_size(limits.head).header_read_timeout(None).half_close(true);
     http
 }
 

@@ -224,6 +224,17 @@ fn a_request_in_pieces_and_a_chunked_form_are_understood() {
 }
 
 #[test]
+fn a_client_that_has_said_all_still_gets_its_answer() {
+    let up = up(&a_key(), &pod_manifest(""));
+    let mut stream = TcpStream::connect(up.address).unwrap();
+    write!(stream, "GET {}/acMetadata/v1/pod/uuid HTTP/1.1\r\nHost: x\r\n\r\n", up.path()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.ends_with(&up.uuid.hyphenated().to_string()), "{response}");
+}
+
+#[test]
 fn a_connection_serves_request_after_request() {
     let up = up(&a_key(), &pod_manifest(""));
     let mut stream = TcpStream::connect(up.address).unwrap();
