@@ -13,6 +13,8 @@
 pub const SPEC_VERSION: &str = "0.8.11";
 
 pub mod aci;
+#[cfg(all(feature = "run", unix))]
+pub mod config;
 pub mod diagnostic;
 pub mod discovery;
 pub mod error;

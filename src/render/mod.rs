@@ -19,7 +19,6 @@ mod graph;
 mod merge;
 mod resolve;
 mod tree;
-mod walk;
 mod whitelist;
 mod write;
 

@@ -142,10 +142,8 @@ impl<'a> Resolver<'a> {
                 }
             }
         }
-        if update {
-            if let Some(image) = self.here(wanted).map_err(because)? {
-                return Ok(image);
-            }
+        if update && let Some(image) = self.here(wanted).map_err(because)? {
+            return Ok(image);
         }
         match refused {
             Some(error) => {

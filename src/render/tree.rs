@@ -14,7 +14,6 @@ use crate::schema::ImageId;
 use crate::store::{self, Image, Store, TreeName};
 
 use super::merge::{Laid, Merged};
-use super::walk::walk;
 use super::write::{self, Sharing, Written};
 use super::{Error, Kind, Pass, Rendered, Resolver, Result};
 
@@ -53,6 +52,13 @@ impl Store {
     /// Errors: [`Kind::Missing`] where a dependency is not in the store, and the others of this module.
     pub fn rendered(&self, image: &Image) -> Result<Rendered> {
         self.made(image, &Resolver::local(self), self.trees().stacks())
+    }
+
+    /// The same; what is missing of it is looked for as `resolver` says.
+    ///
+    /// Errors: those of [`Store::rendered`], and what the fetcher says.
+    pub fn rendered_by(&self, image: &Image, resolver: &Resolver<'_>) -> Result<Rendered> {
+        self.made(image, resolver, self.trees().stacks())
     }
 
     /// The same as one tree always, for an executor that cannot stack.
@@ -105,7 +111,8 @@ impl Store {
         let (graph, images) = resolver.graph(image)?;
         let plan = Plan { passes: graph.passes()? };
         if super::resolve::is_composed(image.manifest()) {
-            let text = serde_json::to_vec(&plan).expect("a plan has string keys only");
+            let kept = serde_json::json!({ "tree": plan.tree().to_string(), "passes": plan.passes });
+            let text = kept.to_string().into_bytes();
             // Whoever may only read the store decides again the next time.
             let _ = store::replace(&image.directory().join("plan"), &text);
         }
@@ -115,10 +122,8 @@ impl Store {
     fn make(&self, image: &Image, plan: &Plan, images: &BTreeMap<ImageId, Image>, stacked: bool) -> Result<Rendered> {
         let mut held: Vec<Arc<File>> = images.values().map(Image::hold).collect();
         let ids = plan.passes.iter().map(|pass| pass.image.clone()).collect();
-        if stacked {
-            if let Some(layers) = self.layers(plan, images)? {
-                return Ok(Rendered { layers, images: ids, held });
-            }
+        if stacked && let Some(layers) = self.layers(plan, images)? {
+            return Ok(Rendered { layers, images: ids, held });
         }
         let name = plan.tree();
         loop {
@@ -177,7 +182,7 @@ impl Store {
             let tree = self.image_tree(image)?;
             sources.push(File::open(&tree).map_err(failed)?);
             let implied: HashSet<&[u8]> = image.implied().iter().map(Vec::as_slice).collect();
-            let laid = walk(&tree, |path, kind| {
+            let laid = store::walk(&tree, |path, kind| {
                 let directory = kind == FileType::Directory;
                 let kept = pass.keep.keeps(path);
                 if kept {

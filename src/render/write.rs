@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -90,10 +90,10 @@ impl Writer<'_> {
             return Ok(rustix::fs::mkdirat(&self.root, path, Mode::RWXU)?);
         }
         let file = (pass, device(&stat), inode(&stat));
-        if links(&stat) > 1 {
-            if let Some(first) = self.groups.get(&file) {
-                return Ok(rustix::fs::linkat(&self.root, first.as_slice(), &self.root, path, AtFlags::empty())?);
-            }
+        if links(&stat) > 1
+            && let Some(first) = self.groups.get(&file)
+        {
+            return Ok(rustix::fs::linkat(&self.root, first.as_slice(), &self.root, path, AtFlags::empty())?);
         }
         let reflinked = kind == FileType::RegularFile && self.reflinks && self.reflink(source, path, &stat)?;
         if !reflinked && !self.hard_link(source, path, pass, &stat)? {
@@ -203,7 +203,7 @@ impl Writer<'_> {
 
 fn open_file(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(OwnedFd::from(rustix::fs::openat(root, path, flags, Mode::empty())?).into())
+    Ok(rustix::fs::openat(root, path, flags, Mode::empty())?.into())
 }
 
 /// Copies what is there and leaves holes where holes are. Gives the bytes copied.

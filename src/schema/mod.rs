@@ -16,7 +16,7 @@ pub mod manifest;
 pub mod quantity;
 mod rules;
 mod shape;
-mod suggest;
+pub(crate) mod suggest;
 pub mod tables;
 mod text;
 pub mod validate;

@@ -81,7 +81,22 @@ impl Store {
         Ok(images)
     }
 
+    /// The ID that `reference` means, without opening the image: a damaged one is found too.
+    ///
+    /// Errors: those of [`Store::find`].
+    pub fn identify(&self, reference: &ImageRef) -> Result<ImageId> {
+        match reference {
+            ImageRef::Id(id) => Ok(id.clone()),
+            ImageRef::Prefix(prefix) => self.id_by_prefix(prefix),
+            _ => self.find(reference).map(|image| image.id().clone()),
+        }
+    }
+
     fn by_prefix(&self, prefix: &str) -> Result<Found> {
+        Ok(Found { image: self.image(&self.id_by_prefix(prefix)?)?, older: Vec::new() })
+    }
+
+    fn id_by_prefix(&self, prefix: &str) -> Result<ImageId> {
         let path = self.images();
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries.collect::<io::Result<Vec<_>>>(),
@@ -96,7 +111,7 @@ impl Store {
         ids.sort();
         match ids.as_slice() {
             [] => Err(Error::new(Kind::Missing, format!("find image {prefix}")).because("no image's ID begins so")),
-            [id] => Ok(Found { image: self.image(id)?, older: Vec::new() }),
+            [id] => Ok(id.clone()),
             several => {
                 let mut candidates: Vec<&str> = several.iter().map(|id| id.as_str()).take(CANDIDATES).collect();
                 if several.len() > CANDIDATES {

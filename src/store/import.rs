@@ -1,6 +1,5 @@
 //! Bringing an image in: one pass that copies, hashes, checks and unpacks, then one rename.
 
-use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::fs::{self, File};
@@ -10,11 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::aci::{self, ExtractOptions};
-use crate::schema::{AcIdentifier, ImageId, ImageManifest};
+use crate::schema::ImageManifest;
 
 use super::incoming::Incoming;
 use super::layout::Store;
-use super::{Error, Image, Kind, Origin, Result, TreeName};
+use super::{Error, Image, Kind, Origin, Result, TreeName, Wanted};
 
 /// How to bring an image in.
 #[derive(Clone, Debug)]
@@ -84,8 +83,7 @@ impl Store {
         let target = File::open(draft.path()).map_err(failed)?;
         let copy = Copying { source, kept, left: wanted.size };
         let summary = aci::import(copy, target.as_fd(), &extract).map_err(|error| refused(&doing, error))?;
-        let id: ImageId =
-            summary.image_id.to_string().parse().expect("a hash in lower-case hexadecimal is an image ID");
+        let id = summary.image_id;
         let manifest: ImageManifest = serde_json::from_slice(&summary.manifest)
             .map_err(|error| Error::new(Kind::Refused, doing.clone()).clause("im.json.valid").because(error))?;
         wanted.check(&id, &manifest, summary.transferred, &origin.source)?;
@@ -124,61 +122,6 @@ impl Store {
             return Err(Error::new(Kind::Refused, format!("import {}", path.display())).because("it is not a file"));
         }
         self.import(file, import)
-    }
-
-    /// Takes away what killed imports left, if nobody is publishing at the moment.
-    fn tidy(&self) -> Result<()> {
-        if let Some(_held) = self.try_hold_exclusive()? {
-            self.sweep_incoming()?;
-        }
-        Ok(())
-    }
-}
-
-/// What an image that is brought in has to be; what is `None` or empty does not matter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Its name.
-    pub name: Option<AcIdentifier>,
-    /// Labels that it has to have, with these values.
-    pub labels: BTreeMap<AcIdentifier, String>,
-    /// Its ID.
-    pub id: Option<ImageId>,
-    /// The size of its archive as it is transferred, in bytes; no more than this is read.
-    pub size: Option<u64>,
-}
-
-impl Wanted {
-    /// Whether an image is the one that is wanted; the error says what differs.
-    ///
-    /// Errors: [`Kind::Refused`] with the clause.
-    pub fn check(&self, id: &ImageId, manifest: &ImageManifest, archive_bytes: u64, source: &str) -> Result<()> {
-        let other = |clause, why: String| {
-            Err(Error::new(Kind::Refused, format!("accept {source}")).clause(clause).because(why))
-        };
-        if let Some(wanted) = self.id.as_ref().filter(|wanted| *wanted != id) {
-            return other("dep.match.id", format!("its ID is {id}, not {wanted}"));
-        }
-        if let Some(wanted) = self.size.filter(|wanted| *wanted != archive_bytes) {
-            return other("im.deps.size", format!("it has {archive_bytes} bytes, not {wanted}"));
-        }
-        if let Some(wanted) = self.name.as_ref().filter(|wanted| **wanted != manifest.name) {
-            return other("im.name.discovered", format!("it is called {}, not {}", &*manifest.name, &**wanted));
-        }
-        for (name, wanted) in &self.labels {
-            match manifest.label(name) {
-                Some(value) if value == wanted => {}
-                Some(value) => {
-                    let why = format!("its label `{}` is `{value}`, not `{wanted}`", &**name);
-                    return other("dep.match.discovery", why);
-                }
-                None => {
-                    let why = format!("it has no label `{}`; `{wanted}` is wanted", &**name);
-                    return other("dep.match.discovery", why);
-                }
-            }
-        }
-        Ok(())
     }
 }
 

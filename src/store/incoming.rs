@@ -5,8 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use super::image::is_at;
 use super::layout::Store;
 use super::{Error, Kind, Result, sweep};
+
+/// Each takes a descriptor until it is gone; what is more waits for the next time.
+const MOST_AT_ONCE: usize = 256;
 
 /// A private directory below `<root>/incoming`, locked while this value lives and removed when it is dropped
 /// without having been published.
@@ -31,7 +35,7 @@ impl Incoming {
             });
             // A sweep may have found it in the moment before it was locked; then it is gone, or about to be.
             match locked {
-                Ok(directory) if still_there(&path, &directory) => {
+                Ok(directory) if is_at(&directory, &path) => {
                     return Ok(Self { path, directory, published: false });
                 }
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -43,6 +47,13 @@ impl Incoming {
     /// The directory, for as long as this value lives.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Takes it apart; gives the bytes freed.
+    pub(super) fn free(mut self) -> Result<u64> {
+        self.published = true;
+        sweep::remove(&self.path)
+            .map_err(|error| Error::new(Kind::Io, format!("remove {}", self.path.display())).because(error))
     }
 
     /// Gives it its final name. `false` when somebody else had published there first; then this one goes.
@@ -74,31 +85,33 @@ impl Drop for Incoming {
 }
 
 impl Store {
-    /// Removes what killed processes left under `incoming`. Gives the bytes that this freed.
-    pub(super) fn sweep_incoming(&self) -> Result<u64> {
+    /// What killed processes left under `incoming`, each with its lock. Nobody may publish meanwhile.
+    pub(super) fn abandoned(&self) -> Result<Vec<(PathBuf, File)>> {
         let parent = self.root().join("incoming");
         let entries = match fs::read_dir(&parent) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(Error::new(Kind::Io, format!("list {}", parent.display())).because(error)),
         };
-        let mut freed = 0;
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let Ok(directory) = File::open(&path) else { continue };
-            if directory.try_lock().is_ok() {
-                freed += sweep::remove(&path).unwrap_or(0);
-            }
-        }
-        Ok(freed)
+        let left = entries.flatten().filter_map(|entry| {
+            let directory = File::open(entry.path()).ok()?;
+            directory.try_lock().ok()?;
+            Some((entry.path(), directory))
+        });
+        Ok(left.take(MOST_AT_ONCE).collect())
     }
-}
 
-fn still_there(path: &Path, directory: &File) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    match (fs::symlink_metadata(path), directory.metadata()) {
-        (Ok(now), Ok(then)) => (now.dev(), now.ino()) == (then.dev(), then.ino()),
-        _ => false,
+    /// Removes what killed processes left, if nobody is publishing at the moment.
+    pub(super) fn tidy(&self) -> Result<()> {
+        let abandoned = match self.try_hold_exclusive()? {
+            Some(_held) => self.abandoned()?,
+            None => Vec::new(),
+        };
+        for (path, _lock) in abandoned {
+            // What cannot be removed is no reason not to import; collecting tells.
+            let _ = sweep::remove(&path);
+        }
+        Ok(())
     }
 }
 

@@ -35,20 +35,27 @@ mod reference;
 mod roots;
 mod sweep;
 mod trees;
+mod verify;
+mod walk;
+mod wanted;
 
 use crate::error::Failure;
 
+pub use collect::{Collected, Uses};
 pub use find::Found;
 pub use image::Image;
 pub(crate) use image::lock_shared as hold;
-pub use import::{Accept, Import, Wanted};
+pub use import::{Accept, Import};
 pub use index::Listed;
 pub use layout::Store;
 pub use origin::Origin;
 pub(crate) use origin::replace;
 pub use reference::{ImageRef, NameRef};
 pub use roots::default_root;
-pub use trees::{Directories, Draft, TreeName, Trees};
+pub use trees::{Directories, Discarded, Draft, TreeName, Trees};
+pub use verify::Damage;
+pub(crate) use walk::walk;
+pub use wanted::Wanted;
 
 /// Why the store could not do what was asked.
 pub type Error = Failure<Kind>;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 /// Removes the directory `path` and all below it; gives the bytes of the files that this was the last link of.
 ///
@@ -120,7 +120,7 @@ fn move_up(from: &OwnedFd, name: &CString, top: &OwnedFd, moved: &mut u64) -> io
 
 #[cfg(target_os = "linux")]
 fn rename_new(from: &OwnedFd, name: &CString, top: &OwnedFd, target: &str) -> rustix::io::Result<()> {
-    rustix::fs::renameat_with(from, name, top, target, RenameFlags::NOREPLACE)
+    rustix::fs::renameat_with(from, name, top, target, rustix::fs::RenameFlags::NOREPLACE)
 }
 
 #[cfg(not(target_os = "linux"))]

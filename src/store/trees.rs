@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::schema::ImageId;
 
 use super::incoming::Incoming;
-use super::{Error, Kind, Result, sweep};
+use super::{Error, Kind, Result};
 
 /// The name of a sealed tree: an image ID (what the image unpacked to), or `plan-` and a hash of what was rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +23,11 @@ impl TreeName {
     /// What the render plan with this hash (hexadecimal) came to.
     pub fn plan(hash: &str) -> Self {
         Self(format!("plan-{hash}"))
+    }
+
+    /// The image whose tree it is, if it is one's.
+    pub fn image_id(&self) -> Option<ImageId> {
+        self.0.parse().ok()
     }
 
     /// The name of a file or dataset of [`Trees::names`], if it is one of ours.
@@ -53,14 +58,20 @@ pub trait Trees: Send + Sync + fmt::Debug {
     /// All sealed trees.
     fn names(&self) -> Result<Vec<TreeName>>;
 
-    /// Takes a sealed tree away, at once for everybody who looks; gives the bytes freed. One that is not there is no error.
-    fn remove(&self, name: &TreeName) -> Result<u64>;
+    /// Puts sealed trees out of everybody's sight, each at once; what takes long comes after. One that is not there is none.
+    fn discard(&self, names: &[TreeName]) -> Result<Box<dyn Discarded>>;
 
     /// Removes drafts that killed processes left; gives the bytes freed.
     fn sweep(&self) -> Result<u64>;
 
     /// Whether an executor stacks several of these trees (overlay) or needs one tree for an image.
     fn stacks(&self) -> bool;
+}
+
+/// Trees out of sight; dropping takes them apart too, as does a later [`Trees::sweep`].
+pub trait Discarded: Send {
+    /// Takes them apart; gives the bytes freed.
+    fn free(self: Box<Self>) -> Result<u64>;
 }
 
 /// A tree in the making; one that is dropped unsealed goes.
@@ -113,16 +124,17 @@ impl Trees for Directories {
         Ok(entries.flatten().filter_map(|entry| TreeName::read(entry.file_name().to_str()?)).collect())
     }
 
-    fn remove(&self, name: &TreeName) -> Result<u64> {
-        let failed = |error| Error::new(Kind::Io, format!("remove the tree {name}")).because(error);
-        // Out of sight first: a kill on the way leaves rubbish under `incoming`, never half a tree.
+    fn discard(&self, names: &[TreeName]) -> Result<Box<dyn Discarded>> {
         let incoming = Incoming::new(&self.root, "gone")?;
-        let gone = incoming.path().join("tree");
-        match fs::rename(self.directory(name), &gone) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            other => other.map_err(failed)?,
+        for name in names {
+            match fs::rename(self.directory(name), incoming.path().join(&name.0)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::new(Kind::Io, format!("remove the tree {name}")).because(error));
+                }
+                _ => {}
+            }
         }
-        sweep::remove(&gone).map_err(failed)
+        Ok(Box::new(DiscardedDirectories { incoming }))
     }
 
     fn sweep(&self) -> Result<u64> {
@@ -132,6 +144,16 @@ impl Trees for Directories {
 
     fn stacks(&self) -> bool {
         cfg!(target_os = "linux")
+    }
+}
+
+struct DiscardedDirectories {
+    incoming: Incoming,
+}
+
+impl Discarded for DiscardedDirectories {
+    fn free(self: Box<Self>) -> Result<u64> {
+        self.incoming.free()
     }
 }
 

@@ -7,7 +7,7 @@ use appc::executor::isolation::Report;
 use appc::executor::local::{Blueprint, Draft};
 use appc::executor::planning::{AppImage, Choices};
 use appc::pod::{ResolvedImage, reify};
-use appc::render::Pull;
+use appc::render::{Pull, Rendered};
 use appc::schema::{AcName, ImageId, PodApp, PodImage, PodManifest, validate};
 use appc::store::{Image, ImageRef, NameRef, Store};
 use uuid::Uuid;
@@ -51,6 +51,9 @@ pub struct Assembled {
     pub draft: Draft,
     /// How this system would run it.
     pub blueprint: Blueprint,
+    /// Keeps the images from being collected until the pod's directory says that it stands on them.
+    #[expect(dead_code, reason = "held for its locks")]
+    pub held: Vec<Rendered>,
 }
 
 /// Finds everything that `args` name. Makes nothing but images in the store.
@@ -78,6 +81,7 @@ pub fn assemble(args: &PodArgs, context: &Context) -> Result<Assembled, CommandE
     choices.follow_links = args.follow_links;
     let mut app_images = Vec::new();
     let mut image_manifests = Vec::new();
+    let mut held = Vec::new();
     for resolved in resolved {
         let image = store.image(&resolved.id)?;
         let rendered = store.rendered(&image)?;
@@ -87,6 +91,7 @@ pub fn assemble(args: &PodArgs, context: &Context) -> Result<Assembled, CommandE
             layers: rendered.layers.clone(),
         });
         image_manifests.push(image.manifest_bytes().to_vec());
+        held.push(rendered);
     }
     let draft = Draft { manifest, images: app_images, image_manifests, choices };
     let blueprint = draft.plan()?;
@@ -96,7 +101,7 @@ pub fn assemble(args: &PodArgs, context: &Context) -> Result<Assembled, CommandE
             return Err(CommandError::failed(format!("run the pod strictly: {}", unmet.join("; "))));
         }
     }
-    Ok(Assembled { draft, blueprint })
+    Ok(Assembled { draft, blueprint, held })
 }
 
 /// Tells what does not hold as it should.

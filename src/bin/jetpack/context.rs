@@ -1,10 +1,13 @@
 //! What every command needs to know: where things are.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use appc::config::{Config, Origin, Setting};
 use appc::pod::Pods;
 use appc::render::Fetcher;
-use appc::store::{Store, default_root};
+use appc::store::{self, Store, Uses};
 
 use crate::error::CommandError;
 use crate::insecure::Insecure;
@@ -13,22 +16,25 @@ use crate::remote::{self, Deferred, Network};
 /// What holds for this call of `jetpack`.
 #[derive(Clone)]
 pub struct Context {
-    /// Where images and pods are kept, when the command line says so.
-    pub root: Option<PathBuf>,
-    /// What it says about the network.
+    /// The configuration, with what the command line says about it.
+    pub config: Config,
+    /// What the command line says about the network.
     pub network: Network,
 }
 
 impl Context {
     /// From the options that every subcommand takes.
-    pub fn new(root: Option<PathBuf>, insecure: Insecure) -> Self {
-        Self { root, network: Network { insecure, ..Network::default() } }
+    pub fn new(root: Option<PathBuf>, config: Option<&Path>, insecure: Insecure) -> Result<Self, CommandError> {
+        let mut config = Config::load(config)?;
+        if let Some(root) = root {
+            config.root = Setting { value: Some(std::path::absolute(root)?), origin: Origin::CommandLine };
+        }
+        Ok(Self { config, network: Network { insecure, ..Network::default() } })
     }
 
     /// Where images and pods are kept.
     pub fn root(&self) -> Result<PathBuf, CommandError> {
-        let root = self.root.clone().or_else(default_root);
-        root.ok_or_else(|| {
+        self.config.root.value.clone().ok_or_else(|| {
             CommandError::usage("there is no home directory to keep images in").hint("--root names a place")
         })
     }
@@ -46,5 +52,31 @@ impl Context {
     /// What brings images that the store does not have.
     pub fn fetcher(&self) -> Option<Box<dyn Fetcher>> {
         Some(Box::new(Deferred(remote::remote(self).map_err(CommandError::into_message))))
+    }
+
+    /// What the pods below the root stand on, whether they run or not.
+    pub fn uses(&self) -> store::Result<Uses> {
+        let pods = self.config.root.value.iter().map(|root| root.join("pods"));
+        let mut uses = Uses::default();
+        for pod in pods.filter_map(|pods| fs::read_dir(pods).ok()).flatten().flatten() {
+            // A pod that is not that far yet is being made by a process that holds its images.
+            let read = |name| -> Option<serde_json::Value> {
+                serde_json::from_slice(&fs::read(pod.path().join(name)).ok()?).ok()
+            };
+            let (manifest, plan) = (read("manifest"), read("plan"));
+            let apps = |value: &Option<serde_json::Value>| {
+                value.as_ref().and_then(|value| value["apps"].as_array().cloned()).unwrap_or_default()
+            };
+            let of_manifest = apps(&manifest).into_iter().filter_map(|app| app["image"]["id"].as_str()?.parse().ok());
+            let of_plan = apps(&plan).into_iter().filter_map(|app| app["image_id"].as_str()?.parse().ok());
+            uses.images.extend(of_manifest.chain(of_plan));
+            let layers: HashSet<PathBuf> = apps(&plan)
+                .into_iter()
+                .flat_map(|app| app["layers"].as_array().cloned().unwrap_or_default())
+                .filter_map(|layer| Some(PathBuf::from(layer.as_str()?)))
+                .collect();
+            uses.layers.extend(layers);
+        }
+        Ok(uses)
     }
 }

@@ -14,11 +14,11 @@ use crate::remote::Network;
 #[derive(clap::Args)]
 pub struct Args {
     /// Files, URLs, or names with labels: NAME[:VERSION][,label=value]...
-    #[arg(required = true, value_name = "IMAGE")]
+    #[arg(required = true, value_name = "IMAGE", value_parser = obtain::reference)]
     images: Vec<ImageRef>,
-    /// When to ask elsewhere for what may be in the store
-    #[arg(long, value_enum, default_value_t = Pull::Update)]
-    pull: Pull,
+    /// When to ask elsewhere for what may be in the store [default: update for the images, as configured for what they depend on]
+    #[arg(long, value_enum)]
+    pull: Option<Pull>,
     /// Bring in the image alone, without what it depends on; it is rendered when it is first used
     #[arg(long)]
     no_render: bool,
@@ -34,9 +34,14 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let network = Network { port: args.port, verbose: args.verbose, ..context.network.clone() };
     let context = &Context { network, ..context.clone() };
     let store = context.store()?;
-    let obtain = if args.no_render { obtain::obtain_alone } else { obtain::obtain };
+    let pull = args.pull.unwrap_or(Pull::Update);
     for reference in &args.images {
-        println!("{}", obtain(context, &store, reference, args.pull)?.id());
+        let image = if args.no_render {
+            obtain::obtain_alone(context, &store, reference, pull)?
+        } else {
+            obtain::obtain_whole(context, &store, reference, pull, args.pull.unwrap_or(context.config.pull.value))?
+        };
+        println!("{}", image.id());
     }
     Ok(ExitCode::SUCCESS)
 }

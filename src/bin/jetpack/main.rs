@@ -1,10 +1,12 @@
 //! `jetpack`: fetch images, run pods.
 
 mod assemble;
+mod config;
 mod context;
 mod error;
 mod fetch;
 mod gc;
+mod image;
 mod images;
 #[path = "../common/insecure.rs"]
 mod insecure;
@@ -40,6 +42,9 @@ struct Global {
     /// Where images and pods are kept
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// The configuration, instead of the system's and the user's
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     insecure: insecure::Insecure,
 }
@@ -47,8 +52,10 @@ struct Global {
 #[derive(Subcommand)]
 enum Command {
     Completions(manual::CompletionsArgs),
+    Config(config::Args),
     Fetch(fetch::Args),
     Gc(gc::Args),
+    Image(image::Args),
     Images(images::Args),
     List(list::Args),
     Man(manual::ManArgs),
@@ -59,15 +66,20 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(trust::arguments(std::env::args_os()));
-    let context = context::Context::new(cli.global.root, cli.global.insecure);
-    let done = match cli.command {
+    run(Cli::parse_from(trust::arguments(std::env::args_os()))).unwrap_or_else(error::CommandError::report)
+}
+
+fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
+    let context = context::Context::new(cli.global.root, cli.global.config.as_deref(), cli.global.insecure)?;
+    match cli.command {
         Command::Completions(args) => {
             manual::completions(&args, Cli::command());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Config(args) => config::run(args, &context),
         Command::Fetch(args) => fetch::run(args, &context),
         Command::Gc(args) => gc::run(&args, &context),
+        Command::Image(args) => image::run(args, &context),
         Command::Images(args) => images::run(args, &context),
         Command::List(args) => list::run(&args, &context),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
@@ -75,6 +87,5 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args, &context),
         Command::Trust(args) => trust::run(&args, &context),
         Command::Version(args) => version::run(&args, &context),
-    };
-    done.unwrap_or_else(error::CommandError::report)
+    }
 }

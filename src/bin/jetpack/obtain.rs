@@ -9,18 +9,36 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::remote;
 
+/// An image reference, for the command line's parser.
+pub fn reference(text: &str) -> Result<ImageRef, String> {
+    text.parse().map_err(|error| format!("failed to {}", appc::error::chain(&error)))
+}
+
 /// Looks in the store, brings a file in, or fetches, as `pull` says; then the image is rendered and ready to run.
 /// Fails with the store as it was: an image that cannot be rendered is not kept if it was not there before.
 pub fn obtain(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<Image, CommandError> {
+    obtain_whole(context, store, reference, pull, pull)
+}
+
+/// The same; what the image depends on is looked for as `dependencies` says.
+pub fn obtain_whole(
+    context: &Context,
+    store: &Store,
+    reference: &ImageRef,
+    pull: Pull,
+    dependencies: Pull,
+) -> Result<Image, CommandError> {
     let before = store.list()?;
-    let image = obtain_alone(context, store, reference, pull)?;
+    let (image, fetched) = look(context, store, reference, pull)?;
     let fetcher = context.fetcher();
-    let resolver = Resolver { store, fetcher: fetcher.as_deref(), pull };
-    if let Err(error) = store.render(&image, &resolver) {
+    let resolver = Resolver { store, fetcher: fetcher.as_deref(), pull: dependencies };
+    // What was there goes on being the tree that it was.
+    let rendered = if fetched { store.render(&image, &resolver) } else { store.rendered_by(&image, &resolver) };
+    if let Err(error) = rendered {
         let id = image.id().clone();
         drop(image);
         if before.iter().all(|listed| listed.id != id) {
-            store.remove(&id)?;
+            store.remove(&id, &context.uses()?)?;
         }
         return Err(error.into());
     }
@@ -29,20 +47,25 @@ pub fn obtain(context: &Context, store: &Store, reference: &ImageRef, pull: Pull
 
 /// The same without what it depends on.
 pub fn obtain_alone(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<Image, CommandError> {
+    look(context, store, reference, pull).map(|(image, _)| image)
+}
+
+/// The image, and whether it came in just now.
+fn look(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<(Image, bool), CommandError> {
     match reference {
-        ImageRef::File(path) => import(context, store, path),
-        ImageRef::Url(url) => Ok(remote::remote(context)?.by_url(url, &Wanted::default(), store)?),
+        ImageRef::File(path) => Ok((import(context, store, path)?, true)),
+        ImageRef::Url(url) => Ok((remote::remote(context)?.by_url(url, &Wanted::default(), store)?, true)),
         ImageRef::Name(name) if pull != Pull::Never => {
             if pull == Pull::New {
                 match find(store, reference) {
                     Err(error) if *error.kind() == Kind::Missing => {}
-                    found => return Ok(found?),
+                    found => return Ok((found?, false)),
                 }
             }
             let wanted = Wanted { name: Some(name.name.clone()), labels: name.labels.clone(), ..Wanted::default() };
-            fetch(context, store, reference, |fetcher| fetcher.fetch(&wanted, store))
+            Ok((fetch(context, store, reference, |fetcher| fetcher.fetch(&wanted, store))?, true))
         }
-        _ => Ok(find(store, reference)?),
+        _ => Ok((find(store, reference)?, false)),
     }
 }
 
@@ -73,5 +96,5 @@ fn fetch(
     let Some(fetcher) = context.fetcher() else { return Ok(find(store, reference)?) };
     let failed =
         |error| appc::render::Error::new(appc::render::Kind::Missing, format!("fetch {reference}")).because(error);
-    Ok(fetch(&*fetcher).map_err(|error| failed(error))?)
+    Ok(fetch(&*fetcher).map_err(failed)?)
 }

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 /// Calls `see` for every path below `rootfs`, the root (an empty path) first, parents before what is below them, and goes
 /// into directories for which it answers `true`. No recursion, one descriptor at a time.
-pub(super) fn walk(rootfs: &Path, mut see: impl FnMut(&[u8], FileType) -> bool) -> io::Result<()> {
+pub(crate) fn walk(rootfs: &Path, mut see: impl FnMut(&[u8], FileType) -> bool) -> io::Result<()> {
     let root = File::open(rootfs)?;
     if !see(b"", FileType::Directory) {
         return Ok(());

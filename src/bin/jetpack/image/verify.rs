@@ -1,0 +1,59 @@
+//! `jetpack image verify`: are images still what they were?
+
+use std::process::ExitCode;
+
+use appc::aci::ReadOptions;
+use appc::store::{Damage, ImageRef, Store};
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::obtain::reference;
+
+/// Hash images again and compare their trees with their archives, entry by entry.
+#[derive(clap::Args)]
+pub struct Args {
+    /// IDs, beginnings of IDs, or names with labels
+    #[arg(required_unless_present = "all", value_name = "IMAGE", value_parser = reference)]
+    images: Vec<ImageRef>,
+    /// All images of the store
+    #[arg(long, conflicts_with = "images")]
+    all: bool,
+}
+
+pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let store = context.store()?;
+    let (ids, strangers) = if args.all {
+        store.names()?
+    } else {
+        (args.images.iter().map(|image| store.identify(image)).collect::<Result<_, _>>()?, Vec::new())
+    };
+    let mut sound = strangers.is_empty();
+    for name in strangers {
+        eprintln!("jetpack: {}: it is no image", store.root().join("images").join(name).display());
+    }
+    for id in ids {
+        let Some(damage) = damage(&store, &id)? else { continue };
+        if damage.is_empty() {
+            println!("{id} ok");
+        } else {
+            sound = false;
+            println!("{id} damaged");
+        }
+        for Damage { place, what } in damage {
+            println!("  {place}: {what}");
+        }
+    }
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `None` when it went meanwhile.
+fn damage(store: &Store, id: &appc::schema::ImageId) -> Result<Option<Vec<Damage>>, CommandError> {
+    let image = match store.try_image(id) {
+        Ok(Some(image)) => image,
+        Ok(None) => return Ok(None),
+        Err(error) => {
+            return Ok(Some(vec![Damage { place: "image".into(), what: appc::error::chain(&error) }]));
+        }
+    };
+    Ok(Some(store.verify(&image, &ReadOptions::default())?))
+}

@@ -1,0 +1,300 @@
+//! What an administrator decides once: TOML files, and where each value came from.
+//!
+//! ```text
+//! /etc/jetpack.toml (Linux), /usr/local/etc/jetpack.toml (FreeBSD)
+//! $XDG_CONFIG_HOME/jetpack.toml, else $XDG_CONFIG_HOME/jetpack/config.toml   (~/.config where the variable is not set)
+//! --config FILE                                    instead of both
+//! the command line's options
+//! ```
+//! What comes later holds. A file that is not there is no error, except the one that `--config` names. A key that nobody
+//! knows is an error with the nearest known name, and so is a value of another type. A new key is one line of the list below.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::Failure;
+use crate::render::Pull;
+use crate::schema::suggest::nearest;
+use crate::store::default_root;
+
+/// Why the configuration does not hold.
+pub type Error = Failure<Kind>;
+
+/// What kind of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The file is no TOML, or says what nobody understands.
+    Invalid,
+    /// The file cannot be read.
+    Io,
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// What holds.
+    pub value: T,
+    /// Who said so.
+    pub origin: Origin,
+}
+
+/// Who said what holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody; it is the default.
+    Default,
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// The command line.
+    CommandLine,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::CommandLine => f.write_str("command line"),
+        }
+    }
+}
+
+/// The keys: name in the file, field, type, default.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $key:literal $field:ident: $type:ty = $default:expr;)+) => {
+        /// What holds for this call.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $field: Setting<$type>,)+
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $($field: Setting { value: $default, origin: Origin::Default },)+ }
+            }
+        }
+
+        impl Config {
+            /// The names of all keys.
+            pub const KEYS: &'static [&'static str] = &[$($key,)+];
+
+            /// Each key with its value as JSON, who said so, and what it is about.
+            pub fn facts(&self) -> Vec<(&'static str, serde_json::Value, &Origin, &'static str)> {
+                vec![$(($key, self.$field.value.show(), &self.$field.origin, concat!($($doc,)+).trim_ascii()),)+]
+            }
+
+            fn set(&mut self, key: &str, value: &DeValue<'_>, origin: Origin) -> Result<(), String> {
+                match key {
+                    $($key => self.$field = Setting { value: Value::read(value)?, origin },)+
+                    _ => return Err(unknown(key)),
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+settings! {
+    /// Where images and pods are kept.
+    "root" root: Option<PathBuf> = default_root();
+    /// When images are asked for elsewhere though they may be in the store: never, new (what is not there) or update.
+    "pull" pull: Pull = Pull::New;
+    /// How long `image gc` keeps what was imported and nobody needs.
+    "image-grace" image_grace: Duration = Duration::ZERO;
+}
+
+impl Config {
+    /// What the system's and the user's files say, or `named` instead of both.
+    ///
+    /// Errors: [`Kind::Invalid`] with file and line, [`Kind::Io`].
+    pub fn load(named: Option<&Path>) -> Result<Self, Error> {
+        let mut config = Self::default();
+        match named {
+            Some(path) => config.read(path, true)?,
+            None => {
+                for path in files() {
+                    config.read(&path, false)?;
+                }
+            }
+        }
+        Ok(config)
+    }
+
+    fn read(&mut self, path: &Path, must: bool) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, format!("read {}", path.display())).because(error);
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if !must && error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        self.take(&text, path)
+    }
+
+    fn take(&mut self, text: &str, path: &Path) -> Result<(), Error> {
+        let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
+        let refuse = |line: usize, why: String| {
+            Error::new(Kind::Invalid, format!("understand {}:{line}", path.display())).because(why)
+        };
+        let table = DeTable::parse(text)
+            .map_err(|error| refuse(line_of(error.span().map_or(0, |span| span.start)), error.message().to_owned()))?;
+        let mut waiting = vec![(String::new(), table.into_inner())];
+        while let Some((prefix, table)) = waiting.pop() {
+            for (key, value) in table {
+                let line = line_of(key.span().start);
+                let name = format!("{prefix}{}", key.get_ref());
+                match value.into_inner() {
+                    DeValue::Table(inner) if Self::KEYS.iter().any(|known| known.starts_with(&format!("{name}."))) => {
+                        waiting.push((format!("{name}."), inner));
+                    }
+                    value => {
+                        let origin = Origin::File { path: path.to_owned(), line };
+                        self.set(&name, &value, origin).map_err(|why| refuse(line, why))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The files that are read, in this order.
+fn files() -> Vec<PathBuf> {
+    let system = if cfg!(target_os = "freebsd") { "/usr/local/etc/jetpack.toml" } else { "/etc/jetpack.toml" };
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // The superuser's home may be somebody else's under sudo: only what is named counts for him.
+    let home = if rustix::process::geteuid().is_root() { None } else { absolute("HOME") };
+    let user = absolute("XDG_CONFIG_HOME").or_else(|| home.map(|home| home.join(".config")));
+    let mut files = vec![PathBuf::from(system)];
+    if let Some(user) = user {
+        let (plain, nested) = (user.join("jetpack.toml"), user.join("jetpack/config.toml"));
+        files.push(if plain.exists() { plain } else { nested });
+    }
+    files
+}
+
+fn unknown(key: &str) -> String {
+    match nearest(key, Config::KEYS.iter().copied()) {
+        Some(near) => format!("there is no key `{key}`; `{near}` is meant?"),
+        None => format!("there is no key `{key}`; known are {}", Config::KEYS.join(", ")),
+    }
+}
+
+/// A type that a key can have.
+trait Value: Sized {
+    fn read(value: &DeValue<'_>) -> Result<Self, String>;
+    fn show(&self) -> serde_json::Value;
+}
+
+impl Value for Option<PathBuf> {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let path = PathBuf::from(text(value)?);
+        if path.is_absolute() { Ok(Some(path)) } else { Err(format!("`{}` is not an absolute path", path.display())) }
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self.as_ref().map(|path| path.to_string_lossy()))
+    }
+}
+
+impl Value for Pull {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match text(value)? {
+            "never" => Ok(Self::Never),
+            "new" => Ok(Self::New),
+            "update" => Ok(Self::Update),
+            other => Err(format!("`{other}` is none of never, new, update")),
+        }
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self)
+    }
+}
+
+impl Value for Duration {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        parse_duration(text(value)?)
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(format!("{}s", self.as_secs()))
+    }
+}
+
+fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {
+    value.as_str().ok_or_else(|| format!("a string is due, this is of type {}", value.type_str()))
+}
+
+/// A length of time: a number and `s`, `m`, `h` or `d`.
+///
+/// Errors: a sentence about what is due.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[number.len()..] {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86400,
+        other => return Err(format!("`{other}` is no unit of time; s, m, h and d are")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time; `90s`, `30m`, `24h`, `7d` are"))?;
+    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is longer than anybody can wait"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::chain;
+
+    fn take(text: &str) -> Result<Config, String> {
+        let mut config = Config::default();
+        config.take(text, Path::new("/etc/jetpack.toml")).map_err(|error| chain(&error))?;
+        Ok(config)
+    }
+
+    #[test]
+    fn a_value_knows_its_file_and_line() {
+        let config = take("# remark\npull = \"never\"\n\nimage-grace = \"2h\"\n").unwrap();
+        assert_eq!((config.pull.value, config.pull.origin.to_string()), (Pull::Never, "/etc/jetpack.toml:2".into()));
+        assert_eq!(config.image_grace.value, Duration::from_secs(7200));
+        assert_eq!(config.image_grace.origin.to_string(), "/etc/jetpack.toml:4");
+        assert_eq!(config.root.origin, Origin::Default);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_name() {
+        let error = take("pull = \"new\"\nimage-grase = \"2h\"\n").unwrap_err();
+        assert_eq!(error, "understand /etc/jetpack.toml:2: there is no key `image-grase`; `image-grace` is meant?");
+        assert!(take("colour = 1").unwrap_err().contains("known are root, pull"));
+        assert!(take("[pull]\nx = 1").is_err());
+    }
+
+    #[test]
+    fn a_value_of_another_type_or_form_is_refused() {
+        for text in ["pull = 1", "pull = \"always\"", "root = \"relative\"", "image-grace = \"2 weeks\"", "root ="] {
+            assert!(take(text).unwrap_err().starts_with("understand /etc/jetpack.toml:1"), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(7 * 86400)));
+        assert_eq!(parse_duration("5"), Ok(Duration::from_secs(5)));
+        for text in ["", "s", "-1s", "1w", "1.5h", "99999999999999999d"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Is it still what it was? The archive is hashed again, and the tree compared with it entry by entry.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::aci::{self, Data, Entry, EntryKind, ReadOptions, Sink};
+use crate::schema::ImageId;
+
+use super::layout::Store;
+use super::walk::walk;
+use super::{Error, Image, Kind, Result};
+
+/// So much is told about one image.
+const MOST_TOLD: usize = 100;
+
+/// Something that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// What: `archive`, `manifest`, a path of the tree.
+    pub place: String,
+    /// How it differs.
+    pub what: String,
+}
+
+impl Store {
+    /// Hashes an image's archive again and compares its manifest and tree with what is in it. No damage: an empty list.
+    ///
+    /// What this user may not read is not compared, and what was not kept at import (owners, devices) is not missed.
+    ///
+    /// Errors: [`Kind::Io`] where nothing can be said.
+    pub fn verify(&self, image: &Image, read: &ReadOptions) -> Result<Vec<Damage>> {
+        let mut damage = Damages::default();
+        let archive = match image.archive() {
+            Ok(archive) => archive,
+            Err(error) => return Ok(vec![Damage { place: "archive".into(), what: crate::error::chain(&error) }]),
+        };
+        let Some(tree) = self.trees().find(&image.tree_name()) else {
+            return Ok(vec![Damage { place: "rootfs".into(), what: "it is gone".into() }]);
+        };
+        let root = File::open(&tree)
+            .map_err(|error| Error::new(Kind::Io, format!("open {}", tree.display())).because(error))?;
+        let mut comparison = Comparison { root: root.as_fd(), seen: HashSet::new(), damage: &mut damage };
+        match aci::read(archive, read, &mut comparison) {
+            Ok(summary) => {
+                let Comparison { seen, .. } = comparison;
+                if summary.image_id != *image.id() {
+                    damage.add("archive", format!("its hash is now {}", summary.image_id));
+                }
+                if summary.manifest != image.manifest_bytes() {
+                    damage.add("manifest", "it differs from the archive's");
+                }
+                find_strangers(&tree, &seen, image, &mut damage)
+                    .map_err(|error| Error::new(Kind::Io, format!("list {}", tree.display())).because(error))?;
+            }
+            Err(error) => damage.add("archive", crate::error::chain(&error)),
+        }
+        Ok(damage.told)
+    }
+
+    /// The names of all directories that are images by their name, and of what else lies where images are.
+    ///
+    /// Errors: [`Kind::Io`].
+    pub fn names(&self) -> Result<(Vec<ImageId>, Vec<String>)> {
+        let path = self.images();
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
+            Err(error) => return Err(Error::new(Kind::Io, format!("list {}", path.display())).because(error)),
+        };
+        let mut images = Vec::new();
+        let mut others = Vec::new();
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            match name.parse() {
+                Ok(id) => images.push(id),
+                Err(_) => others.push(name),
+            }
+        }
+        images.sort();
+        Ok((images, others))
+    }
+}
+
+#[derive(Default)]
+struct Damages {
+    told: Vec<Damage>,
+}
+
+impl Damages {
+    fn add(&mut self, place: impl Into<String>, what: impl Into<String>) {
+        if self.told.len() < MOST_TOLD {
+            self.told.push(Damage { place: place.into(), what: what.into() });
+        }
+    }
+}
+
+/// Compares each entry with what it was unpacked to.
+struct Comparison<'a> {
+    root: BorrowedFd<'a>,
+    seen: HashSet<Vec<u8>>,
+    damage: &'a mut Damages,
+}
+
+impl Sink for Comparison<'_> {
+    fn entry(&mut self, entry: &Entry, data: &mut Data<'_, '_>) -> aci::Result<()> {
+        let Some(_) = entry.in_rootfs() else { return Ok(()) };
+        self.seen.insert(entry.name.clone());
+        let there = rustix::fs::statat(self.root, entry.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
+        let stat = match there {
+            Ok(stat) => stat,
+            // Left out at import, which the origin's notes tell.
+            Err(Errno::NOENT)
+                if matches!(entry.kind, EntryKind::Character | EntryKind::Block | EntryKind::Hardlink) =>
+            {
+                return Ok(());
+            }
+            Err(error) => {
+                self.damage.add(entry.display_name(), error.to_string());
+                return Ok(());
+            }
+        };
+        match self.compare(entry, &stat, data) {
+            Ok(Some(what)) => self.damage.add(entry.display_name(), what),
+            Err(Different::System(Errno::ACCESS)) | Ok(None) => {}
+            Err(Different::System(error)) => self.damage.add(entry.display_name(), error.to_string()),
+            Err(Different::Archive(error)) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+enum Different {
+    System(Errno),
+    Archive(aci::Error),
+}
+
+impl From<Errno> for Different {
+    fn from(error: Errno) -> Self {
+        Self::System(error)
+    }
+}
+
+impl Comparison<'_> {
+    fn compare(&self, entry: &Entry, stat: &Stat, data: &mut Data<'_, '_>) -> Result<Option<String>, Different> {
+        let differs = |what: &str| Ok(Some(what.to_owned()));
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if entry.kind == EntryKind::Hardlink {
+            let target = rustix::fs::statat(self.root, entry.target.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
+            let same = (target.st_dev, target.st_ino) == (stat.st_dev, stat.st_ino);
+            return if same { Ok(None) } else { differs("it is no longer the same file as the one it is linked to") };
+        }
+        let expected = match entry.kind {
+            EntryKind::Directory => FileType::Directory,
+            EntryKind::Symlink => FileType::Symlink,
+            EntryKind::Fifo => FileType::Fifo,
+            EntryKind::Character => FileType::CharacterDevice,
+            EntryKind::Block => FileType::BlockDevice,
+            EntryKind::File | EntryKind::Hardlink => FileType::RegularFile,
+        };
+        if kind != expected {
+            return differs("it is of another kind");
+        }
+        if kind == FileType::Symlink {
+            let target = rustix::fs::readlinkat(self.root, entry.name.as_slice(), Vec::new())?;
+            return if target.as_bytes() == entry.target { Ok(None) } else { differs("it leads elsewhere") };
+        }
+        let owned = (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid);
+        // Without the owner, setuid and setgid were not given either.
+        let kept = if owned { 0o7777 } else { 0o1777 };
+        if mode(stat) & kept != entry.mode & kept {
+            return differs("its mode differs");
+        }
+        if rustix::process::geteuid().is_root() && !owned {
+            return differs("its owner differs");
+        }
+        if time(stat) != (entry.mtime.seconds, i64::from(entry.mtime.nanos)) {
+            return differs("its time differs");
+        }
+        if kind == FileType::RegularFile {
+            return self.compare_content(entry, stat, data);
+        }
+        Ok(None)
+    }
+
+    fn compare_content(
+        &self,
+        entry: &Entry,
+        stat: &Stat,
+        data: &mut Data<'_, '_>,
+    ) -> Result<Option<String>, Different> {
+        let differs = |what: String| Ok(Some(what));
+        if u64::try_from(stat.st_size).ok() != Some(entry.size) {
+            return differs(format!("it has {} bytes instead of {}", stat.st_size, entry.size));
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(self.root, entry.name.as_slice(), flags, Mode::empty())?;
+        let mut buffer = Vec::new();
+        while let Some((offset, expected)) = data.next().map_err(Different::Archive)? {
+            buffer.resize(expected.len(), 0);
+            let mut filled = 0;
+            while filled < buffer.len() {
+                match rustix::io::pread(&file, &mut buffer[filled..], offset + filled as u64)? {
+                    0 => break,
+                    more => filled += more,
+                }
+            }
+            if buffer[..filled] != *expected {
+                let at = buffer.iter().zip(expected).take_while(|(is, was)| is == was).count();
+                return differs(format!("its content differs at byte {}", offset + at as u64));
+            }
+        }
+        Ok(None)
+    }
+}
+
+// The fields' widths differ between systems.
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+fn mode(stat: &Stat) -> u32 {
+    u32::from(stat.st_mode)
+}
+
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+fn time(stat: &Stat) -> (i64, i64) {
+    (stat.st_mtime as i64, stat.st_mtime_nsec as i64)
+}
+
+/// What is in the tree and not in the archive.
+fn find_strangers(tree: &Path, seen: &HashSet<Vec<u8>>, image: &Image, damage: &mut Damages) -> io::Result<()> {
+    let kept: HashSet<&[u8]> = image.implied().iter().map(Vec::as_slice).collect();
+    walk(&tree.join("rootfs"), |path, _| {
+        let name = if path.is_empty() { b"rootfs".to_vec() } else { [b"rootfs/".as_slice(), path].concat() };
+        let known = seen.contains(&name) || kept.contains(path);
+        if !known {
+            damage.add(String::from_utf8_lossy(&name), "it is not in the archive");
+        }
+        known
+    })
+}
