@@ -3,7 +3,8 @@
 #
 #   contrib/freebsd/build.sh [--static] [--binaries] [--deny-warnings]
 #
-#   --static         link the binaries without shared libraries (the probe is always linked so)
+#   --static         link the binaries without shared libraries; the probe is linked so wherever that can be done
+#                    (zig cannot)
 #   --binaries       only the binaries: no lints, no tests
 #   --deny-warnings  a lint's warning is an error
 #
@@ -113,6 +114,7 @@ find_linker_and_compiler() {
         [ -n "${CC_x86_64_unknown_freebsd:-}" ] && [ -n "${AR_x86_64_unknown_freebsd:-}" ]; then
         return
     fi
+    [ -n "${CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER:-}" ] || by_zig=true
     local zig
     zig=$(find_zig) || { echo "$zig"; exit 1; }
     case $zig in *SKIPPED*) echo "$zig"; exit 0 ;; esac
@@ -146,6 +148,7 @@ END
 }
 
 lints=$checks
+by_zig=false
 find_rust
 find_linker_and_compiler
 say "linker $CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER, C compiler $CC_x86_64_unknown_freebsd"
@@ -161,12 +164,30 @@ if $lints; then cargo clippy "${options[@]}" --workspace --all-targets ${lint_op
 if $checks; then cargo test "${options[@]}" "${shipped[@]}" --no-run >&2; fi
 
 static_flags="${CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_RUSTFLAGS:-} -C target-feature=+crt-static"
-# The probe runs in root file systems that have no libraries.
-probe=appc-probe
-CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_RUSTFLAGS=$static_flags \
-    cargo build "${options[@]}" --package $probe --target-dir "$target_dir/freebsd-static" >&2
-if $static; then export CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_RUSTFLAGS=$static_flags; fi
-cargo build "${options[@]}" "${shipped[@]}" --exclude $probe --bins >&2
+build_static() {
+    CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_RUSTFLAGS=$static_flags \
+        cargo build "${options[@]}" --target-dir "$target_dir/freebsd-static" "$@" >&2
+}
 
-for binary in actool jetpack appc-conformance; do echo "$target_dir/$target/release/$binary"; done
-echo "$target_dir/freebsd-static/$target/release/$probe"
+# The probe runs in root file systems that have no libraries, so it is linked statically where the linker can.
+probe=$target_dir/freebsd-static/$target/release/appc-probe
+if $static || { ! $by_zig && build_static --package appc-probe; }; then :; else
+    say "the probe is linked with shared libraries: a root file system for it needs them"
+    cargo build "${options[@]}" --package appc-probe >&2
+    probe=$target_dir/$target/release/appc-probe
+fi
+
+if $static; then
+    if $by_zig; then
+        say "zig has no static C library for FreeBSD: set CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER to a linker that has"
+        exit 1
+    fi
+    build_static "${shipped[@]}" --bins
+    binaries=$target_dir/freebsd-static/$target/release
+else
+    cargo build "${options[@]}" "${shipped[@]}" --exclude appc-probe --bins >&2
+    binaries=$target_dir/$target/release
+fi
+
+for binary in actool jetpack appc-conformance; do echo "$binaries/$binary"; done
+echo "$probe"

@@ -15,6 +15,7 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub mod freebsd;
 pub mod isolation;
 pub mod journal;
 pub mod lifecycle;
@@ -23,6 +24,7 @@ pub mod linux;
 #[cfg(target_os = "linux")]
 pub mod local;
 pub mod logs;
+pub mod model;
 pub mod plan;
 pub mod planning;
 pub mod supervise;

@@ -1,6 +1,8 @@
 //! System calls: the only place for `unsafe`. One file a facility, each wrapper as thin as it can be and still safe.
 
 pub mod beneath;
+#[cfg(target_os = "freebsd")]
+pub mod freebsd;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod loopback;

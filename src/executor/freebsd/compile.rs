@@ -1,0 +1,397 @@
+//! From a plan to steps. Pure: the same plan and the same facts give the same steps.
+
+use std::path::{Path, PathBuf};
+
+use super::facts::{DeviceRules, HostFacts, NetworkFacts, RULES_MARK};
+use super::jail;
+use super::resources::{self, hold};
+use super::steps::{CloneOf, Step};
+use super::system::Setting;
+use crate::executor::isolation::{Outcome, Report};
+use crate::executor::plan::{AppPlan, MountPlan, Network, PodPlan, PortForward, VolumeKind};
+use crate::executor::{Compiled, Error, Kind};
+
+/// What the steps shall be, in the order of their application, and what holds then.
+///
+/// # Errors
+/// [`Kind::Refused`] where the plan cannot hold, [`Kind::Unsupported`] where the host lacks what it needs.
+pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Error> {
+    let linux = looks_at_images(plan, facts)?;
+    let mut report = Report::new();
+    let mut steps = Vec::new();
+    let root = plan.directory.join("root");
+    let rootfs = |app: &AppPlan| root.join(&app.name).join("rootfs");
+
+    steps.push(Step::MakeDirectory { path: root.clone(), mode: 0o755, owner: Some((0, 0)) });
+    root_file_systems(plan, facts, &root, &mut steps, &mut report)?;
+    volumes(plan, &mut steps);
+    if let DeviceRules::Make(number) = facts.device_rules {
+        steps.push(Step::MakeDeviceRules { number, mark: PathBuf::from(RULES_MARK) });
+    }
+    for app in &plan.apps {
+        files(plan, app, facts, &rootfs(app), &mut steps);
+        mounts(plan, app, facts, &rootfs(app), &mut steps)?;
+        if app.os.as_deref() == Some("linux") {
+            report.promised(
+                Some(&app.name),
+                "/dev/shm, /dev/tty and /dev/console",
+                "linux.dev.shm",
+                Outcome::ignored("devfs holds no directory to mount a file system for Linux programs on"),
+            );
+        }
+    }
+    for app in plan.apps.iter().filter(|app| app.read_only_rootfs) {
+        let (on, kind) = match app.layers.as_slice() {
+            [layer] if facts.snapshot_of(layer).is_some() && facts.dataset_of_pods(&plan.directory).is_some() => {
+                (root.join(&app.name), "zfs")
+            }
+            _ => (rootfs(app), "nullfs"),
+        };
+        steps.push(Step::FreezeRootfs { on, kind: kind.to_owned() });
+    }
+
+    let pod = hold(plan, None, &plan.isolators, facts, &mut report);
+    let apps: Vec<_> =
+        plan.apps.iter().map(|app| hold(plan, Some(&app.name), &app.isolators, facts, &mut report)).collect();
+    let name = jail::name(plan);
+    let network = network(plan, facts, &mut steps, &mut report)?;
+    steps.push(Step::CreateJail { name: name.clone(), parameters: jail::parameters(plan, facts, linux) });
+    if let Some((_, interface)) = &network {
+        steps.push(Step::MoveInterface { interface: interface.clone(), jail: name.clone() });
+    }
+    if plan.network != Network::Host && facts.vnet {
+        let mut settings = loopback();
+        if let Some((network, interface)) = &network {
+            settings.extend(connected(network, interface));
+        }
+        settings.extend(pod.settings);
+        steps.push(Step::SetUpNetwork { jail: name, settings });
+    }
+
+    if !pod.rules.is_empty() {
+        steps.push(Step::AddRules { subject: resources::jail_subject(plan), rules: pod.rules });
+    }
+    for (app, held) in apps.into_iter().enumerate() {
+        if !held.rules.is_empty() {
+            let subject = format!("loginclass:{}", resources::login_class(plan, app));
+            steps.push(Step::AddRules { subject, rules: held.rules });
+        }
+    }
+    if let Some((network, _)) = &network {
+        let rules = filter_rules(plan, network);
+        if !rules.is_empty() {
+            steps.push(Step::LoadAnchor { anchor: format!("jetpack/{}", plan.uuid), rules });
+        }
+    }
+    Ok(Compiled { steps, report })
+}
+
+/// Whether Linux programs run in the pod; refuses images that cannot run here.
+fn looks_at_images(plan: &PodPlan, facts: &HostFacts) -> Result<bool, Error> {
+    let mut linux = false;
+    for app in &plan.apps {
+        let refuse = |why: String| {
+            Err(Error::new(Kind::Unsupported, format!("run the image of app {}", app.name))
+                .clause("im.labels.osarch.known")
+                .because(why))
+        };
+        match app.os.as_deref() {
+            None | Some("freebsd") => {}
+            Some("linux") if facts.linux => linux = true,
+            Some("linux") => {
+                return refuse("it is for linux, and linux64 is not loaded; load it with: kldload linux64".to_owned());
+            }
+            Some(os) => return refuse(format!("it is for {os}, and this is FreeBSD")),
+        }
+        if let Some(arch) = app.arch.as_deref().filter(|arch| *arch != facts.arch) {
+            let compatible = facts.arch == "amd64" && arch == "i386";
+            if !compatible {
+                return refuse(format!("it is for {arch}, and this machine is {}", facts.arch));
+            }
+        }
+    }
+    Ok(linux)
+}
+
+fn root_file_systems(
+    plan: &PodPlan,
+    facts: &HostFacts,
+    root: &Path,
+    steps: &mut Vec<Step>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let mut clones = Vec::new();
+    let pods = facts.dataset_of_pods(&plan.directory).map(|pods| format!("{pods}/{}", plan.uuid));
+    for app in &plan.apps {
+        let snapshot = match app.layers.as_slice() {
+            [layer] => facts.snapshot_of(layer),
+            [] => {
+                return Err(Error::new(Kind::Refused, format!("make the rootfs of app {}", app.name))
+                    .because("its image has no layers"));
+            }
+            _ => None,
+        };
+        match (snapshot, &pods) {
+            (Some(snapshot), Some(pods)) => clones.push(CloneOf {
+                snapshot,
+                dataset: format!("{pods}/{}", app.name),
+                mountpoint: root.join(&app.name),
+            }),
+            _ => {
+                let into = root.join(&app.name);
+                steps.push(Step::MakeDirectory { path: into.clone(), mode: 0o755, owner: Some((0, 0)) });
+                steps.push(Step::CopyRootfs { layers: app.layers.clone(), into: into.join("rootfs") });
+                let why = if pods.is_some() { "the image is in no dataset" } else { "the root directory is no dataset" };
+                let outcome = Outcome::modified(format!("a copy instead of a clone: {why}"));
+                report.promised(Some(&app.name), "fresh rootfs", "render.clean", outcome);
+            }
+        }
+    }
+    if let (Some(dataset), false) = (pods, clones.is_empty()) {
+        steps.push(Step::CloneRootfs { dataset, uuid: plan.uuid.to_string(), clones });
+    }
+    Ok(())
+}
+
+/// Where a volume is on the host.
+fn source(plan: &PodPlan, volume: usize) -> PathBuf {
+    match &plan.volumes[volume].kind {
+        VolumeKind::Host { source, .. } => source.clone(),
+        VolumeKind::Empty { .. } => plan.directory.join("volumes").join(volume.to_string()),
+    }
+}
+
+fn volumes(plan: &PodPlan, steps: &mut Vec<Step>) {
+    if plan.volumes.iter().any(|volume| matches!(volume.kind, VolumeKind::Empty { .. })) {
+        steps.push(Step::MakeDirectory { path: plan.directory.join("volumes"), mode: 0o700, owner: None });
+    }
+    for (number, volume) in plan.volumes.iter().enumerate() {
+        let path = source(plan, number);
+        steps.push(match volume.kind {
+            VolumeKind::Empty { mode, uid, gid } => Step::MakeDirectory { path, mode, owner: Some((uid, gid)) },
+            VolumeKind::Host { follow_links, .. } => Step::CheckSource { path, follow_links },
+        });
+    }
+}
+
+/// All that is mounted below an app's rootfs, what is deeper later.
+fn mounts(
+    plan: &PodPlan,
+    app: &AppPlan,
+    facts: &HostFacts,
+    root: &Path,
+    steps: &mut Vec<Step>,
+) -> Result<(), Error> {
+    let kernel = |kind: &str, target: &str, options: Vec<(String, String)>| Step::Mount {
+        kind: kind.to_owned(),
+        from: kind.to_owned(),
+        root: root.to_owned(),
+        target: PathBuf::from(target),
+        file: false,
+        options,
+        read_only: false,
+    };
+    let rules = vec![("ruleset".to_owned(), facts.device_rules.number().to_string())];
+    let mut all = vec![kernel("devfs", "/dev", rules)];
+    if app.os.as_deref() == Some("linux") {
+        let linux = vec![("linrdlnk".to_owned(), String::new())];
+        all.extend([
+            kernel("fdescfs", "/dev/fd", linux),
+            kernel("linprocfs", "/proc", Vec::new()),
+            kernel("linsysfs", "/sys", Vec::new()),
+        ]);
+    } else {
+        all.push(kernel("fdescfs", "/dev/fd", Vec::new()));
+    }
+    for mount in &app.mounts {
+        volume(plan, mount, facts, root, &mut all)?;
+    }
+    let depth = |step: &Step| match step {
+        Step::Mount { target, .. } => target.components().count(),
+        _ => 0,
+    };
+    all.sort_by_key(depth);
+    steps.extend(all);
+    Ok(())
+}
+
+fn volume(
+    plan: &PodPlan,
+    mount: &MountPlan,
+    facts: &HostFacts,
+    root: &Path,
+    all: &mut Vec<Step>,
+) -> Result<(), Error> {
+    if ["/proc", "/sys", "/dev"].iter().any(|taken| mount.target.starts_with(taken)) {
+        return Err(Error::new(Kind::Refused, format!("mount a volume at {}", mount.target.display()))
+            .clause("vol.target.overlap")
+            .because("the place is the executor's (decision 45)"));
+    }
+    let volume = &plan.volumes[mount.volume];
+    let from = source(plan, mount.volume);
+    let bind = |from: &Path, target: PathBuf| Step::Mount {
+        kind: "nullfs".to_owned(),
+        from: from.to_string_lossy().into_owned(),
+        root: root.to_owned(),
+        target,
+        file: false,
+        options: Vec::new(),
+        read_only: mount.read_only || volume.read_only,
+    };
+    all.push(bind(&from, mount.target.clone()));
+    if let VolumeKind::Host { recursive: true, .. } = volume.kind {
+        let mut below: Vec<&Path> = Vec::new();
+        for mounted in &facts.mounts {
+            // Two over one another are seen as one through nullfs.
+            if mounted.on != from && mounted.on.starts_with(&from) && !below.contains(&mounted.on.as_path()) {
+                below.push(&mounted.on);
+            }
+        }
+        for on in below {
+            let rest = on.strip_prefix(&from).unwrap_or(on);
+            all.push(bind(on, mount.target.join(rest)));
+        }
+    }
+    Ok(())
+}
+
+fn files(plan: &PodPlan, app: &AppPlan, facts: &HostFacts, root: &Path, steps: &mut Vec<Step>) {
+    let covered = |path: &str| app.mounts.iter().any(|mount| Path::new(path).starts_with(&mount.target));
+    let mut file = |path: &str, content: String, replace: bool| {
+        if !covered(path) {
+            steps.push(Step::ProvideFile { root: root.to_owned(), path: PathBuf::from(path), content, replace });
+        }
+    };
+    let mut hosts = format!("127.0.0.1 localhost\n::1 localhost\n127.0.0.1 {}\n", plan.hostname);
+    for (address, names) in &plan.hosts_entries {
+        hosts.push_str(&format!("{address} {}\n", names.join(" ")));
+    }
+    file("/etc/hosts", hosts, !plan.hosts_entries.is_empty());
+
+    let dns = &plan.dns;
+    if !dns.servers.is_empty() || !dns.search.is_empty() || !dns.options.is_empty() {
+        let mut text: String = dns.servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+        if !dns.search.is_empty() {
+            text.push_str(&format!("search {}\n", dns.search.join(" ")));
+        }
+        if !dns.options.is_empty() {
+            text.push_str(&format!("options {}\n", dns.options.join(" ")));
+        }
+        file("/etc/resolv.conf", text, true);
+    } else if let (false, Some(text)) = (plan.network == Network::None, &facts.resolv_conf) {
+        file("/etc/resolv.conf", text.clone(), false);
+    }
+}
+
+/// Connects the pod; gives the network and the interface that goes into the jail.
+fn network<'a>(
+    plan: &PodPlan,
+    facts: &'a HostFacts,
+    steps: &mut Vec<Step>,
+    report: &mut Report,
+) -> Result<Option<(&'a NetworkFacts, String)>, Error> {
+    if plan.network != Network::Host && !facts.vnet {
+        report.promised(
+            None,
+            "own network",
+            "pod.ns.net",
+            Outcome::ignored("this kernel has no VIMAGE: the pod has no network at all, loopback neither"),
+        );
+    }
+    let Network::Named(names) = &plan.network else {
+        if !plan.ports.is_empty() && plan.network == Network::None {
+            report.asked(None, "ports", "pm.ports.hostport", Outcome::ignored("the pod has no network"));
+        }
+        return Ok(None);
+    };
+    let refuse = |kind: Kind, why: &str| {
+        Err(Error::new(kind, format!("connect the pod to {}", names.join(", "))).because(why.to_owned()))
+    };
+    if names.iter().any(|name| name != "default") {
+        return refuse(Kind::Refused, "FreeBSD has the network `default` only");
+    }
+    if !facts.vnet {
+        return refuse(Kind::Unsupported, "this kernel has no VIMAGE");
+    }
+    let Some(network) = &facts.network else {
+        return refuse(Kind::Missing, "no network is configured; `jetpack init --network` makes one");
+    };
+    if !plan.ports.is_empty() && !facts.pf {
+        return refuse(Kind::Unsupported, "ports are forwarded by pf, which is not loaded: service pf onestart");
+    }
+    steps.push(Step::ClaimAddress {
+        file: network.claims.join(network.address.to_string()),
+        uuid: plan.uuid.to_string(),
+    });
+    if !network.bridge_exists {
+        let mut addresses = vec![format!("{}/{}", network.gateway, network.prefix)];
+        addresses.extend(network.ipv6.map(|(gateway, prefix, _)| format!("{gateway}/{prefix}")));
+        steps.push(Step::MakeBridge { name: network.bridge.clone(), addresses });
+    }
+    steps.push(Step::MakeEpair {
+        unit: network.unit,
+        bridge: network.bridge.clone(),
+        description: format!("jetpack {}", plan.uuid),
+    });
+    Ok(Some((network, format!("epair{}b", network.unit))))
+}
+
+/// A new network's loopback is down and has no address.
+fn loopback() -> Vec<Setting> {
+    let address = |address: &str, prefix, optional| Setting::Address {
+        interface: "lo0".to_owned(),
+        address: address.parse().unwrap_or(std::net::Ipv4Addr::LOCALHOST.into()),
+        prefix,
+        optional,
+    };
+    vec![
+        address("127.0.0.1", 8, false),
+        Setting::Raise { interface: "lo0".to_owned() },
+        address("::1", 128, true),
+    ]
+}
+
+fn connected(network: &NetworkFacts, interface: &str) -> Vec<Setting> {
+    let address = |address, prefix| Setting::Address { interface: interface.to_owned(), address, prefix, optional: false };
+    let mut settings = vec![
+        address(network.address.into(), network.prefix),
+        Setting::Raise { interface: interface.to_owned() },
+        Setting::DefaultRoute { gateway: network.gateway.into() },
+    ];
+    if let Some((gateway, prefix, own)) = network.ipv6 {
+        settings.push(address(own.into(), prefix));
+        settings.push(Setting::DefaultRoute { gateway: gateway.into() });
+    }
+    settings
+}
+
+/// What the pod's anchor holds: translation outwards, then the ports.
+fn filter_rules(plan: &PodPlan, network: &NetworkFacts) -> String {
+    let mut rules = String::new();
+    if let Some(outside) = &network.outside {
+        rules.push_str(&format!("nat pass on {outside} inet from {} to any -> ({outside})\n", network.address));
+    }
+    for forward in &plan.ports {
+        rules.push_str(&forwarded(forward, network));
+    }
+    rules
+}
+
+fn forwarded(forward: &PortForward, network: &NetworkFacts) -> String {
+    let to = forward.host_ip.map_or("any".to_owned(), |address| address.to_string());
+    let range = |first: u16| match forward.count {
+        0 | 1 => first.to_string(),
+        count => format!("{first}:{}", first.saturating_add(count - 1)),
+    };
+    // With a range on the left, the first port and a star on the right map one to one.
+    let onto = match forward.count {
+        0 | 1 => forward.pod_port.to_string(),
+        _ => format!("{}:*", forward.pod_port),
+    };
+    format!(
+        "rdr pass inet proto {} from any to {to} port {} -> {} port {onto}\n",
+        forward.protocol,
+        range(forward.host_port),
+        network.address,
+    )
+}

@@ -1,0 +1,241 @@
+//! Trees of the store as ZFS datasets: each sealed by a snapshot, from which apps' root file systems are cloned.
+//!
+//! ```text
+//! <root>                      user property appc:version; made by `jetpack init`
+//! <root>/images               mounted nowhere; what is below it at <mount point of root>/trees/<name>
+//! <root>/images/<id>          one a tree, snapshot @sealed, then readonly=on; id: the first 32 hex digits of the image ID
+//! <root>/images/new-<random>  a tree in the making; renamed when it is sealed
+//! <root>/pods                 mounted nowhere
+//! <root>/pods/<uuid>/<app>    clones, mounted in the pod's directory
+//! ```
+//! The whole name of a tree is kept in the user property `appc:tree`.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::system::{Program, System};
+use crate::store::{Draft, Error, Kind, Result, TreeName, Trees};
+
+/// The name of the snapshot that seals a tree.
+pub const SEALED: &str = "sealed";
+
+/// Trees below one root dataset.
+pub struct Datasets<S> {
+    system: Mutex<S>,
+    root: String,
+    mountpoint: PathBuf,
+}
+
+impl<S> fmt::Debug for Datasets<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "datasets below {}", self.root)
+    }
+}
+
+impl<S: System + Clone + Send + 'static> Datasets<S> {
+    /// Below the dataset `root`, which `jetpack init` has made; trees are mounted below `mountpoint`/trees.
+    pub fn new(system: S, root: &str, mountpoint: &Path) -> Self {
+        Self { system: Mutex::new(system), root: root.to_owned(), mountpoint: mountpoint.to_owned() }
+    }
+
+    fn system(&self) -> MutexGuard<'_, S> {
+        // A panic elsewhere leaves no half-made value behind: each call is one program.
+        self.system.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn zfs(&self, arguments: &[&str]) -> io::Result<String> {
+        self.system().run(Program::Zfs, arguments, "")?.success()
+    }
+
+    fn dataset(&self, short: &str) -> String {
+        format!("{}/images/{short}", self.root)
+    }
+
+    fn directory(&self, short: &str) -> PathBuf {
+        self.mountpoint.join("trees").join(short)
+    }
+}
+
+/// The part of a tree's name that names its dataset and its directory.
+fn short(name: &TreeName) -> String {
+    let name = name.to_string();
+    match name.split_once('-') {
+        Some(("plan", hash)) => format!("plan-{}", hash.get(..32).unwrap_or(hash)),
+        Some((_, id)) => id.get(..32).unwrap_or(id).to_owned(),
+        None => name,
+    }
+}
+
+fn failed(doing: String, error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound => Kind::Missing,
+        io::ErrorKind::ResourceBusy => Kind::Busy,
+        _ => Kind::Io,
+    };
+    Error::new(kind, doing).because(error)
+}
+
+impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
+    fn draft(&self, base: Option<&TreeName>) -> Result<Box<dyn Draft>> {
+        let name = format!("new-{}", uuid::Uuid::new_v4().simple());
+        let dataset = self.dataset(&name);
+        let path = self.directory(&name);
+        let mountpoint = format!("mountpoint={}", path.display());
+        let base = base.map(short).filter(|base| self.directory(base).is_dir());
+        let made = match &base {
+            Some(base) => {
+                let snapshot = format!("{}@{SEALED}", self.dataset(base));
+                self.zfs(&["clone", "-o", &mountpoint, "-o", "readonly=off", &snapshot, &dataset])
+            }
+            None => self.zfs(&["create", "-o", &mountpoint, &dataset]),
+        };
+        made.map_err(|error| failed(format!("make the dataset {dataset}"), error))?;
+        Ok(Box::new(Making {
+            datasets: Self { system: Mutex::new(self.system().clone()), root: self.root.clone(), mountpoint: self.mountpoint.clone() },
+            dataset: Some(dataset),
+            path,
+            begun: base.is_some(),
+        }))
+    }
+
+    fn find(&self, name: &TreeName) -> Option<PathBuf> {
+        Some(self.directory(&short(name))).filter(|path| path.join("rootfs").is_dir())
+    }
+
+    fn names(&self) -> Result<Vec<TreeName>> {
+        let images = format!("{}/images", self.root);
+        let listed = self
+            .zfs(&["get", "-H", "-r", "-d", "1", "-t", "filesystem", "-o", "value", "appc:tree", &images])
+            .map_err(|error| failed(format!("list the datasets below {images}"), error))?;
+        Ok(listed.lines().filter_map(TreeName::read).collect())
+    }
+
+    fn remove(&self, name: &TreeName) -> Result<u64> {
+        let dataset = self.dataset(&short(name));
+        let used = self.zfs(&["get", "-H", "-p", "-o", "value", "used", &dataset]);
+        match self.zfs(&["destroy", "-r", &dataset]) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(failed(format!("destroy {dataset}"), error)),
+            Ok(_) => Ok(used.ok().and_then(|used| used.trim().parse().ok()).unwrap_or(0)),
+        }
+    }
+
+    fn sweep(&self) -> Result<u64> {
+        let images = format!("{}/images", self.root);
+        let listed = self
+            .zfs(&["list", "-H", "-p", "-r", "-d", "1", "-t", "filesystem", "-o", "name,used,creation", &images])
+            .map_err(|error| failed(format!("list the datasets below {images}"), error))?;
+        // A draft is made and filled in one go: an old one is what a killed process left.
+        const OLD: u64 = 24 * 60 * 60;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut freed = 0;
+        for line in listed.lines() {
+            let mut fields = line.split('\t');
+            let (Some(name), Some(used), Some(creation)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            let draft = name.rsplit('/').next().is_some_and(|last| last.starts_with("new-"));
+            let old = creation.parse::<u64>().is_ok_and(|creation| creation + OLD < now);
+            if draft && old && self.zfs(&["destroy", "-r", name]).is_ok() {
+                freed += used.parse::<u64>().unwrap_or(0);
+            }
+        }
+        Ok(freed)
+    }
+
+    fn stacks(&self) -> bool {
+        false
+    }
+}
+
+struct Making<S: System + Clone + Send + 'static> {
+    datasets: Datasets<S>,
+    dataset: Option<String>,
+    path: PathBuf,
+    begun: bool,
+}
+
+impl<S: System + Clone + Send + 'static> Draft for Making<S> {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn begun(&self) -> bool {
+        self.begun
+    }
+
+    fn seal(mut self: Box<Self>, name: &TreeName) -> Result<()> {
+        let Some(dataset) = self.dataset.clone() else { return Ok(()) };
+        let short = short(name);
+        let (new, directory) = (self.datasets.dataset(&short), self.datasets.directory(&short));
+        let doing = |what: &str| format!("{what} {dataset}");
+        let mountpoint = format!("mountpoint={}", directory.display());
+        let tree = format!("appc:tree={name}");
+        let snapshot = format!("{dataset}@{SEALED}");
+        self.datasets.zfs(&["snapshot", &snapshot]).map_err(|error| failed(doing("seal"), error))?;
+        match self.datasets.zfs(&["rename", &dataset, &new]) {
+            // Somebody was first with the same tree: this one goes when it is dropped.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            renamed => renamed.map_err(|error| failed(doing("publish"), error))?,
+        };
+        self.dataset = Some(new.clone());
+        // `names` sees it from here on; one that was killed before is a draft without a name, which `sweep` takes.
+        self.datasets
+            .zfs(&["set", "readonly=on", &mountpoint, &tree, &new])
+            .map_err(|error| failed(doing("publish"), error))?;
+        self.dataset = None;
+        Ok(())
+    }
+}
+
+impl<S: System + Clone + Send + 'static> Drop for Making<S> {
+    fn drop(&mut self) {
+        if let Some(dataset) = self.dataset.take() {
+            // What cannot be destroyed now is found by `sweep`.
+            let _ = self.datasets.zfs(&["destroy", "-r", &dataset]);
+        }
+    }
+}
+
+/// What `jetpack init` made or found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initialised {
+    /// Datasets that were made; those that were there already are adopted.
+    pub made: Vec<String>,
+    /// Where the root dataset is mounted.
+    pub mountpoint: PathBuf,
+}
+
+/// Makes the datasets below `root`, adopting what is there.
+///
+/// # Errors
+/// What `zfs` says: no pool, no permission.
+pub fn initialise<S: System>(system: &mut S, root: &str, mountpoint: &Path) -> io::Result<Initialised> {
+    let mut made = Vec::new();
+    let mut zfs = |arguments: &[&str]| system.run(Program::Zfs, arguments, "")?.success();
+    let at = mountpoint.display();
+    let sets = [
+        (root.to_owned(), vec![format!("mountpoint={at}"), "appc:version=1".to_owned()]),
+        // Only what is below these two is mounted.
+        (format!("{root}/images"), vec![format!("mountpoint={at}/trees"), "canmount=off".to_owned()]),
+        (format!("{root}/pods"), vec!["mountpoint=none".to_owned(), "canmount=off".to_owned()]),
+    ];
+    for (dataset, properties) in sets {
+        let there = zfs(&["list", "-H", "-p", "-o", "name,mountpoint", &dataset]);
+        match there {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut arguments = vec!["create", "-p"];
+                for property in &properties {
+                    arguments.extend(["-o", property]);
+                }
+                arguments.push(&dataset);
+                zfs(&arguments)?;
+                made.push(dataset);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let found = zfs(&["get", "-H", "-p", "-o", "value", "mountpoint", root])?;
+    Ok(Initialised { made, mountpoint: PathBuf::from(found.trim()) })
+}

@@ -1,0 +1,137 @@
+//! What a host needs to run pods, and what to do about what is missing.
+
+use std::io;
+
+use serde::Serialize;
+
+use super::system::{Program, System};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What.
+    pub subject: String,
+    /// Whether it is as it should be.
+    pub good: bool,
+    /// Whether pods cannot run at all without it.
+    pub needed: bool,
+    /// What was found.
+    pub found: String,
+    /// What to do, when it is not good.
+    pub remedy: Option<String>,
+}
+
+/// Lines that the main rule set of pf must have for pods' own rules to be looked at.
+pub const ANCHORS: [&str; 3] = ["nat-anchor \"jetpack/*\"", "rdr-anchor \"jetpack/*\"", "anchor \"jetpack/*\""];
+
+/// Looks at everything. Changes nothing.
+pub fn diagnose<S: System>(system: &mut S, root: bool, dataset: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |subject: &str, needed: bool, found: Result<String, String>, remedy: &str| {
+        let good = found.is_ok();
+        let found = found.unwrap_or_else(|found| found);
+        let remedy = (!good).then(|| remedy.to_owned());
+        findings.push(Finding { subject: subject.to_owned(), good, needed, found, remedy });
+    };
+    let told = |good: bool, yes: &str, no: &str| if good { Ok(yes.to_owned()) } else { Err(no.to_owned()) };
+    let on = |value: io::Result<i64>| value.is_ok_and(|value| value != 0);
+
+    add("privilege", true, told(root, "running as root", "not running as root"), "run jetpack as root");
+    let version = system.version();
+    let (major, minor) = release(&version);
+    let known = (major, minor) >= (13, 2);
+    add(
+        "release",
+        true,
+        if known { Ok(version.clone()) } else { Err(format!("{version} is older than 13.2")) },
+        "run freebsd-update upgrade -r 13.2-RELEASE or later",
+    );
+    let patched = patch_level(&version).is_none_or(|level| level > 0) || (major, minor) > (13, 2);
+    add(
+        "patch level",
+        false,
+        told(patched, &version, &format!("{version} has no patches: jails have had advisories since")),
+        "run freebsd-update fetch install, then reboot",
+    );
+    add(
+        "networks of jails' own",
+        true,
+        told(on(system.sysctl("kern.features.vimage")), "VIMAGE is in the kernel", "the kernel has no VIMAGE"),
+        "use the GENERIC kernel, or add options VIMAGE to yours",
+    );
+    let zfs = system.has_module("zfs.ko", "zfs");
+    add("ZFS", false, told(zfs, "loaded", "not loaded: pods get copies of images"), "run kldload zfs; make a pool");
+    if zfs {
+        let there = system.run(Program::Zfs, &["list", "-H", "-p", "-o", "name,mountpoint", dataset], "");
+        let there = there.and_then(super::system::Ran::success);
+        add(
+            "datasets",
+            false,
+            there.map(|line| line.trim().replace('\t', " at ")).map_err(|error| error.to_string()),
+            &format!("run jetpack init --dataset {dataset}"),
+        );
+    }
+    add(
+        "resource limits",
+        false,
+        told(on(system.sysctl("kern.racct.enable")), "kern.racct.enable=1", "kern.racct.enable=0: limits are ignored"),
+        "add kern.racct.enable=1 to /boot/loader.conf and reboot",
+    );
+    add(
+        "Linux images",
+        false,
+        told(system.has_module("linux64.ko", "linux64elf"), "linux64 is loaded", "linux64 is not loaded"),
+        "run kldload linux64, and sysrc linux_enable=YES for the next boot",
+    );
+    add(
+        "forwarding",
+        false,
+        told(on(system.sysctl("net.inet.ip.forwarding")), "on", "off: pods reach the host only"),
+        "run sysctl net.inet.ip.forwarding=1, and sysrc gateway_enable=YES for the next boot",
+    );
+    let pf = system.has_module("pf.ko", "pf");
+    add("packet filter", false, told(pf, "loaded", "pf is not loaded"), "run service pf onestart; sysrc pf_enable=YES");
+    if pf {
+        let missing = missing_anchors(system);
+        let lines = missing.join("\n");
+        add(
+            "packet filter anchors",
+            false,
+            told(missing.is_empty(), "the main rules name jetpack/*", "the main rules do not name jetpack/*"),
+            &format!("add to /etc/pf.conf, translation before filtering, and run service pf reload:\n{lines}"),
+        );
+    }
+    let devices = system.run(Program::Devfs, &["rule", "showsets"], "").and_then(super::system::Ran::success);
+    let hides = devices.as_ref().is_ok_and(|sets| sets.lines().any(|set| set.trim() == "4"));
+    add(
+        "devfs rules",
+        true,
+        told(hides, "the default rule sets are there", "the default rule sets are missing"),
+        "run service devfs restart",
+    );
+    findings
+}
+
+fn missing_anchors<S: System>(system: &mut S) -> Vec<&'static str> {
+    let mut shown = String::new();
+    for what in ["nat", "rules"] {
+        if let Ok(text) = system.run(Program::Pfctl, &["-s", what], "").and_then(super::system::Ran::success) {
+            shown.push_str(&text);
+        }
+    }
+    // pfctl adds ` all` to anchors as it shows them.
+    let named = |line: &&str| !shown.lines().any(|shown| shown.trim().starts_with(*line));
+    ANCHORS.iter().copied().filter(named).collect()
+}
+
+/// Major and minor of `13.2-RELEASE-p4`.
+fn release(version: &str) -> (u32, u32) {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// The patch level of a release; nothing for development branches.
+fn patch_level(version: &str) -> Option<u32> {
+    let (_, rest) = version.split_once("-RELEASE")?;
+    Some(rest.strip_prefix("-p").and_then(|level| level.parse().ok()).unwrap_or(0))
+}

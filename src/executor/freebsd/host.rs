@@ -1,0 +1,269 @@
+//! Steps carried out on a FreeBSD system.
+
+use std::io;
+use std::path::Path;
+
+use super::steps::{CloneOf, Step};
+use super::system::{Mounted, NewMount, Program, System};
+use crate::executor::{Error, Host, Kind, Step as _};
+
+/// A host that runs FreeBSD, real or modelled.
+#[derive(Debug)]
+pub struct FreeBsd<S> {
+    /// The system beneath.
+    pub system: S,
+}
+
+impl<S: System> FreeBsd<S> {
+    /// On this system.
+    pub fn new(system: S) -> Self {
+        Self { system }
+    }
+
+    fn run(&mut self, program: Program, arguments: &[&str]) -> io::Result<String> {
+        self.system.run(program, arguments, "")?.success()
+    }
+
+    fn perform(&mut self, step: &Step) -> io::Result<()> {
+        match step {
+            Step::CheckSource { path, follow_links } => self.system.look(path, *follow_links).map(drop),
+            Step::MakeDirectory { path, mode, owner } => self.system.make_directory(path, *mode, *owner),
+            Step::CloneRootfs { uuid, clones, .. } => clones.iter().try_for_each(|one| self.clone_rootfs(uuid, one)),
+            Step::CopyRootfs { layers, into } => {
+                layers.iter().try_for_each(|layer| self.system.copy_tree(layer, into))
+            }
+            Step::MakeDeviceRules { number, mark } => self.make_device_rules(*number, mark),
+            Step::Mount { kind, from, root, target, options, read_only, .. } => {
+                self.mount(kind, from, root, target, options, *read_only)
+            }
+            Step::ProvideFile { root, path, content, replace } => {
+                self.system.write_file(root, path, content, *replace).map(drop)
+            }
+            Step::FreezeRootfs { on, kind } => self.freeze(on, kind),
+            Step::ClaimAddress { file, uuid } => self.system.claim(file, uuid),
+            Step::MakeBridge { name, addresses } => self.make_bridge(name, addresses),
+            Step::MakeEpair { unit, bridge, description } => self.make_epair(*unit, bridge, description),
+            Step::CreateJail { parameters, .. } => self.system.create_jail(parameters).map(drop),
+            Step::MoveInterface { interface, jail } => {
+                let jail = self.jail(jail)?;
+                self.system.move_interface(interface, jail)
+            }
+            Step::SetUpNetwork { jail, settings } => {
+                let jail = self.jail(jail)?;
+                self.system.configure(jail, settings)
+            }
+            Step::AddRules { subject, rules } => {
+                rules.iter().try_for_each(|rule| self.system.add_rule(&format!("{subject}:{rule}")))
+            }
+            Step::LoadAnchor { anchor, rules } => {
+                self.system.run(Program::Pfctl, &["-a", anchor, "-f", "-"], rules)?.success().map(drop)
+            }
+        }
+    }
+
+    fn take_back(&mut self, step: &Step) -> io::Result<()> {
+        match step {
+            Step::MakeDirectory { path, .. } => self.remove_directory(path),
+            Step::CopyRootfs { into, .. } => self.remove_directory(into),
+            Step::CloneRootfs { dataset, .. } => self.destroy(dataset),
+            Step::Mount { kind, root, target, .. } => self.unmount(kind, &below(root, target)),
+            Step::FreezeRootfs { on, kind } if kind == "nullfs" => self.unmount(kind, on),
+            Step::ClaimAddress { file, uuid } => self.system.release(file, uuid),
+            Step::MakeEpair { unit, description, .. } => self.destroy_epair(*unit, description),
+            Step::CreateJail { name, .. } => match self.system.find_jail(name)? {
+                Some(id) => gone(self.system.remove_jail(id)),
+                None => Ok(()),
+            },
+            Step::AddRules { subject, .. } => self.system.remove_rules(subject),
+            // An anchor that is not there is flushed with success, and with a complaint that means nothing.
+            Step::LoadAnchor { anchor, .. } => self.run(Program::Pfctl, &["-a", anchor, "-F", "all"]).map(drop),
+            // The clone is as the pod leaves it; what changed nothing has nothing to take back; what all pods share
+            // stays; an interface in a jail comes back when the jail goes.
+            Step::FreezeRootfs { .. }
+            | Step::CheckSource { .. }
+            | Step::ProvideFile { .. }
+            | Step::MakeDeviceRules { .. }
+            | Step::MakeBridge { .. }
+            | Step::MoveInterface { .. }
+            | Step::SetUpNetwork { .. } => Ok(()),
+        }
+    }
+
+    fn jail(&mut self, name: &str) -> io::Result<i32> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("the jail {name} is gone"));
+        self.system.find_jail(name)?.ok_or_else(missing)
+    }
+
+    fn clone_rootfs(&mut self, uuid: &str, clone: &CloneOf) -> io::Result<()> {
+        let mountpoint = format!("mountpoint={}", clone.mountpoint.display());
+        let property = format!("appc:pod={uuid}");
+        // `-p` makes the pod's own dataset on the way: one program for a pod of one app.
+        let arguments = ["clone", "-p", "-o", &mountpoint, "-o", &property, &clone.snapshot, &clone.dataset];
+        self.run(Program::Zfs, &arguments).map(drop)
+    }
+
+    fn destroy(&mut self, dataset: &str) -> io::Result<()> {
+        match self.run(Program::Zfs, &["destroy", "-r", dataset]) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                gone(self.run(Program::Zfs, &["destroy", "-r", "-f", dataset]).map(drop))
+            }
+            done => done.map(drop),
+        }
+    }
+
+    /// Nothing is removed through a mount: what was mounted below and could not be unmounted is somebody's data.
+    fn remove_directory(&mut self, path: &Path) -> io::Result<()> {
+        if let Some(mount) = self.system.mounts()?.iter().find(|mount| mount.on.starts_with(path)) {
+            let why = format!("{} is still mounted on {}", mount.from, mount.on.display());
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
+        }
+        self.system.remove_directory(path)
+    }
+
+    fn make_device_rules(&mut self, number: u16, mark: &Path) -> io::Result<()> {
+        let set = number.to_string();
+        // Basic and login devices of the default rule sets; then what those show too much and too little.
+        let rules = "add include 1\nadd include 2\nadd include 3\nadd path zfs hide\nadd path full unhide\n\
+                     add path console unhide\n";
+        // Made anew, so that two that come here at once, or one that was killed here, leave the same rules.
+        self.system.run(Program::Devfs, &["rule", "-s", &set, "delset"], "")?;
+        for rule in rules.lines() {
+            let words: Vec<&str> = ["rule", "-s", &set].into_iter().chain(rule.split(' ')).collect();
+            self.run(Program::Devfs, &words)?;
+        }
+        match self.system.claim(mark, &set) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            done => done,
+        }
+    }
+
+    fn mount(
+        &mut self,
+        kind: &str,
+        from: &str,
+        root: &Path,
+        target: &Path,
+        options: &[(String, String)],
+        read_only: bool,
+    ) -> io::Result<()> {
+        let on = below(root, target);
+        let mut options = options.to_vec();
+        if kind == "nullfs" {
+            options.push(("target".to_owned(), from.to_owned()));
+            let file = self.system.look(Path::new(from), true)? == super::system::Found::File;
+            self.system.make_target(root, target, file)?;
+        } else if target != Path::new("/dev/fd") {
+            // devfs has its own `fd`, in which nothing can be made.
+            self.system.make_target(root, target, false)?;
+        }
+        self.system.mount(NewMount { kind, on: &on, options: &options, read_only, update: false })?;
+        // The kernel follows a link that was put there meanwhile: the mount table tells where the mount really is.
+        let mounts = self.system.mounts()?;
+        let same = |mount: &&Mounted| mount.kind == kind && (kind != "nullfs" || mount.from == from);
+        match mounts.iter().rev().find(same) {
+            Some(mount) if mount.on == on => Ok(()),
+            Some(mount) if !on.starts_with(&mount.on) && mounts.last() == Some(mount) => {
+                let stray = mount.on.clone();
+                self.system.unmount(&stray, false)?;
+                let why = format!("it came to {} instead, which was undone", stray.display());
+                Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+            }
+            _ if mounts.iter().any(|mount| mount.on == on) => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::NotFound, "the mount is not where it was meant to be")),
+        }
+    }
+
+    fn unmount(&mut self, kind: &str, on: &Path) -> io::Result<()> {
+        let there = |mounts: Vec<Mounted>| mounts.iter().rev().find(|m| m.on == on).is_some_and(|m| m.kind == kind);
+        if !there(self.system.mounts()?) {
+            return Ok(());
+        }
+        match self.system.unmount(on, false) {
+            // No app is alive any more: what still holds it is nobody's.
+            Err(_) => self.system.unmount(on, true),
+            done => done,
+        }
+    }
+
+    fn freeze(&mut self, on: &Path, kind: &str) -> io::Result<()> {
+        if kind == "nullfs" {
+            let options = [("target".to_owned(), on.to_string_lossy().into_owned())];
+            return self.system.mount(NewMount { kind, on, options: &options, read_only: true, update: false });
+        }
+        self.system.mount(NewMount { kind, on, options: &[], read_only: true, update: true })
+    }
+
+    fn make_bridge(&mut self, name: &str, addresses: &[String]) -> io::Result<()> {
+        let made = self.run(Program::Ifconfig, &["bridge", "create"])?;
+        let made = made.trim();
+        if let Err(error) = self.run(Program::Ifconfig, &[made, "name", name]) {
+            // Another pod was quicker: there is a bridge of that name.
+            self.run(Program::Ifconfig, &[made, "destroy"])?;
+            return if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) };
+        }
+        for address in addresses {
+            let family = if address.contains(':') { "inet6" } else { "inet" };
+            self.run(Program::Ifconfig, &[name, family, address, "alias"])?;
+        }
+        self.run(Program::Ifconfig, &[name, "up"]).map(drop)
+    }
+
+    fn make_epair(&mut self, unit: u32, bridge: &str, description: &str) -> io::Result<()> {
+        let near = format!("epair{unit}a");
+        self.run(Program::Ifconfig, &[&format!("epair{unit}"), "create", "descr", description, "up"])?;
+        self.run(Program::Ifconfig, &[bridge, "addm", &near]).map(drop)
+    }
+
+    fn destroy_epair(&mut self, unit: u32, description: &str) -> io::Result<()> {
+        let near = format!("epair{unit}a");
+        match self.run(Program::Ifconfig, &[&near]) {
+            // Either end takes the other with it.
+            Ok(shown) if shown.contains(description) => {
+                gone(self.run(Program::Ifconfig, &[&near, "destroy"]).map(drop))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => gone(Err(error)),
+        }
+    }
+}
+
+/// The place `inside` a rootfs, on the host.
+fn below(root: &Path, inside: &Path) -> std::path::PathBuf {
+    root.join(inside.strip_prefix("/").unwrap_or(inside))
+}
+
+/// What was to go has gone already.
+fn gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+fn failed(step: &Step, error: io::Error) -> Error {
+    let kind = match (step, error.kind()) {
+        (Step::CheckSource { .. }, _) => Kind::Missing,
+        (_, io::ErrorKind::NotFound) => Kind::Missing,
+        (_, io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy) => Kind::Busy,
+        (_, io::ErrorKind::Unsupported) => Kind::Unsupported,
+        _ => Kind::Io,
+    };
+    let failure = Error::new(kind, step.describe()).because(error);
+    match step {
+        Step::CheckSource { .. } => failure.clause("vol.host.missing"),
+        _ => failure,
+    }
+}
+
+impl<S: System> Host for FreeBsd<S> {
+    type Step = Step;
+
+    fn apply(&mut self, step: &Step) -> Result<(), Error> {
+        self.perform(step).map_err(|error| failed(step, error))
+    }
+
+    fn undo(&mut self, step: &Step) -> Result<(), Error> {
+        self.take_back(step).map_err(|error| Error::new(Kind::Undo, format!("undo: {}", step.describe())).because(error))
+    }
+}

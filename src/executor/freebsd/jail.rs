@@ -1,0 +1,47 @@
+//! The parameters of a pod's jail.
+
+use super::facts::HostFacts;
+use super::system::Value;
+use crate::executor::plan::{Network, PodPlan};
+
+/// The name of a pod's jail. A dot would make it a child of another jail; a UUID has none.
+pub(super) fn name(plan: &PodPlan) -> String {
+    format!("jetpack-{}", plan.uuid)
+}
+
+/// All parameters at once: a jail is never there half made.
+pub(super) fn parameters(plan: &PodPlan, facts: &HostFacts, linux: bool) -> Vec<(String, Value)> {
+    let text = |value: &str| Value::Text(value.to_owned());
+    let mut all = vec![
+        ("name", text(&name(plan))),
+        ("path", text(&plan.directory.join("root").to_string_lossy())),
+        ("persist", Value::Flag),
+        ("host.hostname", text(&plan.hostname)),
+        ("host.hostuuid", text(&plan.uuid.to_string())),
+        // Apps see their own mounts, and nothing outside the jail.
+        ("enforce_statfs", Value::Number(1)),
+        ("children.max", Value::Number(0)),
+        ("securelevel", Value::Number(facts.settings.securelevel)),
+        ("devfs_ruleset", Value::Number(i32::from(facts.device_rules.number()))),
+        ("sysvmsg", Value::New),
+        ("sysvsem", Value::New),
+        ("sysvshm", Value::New),
+        // These two are on by default.
+        ("allow.noset_hostname", Value::Flag),
+        ("allow.nounprivileged_proc_debug", Value::Flag),
+    ];
+    match plan.network {
+        Network::Host => all.extend([("ip4", Value::Inherit), ("ip6", Value::Inherit)]),
+        _ if facts.vnet => all.push(("vnet", Value::New)),
+        // Without networks of jails' own, none is the nearest to loopback only.
+        _ => all.extend([("ip4", Value::Number(0)), ("ip6", Value::Number(0))]),
+    }
+    if linux {
+        all.extend([
+            ("linux", Value::New),
+            ("linux.osname", text("Linux")),
+            ("linux.osrelease", text(&facts.settings.linux_release)),
+        ]);
+    }
+    all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

@@ -1,0 +1,41 @@
+//! The FreeBSD executor.
+//!
+//! ```text
+//! supervisor (host)                    datasets, mounts, devfs, epair, jail, rctl, pf: steps, each with its undo
+//!   └─ one process an app              attaches to the pod's jail, chroots into its own rootfs, becomes the program
+//!
+//! <pod>/root/                          the jail's root
+//!            <app>/rootfs/             the app's root: a clone of the image's sealed snapshot, or a copy without ZFS
+//! <pod>/volumes/<n>/                   empty volumes
+//! ```
+//! One jail a pod, so that its apps share processes, network, IPC and host name. [`compile`] decides, purely; [`host`]
+//! does what was decided on a [`System`]: the real one, or the model of [`crate::executor::model`]. All the system is
+//! asked for stands in that trait; what a program is run for and what a system call is for is decided above it.
+//!
+//! The rootfs is hostile: nothing of it is opened or mounted on through a symbolic link, and after each mount the mount
+//! table is asked whether it stands where it was meant to.
+
+pub mod compile;
+mod context;
+pub mod datasets;
+mod doctor;
+pub mod facts;
+pub mod host;
+mod jail;
+#[cfg(target_os = "freebsd")]
+mod launch;
+#[cfg(target_os = "freebsd")]
+mod real;
+mod resources;
+pub mod steps;
+pub mod system;
+
+pub use compile::compile;
+pub use context::Context;
+pub use doctor::{Finding, diagnose};
+pub use facts::HostFacts;
+pub use host::FreeBsd;
+#[cfg(target_os = "freebsd")]
+pub use real::Real;
+pub use steps::Step;
+pub use system::System;

@@ -1,0 +1,158 @@
+//! Isolators as FreeBSD can hold them: resource rules, settings of the jail's network, and for the rest a word in the
+//! report.
+
+use super::facts::HostFacts;
+use super::system::Setting;
+use crate::executor::isolation::{Outcome, Report};
+use crate::executor::plan::{Isolation, Network, PodPlan};
+
+/// What is missing where the kernel does not account, and what would turn it on.
+const NO_RACCT: &str = "the kernel does not account resources; add kern.racct.enable=1 to /boot/loader.conf and reboot";
+
+/// The subject of a pod's rules.
+pub(super) fn jail_subject(plan: &PodPlan) -> String {
+    format!("jail:{}", super::jail::name(plan))
+}
+
+/// The login class of an app, the subject of its own rules: apps of a pod share one jail. At most 32 bytes.
+pub(super) fn login_class(plan: &PodPlan, app: usize) -> String {
+    let uuid = plan.uuid.simple().to_string();
+    format!("jetpack-{}-{app}", &uuid[..16])
+}
+
+/// What becomes of one scope's isolators: an app's, or, without one, the pod's.
+pub(super) struct Held {
+    /// Resource rules, without their subject.
+    pub rules: Vec<String>,
+    /// Settings of the jail's network.
+    pub settings: Vec<Setting>,
+    /// Whether processes shall gain no privileges.
+    pub no_new_privileges: bool,
+}
+
+/// Looks at all isolators of a scope and says in the report what becomes of each.
+pub(super) fn hold(
+    plan: &PodPlan,
+    app: Option<&str>,
+    isolators: &[Isolation],
+    facts: &HostFacts,
+    report: &mut Report,
+) -> Held {
+    let mut held = Held { rules: Vec::new(), settings: Vec::new(), no_new_privileges: false };
+    for isolator in isolators {
+        let outcome = hold_one(plan, app, isolator, facts, &mut held);
+        report.asked(app, isolator.name(), isolator.clause(), outcome);
+    }
+    held
+}
+
+fn hold_one(
+    plan: &PodPlan,
+    app: Option<&str>,
+    isolator: &Isolation,
+    facts: &HostFacts,
+    held: &mut Held,
+) -> Outcome {
+    let honest = |outcome: Outcome| match (app, outcome) {
+        // Root inside a jail may change its login class.
+        (Some(_), Outcome::Enforced) => Outcome::modified(
+            "the limit counts the app's login class, which root inside the pod can leave; the pod's limits bind all",
+        ),
+        (_, outcome) => outcome,
+    };
+    match isolator {
+        Isolation::Memory { request, limit } => {
+            let Some(limit) = limit else { return no_limit(*request) };
+            if !facts.racct {
+                return Outcome::ignored(NO_RACCT);
+            }
+            held.rules.push(format!("memoryuse:sigkill={limit}"));
+            held.rules.push(format!("swapuse:deny={limit}"));
+            // `memoryuse:deny` is taken by the kernel and does nothing (seen on 13.2).
+            let note = if request.is_some() { "; the request is not reserved" } else { "" };
+            Outcome::modified(format!("a process that passes the limit is killed{}{note}", leaving(app)))
+        }
+        Isolation::Cpu { request, limit } => {
+            let Some(limit) = limit else { return no_limit(*request) };
+            if !facts.racct {
+                return Outcome::ignored(NO_RACCT);
+            }
+            held.rules.push(format!("pcpu:deny={}", limit.div_ceil(10).max(1)));
+            if request.is_some() {
+                return Outcome::modified(format!("the limit holds, the request is not reserved{}", leaving(app)));
+            }
+            honest(Outcome::Enforced)
+        }
+        Isolation::BlockBandwidth { limit } => throttle(facts, held, ["readbps", "writebps"], *limit, honest),
+        Isolation::BlockIops { limit } => throttle(facts, held, ["readiops", "writeiops"], *limit, honest),
+        Isolation::NetworkBandwidth { .. } => Outcome::ignored("no traffic shaper is set up on this host"),
+        Isolation::NoNewPrivileges { value: false } => Outcome::Enforced,
+        Isolation::NoNewPrivileges { value: true } if facts.release.0 >= 14 => {
+            held.no_new_privileges = true;
+            Outcome::Enforced
+        }
+        Isolation::NoNewPrivileges { .. } => Outcome::ignored("FreeBSD has it from release 14.0 on"),
+        Isolation::Sysctl { values } => {
+            if plan.network == Network::Host || !facts.vnet {
+                return Outcome::ignored("kernel variables are the pod's own in a network of its own only");
+            }
+            let mut refused = Vec::new();
+            for (name, value) in values {
+                match value.trim().parse() {
+                    Ok(value) if of_the_network(name) => {
+                        held.settings.push(Setting::Sysctl { name: name.clone(), value });
+                    }
+                    _ => refused.push(name.as_str()),
+                }
+            }
+            if refused.is_empty() {
+                Outcome::Enforced
+            } else if refused.len() == values.len() {
+                Outcome::ignored(format!("no kernel variable of a jail's own network: {}", refused.join(", ")))
+            } else {
+                Outcome::modified(format!("without {}, which no jail's own network has", refused.join(", ")))
+            }
+        }
+        Isolation::Unknown { .. } => Outcome::ignored("nobody here knows this isolator"),
+        _ => Outcome::ignored("FreeBSD has nothing of the kind"),
+    }
+}
+
+fn no_limit(request: Option<u64>) -> Outcome {
+    match request {
+        Some(_) => Outcome::ignored("FreeBSD reserves no resources"),
+        None => Outcome::Enforced,
+    }
+}
+
+fn leaving(app: Option<&str>) -> &'static str {
+    if app.is_some() { "; root inside the pod can leave the app's limit, not the pod's" } else { "" }
+}
+
+fn throttle(
+    facts: &HostFacts,
+    held: &mut Held,
+    resources: [&str; 2],
+    limit: u64,
+    honest: impl Fn(Outcome) -> Outcome,
+) -> Outcome {
+    if !facts.racct {
+        return Outcome::ignored(NO_RACCT);
+    }
+    held.rules.extend(resources.map(|resource| format!("{resource}:throttle={limit}")));
+    honest(Outcome::Enforced)
+}
+
+/// Whether a kernel variable belongs to the network of a jail.
+fn of_the_network(name: &str) -> bool {
+    const OWN: [&str; 7] = [
+        "net.inet.ip.forwarding",
+        "net.inet6.ip6.forwarding",
+        "net.inet.ip.ttl",
+        "net.inet.tcp.",
+        "net.inet.udp.",
+        "net.inet.icmp.",
+        "net.inet.ip.portrange.",
+    ];
+    OWN.iter().any(|own| name == *own || own.ends_with('.') && name.starts_with(own))
+}

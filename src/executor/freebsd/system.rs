@@ -1,0 +1,248 @@
+//! What the executor asks of a FreeBSD system, as one trait: the real system and the model implement it.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A program of the base system. Started by its full path, with an argument list and an empty environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Program {
+    /// Datasets.
+    Zfs,
+    /// Pools.
+    Zpool,
+    /// Interfaces of the host.
+    Ifconfig,
+    /// Packet filter anchors.
+    Pfctl,
+    /// Rules for device nodes.
+    Devfs,
+}
+
+impl Program {
+    /// Where it is.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Zfs => "/sbin/zfs",
+            Self::Zpool => "/sbin/zpool",
+            Self::Ifconfig => "/sbin/ifconfig",
+            Self::Pfctl => "/sbin/pfctl",
+            Self::Devfs => "/sbin/devfs",
+        }
+    }
+}
+
+/// What a program said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Its exit status; 128 and the signal where one ended it.
+    pub code: i32,
+    /// Standard output.
+    pub output: String,
+    /// Standard error.
+    pub complaint: String,
+}
+
+impl Ran {
+    /// What it was told, when it failed.
+    ///
+    /// # Errors
+    /// What it complained about, with a kind where the words are known.
+    pub fn success(self) -> io::Result<String> {
+        if self.code == 0 {
+            return Ok(self.output);
+        }
+        let words = self.complaint.trim();
+        let kind = if words.contains("does not exist") {
+            io::ErrorKind::NotFound
+        } else if words.contains("is busy") || words.contains("has dependent clones") {
+            io::ErrorKind::ResourceBusy
+        } else if words.contains("already exists") || words.contains("File exists") {
+            io::ErrorKind::AlreadyExists
+        } else if words.contains("out of space") || words.contains("No space left") {
+            io::ErrorKind::StorageFull
+        } else if words.contains("permission denied") || words.contains("Operation not permitted") {
+            io::ErrorKind::PermissionDenied
+        } else {
+            io::ErrorKind::Other
+        };
+        Err(io::Error::new(kind, format!("{words} (exit status {})", self.code)))
+    }
+}
+
+/// A mounted file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// `zfs`, `nullfs`, `devfs`.
+    pub kind: String,
+    /// What is mounted: a directory, a dataset, the name of a pseudo file system.
+    pub from: String,
+    /// Where.
+    pub on: PathBuf,
+    /// Whether nothing can be written to it.
+    pub read_only: bool,
+}
+
+/// A mount to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewMount<'a> {
+    /// `nullfs`, `devfs`; for an update the one that is there.
+    pub kind: &'a str,
+    /// Where, absolute.
+    pub on: &'a Path,
+    /// Options of `nmount(2)`.
+    pub options: &'a [(String, String)],
+    /// Whether nothing can be written to it.
+    pub read_only: bool,
+    /// Whether a mount that is there is changed.
+    pub update: bool,
+}
+
+/// What is found at a path whose components are looked at one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A directory.
+    Directory,
+    /// Something else that is no link.
+    File,
+}
+
+/// A parameter of a jail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Value {
+    /// A text.
+    Text(String),
+    /// A number.
+    Number(i32),
+    /// The jail gets its own.
+    New,
+    /// The jail shares its parent's.
+    Inherit,
+    /// Given without a value.
+    Flag,
+}
+
+/// Something that is set inside a jail's network, by a child that has attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Setting {
+    /// An interface gets an address.
+    Address {
+        /// The interface.
+        interface: String,
+        /// The address.
+        address: IpAddr,
+        /// Bits of its prefix.
+        prefix: u8,
+        /// Whether it does not matter that the kernel has no such family.
+        optional: bool,
+    },
+    /// An interface is raised.
+    Raise {
+        /// The interface.
+        interface: String,
+    },
+    /// Everything without another route goes there.
+    DefaultRoute {
+        /// The gateway.
+        gateway: IpAddr,
+    },
+    /// A kernel variable of the jail's network.
+    Sysctl {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: i32,
+    },
+}
+
+impl Setting {
+    /// What it does, in words that read on after "failed to".
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Address { interface, address, prefix, .. } => {
+                format!("give {interface} the address {address}/{prefix}")
+            }
+            Self::Raise { interface } => format!("raise {interface}"),
+            Self::DefaultRoute { gateway } => format!("set the default route to {gateway}"),
+            Self::Sysctl { name, value } => format!("set {name} to {value}"),
+        }
+    }
+}
+
+/// A FreeBSD system. Errors are the system's own; `NotFound`, `AlreadyExists`, `ResourceBusy` and `InvalidInput` are
+/// what the kernel's ENOENT, EEXIST, EBUSY and EINVAL become.
+pub trait System {
+    /// Runs a program to its end.
+    fn run(&mut self, program: Program, arguments: &[&str], input: &str) -> io::Result<Ran>;
+
+    /// Mounts. A symbolic link at the end of the path is followed, as the kernel does.
+    fn mount(&mut self, mount: NewMount<'_>) -> io::Result<()>;
+
+    /// Unmounts what was mounted last at `on`.
+    fn unmount(&mut self, on: &Path, force: bool) -> io::Result<()>;
+
+    /// All mounts, in the order of mounting.
+    fn mounts(&mut self) -> io::Result<Vec<Mounted>>;
+
+    /// Looks at a path component by component. A symbolic link on the way is an error unless links are followed.
+    fn look(&mut self, path: &Path, follow_links: bool) -> io::Result<Found>;
+
+    /// Makes a directory of the host where there is none yet.
+    fn make_directory(&mut self, path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()>;
+
+    /// Removes a directory of the host and all below it; one that is not there is no error. The caller has looked that
+    /// nothing is mounted below it.
+    fn remove_directory(&mut self, path: &Path) -> io::Result<()>;
+
+    /// Makes what is missing of `inside` below `root` (0755, 0:0), without following links; the last component is a
+    /// directory or an empty file.
+    fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<()>;
+
+    /// Writes a file below `root`, without following links. Gives whether it did: one that is there stands unless it
+    /// is to be replaced.
+    fn write_file(&mut self, root: &Path, inside: &Path, content: &str, replace: bool) -> io::Result<bool>;
+
+    /// Copies a tree, with owners, modes and times.
+    fn copy_tree(&mut self, from: &Path, into: &Path) -> io::Result<()>;
+
+    /// Writes a new file of the host that must not be there yet.
+    fn claim(&mut self, file: &Path, content: &str) -> io::Result<()>;
+
+    /// Removes such a file, if it holds this content.
+    fn release(&mut self, file: &Path, content: &str) -> io::Result<()>;
+
+    /// Makes a jail; gives its id.
+    fn create_jail(&mut self, parameters: &[(String, Value)]) -> io::Result<i32>;
+
+    /// The id of a living jail.
+    fn find_jail(&mut self, name: &str) -> io::Result<Option<i32>>;
+
+    /// Removes a jail and kills what runs in it.
+    fn remove_jail(&mut self, id: i32) -> io::Result<()>;
+
+    /// Gives an interface of the host to a jail's network.
+    fn move_interface(&mut self, interface: &str, jail: i32) -> io::Result<()>;
+
+    /// Does settings inside a jail, one after the other; the error names the one that failed.
+    fn configure(&mut self, jail: i32, settings: &[Setting]) -> io::Result<()>;
+
+    /// Adds a resource rule.
+    fn add_rule(&mut self, rule: &str) -> io::Result<()>;
+
+    /// Removes the resource rules of a subject; none there is no error.
+    fn remove_rules(&mut self, subject: &str) -> io::Result<()>;
+
+    /// A kernel variable that is a number.
+    fn sysctl(&mut self, name: &str) -> io::Result<i64>;
+
+    /// Whether a kernel file (`linux64.ko`) is loaded, or a module (`pf`) in the kernel.
+    fn has_module(&mut self, file: &str, module: &str) -> bool;
+
+    /// `13.2-RELEASE-p4`
+    fn version(&mut self) -> String;
+}

@@ -1,0 +1,217 @@
+//! Processes of the model: each records the context that it would have, which is what the conformance probe would tell.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde::Serialize;
+
+use super::files::Node;
+use super::{Model, Value};
+use crate::executor::freebsd::system::Mounted;
+use crate::executor::freebsd::{Context, FreeBsd, Step, System as _};
+use crate::executor::plan::PodPlan;
+use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
+use crate::executor::users::{self, Rootfs};
+use crate::executor::{Error, Kind, Phase};
+
+/// A process that ran, as it would have found itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Process {
+    /// Its process id.
+    pub pid: i32,
+    /// The app's name.
+    pub app: String,
+    /// Which of the app's processes.
+    pub phase: Phase,
+    /// What it was before it became its program.
+    pub context: Context,
+    /// Its root, on the host.
+    pub root: PathBuf,
+    /// User, group and further groups.
+    pub ids: (u32, u32, Vec<u32>),
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Its whole environment.
+    pub environment: Vec<(String, String)>,
+    /// The mounts of its rootfs, by where it sees them.
+    pub mounts: Vec<Mounted>,
+}
+
+/// A pod in the model: its processes end as soon as they have told what they are.
+pub struct ModelPod {
+    model: Model,
+    plan: PodPlan,
+    release: (u32, u32),
+    events: VecDeque<Event>,
+    ready: OwnedFd,
+    bell: OwnedFd,
+}
+
+impl Launch for FreeBsd<Model> {
+    type Pod = ModelPod;
+
+    fn launch(&mut self, plan: &PodPlan, _: &[Step], _: Vec<Streams>) -> Result<ModelPod, Error> {
+        let (ready, bell) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+            .map_err(|e| Error::new(Kind::Io, "watch the pod").because(io::Error::from(e)))?;
+        let version = self.system.version();
+        let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+        Ok(ModelPod {
+            model: self.system.clone(),
+            plan: plan.clone(),
+            release: (major, 0),
+            events: VecDeque::new(),
+            ready,
+            bell,
+        })
+    }
+}
+
+impl Pod for ModelPod {
+    fn prepare(&mut self) -> Result<Vec<Event>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error> {
+        // The model has no network that anything could come from.
+        Ok(None)
+    }
+
+    fn start(&mut self, app: usize, phase: Phase, metadata_url: Option<&str>) -> Result<(), Error> {
+        match self.model.start(&self.plan, app, phase, metadata_url, self.release) {
+            Ok(pid) => {
+                self.events.push_back(Event::Started { app, phase, pid });
+                self.events.push_back(Event::Ended { app, phase, end: End::Status(0) });
+                self.model.end(pid);
+            }
+            Err(error) => {
+                self.events.push_back(Event::Failed { app, phase, error });
+                self.events.push_back(Event::Ended { app, phase, end: End::Status(125) });
+            }
+        }
+        rustix::io::write(&self.bell, b".")
+            .map_err(|e| Error::new(Kind::Io, "watch the pod").because(io::Error::from(e)))?;
+        Ok(())
+    }
+
+    fn signal(&mut self, _: usize, _: i32) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn kill(&mut self) {}
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.ready.as_fd()
+    }
+
+    fn events(&mut self) -> Result<Vec<Event>, Error> {
+        let mut rung = [0; 64];
+        while rustix::io::read(&self.ready, &mut rung).is_ok_and(|read| read > 0) {}
+        Ok(self.events.drain(..).collect())
+    }
+}
+
+impl Model {
+    /// Starts a process of an app. It runs until [`Model::end`].
+    ///
+    /// # Errors
+    /// What keeps it from becoming its program, in the order in which a real one would find out.
+    pub fn start(
+        &self,
+        plan: &PodPlan,
+        app: usize,
+        phase: Phase,
+        metadata_url: Option<&str>,
+        release: (u32, u32),
+    ) -> Result<i32, Error> {
+        let of = &plan.apps[app];
+        let context = Context::of(plan, app, release);
+        let mut inner = self.lock();
+        let jail = inner.state.jails.get(&context.jail);
+        let path = jail.and_then(|jail| match jail.parameters.get("path") {
+            Some(Value::Text(path)) => Some(PathBuf::from(path)),
+            _ => None,
+        });
+        let path = path.ok_or_else(|| {
+            Error::new(Kind::Missing, format!("attach to the jail {}", context.jail)).because("there is no such jail")
+        })?;
+        let root = path.join(context.root.strip_prefix("/").unwrap_or(&context.root));
+        let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+        let found = |path: &Path| inner.resolve(&inside(path)).ok();
+        if !inner.is_directory(&root) {
+            return Err(Error::new(Kind::Missing, format!("change the root to {}", context.root.display()))
+                .because("there is no such directory"));
+        }
+        if !found(&context.working_directory).is_some_and(|path| inner.is_directory(&path)) {
+            return Err(Error::new(
+                Kind::Missing,
+                format!("change to the working directory {}", context.working_directory.display()),
+            )
+            .clause("im.app.workdir.missing"));
+        }
+        let file = |path: &str| match found(Path::new(path)).and_then(|path| inner.state.files.get(&path).cloned()) {
+            Some(Node::File(text)) => Some(text.into_bytes()),
+            _ => None,
+        };
+        let (passwd, group) = (file("/etc/passwd"), file("/etc/group"));
+        let owner = |path: &Path| match found(path) {
+            Some(_) => Ok((0, 0)),
+            None => Err(Error::new(Kind::Missing, format!("find {}", path.display()))),
+        };
+        let rootfs = Rootfs { passwd: passwd.as_deref(), group: group.as_deref(), owner: &owner };
+        let user = users::user(&context.user, &rootfs)?;
+        let gid = users::group(&context.group, &rootfs)?;
+        let command = match phase {
+            Phase::PreStart => of.pre_start.clone().unwrap_or_default(),
+            Phase::Main => of.exec.clone(),
+            Phase::PostStop => of.post_stop.clone().unwrap_or_default(),
+        };
+        let program = command.first().cloned().unwrap_or_default();
+        let search = of.environment.iter().find(|(name, _)| name == "PATH").map_or("/bin", |(_, value)| value);
+        let exists = if program.contains('/') {
+            found(Path::new(&program)).is_some()
+        } else {
+            search.split(':').any(|directory| found(&Path::new(directory).join(&program)).is_some())
+        };
+        if !exists {
+            return Err(Error::new(Kind::NoProgram, format!("execute {program}")));
+        }
+        let mut environment = of.environment.clone();
+        if let Some(url) = metadata_url {
+            environment.push(("AC_METADATA_URL".to_owned(), url.to_owned()));
+        }
+        let seen = |mount: &Mounted| {
+            let on = Path::new("/").join(mount.on.strip_prefix(&root).ok()?);
+            Some(Mounted { on, ..mount.clone() })
+        };
+        let mounts = inner.state.mounts.iter().filter_map(seen).collect();
+        let pid = 1000 + i32::try_from(inner.history.len()).unwrap_or(0);
+        let process = Process {
+            pid,
+            app: of.name.clone(),
+            phase,
+            ids: (user.uid, gid, context.supplementary_gids.clone()),
+            context,
+            root,
+            command,
+            environment,
+            mounts,
+        };
+        inner.state.processes.push(process.clone());
+        inner.history.push(process);
+        Ok(pid)
+    }
+
+    /// Ends a process.
+    pub fn end(&self, pid: i32) {
+        self.lock().state.processes.retain(|process| process.pid != pid);
+    }
+
+    /// All processes that ever ran, in the order of their starting.
+    pub fn history(&self) -> Vec<Process> {
+        self.lock().history.clone()
+    }
+}

@@ -1,0 +1,457 @@
+//! A FreeBSD system in memory.
+//!
+//! It keeps what the executor changes: datasets with snapshots, clones and origins, mounts in their order, directories
+//! and links, jails with their parameters, resource rules, interfaces and bridges, anchors of the packet filter, devfs
+//! rule sets, processes. It refuses in the system's own words: a busy dataset, a missing mount target, a jail name that
+//! is taken. What it counts, programs started above all, tests can ask for.
+//!
+//! Seen on 13.2-RELEASE unless it says otherwise.
+
+mod files;
+mod launch;
+mod network;
+#[cfg(test)]
+mod tests;
+mod zfs;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use crate::executor::freebsd::system::{Found, Mounted, NewMount, Program, Ran, Setting, System, Value};
+
+pub use files::Node;
+pub use launch::{ModelPod, Process};
+pub use zfs::Dataset;
+
+/// Everything that a system holds. Two equal states cannot be told apart by the executor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// `13.2-RELEASE-p4`
+    pub version: String,
+    /// Kernel variables.
+    pub sysctls: BTreeMap<String, i64>,
+    /// Loaded modules.
+    pub modules: BTreeSet<String>,
+    /// Datasets by name.
+    pub datasets: BTreeMap<String, Dataset>,
+    /// Mounts in the order of mounting.
+    pub mounts: Vec<Mounted>,
+    /// Directories, files and links by path, of all file systems.
+    pub files: BTreeMap<PathBuf, Node>,
+    /// Jails by name.
+    pub jails: BTreeMap<String, Jail>,
+    /// Resource rules in the order of their adding.
+    pub rules: Vec<String>,
+    /// Interfaces by name.
+    pub interfaces: BTreeMap<String, Interface>,
+    /// Packet filter anchors that hold rules.
+    pub anchors: BTreeMap<String, String>,
+    /// Devfs rule sets by number.
+    pub device_rules: BTreeMap<u16, Vec<String>>,
+    /// Processes that run.
+    pub processes: Vec<Process>,
+    /// Bytes that are free in the pool; nothing can be written at 0.
+    pub free: u64,
+}
+
+/// A jail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Jail {
+    /// Its id.
+    pub id: i32,
+    /// Its parameters.
+    pub parameters: BTreeMap<String, Value>,
+    /// What was set in its network.
+    pub settings: Vec<Setting>,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Interface {
+    /// `epair`, `bridge`, ...
+    pub kind: String,
+    /// What it is described as.
+    pub description: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Whether it is up.
+    pub up: bool,
+    /// Members, of a bridge.
+    pub members: BTreeSet<String>,
+    /// The jail that it is in.
+    pub jail: Option<i32>,
+}
+
+/// The model: a state, and what was asked of it. Clones are the same system.
+#[derive(Clone)]
+pub struct Model {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    state: State,
+    next_jail: i32,
+    programs: Vec<String>,
+    history: Vec<Process>,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a model of FreeBSD")
+    }
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The root dataset of a fresh model.
+pub const DATASET: &str = "zroot/jetpack";
+/// Where it is mounted.
+pub const MOUNTPOINT: &str = "/var/db/jetpack";
+
+impl Model {
+    /// A 13.2 with ZFS, vnet, racct and pf, on which `jetpack init` was run.
+    pub fn new() -> Self {
+        let mut files = BTreeMap::new();
+        for path in ["/", "/etc", "/var", "/var/db", "/var/run", "/tmp", MOUNTPOINT, "/var/db/jetpack/trees"] {
+            files.insert(PathBuf::from(path), Node::Directory);
+        }
+        let state = State {
+            version: "13.2-RELEASE-p4".to_owned(),
+            sysctls: [("kern.racct.enable", 1), ("kern.features.vimage", 1), ("net.inet.ip.forwarding", 1)]
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+            modules: ["zfs", "pf"].map(str::to_owned).into(),
+            datasets: BTreeMap::new(),
+            mounts: Vec::new(),
+            files,
+            jails: BTreeMap::new(),
+            rules: Vec::new(),
+            interfaces: [("lo0".to_owned(), Interface { kind: "lo".to_owned(), up: true, ..Interface::default() })].into(),
+            anchors: BTreeMap::new(),
+            device_rules: (1..=5).map(|number| (number, Vec::new())).collect(),
+            processes: Vec::new(),
+            free: u64::MAX,
+        };
+        let mut inner = Inner { state, next_jail: 1, programs: Vec::new(), history: Vec::new() };
+        for (name, mountpoint) in [
+            ("zroot", None),
+            (DATASET, Some(MOUNTPOINT)),
+            ("zroot/jetpack/images", None),
+            ("zroot/jetpack/pods", None),
+        ] {
+            inner.add_dataset(name, mountpoint.map(PathBuf::from));
+        }
+        Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it holds now.
+    pub fn state(&self) -> State {
+        self.lock().state.clone()
+    }
+
+    /// Changes what it holds, as somebody else on the system might.
+    pub fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock().state);
+    }
+
+    /// The programs that were started, with their arguments.
+    pub fn programs(&self) -> Vec<String> {
+        self.lock().programs.clone()
+    }
+
+    /// Makes a sealed tree as the store would: a dataset with `rootfs`, mounted; gives the path of the layer.
+    pub fn seal_tree(&self, name: &str, rootfs: &[(&str, Node)]) -> PathBuf {
+        let mut inner = self.lock();
+        let dataset = format!("{DATASET}/images/{name}");
+        let mountpoint = PathBuf::from(MOUNTPOINT).join("trees").join(name);
+        inner.add_dataset(&dataset, Some(mountpoint.clone()));
+        let layer = mountpoint.join("rootfs");
+        inner.state.files.insert(layer.clone(), Node::Directory);
+        for (path, node) in rootfs {
+            inner.state.files.insert(layer.join(path.trim_start_matches('/')), node.clone());
+        }
+        inner.seal(&dataset);
+        layer
+    }
+}
+
+fn refuse<T>(errno: i32) -> io::Result<T> {
+    Err(io::Error::from_raw_os_error(errno))
+}
+
+fn refuse_with<T>(kind: io::ErrorKind, words: String) -> io::Result<T> {
+    Err(io::Error::new(kind, words))
+}
+
+impl System for Model {
+    fn run(&mut self, program: Program, arguments: &[&str], input: &str) -> io::Result<Ran> {
+        let mut inner = self.lock();
+        inner.programs.push(format!("{} {}", program.path(), arguments.join(" ")));
+        let ran = match program {
+            Program::Zfs => inner.zfs(arguments),
+            Program::Zpool => Ok(String::new()),
+            Program::Ifconfig => inner.ifconfig(arguments),
+            Program::Pfctl => inner.pfctl(arguments, input),
+            Program::Devfs => inner.devfs(arguments),
+        };
+        Ok(match ran {
+            Ok(output) => Ran { code: 0, output, complaint: String::new() },
+            Err(complaint) => Ran { code: 1, output: String::new(), complaint },
+        })
+    }
+
+    fn mount(&mut self, mount: NewMount<'_>) -> io::Result<()> {
+        let mut inner = self.lock();
+        if mount.update {
+            let there = inner.state.mounts.iter_mut().rev().find(|mounted| mounted.on == mount.on);
+            return match there {
+                Some(mounted) => {
+                    mounted.read_only = mount.read_only;
+                    Ok(())
+                }
+                None => refuse(libc::EINVAL),
+            };
+        }
+        // The kernel follows links: the place may be another than the one named.
+        let on = inner.resolve(mount.on)?;
+        let from = if mount.kind == "nullfs" {
+            let target = mount.options.iter().find(|(name, _)| name == "target");
+            let Some((_, from)) = target else { return refuse(libc::EINVAL) };
+            let source = inner.resolve(Path::new(from))?;
+            if inner.is_directory(&source) != inner.is_directory(&on) {
+                return refuse_with(io::ErrorKind::InvalidInput, format!("{}: must be same type", on.display()));
+            }
+            from.clone()
+        } else {
+            if !inner.is_directory(&on) {
+                return refuse(libc::ENOTDIR);
+            }
+            if mount.kind == "devfs" {
+                let ruleset = mount.options.iter().find(|(name, _)| name == "ruleset");
+                let known = ruleset.and_then(|(_, number)| number.parse().ok());
+                if known.is_none_or(|number: u16| !inner.state.device_rules.contains_key(&number)) {
+                    return refuse(libc::EINVAL);
+                }
+            }
+            if mount.kind.starts_with("lin") && !inner.state.modules.contains("linux64") {
+                return refuse_with(io::ErrorKind::Unsupported, "Invalid fstype".to_owned());
+            }
+            mount.kind.to_owned()
+        };
+        inner.state.mounts.push(Mounted { kind: mount.kind.to_owned(), from, on, read_only: mount.read_only });
+        Ok(())
+    }
+
+    fn unmount(&mut self, on: &Path, force: bool) -> io::Result<()> {
+        let mut inner = self.lock();
+        let Some(position) = inner.state.mounts.iter().rposition(|mount| mount.on == on) else {
+            return refuse(libc::EINVAL);
+        };
+        if inner.busy(on, position) && !force {
+            return refuse(libc::EBUSY);
+        }
+        inner.state.mounts.remove(position);
+        Ok(())
+    }
+
+    fn mounts(&mut self) -> io::Result<Vec<Mounted>> {
+        Ok(self.lock().state.mounts.clone())
+    }
+
+    fn look(&mut self, path: &Path, follow_links: bool) -> io::Result<Found> {
+        self.lock().look(path, follow_links)
+    }
+
+    fn make_directory(&mut self, path: &Path, _: u32, _: Option<(u32, u32)>) -> io::Result<()> {
+        self.lock().make_directory(path)
+    }
+
+    fn remove_directory(&mut self, path: &Path) -> io::Result<()> {
+        self.lock().state.files.retain(|file, _| !file.starts_with(path));
+        Ok(())
+    }
+
+    fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<()> {
+        self.lock().make_target(root, inside, file)
+    }
+
+    fn write_file(&mut self, root: &Path, inside: &Path, content: &str, replace: bool) -> io::Result<bool> {
+        self.lock().write_file(root, inside, content, replace)
+    }
+
+    fn copy_tree(&mut self, from: &Path, into: &Path) -> io::Result<()> {
+        self.lock().copy_tree(from, into)
+    }
+
+    fn claim(&mut self, file: &Path, content: &str) -> io::Result<()> {
+        let mut inner = self.lock();
+        if inner.state.files.contains_key(file) {
+            return refuse(libc::EEXIST);
+        }
+        if let Some(parent) = file.parent() {
+            inner.make_directory(parent)?;
+        }
+        inner.state.files.insert(file.to_owned(), Node::File(content.to_owned()));
+        Ok(())
+    }
+
+    fn release(&mut self, file: &Path, content: &str) -> io::Result<()> {
+        let mut inner = self.lock();
+        if inner.state.files.get(file) == Some(&Node::File(content.to_owned())) {
+            inner.state.files.remove(file);
+        }
+        Ok(())
+    }
+
+    fn create_jail(&mut self, parameters: &[(String, Value)]) -> io::Result<i32> {
+        self.lock().create_jail(parameters)
+    }
+
+    fn find_jail(&mut self, name: &str) -> io::Result<Option<i32>> {
+        Ok(self.lock().state.jails.get(name).map(|jail| jail.id))
+    }
+
+    fn remove_jail(&mut self, id: i32) -> io::Result<()> {
+        let mut inner = self.lock();
+        let Some(name) = inner.state.jails.iter().find(|(_, jail)| jail.id == id).map(|(name, _)| name.clone()) else {
+            return refuse(libc::EINVAL);
+        };
+        inner.state.jails.remove(&name);
+        inner.state.processes.retain(|process| process.context.jail != name);
+        for interface in inner.state.interfaces.values_mut().filter(|interface| interface.jail == Some(id)) {
+            // It comes back to the host, without what it had.
+            interface.jail = None;
+            interface.addresses.clear();
+            interface.up = false;
+        }
+        Ok(())
+    }
+
+    fn move_interface(&mut self, interface: &str, jail: i32) -> io::Result<()> {
+        let mut inner = self.lock();
+        let own = inner.state.jails.values().find(|found| found.id == jail);
+        if own.is_none_or(|own| own.parameters.get("vnet") != Some(&Value::New)) {
+            return refuse(libc::ENXIO);
+        }
+        match inner.state.interfaces.get_mut(interface).filter(|found| found.jail.is_none()) {
+            Some(found) => {
+                found.jail = Some(jail);
+                Ok(())
+            }
+            None => refuse_with(io::ErrorKind::NotFound, format!("interface {interface} does not exist")),
+        }
+    }
+
+    fn configure(&mut self, jail: i32, settings: &[Setting]) -> io::Result<()> {
+        self.lock().configure(jail, settings)
+    }
+
+    fn add_rule(&mut self, rule: &str) -> io::Result<()> {
+        const RESOURCES: [&str; 9] =
+            ["memoryuse", "swapuse", "vmemoryuse", "pcpu", "readbps", "writebps", "readiops", "writeiops", "maxproc"];
+        let mut inner = self.lock();
+        if inner.state.sysctls.get("kern.racct.enable") != Some(&1) {
+            return refuse(libc::ENOSYS);
+        }
+        // A rule for a jail that is not there is taken, and stays.
+        let resource = rule.split(':').nth(2);
+        if !resource.is_some_and(|resource| RESOURCES.contains(&resource)) {
+            return refuse(libc::EINVAL);
+        }
+        inner.state.rules.push(rule.to_owned());
+        Ok(())
+    }
+
+    fn remove_rules(&mut self, subject: &str) -> io::Result<()> {
+        let prefix = format!("{subject}:");
+        self.lock().state.rules.retain(|rule| !rule.starts_with(&prefix));
+        Ok(())
+    }
+
+    fn sysctl(&mut self, name: &str) -> io::Result<i64> {
+        let found = self.lock().state.sysctls.get(name).copied();
+        found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+    }
+
+    fn has_module(&mut self, file: &str, module: &str) -> bool {
+        let inner = self.lock();
+        let name = file.strip_suffix(".ko").unwrap_or(file);
+        inner.state.modules.contains(name) || inner.state.modules.contains(module)
+    }
+
+    fn version(&mut self) -> String {
+        self.lock().state.version.clone()
+    }
+}
+
+impl Inner {
+    fn create_jail(&mut self, parameters: &[(String, Value)]) -> io::Result<i32> {
+        let all: BTreeMap<String, Value> = parameters.iter().cloned().collect();
+        let text = |name: &str| match all.get(name) {
+            Some(Value::Text(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let (Some(name), Some(path)) = (text("name"), text("path")) else { return refuse(libc::EINVAL) };
+        if let Some((parent, _)) = name.rsplit_once('.')
+            && !self.state.jails.contains_key(parent)
+        {
+            return refuse_with(io::ErrorKind::NotFound, format!("jail \"{parent}\" not found"));
+        }
+        if self.state.jails.contains_key(&name) {
+            return refuse_with(io::ErrorKind::AlreadyExists, format!("jail \"{name}\" already exists"));
+        }
+        if !self.is_directory(Path::new(&path)) {
+            return refuse_with(io::ErrorKind::NotFound, format!("path {path}: No such file or directory"));
+        }
+        if all.contains_key("linux") && !self.state.modules.contains("linux64") {
+            return refuse_with(io::ErrorKind::InvalidInput, "unknown parameter: linux".to_owned());
+        }
+        if all.contains_key("vnet") && self.state.sysctls.get("kern.features.vimage") != Some(&1) {
+            return refuse_with(io::ErrorKind::InvalidInput, "unknown parameter: vnet".to_owned());
+        }
+        let id = self.next_jail;
+        self.next_jail += 1;
+        self.state.jails.insert(name, Jail { id, parameters: all, settings: Vec::new() });
+        Ok(id)
+    }
+
+    /// Whether something keeps the mount at this position from being unmounted.
+    fn busy(&self, on: &Path, position: usize) -> bool {
+        let covered = self.state.mounts[position + 1..].iter().any(|mount| mount.on.starts_with(on));
+        let jailed = self.state.jails.values().any(|jail| match jail.parameters.get("path") {
+            Some(Value::Text(path)) => Path::new(path).starts_with(on),
+            _ => false,
+        });
+        let used = self.state.processes.iter().any(|process| process.root.starts_with(on));
+        covered || jailed || used
+    }
+
+    fn devfs(&mut self, arguments: &[&str]) -> Result<String, String> {
+        match arguments {
+            ["rule", "showsets"] => Ok(self.state.device_rules.keys().map(|set| format!("{set}\n")).collect()),
+            ["rule", "-s", set, rest @ ..] => {
+                let set: u16 = set.parse().map_err(|_| format!("devfs rule: invalid ruleset number: {set}"))?;
+                match rest {
+                    ["delset"] => drop(self.state.device_rules.remove(&set)),
+                    ["add", rule @ ..] => self.state.device_rules.entry(set).or_default().push(rule.join(" ")),
+                    _ => return Err("usage: devfs rule".to_owned()),
+                }
+                Ok(String::new())
+            }
+            _ => Err("usage: devfs".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Datasets of the model, and the `zfs` program in front of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::files::Node;
+use super::Inner;
+use crate::executor::freebsd::system::Mounted;
+
+/// A dataset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Dataset {
+    /// Where it is mounted.
+    pub mountpoint: Option<PathBuf>,
+    /// The snapshot that it was cloned from.
+    pub origin: Option<String>,
+    /// What was set on it.
+    pub properties: BTreeMap<String, String>,
+    /// What its snapshots hold, by name.
+    pub snapshots: BTreeMap<String, BTreeMap<PathBuf, Node>>,
+}
+
+impl Inner {
+    pub(super) fn add_dataset(&mut self, name: &str, mountpoint: Option<PathBuf>) {
+        let dataset = Dataset { mountpoint: mountpoint.clone(), ..Dataset::default() };
+        self.state.datasets.insert(name.to_owned(), dataset);
+        if let Some(on) = mountpoint {
+            self.mount_dataset(name, &on);
+        }
+    }
+
+    fn mount_dataset(&mut self, name: &str, on: &Path) {
+        let mut at = PathBuf::from("/");
+        for component in on.components().skip(1) {
+            at.push(component);
+            self.state.files.entry(at.clone()).or_insert(Node::Directory);
+        }
+        let mounted =
+            Mounted { kind: "zfs".to_owned(), from: name.to_owned(), on: on.to_owned(), read_only: false };
+        self.state.mounts.push(mounted);
+    }
+
+    pub(super) fn seal(&mut self, name: &str) {
+        let content = self.content(name);
+        if let Some(dataset) = self.state.datasets.get_mut(name) {
+            dataset.snapshots.insert("sealed".to_owned(), content);
+        }
+        for mount in self.state.mounts.iter_mut().filter(|mount| mount.kind == "zfs" && mount.from == name) {
+            mount.read_only = true;
+        }
+    }
+
+    fn content(&self, name: &str) -> BTreeMap<PathBuf, Node> {
+        let Some(on) = self.state.datasets.get(name).and_then(|dataset| dataset.mountpoint.clone()) else {
+            return BTreeMap::new();
+        };
+        let inside = self.state.files.iter().filter_map(|(path, node)| {
+            let path = path.strip_prefix(&on).ok()?;
+            (!path.as_os_str().is_empty()).then(|| (path.to_owned(), node.clone()))
+        });
+        inside.collect()
+    }
+
+    pub(super) fn zfs(&mut self, arguments: &[&str]) -> Result<String, String> {
+        let (options, names) = split(arguments.get(1..).unwrap_or_default());
+        let properties: Vec<(&str, &str)> =
+            options.iter().filter_map(|(flag, value)| (*flag == "-o").then_some(*value)?.split_once('=')).collect();
+        let flag = |name: &str| options.iter().any(|(flag, _)| *flag == name);
+        if !self.state.modules.contains("zfs") {
+            return Err("Unable to open /dev/zfs: No such file or directory".to_owned());
+        }
+        match (arguments.first().copied(), names.as_slice()) {
+            (Some("clone"), [snapshot, name]) => self.clone_dataset(snapshot, name, &properties, flag("-p")),
+            (Some("create"), [name]) => self.create_dataset(name, &properties, flag("-p")),
+            (Some("destroy"), [name]) => self.destroy_dataset(name, flag("-r"), flag("-f")),
+            (Some("snapshot"), [name]) => {
+                let (dataset, snapshot) = name.split_once('@').ok_or("missing '@' delimiter")?;
+                self.there(dataset)?;
+                let content = self.content(dataset);
+                let of = self.state.datasets.get_mut(dataset).ok_or_else(|| missing(dataset))?;
+                if of.snapshots.insert(snapshot.to_owned(), content).is_some() {
+                    return Err(format!("cannot create snapshot '{name}': dataset already exists"));
+                }
+                Ok(String::new())
+            }
+            (Some("rename"), [from, to]) => self.rename_dataset(from, to),
+            (Some("set"), [settings @ .., name]) => self.set(name, settings),
+            (Some("get"), [what, name]) => {
+                self.there(name)?;
+                let below = format!("{name}/");
+                let of = |dataset: &Dataset| match *what {
+                    "mountpoint" => dataset.mountpoint.as_ref().map_or("none".into(), |on| on.display().to_string()),
+                    other => dataset.properties.get(other).cloned().unwrap_or_else(|| "-".to_owned()),
+                };
+                let all = self.state.datasets.iter();
+                let wanted = all.filter(|(found, _)| found == name || flag("-r") && found.starts_with(&below));
+                Ok(wanted.map(|(_, dataset)| format!("{}\n", of(dataset))).collect())
+            }
+            (Some("list"), [name]) => {
+                self.there(name)?;
+                let on = self.state.datasets[*name].mountpoint.as_ref();
+                Ok(format!("{name}\t{}\n", on.map_or("none".into(), |on| on.display().to_string())))
+            }
+            _ => Err(format!("the model knows no `zfs {}`", arguments.join(" "))),
+        }
+    }
+
+    fn there(&self, name: &str) -> Result<(), String> {
+        if self.state.datasets.contains_key(name) { Ok(()) } else { Err(missing(name)) }
+    }
+
+    fn make(&mut self, name: &str, properties: &[(&str, &str)], parents: bool) -> Result<(), String> {
+        if self.state.datasets.contains_key(name) {
+            return Err(format!("cannot create '{name}': dataset already exists"));
+        }
+        if self.state.free == 0 {
+            return Err(format!("cannot create '{name}': out of space"));
+        }
+        if let Some((parent, _)) = name.rsplit_once('/')
+            && !self.state.datasets.contains_key(parent)
+        {
+            if !parents || !parent.contains('/') {
+                return Err(format!("cannot create '{name}': parent does not exist"));
+            }
+            self.make(parent, &[], true)?;
+        }
+        let mut dataset = Dataset::default();
+        for (key, value) in properties {
+            if *key == "mountpoint" && *value != "none" {
+                dataset.mountpoint = Some(PathBuf::from(value));
+            } else {
+                dataset.properties.insert((*key).to_owned(), (*value).to_owned());
+            }
+        }
+        let mounted = !properties.contains(&("canmount", "off"));
+        let on = dataset.mountpoint.clone();
+        self.state.datasets.insert(name.to_owned(), dataset);
+        if let Some(on) = on.filter(|_| mounted) {
+            self.mount_dataset(name, &on);
+        }
+        Ok(())
+    }
+
+    fn create_dataset(&mut self, name: &str, properties: &[(&str, &str)], parents: bool) -> Result<String, String> {
+        self.make(name, properties, parents).map(|()| String::new())
+    }
+
+    fn clone_dataset(
+        &mut self,
+        snapshot: &str,
+        name: &str,
+        properties: &[(&str, &str)],
+        parents: bool,
+    ) -> Result<String, String> {
+        let (dataset, label) = snapshot.split_once('@').ok_or_else(|| missing(snapshot))?;
+        let of = self.state.datasets.get(dataset).and_then(|dataset| dataset.snapshots.get(label));
+        let content = of.cloned().ok_or_else(|| missing(snapshot))?;
+        self.make(name, properties, parents)?;
+        if let Some(made) = self.state.datasets.get_mut(name) {
+            made.origin = Some(snapshot.to_owned());
+            if let Some(on) = made.mountpoint.clone() {
+                self.state.files.extend(content.into_iter().map(|(path, node)| (on.join(path), node)));
+            }
+        }
+        Ok(String::new())
+    }
+
+    fn destroy_dataset(&mut self, name: &str, below: bool, force: bool) -> Result<String, String> {
+        self.there(name)?;
+        let inside = format!("{name}/");
+        let doomed: BTreeSet<String> =
+            self.state.datasets.keys().filter(|found| *found == name || found.starts_with(&inside)).cloned().collect();
+        if doomed.len() > 1 && !below {
+            return Err(format!("cannot destroy '{name}': filesystem has children"));
+        }
+        for (found, dataset) in self.state.datasets.iter().filter(|(found, _)| !doomed.contains(*found)) {
+            let origin = dataset.origin.as_deref().and_then(|origin| origin.split_once('@'));
+            if let Some((of, label)) = origin.filter(|(of, _)| doomed.contains(*of)) {
+                return Err(format!("cannot destroy '{of}@{label}': snapshot has dependent clones: {found}"));
+            }
+        }
+        for one in &doomed {
+            let dataset = &self.state.datasets[one];
+            if !below && !dataset.snapshots.is_empty() {
+                return Err(format!("cannot destroy '{one}': filesystem has children"));
+            }
+            let Some(on) = dataset.mountpoint.clone() else { continue };
+            let position = self.state.mounts.iter().rposition(|mount| mount.kind == "zfs" && mount.from == *one);
+            let Some(position) = position else { continue };
+            // Even by force nothing goes away below another mount.
+            let covered = self.state.mounts[position + 1..].iter().any(|mount| mount.on.starts_with(&on));
+            if covered || self.busy(&on, position) && !force {
+                return Err(format!("cannot unmount '{}': pool or dataset is busy", on.display()));
+            }
+        }
+        for one in doomed {
+            let Some(dataset) = self.state.datasets.remove(&one) else { continue };
+            self.state.mounts.retain(|mount| mount.kind != "zfs" || mount.from != one);
+            if let Some(on) = dataset.mountpoint {
+                self.state.files.retain(|path, _| !path.starts_with(&on));
+            }
+        }
+        Ok(String::new())
+    }
+
+    fn rename_dataset(&mut self, from: &str, to: &str) -> Result<String, String> {
+        self.there(from)?;
+        if self.state.datasets.contains_key(to) {
+            return Err(format!("cannot rename '{from}': dataset already exists"));
+        }
+        if let Some(dataset) = self.state.datasets.remove(from) {
+            self.state.datasets.insert(to.to_owned(), dataset);
+        }
+        for mount in self.state.mounts.iter_mut().filter(|mount| mount.kind == "zfs" && mount.from == from) {
+            to.clone_into(&mut mount.from);
+        }
+        Ok(String::new())
+    }
+
+    fn set(&mut self, name: &str, settings: &[&str]) -> Result<String, String> {
+        self.there(name)?;
+        for setting in settings {
+            let (key, value) = setting.split_once('=').ok_or("missing '='")?;
+            let Some(dataset) = self.state.datasets.get_mut(name) else { continue };
+            dataset.properties.insert(key.to_owned(), value.to_owned());
+            match (key, dataset.mountpoint.clone()) {
+                ("mountpoint", Some(old)) => {
+                    let new = PathBuf::from(value);
+                    dataset.mountpoint = Some(new.clone());
+                    let content = self.state.files.iter().filter(|(path, _)| path.starts_with(&old));
+                    let content: Vec<_> = content.map(|(path, node)| (path.clone(), node.clone())).collect();
+                    for (path, node) in content {
+                        self.state.files.remove(&path);
+                        let rest = path.strip_prefix(&old).unwrap_or(&path).to_owned();
+                        self.state.files.insert(new.join(rest), node);
+                    }
+                    let mounts = self.state.mounts.iter_mut();
+                    for mount in mounts.filter(|mount| mount.kind == "zfs" && mount.from == name) {
+                        mount.on.clone_from(&new);
+                    }
+                }
+                ("readonly", _) => {
+                    let mounts = self.state.mounts.iter_mut();
+                    for mount in mounts.filter(|mount| mount.kind == "zfs" && mount.from == name) {
+                        mount.read_only = value == "on";
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(String::new())
+    }
+}
+
+fn missing(name: &str) -> String {
+    format!("cannot open '{name}': dataset does not exist")
+}
+
+/// Options with their values, and the rest.
+fn split<'a>(arguments: &[&'a str]) -> (Vec<(&'a str, &'a str)>, Vec<&'a str>) {
+    let mut options = Vec::new();
+    let mut rest = Vec::new();
+    let mut all = arguments.iter().copied();
+    while let Some(argument) = all.next() {
+        match argument {
+            "-o" | "-t" | "-d" => options.push((argument, all.next().unwrap_or_default())),
+            flag if flag.starts_with('-') => options.push((flag, "")),
+            name => rest.push(name),
+        }
+    }
+    (options, rest)
+}

@@ -1,0 +1,3 @@
+//! Hosts in memory that refuse what the real ones refuse.
+
+pub mod freebsd;

@@ -1,0 +1,86 @@
+//! Jails.
+
+use std::io;
+
+use super::{Pairs, c_string, check, explained};
+
+/// The value of a jail's parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A number; also one of [`NEW`] and [`INHERIT`].
+    Number(i32),
+    /// The parameter is given without a value: `persist`, `allow.noset_hostname`.
+    Flag,
+}
+
+/// The jail gets its own: `vnet`, `sysvmsg`, `linux`.
+pub const NEW: i32 = libc::JAIL_SYS_NEW;
+/// The jail shares its parent's: `ip4`, `ip6`.
+pub const INHERIT: i32 = libc::JAIL_SYS_INHERIT;
+
+fn with_message(parameters: &[(&str, Value<'_>)]) -> io::Result<Pairs> {
+    let mut pairs = Pairs::new();
+    for (name, value) in parameters {
+        let value = match value {
+            Value::Text(text) => Some(c_string(text)?.into_bytes_with_nul()),
+            Value::Number(number) => Some(number.to_ne_bytes().to_vec()),
+            Value::Flag => None,
+        };
+        pairs.push(name, value)?;
+    }
+    pairs.push("errmsg", Some(vec![0; 1024]))?;
+    Ok(pairs)
+}
+
+fn message(pairs: &Pairs) -> &[u8] {
+    pairs.parts.last().and_then(Option::as_deref).unwrap_or_default()
+}
+
+/// Makes a jail of these parameters; gives its id.
+///
+/// # Errors
+/// The kernel's, with its words: `jail "x" already exists`.
+pub fn create(parameters: &[(&str, Value<'_>)]) -> io::Result<i32> {
+    let mut pairs = with_message(parameters)?;
+    let mut vectors = pairs.vectors();
+    // SAFETY: each vector points to a buffer of its length in `pairs`, which lives across the call; the kernel writes to
+    // the buffer of `errmsg` only.
+    let id = unsafe { libc::jail_set(vectors.as_mut_ptr(), vectors.len() as libc::c_uint, libc::JAIL_CREATE) };
+    if id < 0 { Err(explained(io::Error::last_os_error(), message(&pairs))) } else { Ok(id) }
+}
+
+/// The id of the jail `name`, if there is one that is not dying.
+///
+/// # Errors
+/// The kernel's.
+pub fn find(name: &str) -> io::Result<Option<i32>> {
+    let mut pairs = with_message(&[("name", Value::Text(name))])?;
+    let mut vectors = pairs.vectors();
+    // SAFETY: as in `create`; `name` is the key, so the kernel reads it and writes it nowhere else.
+    let id = unsafe { libc::jail_get(vectors.as_mut_ptr(), vectors.len() as libc::c_uint, 0) };
+    if id >= 0 {
+        return Ok(Some(id));
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::ENOENT) { Ok(None) } else { Err(explained(error, message(&pairs))) }
+}
+
+/// Puts this process into the jail. It must hold no open directory (`EPERM`).
+///
+/// # Errors
+/// The kernel's.
+pub fn attach(id: i32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::jail_attach(id) })
+}
+
+/// Removes the jail and kills what runs in it.
+///
+/// # Errors
+/// The kernel's: `EINVAL` where there is no such jail.
+pub fn remove(id: i32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::jail_remove(id) })
+}

@@ -1,0 +1,169 @@
+//! Processes: fork, descriptors, login classes, ids, exec.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+
+use rustix::process::Pid;
+
+use super::{c_path, c_string, check};
+
+unsafe extern "C" {
+    fn setloginclass(name: *const libc::c_char) -> libc::c_int;
+}
+
+/// `PROC_NO_NEW_PRIVS_CTL` and its argument, from FreeBSD 14.0 on.
+const NO_NEW_PRIVILEGES: libc::c_int = 19;
+const NO_NEW_PRIVILEGES_ENABLE: libc::c_int = 1;
+
+/// Makes a child and runs `body` in it; the child ends with what `body` gives, or with 125 when it panics. The caller
+/// must have one thread only: a lock that another thread holds stays locked for ever in the child.
+///
+/// # Errors
+/// fork(2)'s.
+pub fn fork(body: impl FnOnce() -> i32) -> io::Result<Pid> {
+    // SAFETY: the caller has one thread, so the child's memory is in a consistent state.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = std::panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or(125);
+            exit(code)
+        }
+        pid => Pid::from_raw(pid).filter(|_| pid > 0).ok_or_else(io::Error::last_os_error),
+    }
+}
+
+/// Ends this process at once: nothing that its parent has registered runs.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// Closes every descriptor from `first` on, directories among them, which would keep a process out of a jail.
+pub fn close_from(first: RawFd) {
+    // SAFETY: called by children that are about to become another program and use none of these descriptors again.
+    unsafe { libc::closefrom(first) }
+}
+
+/// Makes `fd` the descriptor of number `number`, which stays open at exec. `fd` itself is left as it is.
+///
+/// # Errors
+/// The kernel's.
+pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    if fd.as_raw_fd() == number {
+        // SAFETY: plain fcntl on a borrowed descriptor.
+        return check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) });
+    }
+    // SAFETY: the numbers in question (standard streams and those above them that a service protocol names) belong to no
+    // Rust owner in the child that calls this.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), number) })
+}
+
+/// The same, to be closed at exec; gives it under its new number.
+///
+/// # Errors
+/// The kernel's.
+pub fn place_closing(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<BorrowedFd<'static>> {
+    place(fd, number)?;
+    // SAFETY: plain fcntl; then the descriptor is open for the rest of this process's life.
+    unsafe {
+        check(libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC))?;
+        Ok(BorrowedFd::borrow_raw(number))
+    }
+}
+
+/// Makes the session's login class `name`, which resource rules can be about.
+///
+/// # Errors
+/// `EPERM` without privilege, `EINVAL` or `ENAMETOOLONG` for a bad name.
+pub fn set_login_class(name: &str) -> io::Result<()> {
+    let name = c_string(name)?;
+    // SAFETY: the name lives across the call.
+    check(unsafe { setloginclass(name.as_ptr()) })
+}
+
+/// Makes `path` the root of this process.
+///
+/// # Errors
+/// The kernel's: `EPERM` with open directories.
+pub fn change_root(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: the path lives across the call.
+    check(unsafe { libc::chroot(path.as_ptr()) })
+}
+
+/// The ids of this process: groups (the primary one first), group, user; looks that they took.
+///
+/// # Errors
+/// The kernel's; `EPERM` when an id did not take.
+pub fn become_user(uid: u32, gid: u32, supplementary: &[u32]) -> io::Result<()> {
+    let mut groups = vec![gid];
+    groups.extend(supplementary.iter().filter(|&&group| group != gid));
+    let count = libc::c_int::try_from(groups.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: the list is passed with its length; the others involve no memory.
+    unsafe {
+        check(libc::setgroups(count, groups.as_ptr()))?;
+        check(libc::setgid(gid))?;
+        check(libc::setuid(uid))?;
+        let took = libc::getuid() == uid && libc::geteuid() == uid && libc::getgid() == gid && libc::getegid() == gid;
+        let back = uid != 0 && libc::setuid(0) == 0;
+        if took && !back { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EPERM)) }
+    }
+}
+
+/// Forbids this process and those it makes to gain privileges by executing programs.
+///
+/// # Errors
+/// `EINVAL` before FreeBSD 14.
+pub fn forbid_new_privileges() -> io::Result<()> {
+    let mut enable = NO_NEW_PRIVILEGES_ENABLE;
+    // SAFETY: the argument is a pointer to an int that lives across the call.
+    check(unsafe {
+        libc::procctl(libc::P_PID, libc::getpid().into(), NO_NEW_PRIVILEGES, (&raw mut enable).cast())
+    })
+}
+
+/// Gives every signal its default action and blocks none, as a new program expects.
+///
+/// # Errors
+/// The kernel's.
+pub fn reset_signals() -> io::Result<()> {
+    /// `_SIG_MAXSIG`
+    const LAST: libc::c_int = 128;
+    for signal in 1..=LAST {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            // SAFETY: SIG_DFL installs no handler. Numbers that are no signals are refused.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+    // SAFETY: an emptied set is a valid set.
+    check(unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+    })
+}
+
+/// Makes the terminal on standard input the controlling terminal of this process, in a session of its own.
+///
+/// # Errors
+/// The kernel's.
+pub fn take_terminal() -> io::Result<()> {
+    // SAFETY: no memory is involved; TIOCSCTTY takes no argument.
+    unsafe {
+        check(libc::setsid())?;
+        check(libc::ioctl(0, libc::TIOCSCTTY, 0))
+    }
+}
+
+/// Becomes the program at `path`. Comes back only to say why it cannot.
+pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+        list.iter().map(|item| item.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: both lists end with null and point into strings that outlive the call.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
