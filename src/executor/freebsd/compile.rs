@@ -141,7 +141,8 @@ fn root_file_systems(
                 let into = root.join(&app.name);
                 steps.push(Step::MakeDirectory { path: into.clone(), mode: 0o755, owner: Some((0, 0)) });
                 steps.push(Step::CopyRootfs { layers: app.layers.clone(), into: into.join("rootfs") });
-                let why = if pods.is_some() { "the image is in no dataset" } else { "the root directory is no dataset" };
+                let why =
+                    if pods.is_some() { "the image is in no dataset" } else { "the root directory is no dataset" };
                 let outcome = Outcome::modified(format!("a copy instead of a clone: {why}"));
                 report.promised(Some(&app.name), "fresh rootfs", "render.clean", outcome);
             }
@@ -175,13 +176,7 @@ fn volumes(plan: &PodPlan, steps: &mut Vec<Step>) {
 }
 
 /// All that is mounted below an app's rootfs, what is deeper later.
-fn mounts(
-    plan: &PodPlan,
-    app: &AppPlan,
-    facts: &HostFacts,
-    root: &Path,
-    steps: &mut Vec<Step>,
-) -> Result<(), Error> {
+fn mounts(plan: &PodPlan, app: &AppPlan, facts: &HostFacts, root: &Path, steps: &mut Vec<Step>) -> Result<(), Error> {
     let kernel = |kind: &str, target: &str, options: Vec<(String, String)>| Step::Mount {
         kind: kind.to_owned(),
         from: kind.to_owned(),
@@ -215,13 +210,7 @@ fn mounts(
     Ok(())
 }
 
-fn volume(
-    plan: &PodPlan,
-    mount: &MountPlan,
-    facts: &HostFacts,
-    root: &Path,
-    all: &mut Vec<Step>,
-) -> Result<(), Error> {
+fn volume(plan: &PodPlan, mount: &MountPlan, facts: &HostFacts, root: &Path, all: &mut Vec<Step>) -> Result<(), Error> {
     if ["/proc", "/sys", "/dev"].iter().any(|taken| mount.target.starts_with(taken)) {
         return Err(Error::new(Kind::Refused, format!("mount a volume at {}", mount.target.display()))
             .clause("vol.target.overlap")
@@ -344,15 +333,12 @@ fn loopback() -> Vec<Setting> {
         prefix,
         optional,
     };
-    vec![
-        address("127.0.0.1", 8, false),
-        Setting::Raise { interface: "lo0".to_owned() },
-        address("::1", 128, true),
-    ]
+    vec![address("127.0.0.1", 8, false), Setting::Raise { interface: "lo0".to_owned() }, address("::1", 128, true)]
 }
 
 fn connected(network: &NetworkFacts, interface: &str) -> Vec<Setting> {
-    let address = |address, prefix| Setting::Address { interface: interface.to_owned(), address, prefix, optional: false };
+    let address =
+        |address, prefix| Setting::Address { interface: interface.to_owned(), address, prefix, optional: false };
     let mut settings = vec![
         address(network.address.into(), network.prefix),
         Setting::Raise { interface: interface.to_owned() },

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::system::{Program, System};
-use crate::store::{Draft, Error, Kind, Result, TreeName, Trees};
+use crate::store::{Discarded, Draft, Error, Kind, Result, Store, TreeName, Trees};
 
 /// The name of the snapshot that seals a tree.
 pub const SEALED: &str = "sealed";
@@ -93,7 +93,11 @@ impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
         };
         made.map_err(|error| failed(format!("make the dataset {dataset}"), error))?;
         Ok(Box::new(Making {
-            datasets: Self { system: Mutex::new(self.system().clone()), root: self.root.clone(), mountpoint: self.mountpoint.clone() },
+            datasets: Self {
+                system: Mutex::new(self.system().clone()),
+                root: self.root.clone(),
+                mountpoint: self.mountpoint.clone(),
+            },
             dataset: Some(dataset),
             path,
             begun: base.is_some(),
@@ -112,14 +116,19 @@ impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
         Ok(listed.lines().filter_map(TreeName::read).collect())
     }
 
-    fn remove(&self, name: &TreeName) -> Result<u64> {
-        let dataset = self.dataset(&short(name));
-        let used = self.zfs(&["get", "-H", "-p", "-o", "value", "used", &dataset]);
-        match self.zfs(&["destroy", "-r", &dataset]) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(failed(format!("destroy {dataset}"), error)),
-            Ok(_) => Ok(used.ok().and_then(|used| used.trim().parse().ok()).unwrap_or(0)),
+    fn discard(&self, names: &[TreeName]) -> Result<Box<dyn Discarded>> {
+        let mut freed = 0;
+        for name in names {
+            let dataset = self.dataset(&short(name));
+            let used = self.zfs(&["get", "-H", "-p", "-o", "value", "used", &dataset]);
+            match self.zfs(&["destroy", "-r", &dataset]) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // A pod's rootfs is a clone of it: in use, whatever the store thinks.
+                Err(error) => return Err(failed(format!("destroy {dataset}"), error)),
+                Ok(_) => freed += used.ok().and_then(|used| used.trim().parse::<u64>().ok()).unwrap_or(0),
+            }
         }
+        Ok(Box::new(Destroyed(freed)))
     }
 
     fn sweep(&self) -> Result<u64> {
@@ -133,7 +142,9 @@ impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
         let mut freed = 0;
         for line in listed.lines() {
             let mut fields = line.split('\t');
-            let (Some(name), Some(used), Some(creation)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            let (Some(name), Some(used), Some(creation)) = (fields.next(), fields.next(), fields.next()) else {
+                continue;
+            };
             let draft = name.rsplit('/').next().is_some_and(|last| last.starts_with("new-"));
             let old = creation.parse::<u64>().is_ok_and(|creation| creation + OLD < now);
             if draft && old && self.zfs(&["destroy", "-r", name]).is_ok() {
@@ -145,6 +156,15 @@ impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
 
     fn stacks(&self) -> bool {
         false
+    }
+}
+
+/// ZFS frees in the background: nothing is left to do.
+struct Destroyed(u64);
+
+impl Discarded for Destroyed {
+    fn free(self: Box<Self>) -> Result<u64> {
+        Ok(self.0)
     }
 }
 
@@ -238,4 +258,20 @@ pub fn initialise<S: System>(system: &mut S, root: &str, mountpoint: &Path) -> i
     }
     let found = zfs(&["get", "-H", "-p", "-o", "value", "mountpoint", root])?;
     Ok(Initialised { made, mountpoint: PathBuf::from(found.trim()) })
+}
+
+/// The store below `root`: its trees are datasets where `root` is where a dataset made by [`initialise`] is mounted,
+/// directories elsewhere.
+///
+/// # Errors
+/// Those of [`Store::open`](crate::store::Store::open).
+pub fn open_store<S: System + Clone + Send + 'static>(mut system: S, root: &Path) -> Result<Store> {
+    let mounts = system.mounts().map_err(|error| failed("read the mount table".to_owned(), error))?;
+    match mounts.iter().rev().find(|mount| mount.on == root) {
+        Some(mount) if mount.kind == "zfs" => {
+            let trees = Datasets::new(system, &mount.from, root);
+            Store::open_with(root, std::sync::Arc::new(trees))
+        }
+        _ => Store::open(root),
+    }
 }

@@ -29,9 +29,7 @@ impl<S: System> FreeBsd<S> {
             Step::CheckSource { path, follow_links } => self.system.look(path, *follow_links).map(drop),
             Step::MakeDirectory { path, mode, owner } => self.system.make_directory(path, *mode, *owner),
             Step::CloneRootfs { uuid, clones, .. } => clones.iter().try_for_each(|one| self.clone_rootfs(uuid, one)),
-            Step::CopyRootfs { layers, into } => {
-                layers.iter().try_for_each(|layer| self.system.copy_tree(layer, into))
-            }
+            Step::CopyRootfs { layers, into } => layers.iter().try_for_each(|layer| self.system.copy_tree(layer, into)),
             Step::MakeDeviceRules { number, mark } => self.make_device_rules(*number, mark),
             Step::Mount { kind, from, root, target, options, read_only, .. } => {
                 self.mount(kind, from, root, target, options, *read_only)
@@ -264,6 +262,7 @@ impl<S: System> Host for FreeBsd<S> {
     }
 
     fn undo(&mut self, step: &Step) -> Result<(), Error> {
-        self.take_back(step).map_err(|error| Error::new(Kind::Undo, format!("undo: {}", step.describe())).because(error))
+        self.take_back(step)
+            .map_err(|error| Error::new(Kind::Undo, format!("undo: {}", step.describe())).because(error))
     }
 }

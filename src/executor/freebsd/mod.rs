@@ -17,6 +17,9 @@
 
 pub mod compile;
 mod context;
+#[cfg(target_os = "freebsd")]
+#[path = "../linux/copy.rs"]
+mod copy;
 pub mod datasets;
 mod doctor;
 pub mod facts;

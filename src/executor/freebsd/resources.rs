@@ -46,13 +46,7 @@ pub(super) fn hold(
     held
 }
 
-fn hold_one(
-    plan: &PodPlan,
-    app: Option<&str>,
-    isolator: &Isolation,
-    facts: &HostFacts,
-    held: &mut Held,
-) -> Outcome {
+fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &HostFacts, held: &mut Held) -> Outcome {
     let honest = |outcome: Outcome| match (app, outcome) {
         // Root inside a jail may change its login class.
         (Some(_), Outcome::Enforced) => Outcome::modified(

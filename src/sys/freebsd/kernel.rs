@@ -52,3 +52,21 @@ pub fn has(file: &str, module: &str) -> bool {
     };
     found(file, kldfind) || found(module, modfind)
 }
+
+/// Sets a kernel variable that is a number.
+///
+/// # Errors
+/// `ENOENT` where there is no such variable, `EPERM` where it is not this network's to set.
+pub fn set_number(name: &str, value: i32) -> io::Result<()> {
+    let name = c_string(name)?;
+    // SAFETY: the new value is passed with its length; no old one is asked for.
+    check(unsafe {
+        libc::sysctlbyname(
+            name.as_ptr(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            (&raw const value).cast(),
+            size_of::<i32>(),
+        )
+    })
+}

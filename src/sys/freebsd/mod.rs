@@ -8,6 +8,7 @@ pub mod kernel;
 pub mod mount;
 pub mod network;
 pub mod process;
+pub mod queue;
 pub mod resource;
 
 use std::ffi::CString;

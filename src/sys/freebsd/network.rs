@@ -125,7 +125,11 @@ pub fn add_address(interface: &str, address: IpAddr, prefix: u8) -> io::Result<(
                 name: name_bytes(interface)?,
                 address: address_4(address),
                 // SAFETY: plain data. Loopback and single addresses have no broadcast address.
-                broadcast: if prefix < 31 && !address.is_loopback() { address_4(broadcast) } else { unsafe { zeroed() } },
+                broadcast: if prefix < 31 && !address.is_loopback() {
+                    address_4(broadcast)
+                } else {
+                    unsafe { zeroed() }
+                },
                 mask: address_4(Ipv4Addr::from(bits)),
                 vhid: 0,
             };
@@ -173,7 +177,8 @@ pub fn move_to_jail(interface: &str, jail: i32) -> io::Result<()> {
 /// The kernel's: `ENETUNREACH` where the gateway is on no network of ours, `EEXIST` where there is such a route.
 pub fn add_default_route(gateway: IpAddr) -> io::Result<()> {
     let family = if gateway.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(AddressFamily::from_raw(libc::AF_ROUTE as _), SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    let socket =
+        socket_with(AddressFamily::from_raw(libc::AF_ROUTE as _), SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     let mut message = Vec::with_capacity(256);
     let nowhere = if gateway.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     for address in [nowhere, gateway, nowhere] {

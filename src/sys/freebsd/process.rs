@@ -46,6 +46,16 @@ pub fn close_from(first: RawFd) {
     unsafe { libc::closefrom(first) }
 }
 
+/// Keeps only the standard streams and `fd`, which becomes descriptor 3 and is closed at exec.
+///
+/// # Errors
+/// The kernel's.
+pub fn keep_only(fd: BorrowedFd<'_>) -> io::Result<BorrowedFd<'static>> {
+    let kept = place_closing(fd, 3)?;
+    close_from(4);
+    Ok(kept)
+}
+
 /// Makes `fd` the descriptor of number `number`, which stays open at exec. `fd` itself is left as it is.
 ///
 /// # Errors
@@ -119,9 +129,7 @@ pub fn become_user(uid: u32, gid: u32, supplementary: &[u32]) -> io::Result<()> 
 pub fn forbid_new_privileges() -> io::Result<()> {
     let mut enable = NO_NEW_PRIVILEGES_ENABLE;
     // SAFETY: the argument is a pointer to an int that lives across the call.
-    check(unsafe {
-        libc::procctl(libc::P_PID, libc::getpid().into(), NO_NEW_PRIVILEGES, (&raw mut enable).cast())
-    })
+    check(unsafe { libc::procctl(libc::P_PID, libc::getpid().into(), NO_NEW_PRIVILEGES, (&raw mut enable).cast()) })
 }
 
 /// Gives every signal its default action and blocks none, as a new program expects.

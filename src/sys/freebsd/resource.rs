@@ -59,12 +59,7 @@ pub fn usage(subject: &str) -> io::Result<Vec<(String, u64)>> {
     let mut output = vec![0_u8; 4096];
     // SAFETY: input and output are passed with their lengths.
     check(unsafe {
-        rctl_get_racct(
-            input.as_ptr(),
-            input.as_bytes_with_nul().len(),
-            output.as_mut_ptr().cast(),
-            output.len(),
-        )
+        rctl_get_racct(input.as_ptr(), input.as_bytes_with_nul().len(), output.as_mut_ptr().cast(), output.len())
     })?;
     let text = output.split(|&byte| byte == 0).next().unwrap_or_default();
     let pair = |item: &str| {

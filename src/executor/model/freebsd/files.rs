@@ -30,9 +30,9 @@ impl Inner {
         let mut until = self.state.mounts.len();
         loop {
             let above = self.state.mounts[..until].iter().enumerate().rev();
-            let found = above.filter(|(_, mount)| path.starts_with(&mount.on)).max_by_key(|(position, mount)| {
-                (mount.on.components().count(), *position)
-            });
+            let found = above
+                .filter(|(_, mount)| path.starts_with(&mount.on))
+                .max_by_key(|(position, mount)| (mount.on.components().count(), *position));
             match found {
                 Some((position, mount)) if mount.kind == "nullfs" => {
                     let rest = path.strip_prefix(&mount.on).map(Path::to_owned).unwrap_or_default();

@@ -135,19 +135,17 @@ impl Model {
             files,
             jails: BTreeMap::new(),
             rules: Vec::new(),
-            interfaces: [("lo0".to_owned(), Interface { kind: "lo".to_owned(), up: true, ..Interface::default() })].into(),
+            interfaces: [("lo0".to_owned(), Interface { kind: "lo".to_owned(), up: true, ..Interface::default() })]
+                .into(),
             anchors: BTreeMap::new(),
             device_rules: (1..=5).map(|number| (number, Vec::new())).collect(),
             processes: Vec::new(),
             free: u64::MAX,
         };
         let mut inner = Inner { state, next_jail: 1, programs: Vec::new(), history: Vec::new() };
-        for (name, mountpoint) in [
-            ("zroot", None),
-            (DATASET, Some(MOUNTPOINT)),
-            ("zroot/jetpack/images", None),
-            ("zroot/jetpack/pods", None),
-        ] {
+        for (name, mountpoint) in
+            [("zroot", None), (DATASET, Some(MOUNTPOINT)), ("zroot/jetpack/images", None), ("zroot/jetpack/pods", None)]
+        {
             inner.add_dataset(name, mountpoint.map(PathBuf::from));
         }
         Self { inner: Arc::new(Mutex::new(inner)) }

@@ -10,7 +10,8 @@ impl Inner {
     pub(super) fn ifconfig(&mut self, arguments: &[&str]) -> Result<String, String> {
         match arguments {
             ["bridge", "create"] => {
-                let name = (0..).map(|unit| format!("bridge{unit}")).find(|name| !self.state.interfaces.contains_key(name));
+                let name =
+                    (0..).map(|unit| format!("bridge{unit}")).find(|name| !self.state.interfaces.contains_key(name));
                 let name = name.unwrap_or_default();
                 self.add_interface(&name, "bridge", "");
                 Ok(format!("{name}\n"))
@@ -59,7 +60,8 @@ impl Inner {
                 Ok(String::new())
             }
             [name, "inet" | "inet6", address, "alias"] => {
-                let taken = self.state.interfaces.values().any(|other| other.addresses.iter().any(|own| own == address));
+                let taken =
+                    self.state.interfaces.values().any(|other| other.addresses.iter().any(|own| own == address));
                 if taken {
                     return Err("ifconfig: ioctl (SIOCAIFADDR): File exists".to_owned());
                 }

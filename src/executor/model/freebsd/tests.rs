@@ -122,9 +122,7 @@ fn some_isolators() -> impl Strategy<Value = Vec<Isolation>> {
         (1_u64..1 << 30).prop_map(|limit| Isolation::BlockIops { limit }),
         Just(Isolation::NoNewPrivileges { value: true }),
         Just(Isolation::OomScoreAdj { value: 5 }),
-        Just(Isolation::Sysctl {
-            values: BTreeMap::from([("net.inet.tcp.keepidle".to_owned(), "9000".to_owned())])
-        }),
+        Just(Isolation::Sysctl { values: BTreeMap::from([("net.inet.tcp.keepidle".to_owned(), "9000".to_owned())]) }),
     ];
     prop::collection::vec(one, 0..3)
 }
@@ -166,7 +164,13 @@ fn shape() -> impl Strategy<Value = Shape> {
         some_network(),
         any::<bool>(),
     )
-        .prop_map(|(apps, volumes, isolators, network, copies)| Shape { apps, volumes, isolators, network, copies })
+        .prop_map(|(apps, volumes, isolators, network, copies)| Shape {
+            apps,
+            volumes,
+            isolators,
+            network,
+            copies,
+        })
 }
 
 fn built(shape: &Shape, number: u128) -> (Model, PodPlan) {
@@ -201,11 +205,9 @@ fn planned(shape: &Shape, model: &Model, layers: &[PathBuf], number: u128) -> Po
             name: format!("volume-{number}"),
             kind: match recursive {
                 None => VolumeKind::Empty { mode: 0o755, uid: 0, gid: 0 },
-                Some(recursive) => VolumeKind::Host {
-                    source: PathBuf::from("/srv/data"),
-                    recursive: *recursive,
-                    follow_links: false,
-                },
+                Some(recursive) => {
+                    VolumeKind::Host { source: PathBuf::from("/srv/data"), recursive: *recursive, follow_links: false }
+                }
             },
             read_only: number == 2,
         })
@@ -403,7 +405,9 @@ fn a_recursive_volume_brings_what_is_mounted_below_it_read_only_too() {
 #[test]
 fn limits_are_ignored_and_told_where_the_kernel_does_not_account() {
     let (model, layers) = host(1);
-    model.change(|state| { let _ = state.sysctls.insert("kern.racct.enable".to_owned(), 0); });
+    model.change(|state| {
+        let _ = state.sysctls.insert("kern.racct.enable".to_owned(), 0);
+    });
     let mut app = app(0, &layers[0]);
     app.isolators.push(Isolation::Cpu { request: None, limit: Some(500) });
     let plan = pod(&model, 1, vec![app]);
@@ -423,8 +427,10 @@ fn memory_limits_kill_because_denying_does_nothing() {
     applied(&model, &steps(&model, &plan));
     let rules = model.state().rules;
     assert!(rules.contains(&format!("jail:jetpack-{}:memoryuse:sigkill=67108864", plan.uuid)), "{rules:?}");
-    assert!(!rules.iter().any(|rule| rule.contains("memoryuse:deny=6")
-        && rule.split(':').nth(2) == Some("memoryuse")), "{rules:?}");
+    assert!(
+        !rules.iter().any(|rule| rule.contains("memoryuse:deny=6") && rule.split(':').nth(2) == Some("memoryuse")),
+        "{rules:?}"
+    );
 }
 
 #[test]
@@ -435,7 +441,9 @@ fn an_image_for_linux_needs_the_linuxulator_and_gets_its_file_systems() {
     let plan = pod(&model, 1, vec![linux]);
     let refused = compile(&plan, &facts(&model, &plan)).unwrap_err();
     assert!(crate::error::chain(&refused).contains("kldload linux64"), "{refused:?}");
-    model.change(|state| { let _ = state.modules.insert("linux64".to_owned()); });
+    model.change(|state| {
+        let _ = state.modules.insert("linux64".to_owned());
+    });
     applied(&model, &steps(&model, &plan));
     let kinds: Vec<_> = model.state().mounts.into_iter().map(|mount| mount.kind).collect();
     assert!(["linprocfs", "linsysfs", "fdescfs"].iter().all(|kind| kinds.iter().any(|found| found == kind)));
@@ -466,7 +474,14 @@ fn refusals_are_told_with_the_step_and_the_systems_words() {
             },
             "already exists",
         ),
-        (|model, _| model.change(|state| { let _ = state.modules.remove("pf"); }), "pf"),
+        (
+            |model, _| {
+                model.change(|state| {
+                    let _ = state.modules.remove("pf");
+                })
+            },
+            "pf",
+        ),
         (|model, _| model.change(|state| state.files.retain(|path, _| !path.starts_with("/srv"))), "/srv/data"),
     ];
     for (spoil, words) in cases {

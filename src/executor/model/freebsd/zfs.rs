@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::files::Node;
 use super::Inner;
+use super::files::Node;
 use crate::executor::freebsd::system::Mounted;
 
 /// A dataset.
@@ -37,8 +37,7 @@ impl Inner {
             at.push(component);
             self.state.files.entry(at.clone()).or_insert(Node::Directory);
         }
-        let mounted =
-            Mounted { kind: "zfs".to_owned(), from: name.to_owned(), on: on.to_owned(), read_only: false };
+        let mounted = Mounted { kind: "zfs".to_owned(), from: name.to_owned(), on: on.to_owned(), read_only: false };
         self.state.mounts.push(mounted);
     }
 

@@ -1,0 +1,318 @@
+//! Starting a pod's apps on the real system.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::net::TcpListener;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use serde::{Deserialize, Serialize};
+
+use super::real::{Real, listen_in};
+use super::{Context, FreeBsd, Step, System as _};
+use crate::executor::plan::PodPlan;
+use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
+use crate::executor::users::{self, Rootfs, User};
+use crate::executor::{Error, Kind, Phase};
+use crate::sys::freebsd::{jail, process, queue::Queue};
+
+/// A pod in its jail.
+pub struct JailedPod {
+    plan: PodPlan,
+    release: (u32, u32),
+    jail: i32,
+    streams: Vec<Streams>,
+    queue: Queue,
+    children: HashMap<i32, (usize, Phase)>,
+    events: VecDeque<Event>,
+}
+
+/// An error on its way from a child to the supervisor.
+#[derive(Serialize, Deserialize)]
+struct Complaint {
+    kind: Kind,
+    doing: String,
+    why: Option<String>,
+}
+
+impl Launch for FreeBsd<Real> {
+    type Pod = JailedPod;
+
+    fn launch(&mut self, plan: &PodPlan, _: &[Step], streams: Vec<Streams>) -> Result<JailedPod, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "watch the pod's processes").because(error);
+        // Processes whose parent has ended come to this one, so that none is lost.
+        rustix::process::set_reaper_status(true).map_err(|error| failed(error.into()))?;
+        let name = super::jail::name(plan);
+        let jail = self.system.find_jail(&name).map_err(failed)?;
+        let jail = jail.ok_or_else(|| Error::new(Kind::Missing, format!("find the jail {name}")))?;
+        let version = self.system.version();
+        let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+        Ok(JailedPod {
+            plan: plan.clone(),
+            release: (major, 0),
+            jail,
+            streams,
+            queue: Queue::new().map_err(failed)?,
+            children: HashMap::new(),
+            events: VecDeque::new(),
+        })
+    }
+}
+
+impl Pod for JailedPod {
+    fn prepare(&mut self) -> Result<Vec<Event>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error> {
+        if !self.plan.metadata {
+            return Ok(None);
+        }
+        let listener = listen_in(self.jail);
+        listener.map(Some).map_err(|error| Error::new(Kind::Io, "listen for the metadata service").because(error))
+    }
+
+    fn start(&mut self, app: usize, phase: Phase, metadata_url: Option<&str>) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "start a process").because(error);
+        let context = Context::of(&self.plan, app, self.release);
+        let start = Start { plan: &self.plan, app, phase, context, jail: self.jail, metadata_url };
+        let (mut read, write) = io::pipe().map_err(failed)?;
+        let streams = &self.streams[app];
+        let pid = process::fork(|| match start.become_program(streams, write.as_fd()) {
+            Ok(never) => match never {},
+            Err(error) => {
+                let complaint = Complaint {
+                    kind: *error.kind(),
+                    doing: error.to_string(),
+                    why: std::error::Error::source(&error).map(crate::error::chain),
+                };
+                let told = serde_json::to_vec(&complaint).unwrap_or_default();
+                // The only descriptor of this child above the standard streams, or still the pipe itself.
+                let _ = rustix::io::write(write.as_fd(), &told);
+                start.exit_code(&error)
+            }
+        })
+        .map_err(failed)?;
+        drop(write);
+        let raw = pid.as_raw_nonzero().get();
+        // Ends at exec, which closes the other end, or with the child.
+        let mut told = Vec::new();
+        read.read_to_end(&mut told).map_err(failed)?;
+        if let Ok(complaint) = serde_json::from_slice::<Complaint>(&told) {
+            let mut error = Error::new(complaint.kind, complaint.doing);
+            if let Some(why) = complaint.why {
+                error = error.because(why);
+            }
+            self.events.push_back(Event::Failed { app, phase, error });
+        } else {
+            self.events.push_back(Event::Started { app, phase, pid: raw });
+        }
+        self.children.insert(raw, (app, phase));
+        // One that has ended already is found by `events` all the same.
+        let _ = self.queue.watch(raw);
+        self.queue.ring().map_err(failed)
+    }
+
+    fn signal(&mut self, app: usize, signal: i32) -> Result<(), Error> {
+        let Some(signal) = Signal::from_named_raw(signal) else {
+            return Err(Error::new(Kind::Refused, format!("send signal {signal}")).because("there is no such signal"));
+        };
+        for (&pid, _) in self.children.iter().filter(|(_, (of, _))| *of == app) {
+            let Some(pid) = Pid::from_raw(pid) else { continue };
+            match kill_process(pid, signal) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => {
+                    return Err(Error::new(Kind::Io, format!("send {signal:?}")).because(io::Error::from(error)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        // Kills what runs inside, at once, strays and all. The steps' undo finds the jail gone.
+        let _ = jail::remove(self.jail);
+        let _ = self.queue.ring();
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.queue.as_fd()
+    }
+
+    fn events(&mut self) -> Result<Vec<Event>, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "watch the pod's processes").because(error);
+        self.queue.drain().map_err(failed)?;
+        loop {
+            match waitpid(None, WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    // Strays that came to this process are reaped and no more.
+                    if let Some((app, phase)) = self.children.remove(&pid.as_raw_nonzero().get()) {
+                        self.events.push_back(Event::Ended { app, phase, end: ended(status) });
+                    }
+                }
+                Ok(None) | Err(Errno::CHILD) => break,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+        Ok(self.events.drain(..).collect())
+    }
+}
+
+fn ended(status: WaitStatus) -> End {
+    match status.terminating_signal() {
+        Some(signal) => End::Signal(signal),
+        None => End::Status(status.exit_status().unwrap_or(0)),
+    }
+}
+
+/// A process on its way to its program.
+struct Start<'a> {
+    plan: &'a PodPlan,
+    app: usize,
+    phase: Phase,
+    context: Context,
+    jail: i32,
+    metadata_url: Option<&'a str>,
+}
+
+impl Start<'_> {
+    /// As shells do: 127 for a program that is not there, 126 for one that cannot be executed; 125 for the rest.
+    fn exit_code(&self, error: &Error) -> i32 {
+        match error.kind() {
+            Kind::NoProgram => 127,
+            Kind::NotExecutable => 126,
+            _ => 125,
+        }
+    }
+
+    fn become_program(&self, streams: &Streams, tell: BorrowedFd<'_>) -> Result<std::convert::Infallible, Error> {
+        let io = |doing: String| move |error: io::Error| Error::new(Kind::Io, doing).because(error);
+        let context = &self.context;
+        for (number, stream) in [&streams.stdin, &streams.stdout, &streams.stderr].into_iter().enumerate() {
+            let number = i32::try_from(number).unwrap_or(0);
+            process::place(stream.as_fd(), number).map_err(io("connect the standard streams".to_owned()))?;
+        }
+        if streams.terminal {
+            process::take_terminal().map_err(io("take the terminal".to_owned()))?;
+        } else {
+            rustix::process::setsid().map_err(|error| io("make a session".to_owned())(error.into()))?;
+        }
+        // An open directory keeps a process out of a jail, and everything else is nobody's business inside.
+        process::keep_only(tell).map_err(io("close the supervisor's descriptors".to_owned()))?;
+        process::set_login_class(&context.login_class)
+            .map_err(io(format!("set the login class {}", context.login_class)))?;
+        jail::attach(self.jail).map_err(io(format!("attach to the jail {}", context.jail)))?;
+        process::change_root(&context.root).map_err(io(format!("change the root to {}", context.root.display())))?;
+        std::env::set_current_dir("/").map_err(io("change to the root".to_owned()))?;
+        let (user, gid) = self.who()?;
+        std::env::set_current_dir(&context.working_directory).map_err(|error| {
+            Error::new(
+                Kind::Missing,
+                format!("change to the working directory {}", context.working_directory.display()),
+            )
+            .clause("im.app.workdir.missing")
+            .because(error)
+        })?;
+        process::become_user(user.uid, gid, &context.supplementary_gids)
+            .map_err(io(format!("become user {} and group {gid}", user.uid)))?;
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        process::reset_signals().map_err(io("reset the signals".to_owned()))?;
+        if context.no_new_privileges {
+            process::forbid_new_privileges().map_err(io("forbid new privileges".to_owned()))?;
+        }
+        self.execute(&user)
+    }
+
+    /// Decided from the rootfs alone, which is this process's root by now (decision 40).
+    fn who(&self) -> Result<(User, u32), Error> {
+        let read = |path: &str| {
+            let mut bytes = Vec::new();
+            // Not a regular file, or too large: as if it were not there.
+            let file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|about| about.is_file()))?;
+            file.take(users::LIMIT).read_to_end(&mut bytes).ok()?;
+            Some(bytes)
+        };
+        let (passwd, group) = (read("/etc/passwd"), read("/etc/group"));
+        let owner = |path: &Path| {
+            let about = std::fs::metadata(path);
+            about.map(|about| (about.uid(), about.gid())).map_err(|error| {
+                Error::new(Kind::Missing, format!("find the owner of {}", path.display())).because(error)
+            })
+        };
+        let rootfs = Rootfs { passwd: passwd.as_deref(), group: group.as_deref(), owner: &owner };
+        Ok((users::user(&self.context.user, &rootfs)?, users::group(&self.context.group, &rootfs)?))
+    }
+
+    fn execute(&self, user: &User) -> Result<std::convert::Infallible, Error> {
+        let app = &self.plan.apps[self.app];
+        let exec = match self.phase {
+            Phase::PreStart => app.pre_start.as_deref(),
+            Phase::Main => Some(app.exec.as_slice()),
+            Phase::PostStop => app.post_stop.as_deref(),
+        };
+        let exec = exec.unwrap_or_default();
+        let Some(program) = exec.first() else {
+            return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
+        };
+        let environment = self.environment(user);
+        let path = find(program, environment.get("PATH").map(String::as_str))?;
+        let nul = |_| Error::new(Kind::Refused, "execute the program").because("an argument or variable holds a NUL");
+        let arguments =
+            exec.iter().map(|word| CString::new(word.as_str())).collect::<Result<Vec<_>, _>>().map_err(nul)?;
+        let environment = environment.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
+        let environment = environment.collect::<Result<Vec<_>, _>>().map_err(nul)?;
+        let program = CString::new(path.as_os_str().as_bytes()).map_err(nul)?;
+        let error = process::execute(&program, &arguments, &environment);
+        let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NoProgram } else { Kind::NotExecutable };
+        Err(Error::new(kind, format!("execute {}", path.display())).because(error))
+    }
+
+    /// The plan's variables, what the rootfs says about the user where the plan is silent, and the service's URL.
+    fn environment(&self, user: &User) -> HashMap<String, String> {
+        let mut environment: HashMap<String, String> = self.context.environment.iter().cloned().collect();
+        if let Some(name) = &user.name {
+            let known = [
+                ("USER", Some(name)),
+                ("LOGNAME", Some(name)),
+                ("HOME", user.home.as_ref()),
+                ("SHELL", user.shell.as_ref()),
+            ];
+            for (variable, value) in known {
+                if let Some(value) = value {
+                    environment.entry(variable.to_owned()).or_insert_with(|| value.clone());
+                }
+            }
+        }
+        if let Some(url) = self.metadata_url {
+            environment.insert("AC_METADATA_URL".to_owned(), url.to_owned());
+        }
+        environment
+    }
+}
+
+/// The program's path: as it stands with a slash, else the first of `search` that has it (decision 41).
+fn find(program: &str, search: Option<&str>) -> Result<PathBuf, Error> {
+    if program.contains('/') {
+        return Ok(PathBuf::from(program));
+    }
+    let executable =
+        |path: &PathBuf| std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.mode() & 0o111 != 0);
+    let search = search.unwrap_or(crate::executor::planning::PATH);
+    let found = search
+        .split(':')
+        .filter(|directory| directory.starts_with('/'))
+        .map(|directory| Path::new(directory).join(program));
+    found.into_iter().find(executable).ok_or_else(|| {
+        Error::new(Kind::NoProgram, format!("find the program {program}"))
+            .clause("im.app.exec.path-search")
+            .because(format!("it is in none of {search}"))
+    })
+}

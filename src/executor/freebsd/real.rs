@@ -1,0 +1,344 @@
+//! The real system.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Component, Path};
+use std::process::{Command, Stdio};
+
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, mkdirat, openat, statat, unlinkat};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use super::system::{Found, Mounted, NewMount, Program, Ran, Setting, System, Value};
+use crate::sys::freebsd::{jail, kernel, mount, network, process, resource};
+use crate::sys::{loopback, passing};
+
+/// The system that this process runs on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Real;
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// What a program may say before it is taken for one that went mad.
+const SAID: u64 = 1 << 24;
+
+impl System for Real {
+    fn run(&mut self, program: Program, arguments: &[&str], input: &str) -> io::Result<Ran> {
+        let mut child = Command::new(program.path())
+            .args(arguments)
+            .env_clear()
+            .current_dir("/")
+            .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| io::Error::new(error.kind(), format!("start {}: {error}", program.path())))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // One that does not want it all says so by its exit status.
+            let _ = stdin.write_all(input.as_bytes());
+        }
+        let mut complaint = String::new();
+        let mut output = String::new();
+        // These programs complain in a few lines, which the pipe holds until they are read.
+        if let Some(stdout) = child.stdout.take() {
+            stdout.take(SAID).read_to_string(&mut output)?;
+        }
+        if let Some(stderr) = child.stderr.take() {
+            stderr.take(SAID).read_to_string(&mut complaint)?;
+        }
+        let status = child.wait()?;
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        Ok(Ran { code, output, complaint })
+    }
+
+    fn mount(&mut self, new: NewMount<'_>) -> io::Result<()> {
+        let options: Vec<(&str, &str)> = new.options.iter().map(|(name, value)| (&**name, &**value)).collect();
+        mount::mount(new.kind, new.on, &options, new.read_only, new.update)
+    }
+
+    fn unmount(&mut self, on: &Path, force: bool) -> io::Result<()> {
+        mount::unmount(on, force)
+    }
+
+    fn mounts(&mut self) -> io::Result<Vec<Mounted>> {
+        let of = |found: mount::Mounted| Mounted {
+            kind: found.kind,
+            from: found.from,
+            on: found.on,
+            read_only: found.read_only,
+        };
+        Ok(mount::all()?.into_iter().map(of).collect())
+    }
+
+    fn look(&mut self, path: &Path, follow_links: bool) -> io::Result<Found> {
+        if follow_links {
+            return Ok(if fs::metadata(path)?.is_dir() { Found::Directory } else { Found::File });
+        }
+        let (parent, name) = split(path)?;
+        let Some(name) = name else { return Ok(Found::Directory) };
+        let parent = walk(open_root(Path::new("/"))?, &parent)?;
+        let about = statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(about.st_mode) {
+            FileType::Symlink => Err(Errno::LOOP.into()),
+            FileType::Directory => Ok(Found::Directory),
+            _ => Ok(Found::File),
+        }
+    }
+
+    fn make_directory(&mut self, path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)?,
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let made = openat(CWD, path, DIRECTORY, Mode::empty())?;
+        if let Some((uid, gid)) = owner {
+            fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        // After the owner, as changing that clears bits; and against the umask.
+        let mode = u16::try_from(mode & 0o7777).map_err(io::Error::other)?;
+        Ok(fchmod(&made, Mode::from_raw_mode(mode))?)
+    }
+
+    fn remove_directory(&mut self, path: &Path) -> io::Result<()> {
+        // Removal by descriptors, which follows nothing that an app has left.
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<()> {
+        let (parent, name) = split(inside)?;
+        let Some(name) = name else { return Ok(()) };
+        let parent = make(open_root(root)?, &parent)?;
+        if !file {
+            return make(parent, std::slice::from_ref(&name)).map(drop);
+        }
+        match FileType::from_raw_mode(match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(about) => about.st_mode,
+            Err(Errno::NOENT) => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }) {
+            FileType::RegularFile => Ok(()),
+            FileType::Symlink => Err(Errno::LOOP.into()),
+            FileType::Directory => Err(Errno::ISDIR.into()),
+            _ => Err(Errno::INVAL.into()),
+        }
+    }
+
+    fn write_file(&mut self, root: &Path, inside: &Path, content: &str, replace: bool) -> io::Result<bool> {
+        let (parent, name) = split(inside)?;
+        let Some(name) = name else { return Err(Errno::ISDIR.into()) };
+        let parent = make(open_root(root)?, &parent)?;
+        if statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            if !replace {
+                return Ok(false);
+            }
+            unlinkat(&parent, &name, AtFlags::empty())?;
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?;
+        fs::File::from(file).write_all(content.as_bytes())?;
+        Ok(true)
+    }
+
+    fn copy_tree(&mut self, from: &Path, into: &Path) -> io::Result<()> {
+        match fs::create_dir(into) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        super::copy::tree(from, into)
+    }
+
+    fn claim(&mut self, file: &Path, content: &str) -> io::Result<()> {
+        if let Some(parent) = file.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::File::create_new(file)?.write_all(content.as_bytes())
+    }
+
+    fn release(&mut self, file: &Path, content: &str) -> io::Result<()> {
+        match fs::read_to_string(file) {
+            Ok(found) if found == content => fs::remove_file(file),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn create_jail(&mut self, parameters: &[(String, Value)]) -> io::Result<i32> {
+        let value = |value| match value {
+            &Value::Number(number) => jail::Value::Number(number),
+            Value::Text(text) => jail::Value::Text(text),
+            Value::New => jail::Value::Number(jail::NEW),
+            Value::Inherit => jail::Value::Number(jail::INHERIT),
+            Value::Flag => jail::Value::Flag,
+        };
+        let parameters: Vec<_> = parameters.iter().map(|(name, of)| (name.as_str(), value(of))).collect();
+        jail::create(&parameters)
+    }
+
+    fn find_jail(&mut self, name: &str) -> io::Result<Option<i32>> {
+        jail::find(name)
+    }
+
+    fn remove_jail(&mut self, id: i32) -> io::Result<()> {
+        match jail::remove(id) {
+            // Gone since it was found.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            done => done,
+        }
+    }
+
+    fn move_interface(&mut self, interface: &str, jail: i32) -> io::Result<()> {
+        network::move_to_jail(interface, jail)
+    }
+
+    fn configure(&mut self, jail: i32, settings: &[Setting]) -> io::Result<()> {
+        let (mut read, write) = io::pipe()?;
+        let child = inside(jail, write.as_fd(), |_| {
+            settings.iter().try_for_each(|setting| {
+                set(setting).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", setting.describe())))
+            })
+        })?;
+        drop(write);
+        let mut told = String::new();
+        read.read_to_string(&mut told)?;
+        if child.succeeded()? { Ok(()) } else { Err(io::Error::other(told)) }
+    }
+
+    fn add_rule(&mut self, rule: &str) -> io::Result<()> {
+        resource::add_rule(rule)
+    }
+
+    fn remove_rules(&mut self, subject: &str) -> io::Result<()> {
+        match resource::remove_rules(subject) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOSYS | libc::EOPNOTSUPP)) => Ok(()),
+            done => done,
+        }
+    }
+
+    fn sysctl(&mut self, name: &str) -> io::Result<i64> {
+        kernel::number(name)
+    }
+
+    fn has_module(&mut self, file: &str, module: &str) -> bool {
+        kernel::has(file, module)
+    }
+
+    fn version(&mut self) -> String {
+        kernel::text("kern.osrelease").unwrap_or_default()
+    }
+}
+
+fn set(setting: &Setting) -> io::Result<()> {
+    match setting {
+        Setting::Address { interface, address, prefix, optional } => {
+            match network::add_address(interface, *address, *prefix) {
+                // The kernel gives loopback its own address when it is raised, and may have no IPv6.
+                Err(_) if *optional => Ok(()),
+                done => done,
+            }
+        }
+        Setting::Raise { interface } => network::raise(interface),
+        Setting::DefaultRoute { gateway } => network::add_default_route(*gateway),
+        Setting::Sysctl { name, value } => kernel::set_number(name, *value),
+    }
+}
+
+/// Does something in a jail, by a child that attaches to it and tells how it went. The child has `through` as its only
+/// descriptor but the standard streams.
+fn inside(
+    jail: i32,
+    through: BorrowedFd<'_>,
+    what: impl FnOnce(BorrowedFd<'static>) -> io::Result<()>,
+) -> io::Result<Child> {
+    let child = process::fork(|| {
+        let done = (|| {
+            // A directory that is open would keep this process out of the jail.
+            let through = process::keep_only(through)?;
+            jail::attach(jail).map_err(|error| io::Error::new(error.kind(), format!("attach to the jail: {error}")))?;
+            what(through)
+        })();
+        match done {
+            Ok(()) => 0,
+            Err(error) => {
+                let told = error.to_string();
+                let _ = rustix::io::write(through, told.as_bytes());
+                1
+            }
+        }
+    })?;
+    Ok(Child(child))
+}
+
+struct Child(Pid);
+
+impl Child {
+    fn succeeded(self) -> io::Result<bool> {
+        loop {
+            match waitpid(Some(self.0), WaitOptions::empty()) {
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(ended) => return Ok(ended.is_some_and(|(_, status)| status.exit_status() == Some(0))),
+            }
+        }
+    }
+}
+
+/// A socket that listens on loopback in the jail's network, at a port of the kernel's choice. It is made by a child that
+/// attaches, and served from outside.
+pub(super) fn listen_in(jail: i32) -> io::Result<TcpListener> {
+    let (here, there) = passing::pair()?;
+    let child = inside(jail, there.as_fd(), |through| passing::send(through, loopback::listen()?.as_fd()))?;
+    drop(there);
+    let received = passing::receive(&here);
+    if child.succeeded()? {
+        return received.map(TcpListener::from);
+    }
+    Err(io::Error::other("no socket could be made in the jail's network"))
+}
+
+fn open_root(root: &Path) -> io::Result<OwnedFd> {
+    Ok(openat(CWD, root, DIRECTORY, Mode::empty())?)
+}
+
+/// The directories on the way to a path, and its last component.
+fn split(path: &Path) -> io::Result<(Vec<OsString>, Option<OsString>)> {
+    let mut all = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => all.push(name.to_owned()),
+            Component::RootDir | Component::CurDir => {}
+            _ => return Err(Errno::INVAL.into()),
+        }
+    }
+    let last = all.pop();
+    Ok((all, last))
+}
+
+/// The directory below `from`, each component opened from the one before, no link followed.
+fn walk(from: OwnedFd, names: &[OsString]) -> io::Result<OwnedFd> {
+    names.iter().try_fold(from, |at, name| Ok(openat(&at, name, DIRECTORY, Mode::empty())?))
+}
+
+/// The same, with what is missing made as 0:0 0755 (`vol.target.create`).
+fn make(from: OwnedFd, names: &[OsString]) -> io::Result<OwnedFd> {
+    names.iter().try_fold(from, |at, name| match openat(&at, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => {
+            mkdirat(&at, name, Mode::from_raw_mode(0o755))?;
+            let made = openat(&at, name, DIRECTORY, Mode::empty())?;
+            fchmod(&made, Mode::from_raw_mode(0o755))?;
+            Ok(made)
+        }
+        opened => Ok(opened?),
+    })
+}

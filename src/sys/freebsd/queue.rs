@@ -1,0 +1,93 @@
+//! Waiting for processes to end, by a descriptor (`kqueue(2)`).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::check;
+
+/// A queue of events. Its descriptor is readable when something has happened.
+#[derive(Debug)]
+pub struct Queue {
+    descriptor: OwnedFd,
+}
+
+impl Queue {
+    /// An empty one, closed on exec as all of its kind are at fork.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: makes a descriptor that nobody else owns.
+        let descriptor = unsafe {
+            let descriptor = libc::kqueue();
+            check(descriptor)?;
+            OwnedFd::from_raw_fd(descriptor)
+        };
+        let queue = Self { descriptor };
+        queue.change(0, libc::EVFILT_USER, libc::EV_ADD | libc::EV_CLEAR, 0)?;
+        Ok(queue)
+    }
+
+    /// Lets the descriptor become readable when process `pid` ends.
+    ///
+    /// # Errors
+    /// `ESRCH` when it has ended already.
+    pub fn watch(&self, pid: i32) -> io::Result<()> {
+        let pid = usize::try_from(pid).map_err(io::Error::other)?;
+        self.change(pid, libc::EVFILT_PROC, libc::EV_ADD | libc::EV_ONESHOT, libc::NOTE_EXIT)
+    }
+
+    /// Lets the descriptor become readable now.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn ring(&self) -> io::Result<()> {
+        self.change(0, libc::EVFILT_USER, 0, libc::NOTE_TRIGGER)
+    }
+
+    /// Takes what has happened, without waiting.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn drain(&self) -> io::Result<()> {
+        loop {
+            // SAFETY: plain data, for which zeros are a valid value.
+            let mut events: [libc::kevent; 16] = unsafe { std::mem::zeroed() };
+            let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: the list of events is passed with its length; the time lives across the call.
+            let got = unsafe {
+                libc::kevent(
+                    self.descriptor.as_raw_fd(),
+                    std::ptr::null(),
+                    0,
+                    events.as_mut_ptr(),
+                    events.len() as libc::c_int,
+                    &raw const now,
+                )
+            };
+            check(got)?;
+            if got < events.len() as libc::c_int {
+                return Ok(());
+            }
+        }
+    }
+
+    fn change(&self, ident: usize, filter: i16, flags: u16, fflags: u32) -> io::Result<()> {
+        // SAFETY: plain data, for which zeros are a valid value.
+        let mut event: libc::kevent = unsafe { std::mem::zeroed() };
+        event.ident = ident;
+        event.filter = filter;
+        event.flags = flags;
+        event.fflags = fflags;
+        // SAFETY: one change is passed, and no room for events.
+        check(unsafe {
+            libc::kevent(self.descriptor.as_raw_fd(), &raw const event, 1, std::ptr::null_mut(), 0, std::ptr::null())
+        })
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
