@@ -1,12 +1,14 @@
 //! Pods on this system: prepared, started, collected, by the executor that this system has.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::freebsd::{self, FreeBsd};
 use super::isolation::Report;
 use super::lifecycle::{self, Ending, Supervision};
+use super::model::freebsd::Saved;
 use super::plan::PodPlan;
 use super::planning::{AppImage, Choices};
 use super::{Compiled, Error, Kind, journal};
@@ -19,12 +21,35 @@ mod this {
     pub(super) use super::super::linux::steps::Step;
     pub(super) use super::super::linux::{HostFacts, LinuxHost as Host, compile};
     pub(super) const NAME: &str = "linux";
-    pub(super) fn facts() -> HostFacts {
-        HostFacts::detect()
+    pub(super) fn facts(_: &super::PodPlan) -> Result<HostFacts, super::Error> {
+        Ok(HostFacts::detect())
     }
     pub(super) fn host() -> Host {
         Host
     }
+}
+
+#[cfg(target_os = "freebsd")]
+mod this {
+    use super::super::freebsd::{FreeBsd, Real};
+
+    pub(super) use super::super::freebsd::{HostFacts, Step, compile};
+    pub(super) type Host = FreeBsd<Real>;
+    pub(super) const NAME: &str = "freebsd";
+    pub(super) fn facts(plan: &super::PodPlan) -> Result<HostFacts, super::Error> {
+        HostFacts::for_pod(&mut Real, plan)
+    }
+    pub(super) fn host() -> Host {
+        FreeBsd::new(Real)
+    }
+}
+
+/// What a pod is compiled to.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Steps {
+    This(Compiled<this::Step>),
+    Model(Compiled<freebsd::Step>),
 }
 
 /// A pod that says everything, before anything of it exists.
@@ -47,13 +72,16 @@ pub struct Blueprint {
     pub plan: PodPlan,
     /// How, and what of it holds.
     #[serde(flatten)]
-    compiled: Compiled<this::Step>,
+    compiled: Steps,
 }
 
 impl Blueprint {
     /// What is enforced, modified and ignored.
     pub fn report(&self) -> &Report {
-        &self.compiled.report
+        match &self.compiled {
+            Steps::This(compiled) => &compiled.report,
+            Steps::Model(compiled) => &compiled.report,
+        }
     }
 }
 
@@ -64,7 +92,10 @@ impl Draft {
     /// [`Kind::Refused`], [`Kind::Unsupported`]: it cannot run here.
     pub fn plan(&self) -> Result<Blueprint, Error> {
         let plan = super::planning::plan(&self.manifest, &self.images, &self.choices)?;
-        let compiled = this::compile(&plan, &this::facts())?;
+        let compiled = match &self.choices.model {
+            Some(file) => Steps::Model(Saved::open(file)?.compile(&plan)?),
+            None => Steps::This(this::compile(&plan, &this::facts(&plan)?)?),
+        };
         Ok(Blueprint { plan, compiled })
     }
 
@@ -94,7 +125,10 @@ impl Draft {
         for (app, manifest) in self.manifest.apps.iter().zip(&self.image_manifests) {
             pod.write(&format!("images/{}", &*app.name), manifest)?;
         }
-        pod.write_json("report", &blueprint.compiled.report)?;
+        pod.write_json("report", blueprint.report())?;
+        if let Some(file) = &self.choices.model {
+            pod.write_json("model", file)?;
+        }
         // Last: with it the pod is prepared.
         pod.write_json("plan", &blueprint.plan)
     }
@@ -107,9 +141,25 @@ impl Draft {
 pub fn start(pod: &PodDir, root: &Path, supervision: Supervision) -> Result<Ending, Error> {
     let unreadable = |error: crate::pod::Error| Error::new(Kind::Corrupt, "read the prepared pod").because(error);
     let plan: PodPlan = pod.read_json("plan").map_err(unreadable)?;
-    let compiled = this::compile(&plan, &this::facts())?;
+    if let Some(file) = model_of(pod) {
+        let mut saved = Saved::open(&file)?;
+        let compiled = saved.compile(&plan)?;
+        let mut host = FreeBsd::new(saved.model.clone());
+        let ended = lifecycle::run(&mut host, pod, &plan, &compiled, None, supervision, MODEL);
+        saved.save()?;
+        return ended;
+    }
+    let compiled = this::compile(&plan, &this::facts(&plan)?)?;
     let metadata = if plan.metadata { Some(service(pod, &plan, root)?) } else { None };
     lifecycle::run(&mut this::host(), pod, &plan, &compiled, metadata, supervision, this::NAME)
+}
+
+/// What journals of pods in the model begin with.
+const MODEL: &str = "model:freebsd";
+
+/// The file that keeps the model which a pod runs in, when it runs in one.
+fn model_of(pod: &PodDir) -> Option<PathBuf> {
+    pod.read_json("model").ok()
 }
 
 fn service(pod: &PodDir, plan: &PodPlan, root: &Path) -> Result<Service, Error> {
@@ -143,8 +193,15 @@ pub fn remove(pods: &Pods, mut pod: PodDir) -> Result<(), Error> {
     }
     let journal = pod.path().join("journal");
     if journal.exists() {
-        let (_, steps) = journal::read::<this::Step>(&journal)?;
-        journal::undo_all(&mut this::host(), &steps)?;
+        if let Some(file) = model_of(&pod) {
+            let mut saved = Saved::open(&file)?;
+            let (_, steps) = journal::read::<freebsd::Step>(&journal)?;
+            journal::undo_all(&mut FreeBsd::new(saved.model.clone()), &steps)?;
+            saved.save()?;
+        } else {
+            let (_, steps) = journal::read::<this::Step>(&journal)?;
+            journal::undo_all(&mut this::host(), &steps)?;
+        }
     }
     pods.remove(pod).map_err(failed)
 }

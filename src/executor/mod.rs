@@ -21,7 +21,7 @@ pub mod journal;
 pub mod lifecycle;
 #[cfg(target_os = "linux")]
 pub mod linux;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod local;
 pub mod logs;
 pub mod model;

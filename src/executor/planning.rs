@@ -39,6 +39,8 @@ pub struct Choices {
     pub follow_links: bool,
     /// The standard streams of the apps, one entry an app; missing ones: the default.
     pub stdio: Vec<Stdio>,
+    /// The file that keeps the model of a host to run in; nothing: this system.
+    pub model: Option<PathBuf>,
 }
 
 impl Choices {
@@ -55,6 +57,7 @@ impl Choices {
             metadata: true,
             follow_links: false,
             stdio: Vec::new(),
+            model: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::system::{Mounted, System};
+use crate::executor::plan::{Network, PodPlan};
 use crate::executor::{Error, Kind};
 
 /// The devfs rule set that jails get where ours cannot be made.
@@ -147,6 +148,19 @@ impl HostFacts {
             settings: Settings::default(),
             resolv_conf: None,
         })
+    }
+
+    /// The same for one pod: its network's facts too.
+    ///
+    /// # Errors
+    /// [`Kind::Io`]; [`Kind::Refused`] where the network's addresses are used up.
+    pub fn for_pod<S: System>(system: &mut S, plan: &PodPlan) -> Result<Self, Error> {
+        let mut facts = Self::gather(system)?;
+        if matches!(plan.network, Network::Named(_)) && facts.vnet {
+            let claims = plan.directory.ancestors().nth(2).unwrap_or(Path::new("/")).join("network");
+            facts.network = Some(NetworkFacts::choose(system, &NetworkConfig::default(), &claims, None)?);
+        }
+        Ok(facts)
     }
 
     /// The dataset of all pods, when `<root>`, of which `<root>/pods/<uuid>` is this pod's directory, is a dataset.

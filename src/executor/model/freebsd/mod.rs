@@ -10,6 +10,7 @@
 mod files;
 mod launch;
 mod network;
+mod saved;
 #[cfg(test)]
 mod tests;
 mod zfs;
@@ -20,16 +21,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::executor::freebsd::system::{Found, Mounted, NewMount, Program, Ran, Setting, System, Value};
 
 pub use files::Node;
 pub use launch::{ModelPod, Process};
+pub use saved::Saved;
 pub use zfs::Dataset;
 
 /// Everything that a system holds. Two equal states cannot be told apart by the executor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// `13.2-RELEASE-p4`
     pub version: String,
@@ -59,8 +61,71 @@ pub struct State {
     pub free: u64,
 }
 
+impl State {
+    /// The system before anything of ours is on it.
+    fn bare() -> Self {
+        Self {
+            version: "13.2-RELEASE-p4".to_owned(),
+            sysctls: [("kern.racct.enable", 1), ("kern.features.vimage", 1), ("net.inet.ip.forwarding", 1)]
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+            modules: ["zfs", "pf"].map(str::to_owned).into(),
+            datasets: BTreeMap::new(),
+            mounts: Vec::new(),
+            files: [(PathBuf::from("/"), Node::Directory)].into(),
+            jails: BTreeMap::new(),
+            rules: Vec::new(),
+            interfaces: [("lo0".to_owned(), Interface { kind: "lo".to_owned(), up: true, ..Interface::default() })]
+                .into(),
+            anchors: BTreeMap::new(),
+            device_rules: (1..=5).map(|number| (number, Vec::new())).collect(),
+            processes: Vec::new(),
+            free: u64::MAX,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    /// What an administrator would look at, one thing a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, dataset) in &self.datasets {
+            write!(f, "dataset {name}")?;
+            if let Some(on) = &dataset.mountpoint {
+                write!(f, " at {}", on.display())?;
+            }
+            match &dataset.origin {
+                Some(origin) => writeln!(f, " of {origin}")?,
+                None => writeln!(f)?,
+            }
+        }
+        for mount in self.mounts.iter().filter(|mount| mount.kind != "zfs") {
+            let how = if mount.read_only { " read-only" } else { "" };
+            writeln!(f, "mount {} {} at {}{how}", mount.kind, mount.from, mount.on.display())?;
+        }
+        for (name, jail) in &self.jails {
+            writeln!(f, "jail {} {name}", jail.id)?;
+        }
+        for rule in &self.rules {
+            writeln!(f, "rule {rule}")?;
+        }
+        for (name, interface) in &self.interfaces {
+            match interface.jail {
+                Some(jail) => writeln!(f, "interface {name} in jail {jail}")?,
+                None => writeln!(f, "interface {name}")?,
+            }
+        }
+        for (name, rules) in &self.anchors {
+            writeln!(f, "anchor {name}: {} rules", rules.lines().count())?;
+        }
+        for process in &self.processes {
+            writeln!(f, "process {} {}", process.pid, process.command.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
 /// A jail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jail {
     /// Its id.
     pub id: i32,
@@ -71,7 +136,7 @@ pub struct Jail {
 }
 
 /// An interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// `epair`, `bridge`, ...
     pub kind: String,
@@ -120,34 +185,26 @@ pub const MOUNTPOINT: &str = "/var/db/jetpack";
 impl Model {
     /// A 13.2 with ZFS, vnet, racct and pf, on which `jetpack init` was run.
     pub fn new() -> Self {
-        let mut files = BTreeMap::new();
-        for path in ["/", "/etc", "/var", "/var/db", "/var/run", "/tmp", MOUNTPOINT, "/var/db/jetpack/trees"] {
-            files.insert(PathBuf::from(path), Node::Directory);
+        Self::at(Path::new(MOUNTPOINT))
+    }
+
+    /// The same with the root dataset mounted elsewhere.
+    pub fn at(root: &Path) -> Self {
+        let mut inner = Inner { state: State::bare(), next_jail: 1, programs: Vec::new(), history: Vec::new() };
+        for path in [Path::new("/etc"), Path::new("/var/run"), Path::new("/tmp"), &root.join("trees")] {
+            // A model has room: nothing refuses here.
+            let _ = inner.make_directory(path);
         }
-        let state = State {
-            version: "13.2-RELEASE-p4".to_owned(),
-            sysctls: [("kern.racct.enable", 1), ("kern.features.vimage", 1), ("net.inet.ip.forwarding", 1)]
-                .map(|(name, value)| (name.to_owned(), value))
-                .into(),
-            modules: ["zfs", "pf"].map(str::to_owned).into(),
-            datasets: BTreeMap::new(),
-            mounts: Vec::new(),
-            files,
-            jails: BTreeMap::new(),
-            rules: Vec::new(),
-            interfaces: [("lo0".to_owned(), Interface { kind: "lo".to_owned(), up: true, ..Interface::default() })]
-                .into(),
-            anchors: BTreeMap::new(),
-            device_rules: (1..=5).map(|number| (number, Vec::new())).collect(),
-            processes: Vec::new(),
-            free: u64::MAX,
-        };
-        let mut inner = Inner { state, next_jail: 1, programs: Vec::new(), history: Vec::new() };
-        for (name, mountpoint) in
-            [("zroot", None), (DATASET, Some(MOUNTPOINT)), ("zroot/jetpack/images", None), ("zroot/jetpack/pods", None)]
-        {
-            inner.add_dataset(name, mountpoint.map(PathBuf::from));
-        }
+        inner.add_dataset("zroot", None);
+        inner.add_dataset(DATASET, Some(root.to_owned()));
+        inner.add_dataset(&format!("{DATASET}/images"), None);
+        inner.add_dataset(&format!("{DATASET}/pods"), None);
+        Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    fn holding(state: State) -> Self {
+        let next_jail = state.jails.values().map(|jail| jail.id + 1).max().unwrap_or(1);
+        let inner = Inner { state, next_jail, programs: Vec::new(), history: Vec::new() };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -172,9 +229,14 @@ impl Model {
 
     /// Makes a sealed tree as the store would: a dataset with `rootfs`, mounted; gives the path of the layer.
     pub fn seal_tree(&self, name: &str, rootfs: &[(&str, Node)]) -> PathBuf {
+        self.seal_tree_at(&PathBuf::from(MOUNTPOINT).join("trees").join(name), rootfs)
+    }
+
+    fn seal_tree_at(&self, mountpoint: &Path, rootfs: &[(&str, Node)]) -> PathBuf {
         let mut inner = self.lock();
+        let name: String = mountpoint.file_name().unwrap_or_default().to_string_lossy().chars().take(39).collect();
         let dataset = format!("{DATASET}/images/{name}");
-        let mountpoint = PathBuf::from(MOUNTPOINT).join("trees").join(name);
+        let mountpoint = mountpoint.to_owned();
         inner.add_dataset(&dataset, Some(mountpoint.clone()));
         let layer = mountpoint.join("rootfs");
         inner.state.files.insert(layer.clone(), Node::Directory);
