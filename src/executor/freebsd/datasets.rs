@@ -230,7 +230,7 @@ pub struct Initialised {
 ///
 /// # Errors
 /// What `zfs` says: no pool, no permission.
-pub fn initialise<S: System>(system: &mut S, root: &str, mountpoint: &Path) -> io::Result<Initialised> {
+pub fn initialise(system: &mut dyn System, root: &str, mountpoint: &Path) -> io::Result<Initialised> {
     let mut made = Vec::new();
     let mut zfs = |arguments: &[&str]| system.run(Program::Zfs, arguments, "")?.success();
     let at = mountpoint.display();

@@ -25,7 +25,7 @@ pub struct Finding {
 pub const ANCHORS: [&str; 3] = ["nat-anchor \"jetpack/*\"", "rdr-anchor \"jetpack/*\"", "anchor \"jetpack/*\""];
 
 /// Looks at everything. Changes nothing.
-pub fn diagnose<S: System>(system: &mut S, root: bool, dataset: &str) -> Vec<Finding> {
+pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |subject: &str, needed: bool, found: Result<String, String>, remedy: &str| {
         let good = found.is_ok();
@@ -112,7 +112,7 @@ pub fn diagnose<S: System>(system: &mut S, root: bool, dataset: &str) -> Vec<Fin
     findings
 }
 
-fn missing_anchors<S: System>(system: &mut S) -> Vec<&'static str> {
+fn missing_anchors(system: &mut dyn System) -> Vec<&'static str> {
     let mut shown = String::new();
     for what in ["nat", "rules"] {
         if let Ok(text) = system.run(Program::Pfctl, &["-s", what], "").and_then(super::system::Ran::success) {

@@ -32,6 +32,7 @@ mod real;
 mod resources;
 pub mod steps;
 pub mod system;
+pub mod usage;
 
 pub use compile::compile;
 pub use context::Context;

@@ -226,6 +226,10 @@ impl System for Real {
         }
     }
 
+    fn usage(&mut self, subject: &str) -> io::Result<Vec<(String, u64)>> {
+        resource::usage(subject)
+    }
+
     fn sysctl(&mut self, name: &str) -> io::Result<i64> {
         kernel::number(name)
     }

@@ -20,6 +20,8 @@ pub enum Program {
     Pfctl,
     /// Rules for device nodes.
     Devfs,
+    /// Processes.
+    Ps,
 }
 
 impl Program {
@@ -31,6 +33,7 @@ impl Program {
             Self::Ifconfig => "/sbin/ifconfig",
             Self::Pfctl => "/sbin/pfctl",
             Self::Devfs => "/sbin/devfs",
+            Self::Ps => "/bin/ps",
         }
     }
 }
@@ -236,6 +239,9 @@ pub trait System {
 
     /// Removes the resource rules of a subject; none there is no error.
     fn remove_rules(&mut self, subject: &str) -> io::Result<()>;
+
+    /// What a subject of resource rules uses, by resource.
+    fn usage(&mut self, subject: &str) -> io::Result<Vec<(String, u64)>>;
 
     /// A kernel variable that is a number.
     fn sysctl(&mut self, name: &str) -> io::Result<i64>;

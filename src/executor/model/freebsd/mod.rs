@@ -266,6 +266,7 @@ impl System for Model {
             Program::Ifconfig => inner.ifconfig(arguments),
             Program::Pfctl => inner.pfctl(arguments, input),
             Program::Devfs => inner.devfs(arguments),
+            Program::Ps => inner.ps(arguments),
         };
         Ok(match ran {
             Ok(output) => Ran { code: 0, output, complaint: String::new() },
@@ -441,6 +442,13 @@ impl System for Model {
         Ok(())
     }
 
+    fn usage(&mut self, _: &str) -> io::Result<Vec<(String, u64)>> {
+        if self.lock().state.sysctls.get("kern.racct.enable") != Some(&1) {
+            return refuse(libc::ENOSYS);
+        }
+        Ok(vec![("maxproc".to_owned(), 0), ("memoryuse".to_owned(), 0)])
+    }
+
     fn sysctl(&mut self, name: &str) -> io::Result<i64> {
         let found = self.lock().state.sysctls.get(name).copied();
         found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
@@ -497,6 +505,16 @@ impl Inner {
         });
         let used = self.state.processes.iter().any(|process| process.root.starts_with(on));
         covered || jailed || used
+    }
+
+    fn ps(&self, arguments: &[&str]) -> Result<String, String> {
+        let ["-J", jail, ..] = arguments else { return Err("usage: ps".to_owned()) };
+        if !self.state.jails.contains_key(*jail) {
+            return Err(format!("ps: Invalid jail: {jail}"));
+        }
+        let ours = self.state.processes.iter().filter(|process| process.context.jail == *jail);
+        let lines = ours.map(|process| format!("{} {} {}\n", process.pid, process.ids.0, process.command.join(" ")));
+        Ok(std::iter::once("PID USER COMMAND\n".to_owned()).chain(lines).collect())
     }
 
     fn devfs(&mut self, arguments: &[&str]) -> Result<String, String> {

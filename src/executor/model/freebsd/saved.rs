@@ -1,0 +1,127 @@
+//! A model that lives from call to call, in a file.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::files::Node;
+use super::{Model, State};
+use crate::executor::freebsd::{HostFacts, Step, compile};
+use crate::executor::plan::PodPlan;
+use crate::executor::{Compiled, Error, Kind};
+
+/// The most of a text file of an image that the model keeps: what users are found in, and little more.
+const TEXT: u64 = 1 << 16;
+
+/// A model read from its file, which nobody else uses meanwhile.
+#[derive(Debug)]
+pub struct Saved {
+    /// The model.
+    pub model: Model,
+    file: PathBuf,
+    _lock: File,
+}
+
+impl Saved {
+    /// Reads the model; a fresh one, with the root dataset mounted where the file is, when there is none yet.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] where the file holds something else, [`Kind::Io`].
+    pub fn open(file: &Path) -> Result<Self, Error> {
+        let failed =
+            |error: io::Error| Error::new(Kind::Io, format!("open the model {}", file.display())).because(error);
+        let root = file.parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(root).map_err(failed)?;
+        let lock = File::create(file.with_extension("lock")).map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let model = match fs::read(file) {
+            Ok(bytes) => Model::holding(serde_json::from_slice::<State>(&bytes).map_err(|error| {
+                Error::new(Kind::Corrupt, format!("read the model {}", file.display())).because(error)
+            })?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Model::at(root),
+            Err(error) => return Err(failed(error)),
+        };
+        Ok(Self { model, file: file.to_owned(), _lock: lock })
+    }
+
+    /// Writes the model back.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn save(&mut self) -> Result<(), Error> {
+        let failed =
+            |error: io::Error| Error::new(Kind::Io, format!("keep the model {}", self.file.display())).because(error);
+        let text = serde_json::to_vec(&self.model.state()).map_err(|error| failed(error.into()))?;
+        let new = self.file.with_extension("new");
+        fs::write(&new, text).map_err(failed)?;
+        fs::rename(&new, &self.file).map_err(failed)
+    }
+
+    /// What the pod is compiled to in this model, its images there.
+    ///
+    /// # Errors
+    /// Those of [`compile`].
+    pub fn compile(&self, plan: &PodPlan) -> Result<Compiled<Step>, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "show the pod's images to the model").because(error);
+        let layers = plan.apps.iter().flat_map(|app| &app.layers);
+        for layer in layers {
+            self.import(layer).map_err(failed)?;
+        }
+        for volume in &plan.volumes {
+            if let crate::executor::plan::VolumeKind::Host { source, .. } = &volume.kind {
+                self.import_source(source);
+            }
+        }
+        self.model.lock().make_directory(&plan.directory).map_err(failed)?;
+        compile(plan, &HostFacts::for_pod(&mut self.model.clone(), plan)?)
+    }
+
+    /// Shows a rendered layer of the store to the model, as the dataset that it would be on FreeBSD.
+    fn import(&self, layer: &Path) -> io::Result<()> {
+        let Some(tree) = layer.parent() else { return Ok(()) };
+        if self.model.lock().is_directory(layer) {
+            return Ok(());
+        }
+        let mut found = Vec::new();
+        let mut left = vec![PathBuf::new()];
+        while let Some(inside) = left.pop() {
+            for entry in fs::read_dir(layer.join(&inside))? {
+                let entry = entry?;
+                let path = inside.join(entry.file_name());
+                let kind = entry.file_type()?;
+                let node = if kind.is_dir() {
+                    left.push(path.clone());
+                    Node::Directory
+                } else if kind.is_symlink() {
+                    Node::Link(fs::read_link(entry.path())?)
+                } else if entry.metadata().is_ok_and(|about| about.is_file() && about.len() <= TEXT) {
+                    Node::File(fs::read_to_string(entry.path()).unwrap_or_default())
+                } else {
+                    Node::File(String::new())
+                };
+                // A name that is no text is nothing that a manifest could name.
+                if let Some(path) = path.to_str() {
+                    found.push((path.to_owned(), node));
+                }
+            }
+        }
+        let rootfs: Vec<(&str, Node)> = found.iter().map(|(path, node)| (path.as_str(), node.clone())).collect();
+        self.model.seal_tree_at(tree, &rootfs);
+        Ok(())
+    }
+
+    /// Shows a volume's source to the model, links on the way included.
+    fn import_source(&self, source: &Path) {
+        let mut at = PathBuf::new();
+        for component in source.components() {
+            at.push(component);
+            let Ok(about) = fs::symlink_metadata(&at) else { return };
+            let node = match fs::read_link(&at) {
+                Ok(target) => Node::Link(target),
+                Err(_) if about.is_dir() => Node::Directory,
+                Err(_) => Node::File(String::new()),
+            };
+            self.model.change(|state| drop(state.files.insert(at.clone(), node)));
+        }
+    }
+}
