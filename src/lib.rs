@@ -29,6 +29,7 @@ pub mod pod;
 #[cfg(all(feature = "run", unix))]
 pub mod render;
 pub mod schema;
+pub mod spec;
 #[cfg(all(feature = "run", unix))]
 pub mod store;
 #[cfg(all(feature = "run", unix))]

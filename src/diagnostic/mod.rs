@@ -3,6 +3,7 @@
 pub mod human;
 pub mod json;
 mod report;
+pub mod sarif;
 
 use std::borrow::Cow;
 

@@ -4,6 +4,7 @@ mod build;
 mod cat_manifest;
 mod discover;
 mod error;
+mod explain;
 mod extract;
 mod id;
 mod input;
@@ -32,6 +33,7 @@ enum Command {
     Build(build::Args),
     CatManifest(cat_manifest::Args),
     Completions(manual::CompletionsArgs),
+    Explain(explain::Args),
     Extract(extract::Args),
     Id(id::Args),
     Discover(discover::Args),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
             manual::completions(&args, Cli::command());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Explain(args) => explain::run(&args),
         Command::Extract(args) => extract::run(&args),
         Command::Id(args) => id::run(&args),
         Command::Discover(args) => discover::run(&args),

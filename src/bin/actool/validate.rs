@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use appc::diagnostic::{Diagnostic, FileReport, FileType, human, json};
+use appc::diagnostic::{Diagnostic, FileReport, FileType, human, json, sarif};
 use appc::schema::{Compat, Options as ManifestOptions, Profile};
+use appc::spec;
 use appc::validate::{self, Options};
 use clap::ValueEnum;
 
@@ -76,6 +77,8 @@ enum Format {
     Human,
     /// For programs
     Json,
+    /// SARIF 2.1.0, for code scanning services
+    Sarif,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
@@ -106,6 +109,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
             }
         }
         Format::Json => json::write(&mut out, &reports)?,
+        Format::Sarif => {
+            sarif::write(&mut out, &reports, |id| spec::clause(id).map(|clause| clause.statement.clone()))?
+        }
     }
     out.flush()?;
     let valid = reports.iter().all(|report| report.valid);
