@@ -180,7 +180,7 @@ fn exposed(ports: &[Node<'_>], apps: &[Node<'_>], profile: Profile, findings: &m
     let sections = || apps.iter().filter_map(|app| app.get("app"));
     let known = || sections().flat_map(|section| section.list("ports"));
     // What ports an app has is only seen where the pod says how it is run.
-    let complete = sections().count() == apps.len();
+    let complete = !apps.is_empty() && sections().count() == apps.len();
     let mut taken: Vec<Taken<'_>> = Vec::new();
     for port in ports {
         if let Some(own) = port.get("podPort") {
