@@ -98,6 +98,9 @@ fn supervise<H: Launch>(
         let address = listener.local_addr();
         let address = address.map_err(|e| Error::new(Kind::Io, "offer the metadata service").because(e))?;
         url = Some(service.url(address));
+        // From here on: before, a process without privileges could not have set up its user namespaces.
+        let kept = crate::sys::secret::never_dump();
+        kept.map_err(|e| Error::new(Kind::Io, "keep the key out of core dumps").because(e))?;
         _serving = Some(service.serve(listener).map_err(failed)?);
     }
     let apps = plan.apps.iter().map(|app| AppStatus { name: app.name.clone(), ..AppStatus::default() }).collect();
