@@ -5,7 +5,8 @@
 //!           (own thread)                                 '-> tar entries -> rules -> manifest, sink
 //! ```
 //! One pass does it all: [`read`] takes any byte source, reads it to its very end and gives a [`Summary`]. What is done with
-//! the entries is up to a [`Sink`]: nothing ([`validate::image`]), a listing ([`list`]), a tree on disk ([`import`]).
+//! the entries is up to a [`Sink`]: nothing ([`validate::image`]), a comparison ([`compare`]), a tree on disk
+//! (`import`).
 //!
 //! Invariants: a chunk goes back to the ring when both readers are done with it, so memory is bounded whatever the archive;
 //! names, sizes, maps and headers are bounded before anything is kept; with [`Findings::Fail`] a sink never sees an entry
@@ -15,6 +16,9 @@
 
 #[cfg(feature = "run")]
 pub mod build;
+mod compare;
+#[cfg(feature = "net")]
+mod decrypt;
 #[cfg(feature = "run")]
 mod extract;
 mod hash;
@@ -36,6 +40,7 @@ use crate::schema::ImageId;
 
 #[cfg(feature = "run")]
 pub use build::{BuildOptions, Built, Overwrite, build, build_file};
+pub use compare::{Change, Comparison, EntryChange, ValueChange, compare};
 #[cfg(feature = "run")]
 pub use extract::{Devices, ExtractOptions, Owners, import};
 #[cfg(feature = "run")]

@@ -1,8 +1,8 @@
 //! What a file is, by its first bytes, and its decoder.
 
-use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::stream::End;
 use super::{Compression, Error, Kind, ReadOptions, Result};
@@ -55,7 +55,7 @@ pub(super) struct Decoder<'a> {
     size: u64,
 }
 
-type Source<'a> = BufReader<Box<dyn Read + 'a>>;
+type Source<'a> = BufReader<Box<dyn Read + Send + 'a>>;
 
 enum Codec<B: BufRead> {
     None(B),
@@ -68,20 +68,25 @@ enum Codec<B: BufRead> {
 }
 
 impl<'a> Decoder<'a> {
-    pub(super) fn open(source: impl Read + 'a, options: &ReadOptions) -> Result<Self> {
+    pub(super) fn open(source: impl Read + Send + 'a, options: &ReadOptions) -> Result<Self> {
         let watch = Watch::default();
-        let mut source: Box<dyn Read + 'a> = Box::new(Watched { source, watch: watch.clone() });
+        let mut source: Box<dyn Read + Send + 'a> = Box::new(Watched { source, watch: watch.clone() });
         let (mut magic, mut form);
         (magic, form) = peek(&mut source)?;
         let encrypted = form == Form::OpenPgp;
         if encrypted {
-            source = decrypt(Box::new(Cursor::new(magic).chain(source)), options)?;
+            let passphrase = options.passphrase.as_ref().ok_or_else(|| {
+                Error::new(Kind::Encrypted, "read an encrypted archive")
+                    .clause("aci.encrypt")
+                    .because("it is an OpenPGP message, and no passphrase was given")
+            })?;
+            source = decrypt(Box::new(Cursor::new(magic).chain(source)), passphrase)?;
             (magic, form) = peek(&mut source)?;
         }
         let Form::Codec(compression) = form else {
             return Err(Error::new(Kind::Encrypted, "read an archive that is encrypted twice").clause("aci.encrypt"));
         };
-        let source: Box<dyn Read + 'a> = Box::new(Cursor::new(magic).chain(source));
+        let source: Box<dyn Read + Send + 'a> = Box::new(Cursor::new(magic).chain(source));
         let codec = Codec::new(compression, BufReader::with_capacity(BUFFER, source))?;
         Ok(Self { codec, source: watch, compression, encrypted, max_size: options.max_size, size: 0 })
     }
@@ -103,7 +108,7 @@ impl<'a> Decoder<'a> {
                 .clause("x.aci.limits")
                 .because("it is larger than allowed when decompressed"));
         }
-        if self.size > RATIO_FROM && self.size / RATIO > self.source.0.bytes.get() {
+        if self.size > RATIO_FROM && self.size / RATIO > self.source.0.bytes.load(Ordering::Relaxed) {
             return Err(Error::new(Kind::TooBig, "read an archive that decompresses to over 1000 times its size")
                 .clause("x.aci.limits"));
         }
@@ -124,7 +129,7 @@ impl<'a> Decoder<'a> {
             digest: [0; 64],
             compression: self.compression,
             encrypted: self.encrypted,
-            transferred: self.source.0.bytes.get(),
+            transferred: self.source.0.bytes.load(Ordering::Relaxed),
             size: self.size,
             diagnostics,
         }
@@ -132,8 +137,8 @@ impl<'a> Decoder<'a> {
 
     /// A source that fails and a stream that is broken are different faults.
     fn failure(&self, error: io::Error) -> Error {
-        if self.source.0.failed.get() || self.compression == Compression::None {
-            if self.encrypted && !self.source.0.failed.get() {
+        if self.source.0.failed.load(Ordering::Relaxed) || self.compression == Compression::None {
+            if self.encrypted && !self.source.0.failed.load(Ordering::Relaxed) {
                 return Error::new(Kind::Invalid, "decrypt the archive").clause("aci.encrypt").because(error);
             }
             return Error::new(Kind::Io, "read the archive").because(error);
@@ -157,12 +162,13 @@ fn peek(source: &mut dyn Read) -> Result<(Vec<u8>, Form)> {
     Ok((magic, form))
 }
 
-fn decrypt<'a>(_: Box<dyn Read + 'a>, options: &ReadOptions) -> Result<Box<dyn Read + 'a>> {
-    let fault = Error::new(Kind::Encrypted, "read an encrypted archive").clause("aci.encrypt");
-    Err(match options.passphrase {
-        None => fault.because("it is an OpenPGP message, and no passphrase was given"),
-        Some(_) => fault.because("this build cannot decrypt"),
-    })
+#[cfg(feature = "net")]
+use super::decrypt::decrypt;
+
+/// OpenPGP comes with the feature `net`.
+#[cfg(not(feature = "net"))]
+fn decrypt<'a>(_: Box<dyn Read + Send + 'a>, _: &super::Passphrase) -> Result<Box<dyn Read + Send + 'a>> {
+    Err(Error::new(Kind::Unsupported, "decrypt the archive").clause("aci.encrypt").because("this build cannot"))
 }
 
 impl<B: BufRead> Codec<B> {
@@ -252,12 +258,12 @@ impl<B: BufRead> Gzip<B> {
 
 /// Counts what a source gave, and remembers whether it failed.
 #[derive(Clone, Default)]
-struct Watch(Rc<Watching>);
+struct Watch(Arc<Watching>);
 
 #[derive(Default)]
 struct Watching {
-    bytes: Cell<u64>,
-    failed: Cell<bool>,
+    bytes: AtomicU64,
+    failed: AtomicBool,
 }
 
 struct Watched<R> {
@@ -270,11 +276,11 @@ impl<R: Read> Read for Watched<R> {
         let watch = &self.watch.0;
         match self.source.read(into) {
             Ok(count) => {
-                watch.bytes.set(watch.bytes.get() + count as u64);
+                watch.bytes.fetch_add(count as u64, Ordering::Relaxed);
                 Ok(count)
             }
             Err(error) => {
-                watch.failed.set(error.kind() != io::ErrorKind::Interrupted);
+                watch.failed.store(error.kind() != io::ErrorKind::Interrupted, Ordering::Relaxed);
                 Err(error)
             }
         }

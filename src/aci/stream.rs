@@ -61,7 +61,7 @@ pub(super) fn run<T>(
 
 /// The decoder's thread. Gives nothing where it was stopped, by an error (which goes down the stream) or by its reader.
 fn decode(
-    source: impl Read,
+    source: impl Read + Send,
     options: &ReadOptions,
     ring: &Ring,
     parsing: &Sender<Result<Arc<Chunk>>>,

@@ -19,7 +19,7 @@ mod signature;
 mod store;
 
 pub use certificate::{Certificate, Fingerprint, Keyring};
-pub use signature::{Signer, Verifier, verify};
+pub use signature::{MAX_SIGNATURE, Signer, Verifier, verify};
 pub use store::{KeyStore, Origin, Scope, TrustedKey};
 
 /// What went wrong with a key or a signature.

@@ -78,6 +78,11 @@ impl Entry {
         printable(&self.name)
     }
 
+    /// The target of a link for people, escaped as the name is.
+    pub fn display_target(&self) -> String {
+        printable(&self.target)
+    }
+
     /// The name below `rootfs/`: empty for `rootfs` itself, nothing for what is elsewhere.
     pub fn in_rootfs(&self) -> Option<&[u8]> {
         match self.name.strip_prefix(b"rootfs")? {

@@ -52,6 +52,24 @@ pub fn open(path: &Path) -> Result<Box<dyn Read + Send>, CommandError> {
     Ok(Box::new(bar.wrap_read(file)))
 }
 
+/// Where the signature of an image is unless told: its name with `.asc` behind.
+pub fn signature_of(image: &Path) -> PathBuf {
+    let mut name = image.as_os_str().to_owned();
+    name.push(".asc");
+    name.into()
+}
+
+/// All of a small file.
+pub fn small(path: &Path, most: u64) -> Result<Vec<u8>, CommandError> {
+    let mut bytes = Vec::new();
+    let failed = |why: String| CommandError::failed(format!("read {}: {why}", path.display()));
+    opened(path)?.take(most + 1).read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
+    if bytes.len() as u64 > most {
+        return Err(failed(format!("it is larger than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
 fn opened(path: &Path) -> Result<File, CommandError> {
     let failed = |why: String| CommandError::failed(format!("open {}: {why}", path.display()));
     // A pipe's other end may come later, which is what whoever names one wants; a directory is no image.

@@ -2,6 +2,7 @@
 
 mod build;
 mod cat_manifest;
+mod diff;
 mod discover;
 mod error;
 mod explain;
@@ -10,10 +11,13 @@ mod id;
 mod input;
 #[path = "../common/insecure.rs"]
 mod insecure;
+mod ls;
 #[path = "../common/manual.rs"]
 mod manual;
 mod print;
+mod sign;
 mod validate;
+mod verify;
 mod version;
 
 use std::process::ExitCode;
@@ -33,12 +37,16 @@ enum Command {
     Build(build::Args),
     CatManifest(cat_manifest::Args),
     Completions(manual::CompletionsArgs),
+    Diff(diff::Args),
+    Discover(discover::Args),
     Explain(explain::Args),
     Extract(extract::Args),
     Id(id::Args),
-    Discover(discover::Args),
+    Ls(ls::Args),
     Man(manual::ManArgs),
+    Sign(sign::Args),
     Validate(validate::Args),
+    Verify(verify::Args),
     Version(version::Args),
 }
 
@@ -54,9 +62,13 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Extract(args) => extract::run(&args),
         Command::Id(args) => id::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Discover(args) => discover::run(&args),
+        Command::Ls(args) => ls::run(&args),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
         Command::Validate(args) => validate::run(&args),
+        Command::Sign(args) => sign::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Version(args) => version::run(&args),
     };
     done.unwrap_or_else(error::CommandError::report)

@@ -1,27 +1,35 @@
 //! Findings that go along with a success.
 
 use appc::diagnostic::{Diagnostic, Severity};
+use appc::schema::{Kind, Options, validate_manifest};
+
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    }
+}
 
 /// Writes findings to standard error, one a line.
 pub fn findings(findings: &[Diagnostic]) {
     for found in findings {
-        let severity = match found.severity {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
+        let severity = word(found.severity);
         let place = found.place.entry.as_ref().map(|entry| format!("{entry}: ")).unwrap_or_default();
         eprintln!("{severity}[{}]: {place}{}", found.clause, found.message);
     }
 }
 
-/// Holds an image manifest against the schema, tells what is wrong with it and whether it is valid.
+/// Holds an image manifest against schema and rules, tells what is wrong with it and whether it is valid.
 pub fn manifest(bytes: &[u8]) -> bool {
-    match serde_json::from_slice::<appc::schema::ImageManifest>(bytes) {
-        Ok(_) => true,
-        Err(error) => {
-            eprintln!("error: manifest: {error}");
-            false
+    let report = validate_manifest(bytes, &Options { kind: Some(Kind::Image), ..Options::default() });
+    for found in &report.diagnostics {
+        // Notes say what is ignored, which nothing is here.
+        if found.severity > Severity::Note {
+            let pointer = found.place.pointer.as_deref().unwrap_or_default();
+            let line = found.place.line.map(|line| format!(":{line}")).unwrap_or_default();
+            eprintln!("{}[{}]: manifest{line} {pointer}: {}", word(found.severity), found.clause, found.message);
         }
     }
+    report.is_valid()
 }

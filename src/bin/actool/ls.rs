@@ -1,0 +1,88 @@
+//! `actool ls`: what is in an image.
+
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use appc::aci::{self, Data, Entry, EntryKind, Sink};
+
+use crate::error::CommandError;
+use crate::input::{self, Reading};
+use crate::print;
+
+/// List the entries of an image in the order of the archive.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The image
+    #[arg(value_name = "ACI")]
+    image: PathBuf,
+    /// With mode, owner, size, time and target of links
+    #[arg(short, long)]
+    long: bool,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
+    let mut list = List { long: args.long, out: BufWriter::new(std::io::stdout().lock()) };
+    let read = aci::read(input::open(&args.image)?, &args.reading.options()?, &mut list);
+    // What was listed up to a fault is of use, too.
+    list.out.flush()?;
+    print::findings(&read?.diagnostics);
+    Ok(ExitCode::SUCCESS)
+}
+
+struct List<W> {
+    long: bool,
+    out: W,
+}
+
+impl<W: Write> Sink for List<W> {
+    fn entry(&mut self, entry: &Entry, _: &mut Data<'_, '_>) -> aci::Result<()> {
+        let line = if self.long { long(entry) } else { entry.display_name() };
+        writeln!(self.out, "{line}").map_err(|error| aci::Error::new(aci::Kind::Io, "write the list").because(error))
+    }
+}
+
+fn long(entry: &Entry) -> String {
+    let kind = match entry.kind {
+        EntryKind::File => '-',
+        EntryKind::Directory => 'd',
+        EntryKind::Symlink => 'l',
+        EntryKind::Hardlink => 'h',
+        EntryKind::Character => 'c',
+        EntryKind::Block => 'b',
+        EntryKind::Fifo => 'p',
+    };
+    let size = match entry.kind {
+        EntryKind::Character | EntryKind::Block => format!("{},{}", entry.device.0, entry.device.1),
+        _ => entry.size.to_string(),
+    };
+    let time = jiff::Timestamp::new(entry.mtime.seconds, entry.mtime.nanos.try_into().unwrap_or(0))
+        .map_or_else(|_| format!("@{}", entry.mtime.seconds), |time| time.to_string());
+    let owner = format!("{}/{}", entry.uid, entry.gid);
+    let target = match entry.kind {
+        EntryKind::Symlink => format!(" -> {}", entry.display_target()),
+        EntryKind::Hardlink => format!(" link to {}", entry.display_target()),
+        _ => String::new(),
+    };
+    let xattrs = if entry.xattrs.is_empty() { ' ' } else { '+' };
+    let mode = mode(entry.mode);
+    format!("{kind}{mode}{xattrs} {owner:>11} {size:>12} {time} {}{target}", entry.display_name())
+}
+
+fn mode(mode: u32) -> String {
+    let mut text = String::with_capacity(9);
+    for (shift, special, set) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (bits & 1 != 0, mode & special != 0) {
+            (true, true) => set,
+            (false, true) => set.to_ascii_uppercase(),
+            (true, false) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}

@@ -1,0 +1,54 @@
+//! `actool verify`: who signed an image.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use appc::trust::{self, Keyring};
+
+use crate::error::CommandError;
+use crate::input;
+
+/// Bytes of a keyring file that are read.
+const MAX_KEYRING: u64 = 16 << 20;
+
+/// Check the detached signature of an image, and print the fingerprint of the key that made it.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The public keys that count, armoured or binary; those that gpg knows unless told
+    #[arg(long, value_name = "FILE")]
+    keyring: Option<PathBuf>,
+    /// The image
+    #[arg(value_name = "ACI")]
+    image: PathBuf,
+    /// The signature; ACI.asc unless told
+    #[arg(value_name = "ASC")]
+    signature: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
+    let signature = args.signature.clone().unwrap_or_else(|| input::signature_of(&args.image));
+    let signature = input::small(&signature, trust::MAX_SIGNATURE as u64)?;
+    let keys = match &args.keyring {
+        Some(path) => input::small(path, MAX_KEYRING)?,
+        None => gpg_keys()?,
+    };
+    let keyring = Keyring::parse(&keys)?;
+    let signer = trust::verify(&keyring, input::open(&args.image)?, &signature)?;
+    for user in &signer.users {
+        eprintln!("signed by {}", user.escape_debug());
+    }
+    println!("{}", signer.fingerprint);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All public keys of the user's own keyring.
+fn gpg_keys() -> Result<Vec<u8>, CommandError> {
+    let output = std::process::Command::new("gpg")
+        .args(["--batch", "--export"])
+        .output()
+        .map_err(|error| CommandError::failed(format!("run gpg: {error}")).hint("name the keys with --keyring FILE"))?;
+    if output.stdout.is_empty() {
+        return Err(CommandError::failed("find public keys: gpg knows none").hint("name the keys with --keyring FILE"));
+    }
+    Ok(output.stdout)
+}
