@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use appc::aci::{self, ExtractOptions, Kind, ReadOptions};
@@ -40,7 +40,7 @@ fn the_validator_finds_every_attack_that_extraction_refuses() {
         let found = checked.diagnostics.iter().find(|found| found.clause == attack.clause);
         let found = found.unwrap_or_else(|| panic!("{}: {:?}", attack.name, checked.diagnostics));
         assert_eq!(found.severity, Severity::Error, "{}", attack.name);
-        let said = format!("{:?} {}", found.place.entry, found.message);
+        let said = format!("`{}` {}", found.place.entry.as_deref().unwrap_or_default(), found.message);
         assert!(said.contains(attack.names), "{}: {said}", attack.name);
     }
 }
@@ -109,6 +109,7 @@ fn a_size_cap_holds_for_what_is_read_and_for_what_is_claimed() {
 
 #[test]
 fn nothing_escapes_while_somebody_swaps_directories_for_links() {
+    /// Directories that were swapped for links and back while something was extracted.
     const ROUNDS: usize = 10_000;
     let world = World::new();
     let before = world.surroundings();
@@ -120,6 +121,7 @@ fn nothing_escapes_while_somebody_swaps_directories_for_links() {
     let bytes = tar.file("rootfs/a/b/sub", b"escaped").file("rootfs/a/b/c/link", b"escaped").end();
     let target = world.path("inside/image");
     let stop = AtomicBool::new(false);
+    let swapped = AtomicUsize::new(0);
     let (mut disturbed, mut done) = (0, 0);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -128,15 +130,14 @@ fn nothing_escapes_while_somebody_swaps_directories_for_links() {
                 for path in ["a", "a/b", "a/b/c"] {
                     let (path, aside) = (root.join(path), root.join("aside"));
                     if fs::rename(&path, &aside).is_ok() {
-                        let _ = symlink(&outside, &path);
-                        thread::yield_now();
+                        swapped.fetch_add(usize::from(symlink(&outside, &path).is_ok()), Ordering::Relaxed);
                         let _ = fs::remove_file(&path);
                         let _ = fs::rename(&aside, &path);
                     }
                 }
             }
         });
-        for _ in 0..ROUNDS {
+        while swapped.load(Ordering::Relaxed) < ROUNDS {
             fs::create_dir(&target).unwrap();
             let handle = fs::File::open(&target).unwrap();
             match aci::import(&bytes[..], handle.as_fd(), &unsynced()) {
@@ -148,8 +149,7 @@ fn nothing_escapes_while_somebody_swaps_directories_for_links() {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    println!("{done} rounds went through, {disturbed} were disturbed");
+    println!("{done} extractions went through, {disturbed} were disturbed");
     assert_eq!(world.surroundings(), before);
-    assert_eq!(done + disturbed, ROUNDS);
     assert!(disturbed > 0, "the race was never lost: it does not race");
 }

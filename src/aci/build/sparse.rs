@@ -65,6 +65,9 @@ pub(super) fn extents(file: &mut File, stat: &Stat) -> io::Result<Option<Vec<(u6
             Some((start, length)) => *length = size - *start,
             None => extents.push((0, size)),
         }
+    } else {
+        // GNU tar takes the end of the last piece for the end of the file.
+        extents.push((size, 0));
     }
     file.seek(SeekFrom::Start(0))?;
     Ok((extents != [(0, size)]).then_some(extents))
