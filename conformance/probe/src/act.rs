@@ -57,6 +57,7 @@ pub fn act(who: &str, verb: &str, argument: &str) -> Option<Value> {
         "post" => http::request("POST", first, Some(second)),
         "hmac" => hmac(first, second),
         "foreign-token" => foreign_token(argument),
+        "cross" => cross(Path::new(argument)),
         "wait" => wait(Path::new(argument)),
         "sleep" => {
             sleep(Duration::from_millis(argument.parse().unwrap_or(0)));
@@ -189,6 +190,18 @@ fn foreign_token(how: &str) -> Value {
     };
     let asked = http::ask("GET", &format!("{}{other}/acMetadata/v1/pod/uuid", &url[..slash]), None);
     json!({ "characters": token.len(), "answer": asked.unwrap_or_else(|e| say::error(&e)) })
+}
+
+/// Leaves a signed text in a directory for the next pod, or verifies what an earlier one left.
+fn cross(dir: &Path) -> Value {
+    let kept = dir.join("signed");
+    if let Ok(form) = fs::read_to_string(&kept) {
+        return json!({ "verify": http::request("POST", "/acMetadata/v1/pod/hmac/verify", Some(&form)) });
+    }
+    let signed = http::request("POST", "/acMetadata/v1/pod/hmac/sign", Some("content=across"));
+    let own = http::request("GET", "/acMetadata/v1/pod/uuid", None);
+    let text = |value: &Value| http::encoded(value["body"].as_str().unwrap_or_default());
+    say::done(fs::write(kept, format!("content=across&uuid={}&signature={}", text(&own), text(&signed))))
 }
 
 /// Runs verbs in a child and tells how it ended, with the last value that it told.

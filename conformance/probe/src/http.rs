@@ -28,6 +28,7 @@ pub fn ask(method: &str, url: &str, form: Option<&str>) -> io::Result<Value> {
     } else {
         format!("{host}:80")
     };
+    let begun = std::time::Instant::now();
     let mut stream = TcpStream::connect(&address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     let body = form.unwrap_or("");
@@ -53,7 +54,7 @@ pub fn ask(method: &str, url: &str, form: Option<&str>) -> io::Result<Value> {
         body = joined(&body).ok_or_else(|| bad("broken chunks"))?;
     }
     let text = String::from_utf8_lossy(&body).into_owned();
-    let mut seen = json!({ "status": status, "type": headers.get("content-type"), "body": text });
+    let mut seen = json!({ "status": status, "type": headers.get("content-type"), "body": text, "milliseconds": begun.elapsed().as_millis() as u64 });
     if let Ok(value) = serde_json::from_slice::<Value>(&body) {
         seen["json"] = value;
     }

@@ -58,6 +58,7 @@ pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Fa
         );
     }
     see::keep(&mut seen, &["host"], on_host(&host));
+    see::keep(&mut seen, &["here"], here());
     outcome.trouble.extend(left::behind(work));
     see::keep(&mut seen, &["left"], json!(outcome.trouble));
     if bench.keep {
@@ -187,6 +188,14 @@ fn on_host(dir: &Path) -> Value {
         }
     }
     Value::Object(seen)
+}
+
+/// What pods are compared with: the suite's own surroundings.
+fn here() -> Value {
+    let link = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok().map(|link| json!(link.display().to_string()));
+    let namespaces: Map<_, _> = ["pid", "net", "ipc", "uts", "mnt"].into_iter().filter_map(|name| Some((name.to_owned(), link(name)?))).collect();
+    let panic = fs::read_to_string("/proc/sys/kernel/panic").unwrap_or_default();
+    json!({ "ns": namespaces, "panic": panic.trim() })
 }
 
 /// Makes a case's directory the ordinary user's.
