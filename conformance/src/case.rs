@@ -248,6 +248,8 @@ pub struct Run {
     /// The second pod runs at the same time as the first.
     #[serde(default)]
     pub together: bool,
+    /// An address of the host that is connected to while the pod runs; what is said there is seen as `dialled`.
+    pub dial: Option<String>,
     /// Options for the implementation, by the names of its target file.
     #[serde(default)]
     pub options: Vec<String>,

@@ -80,14 +80,12 @@ pub fn begin(suite: &Suite, choice: &Choice) -> Event {
             .map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned))
             .collect(),
     };
+    let named: Vec<&str> = choice.cases(suite).iter().flat_map(|case| case.action.clauses()).collect();
+    let asked =
+        |clause: &&Clause| choice.takes(clause) && (choice.case.is_none() || named.contains(&clause.id.as_str()));
     Event::Begin {
         suite: env!("CARGO_PKG_VERSION").into(),
-        clauses: suite
-            .clauses
-            .values()
-            .filter(|clause| choice.takes(clause))
-            .map(|clause| (clause.id.clone(), about(clause)))
-            .collect(),
+        clauses: suite.clauses.values().filter(asked).map(|clause| (clause.id.clone(), about(clause))).collect(),
         untestable: suite.untestable.clone(),
     }
 }

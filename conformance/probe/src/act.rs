@@ -159,7 +159,20 @@ fn hmac(text: &str, how: &str) -> Value {
     };
     let content = if how == "other-text" { format!("{text}!") } else { text.to_owned() };
     let shown = match how {
-        "broken" => signature.chars().rev().collect(),
+        // Well-formed, but another one.
+        "broken" => signature
+            .chars()
+            .map(|c| {
+                if c == 'A' {
+                    'B'
+                } else if c == '=' {
+                    '='
+                } else {
+                    'A'
+                }
+            })
+            .collect(),
+        "malformed" => "no signature at all".into(),
         "empty" => String::new(),
         _ => signature,
     };
@@ -288,7 +301,7 @@ fn call(name: &str) -> Value {
             "memfd_create" => rustix::fs::memfd_create("probe", MemfdFlags::CLOEXEC).map(drop),
             "getpriority" => rustix::process::getpriority_process(None).map(drop),
             "eventfd2" => rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).map(drop),
-            "umount2" => rustix::mount::unmount("/nowhere", rustix::mount::UnmountFlags::empty()),
+            "umount2" => rustix::mount::unmount("/proc", rustix::mount::UnmountFlags::empty()),
             "sched_yield" => {
                 rustix::thread::sched_yield();
                 Ok(())

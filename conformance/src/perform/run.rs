@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
+use std::net::TcpStream;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -111,7 +115,7 @@ fn executed(
         values.insert("file".into(), first.file.display().to_string());
     }
     if case.together {
-        let (first, second) = std::thread::scope(|scope| {
+        let (first, second) = thread::scope(|scope| {
             let other = scope.spawn(|| bench.driver.ask(action, &values));
             (bench.driver.ask(action, &values), other.join())
         });
@@ -121,9 +125,19 @@ fn executed(
         return Ok(());
     }
     for number in 0..case.times {
-        let answer = bench.driver.ask(action, &values)?;
+        let (answer, dialled) = thread::scope(|scope| {
+            let dialling = case.dial.as_ref().map(|address| scope.spawn(|| dial(address)));
+            let answer = bench.driver.ask(action, &values);
+            (answer, dialling.and_then(|thread| thread.join().ok()).flatten())
+        });
+        see::keep(seen, &["dialled"], json!(dialled));
+        let answer = answer?;
         see::keep(seen, &["runs", &number.to_string()], findings(&answer));
         take(answer, seen, outcome);
+    }
+    // The names that a target gave to its pod, for the questions after it.
+    if let Ok(uuid) = fs::read_to_string(values.get("uuid-file").map(String::as_str).unwrap_or_default()) {
+        values.insert("uuid".into(), uuid.trim().to_owned());
     }
     if bench.driver.can("logs") {
         for app in case
@@ -137,12 +151,17 @@ fn executed(
             see::keep(seen, &["logs", app], json!(answer.stdout));
         }
     }
-    for action in ["status", "report", "list"] {
+    for action in ["status", "isolation", "list"] {
         if bench.driver.can(action) {
             let answer = bench.driver.ask(action, &values)?;
             let value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| json!(answer.stdout + &answer.stderr));
             see::keep(seen, &[action], value);
         }
+    }
+    if !bench.driver.can("isolation") {
+        // A target without a report of its own may tell on its way.
+        let told = seen["stderr"].clone();
+        see::keep(seen, &["isolation"], told);
     }
     Ok(())
 }
@@ -190,10 +209,31 @@ fn on_host(dir: &Path) -> Value {
     Value::Object(seen)
 }
 
+/// What a server on the host's address says, given time to come up.
+fn dial(address: &str) -> Option<String> {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(8) {
+        if let Ok(mut stream) = TcpStream::connect(address) {
+            let mut text = String::new();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(2)))
+                .and_then(|()| stream.read_to_string(&mut text))
+                .ok()?;
+            return Some(text);
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    None
+}
+
 /// What pods are compared with: the suite's own surroundings.
 fn here() -> Value {
-    let link = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok().map(|link| json!(link.display().to_string()));
-    let namespaces: Map<_, _> = ["pid", "net", "ipc", "uts", "mnt"].into_iter().filter_map(|name| Some((name.to_owned(), link(name)?))).collect();
+    let link =
+        |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok().map(|link| json!(link.display().to_string()));
+    let namespaces: Map<_, _> = ["pid", "net", "ipc", "uts", "mnt"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), link(name)?)))
+        .collect();
     let panic = fs::read_to_string("/proc/sys/kernel/panic").unwrap_or_default();
     json!({ "ns": namespaces, "panic": panic.trim() })
 }
