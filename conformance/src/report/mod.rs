@@ -1,7 +1,7 @@
 //! Reports, each made from the stream of events and from nothing else.
 
 mod badge;
-
+mod html;
 mod json;
 mod junit;
 mod markdown;
@@ -26,6 +26,7 @@ pub fn write(dir: &Path, events: &[Event]) -> Result<(), Failure> {
         ("report.json", json::report(events)?),
         ("report.tap", tap::report(events)),
         ("junit.xml", junit::report(events)),
+        ("index.html", html::report(events)?),
         ("badge.svg", badge::report(events)),
         ("summary.md", markdown::report(events)),
     ];

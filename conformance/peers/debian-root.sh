@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# A whole Debian root file system as an image: made by debootstrap, packed by the Go actool and by ours, in every compression, run by our
+# executor. Its shell names the system and its exit status comes through. Ends with `skipped: <reason>` where it cannot run.
+#
+#   conformance/peers/debian-root.sh [DIRECTORY OF actool AND jetpack]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+skip() { echo "skipped: $1"; exit 0; }
+
+[ "$(uname -s)" = Linux ] || skip "the pod is run by the Linux executor"
+[ "$(id -u)" = 0 ] || skip "needs root"
+if ! command -v debootstrap >/dev/null; then
+    command -v apt-get >/dev/null || skip "needs debootstrap"
+    { apt-get update && apt-get install --yes --no-install-recommends debootstrap; } >/dev/null 2>&1 || skip "failed to install debootstrap"
+fi
+
+if [ $# -gt 0 ]; then
+    bin=$(realpath "$1")
+else
+    cargo build --quiet --release --package appc --bin actool --bin jetpack
+    bin=$(realpath "${CARGO_TARGET_DIR:-target}/release")
+fi
+
+work=$(mktemp -d)
+cleanup() {
+    "$bin/jetpack" --root "$work/root" gc >/dev/null 2>&1 || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+# The host's own mirror, where it names one.
+mirror=$(sed -nE 's/^(deb +(\[[^]]*\] +)?|URIs: *)([^ ]+).*/\3/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | head -n 1 || true)
+suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
+layout=$work/layout
+mkdir "$layout"
+debootstrap --variant=minbase "$suite" "$layout/rootfs" ${mirror:+"$mirror"} >"$work/debootstrap.log" 2>&1 || {
+    tail -n 3 "$work/debootstrap.log"
+    skip "debootstrap failed, most likely without a mirror"
+}
+rm -rf "$layout/rootfs/var/cache/apt/archives" "$layout/rootfs/var/lib/apt/lists"
+# The Go actool opens device nodes and reads them for ever; an executor brings its own.
+find "$layout/rootfs/dev" -mindepth 1 -delete
+cat >"$layout/manifest" <<'MANIFEST'
+{
+  "acKind": "ImageManifest",
+  "acVersion": "0.8.11",
+  "name": "conformance.test/debian",
+  "labels": [{ "name": "os", "value": "linux" }, { "name": "arch", "value": "amd64" }],
+  "app": { "exec": ["/bin/sh"], "user": "0", "group": "0" }
+}
+MANIFEST
+
+"$bin/actool" build --no-compression "$layout" "$work/ours-plain.aci"
+"$bin/actool" build "$layout" "$work/ours-gzip.aci"
+if command -v actool >/dev/null; then
+    timeout 120 actool build "$layout" "$work/go-gzip.aci" || echo "the Go actool failed to build"
+else
+    echo "skipped: packing with the Go actool: not installed"
+fi
+bzip2 -1 --keep --stdout "$work/ours-plain.aci" >"$work/ours-bzip2.aci" 2>/dev/null || rm -f "$work/ours-bzip2.aci"
+xz -0 --keep --stdout "$work/ours-plain.aci" >"$work/ours-xz.aci" 2>/dev/null || rm -f "$work/ours-xz.aci"
+
+failed=0
+first=""
+for image in "$work"/*.aci; do
+    name=$(basename "$image" .aci)
+    root=$work/root
+    id=$("$bin/jetpack" --root "$root" fetch "$image")
+    status=0
+    out=$("$bin/jetpack" --root "$root" run "$id" -- -c '. /etc/os-release; echo $NAME; exit 7' 2>"$work/err") || status=$?
+    if [ "$out" = "Debian GNU/Linux" ] && [ $status = 7 ]; then
+        echo "$name: $out, exit status $status, ${id:0:20}..."
+    else
+        echo "$name: FAILED: printed \"$out\", exit status $status"
+        cat "$work/err"
+        failed=1
+    fi
+    case $name in
+    ours-*)
+        first=${first:-$id}
+        [ "$id" = "$first" ] || { echo "$name: FAILED: compression changed the image ID"; failed=1; }
+        ;;
+    esac
+done
+[ $failed = 0 ] || exit 1
+echo "debian-root: all passed"
