@@ -112,6 +112,9 @@ pub struct Document {
     pub null: Vec<String>,
     /// The whole document as text, in place of base and changes.
     pub raw: Option<String>,
+    /// Clauses, or their beginnings, under which a refusal counts as one for this clause, because they say the same of a part that is shared.
+    #[serde(default)]
+    pub under: Vec<String>,
     /// Judged as a resolved pod manifest.
     #[serde(default)]
     pub reified: bool,
@@ -156,6 +159,9 @@ pub struct Packed {
     /// The file's name.
     #[serde(default = "archive_name")]
     pub file: String,
+    /// Clauses, or their beginnings, under which a refusal counts as one for this clause, because they say the same of a part that is shared.
+    #[serde(default)]
+    pub under: Vec<String>,
     /// Demands on what `id` prints, for archives that are accepted: `{sha512}` stands for the true hash of the tar.
     pub id: Option<String>,
     /// The line of expectation.

@@ -25,7 +25,11 @@ pub fn perform(case: &Archive, bench: &Bench<'_>, work: &Path) -> Result<Outcome
         ]);
         let mut answer = bench.driver.ask("validate", &values)?;
         bench.fault.answer("validate", &one.clause, &mut answer);
-        outcome.checks.push(judge::judge(&one.clause, &one.say, one.verdict, &answer, bench.target));
+        outcome.checks.push(judge::judge(
+            &judge::Due { clause: &one.clause, say: &one.say, verdict: one.verdict, under: &one.under },
+            &answer,
+            bench.target,
+        ));
         if let Some(wanted) = &one.id {
             let expectation =
                 format!("its image ID is {}", if wanted == "{sha512}" { "the hash of the tar" } else { wanted });

@@ -24,10 +24,23 @@ pub fn line(say: &Option<String>, verdict: Verdict) -> String {
     say.as_ref().map_or_else(|| word.to_owned(), |say| format!("{say}: {word}"))
 }
 
+/// What is due.
+pub struct Due<'a> {
+    /// The clause that decides.
+    pub clause: &'a str,
+    /// The line of expectation.
+    pub say: &'a Option<String>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Other clauses, or their beginnings, that will do.
+    pub under: &'a [String],
+}
+
 /// Holds an answer against the verdict that is due.
-pub fn judge(clause: &str, say: &Option<String>, verdict: Verdict, answer: &Answer, target: &Target) -> Check {
+pub fn judge(due: &Due<'_>, answer: &Answer, target: &Target) -> Check {
+    let Due { clause, say, verdict, under } = *due;
     let said = diagnostics(answer, target);
-    let why = fault(clause, verdict, answer, said.as_deref());
+    let why = fault(clause, under, verdict, answer, said.as_deref());
     let state = if why.is_some() { State::Fail } else { State::Pass };
     let mut text = answer.stderr.trim();
     if text.is_empty() {
@@ -38,7 +51,7 @@ pub fn judge(clause: &str, say: &Option<String>, verdict: Verdict, answer: &Answ
     settled(Check { clause: clause.into(), expectation: line(say, verdict), state, why, evidence }, target)
 }
 
-fn fault(clause: &str, verdict: Verdict, answer: &Answer, said: Option<&[Said]>) -> Option<String> {
+fn fault(clause: &str, under: &[String], verdict: Verdict, answer: &Answer, said: Option<&[Said]>) -> Option<String> {
     if !answer.orderly() {
         return Some(format!("the target {}", answer.ending()));
     }
@@ -47,7 +60,13 @@ fn fault(clause: &str, verdict: Verdict, answer: &Answer, said: Option<&[Said]>)
         return Some(format!("{} is no verdict", answer.ending()));
     }
     let told = |severity: &str| {
-        said.map(|said| said.iter().any(|one| one.severity == severity && of_the_same(&one.clause, clause)))
+        said.map(|said| {
+            said.iter().any(|one| {
+                one.severity == severity
+                    && (of_the_same(&one.clause, clause)
+                        || under.iter().any(|front| one.clause.starts_with(front.as_str())))
+            })
+        })
     };
     match (verdict, answer.succeeded()) {
         (Verdict::Valid | Verdict::Warned, false) => Some("it was refused".into()),
@@ -126,17 +145,17 @@ mod tests {
         let hung = Answer { hung: true, ..Answer::default() };
         let crashed = Answer { signal: Some(11), ..Answer::default() };
         for answer in [hung, crashed, answer(2), answer(101)] {
-            assert!(fault("im.name", Verdict::Invalid, &answer, None).is_some(), "{answer:?}");
+            assert!(fault("im.name", &[], Verdict::Invalid, &answer, None).is_some(), "{answer:?}");
         }
     }
 
     #[test]
     fn a_refusal_for_another_reason_does_not_count() {
         let said = [Said { clause: "im.labels.unique".into(), severity: "error".into() }];
-        assert!(fault("im.app.exec.type", Verdict::Invalid, &answer(1), Some(&said)).is_some());
-        assert!(fault("im.labels.shape", Verdict::Invalid, &answer(1), Some(&said)).is_none());
+        assert!(fault("im.app.exec.type", &[], Verdict::Invalid, &answer(1), Some(&said)).is_some());
+        assert!(fault("im.labels.shape", &[], Verdict::Invalid, &answer(1), Some(&said)).is_none());
         assert!(
-            fault("im.app.exec.type", Verdict::Invalid, &answer(1), None).is_none(),
+            fault("im.app.exec.type", &[], Verdict::Invalid, &answer(1), None).is_none(),
             "not all targets name clauses"
         );
     }

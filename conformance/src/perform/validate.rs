@@ -22,7 +22,11 @@ pub fn perform(case: &Validate, bench: &Bench<'_>, work: &Path) -> Result<Outcom
         ]);
         let mut answer = bench.driver.ask(action, &values)?;
         bench.fault.answer(action, &one.clause, &mut answer);
-        outcome.checks.push(judge::judge(&one.clause, &one.say, one.verdict, &answer, bench.target));
+        outcome.checks.push(judge::judge(
+            &judge::Due { clause: &one.clause, say: &one.say, verdict: one.verdict, under: &one.under },
+            &answer,
+            bench.target,
+        ));
     }
     Ok(outcome)
 }

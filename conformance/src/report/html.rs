@@ -13,7 +13,8 @@ const MARK: &str = "{\"data\":\"here\"}";
 
 /// The page.
 pub fn report(events: &[Event]) -> Result<String, Failure> {
-    let data = serde_json::to_string(&data(&Summary::of(events))).map_err(|e| Failure::new(format!("failed to write the page: {e}")))?;
+    let data = serde_json::to_string(&data(&Summary::of(events)))
+        .map_err(|e| Failure::new(format!("failed to write the page: {e}")))?;
     // Inside a script element only `<` could end it.
     Ok(PAGE.replacen(MARK, &data.replace('<', "\\u003c"), 1))
 }
