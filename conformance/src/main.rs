@@ -16,6 +16,7 @@ mod event;
 mod fault;
 mod host;
 mod make;
+mod mutants;
 mod perform;
 mod report;
 mod see;
@@ -70,6 +71,7 @@ enum Command {
     Coverage(commands::coverage::Args),
     Explain(commands::explain::Args),
     Compare(commands::compare::Args),
+    Mutants(commands::mutants::Args),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         Command::Coverage(args) => commands::coverage::run(&args, &cli.suite),
         Command::Explain(args) => commands::explain::run(&args, &cli.suite),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Mutants(args) => commands::mutants::run(&args, &cli.suite),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("appc-conformance: failed: {failure}");

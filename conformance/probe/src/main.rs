@@ -19,6 +19,8 @@ mod look;
 #[cfg(unix)]
 mod say;
 #[cfg(unix)]
+mod shim;
+#[cfg(unix)]
 mod sys;
 
 #[cfg(unix)]
@@ -28,6 +30,9 @@ fn main() {
         eprintln!("usage: probe WHO VERB[:ARGUMENT...]...");
         std::process::exit(2);
     };
+    if who == "shim" {
+        shim::run(words);
+    }
     for word in words {
         let Some(word) = word.to_str() else {
             say::finding(&who, &["argument"], "not UTF-8".into());

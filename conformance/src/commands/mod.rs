@@ -4,6 +4,7 @@ pub mod compare;
 pub mod coverage;
 pub mod explain;
 pub mod list;
+pub mod mutants;
 pub mod run;
 
 use crate::Failure;

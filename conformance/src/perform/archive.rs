@@ -24,7 +24,7 @@ pub fn perform(case: &Archive, bench: &Bench<'_>, work: &Path) -> Result<Outcome
             ("work".into(), work.display().to_string()),
         ]);
         let mut answer = bench.driver.ask("validate", &values)?;
-        bench.fault.answer("validate", &one.clause, &mut answer);
+        bench.fault.answer("validate", &values, &mut answer);
         outcome.checks.push(judge::judge(
             &judge::Due { clause: &one.clause, say: &one.say, verdict: one.verdict, under: &one.under },
             &answer,
@@ -37,7 +37,7 @@ pub fn perform(case: &Archive, bench: &Bench<'_>, work: &Path) -> Result<Outcome
                 Check { clause: one.clause.clone(), expectation, state: State::Unsupported, why: None, evidence: None };
             if bench.driver.can("id") {
                 let mut answer = bench.driver.ask("id", &values)?;
-                bench.fault.answer("id", &one.clause, &mut answer);
+                bench.fault.answer("id", &values, &mut answer);
                 let said = answer.stdout.trim();
                 check.state = if said == wanted.replace("{sha512}", &id) { State::Pass } else { State::Fail };
                 check.evidence = Some(said.to_owned());

@@ -17,7 +17,7 @@ pub fn perform(case: &Build, bench: &Bench<'_>, work: &Path) -> Result<Outcome, 
     let layout = work.join("layout");
     let base = bench.suite.bases.get("smallest").ok_or_else(|| Failure::new("no base document named smallest"))?;
     let mut manifest = document::changed(base, &case.set, &[], &[]).map_err(Failure::new)?;
-    bench.fault.manifest(&mut manifest);
+    bench.fault.manifest("", &mut manifest);
     let mut listed = case.files.clone();
     bench.fault.layout(&mut listed);
     let laid = fs::create_dir_all(layout.join("rootfs"))

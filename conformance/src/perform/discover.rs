@@ -22,9 +22,10 @@ pub fn perform(case: &Discover, bench: &Bench<'_>, work: &Path) -> Result<Outcom
         let made = pod::image(short, image, bench, work, &BTreeMap::new())?;
         archives.insert(short.clone(), fs::read(&made.file).map_err(|e| Failure::file(&made.file, e))?);
     }
+    let names: Vec<&str> = case.names.values().map(String::as_str).collect();
     let mut pages = case.pages.clone();
     for (path, page) in &mut pages {
-        bench.fault.page(path, page);
+        bench.fault.page(path, &names, page);
     }
     let listener =
         TcpListener::bind("localhost:0").map_err(|e| Failure::new(format!("failed to listen on localhost: {e}")))?;
@@ -43,8 +44,8 @@ pub fn perform(case: &Discover, bench: &Bench<'_>, work: &Path) -> Result<Outcom
             ("work".into(), work.display().to_string()),
         ]);
         let before = server.asked().len();
-        let mut answer = bench.driver.ask(&case.ask, &values)?;
-        bench.fault.answer(&case.ask, name, &mut answer);
+        let mut answer = bench.driver.ask(bench.fault.action(&case.ask), &values)?;
+        bench.fault.answer(&case.ask, &values, &mut answer);
         if !answer.orderly() {
             trouble.push(format!("`{}` {}", case.ask, answer.ending()));
         }

@@ -98,7 +98,7 @@ pub fn image(
     values: &BTreeMap<String, String>,
 ) -> Result<Made, Failure> {
     let mut manifest = manifest(short, image, values);
-    bench.fault.manifest(&mut manifest);
+    bench.fault.manifest(short, &mut manifest);
     let mut listed = image.files.clone();
     bench.fault.files(short, &mut listed);
     let file = work.join("images").join(format!("{short}.aci"));

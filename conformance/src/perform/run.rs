@@ -54,7 +54,7 @@ pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Fa
         executed(case, bench, &made, values.clone(), &mut seen, &mut outcome)?;
     }
     if bench.driver.can("clean") {
-        let answer = bench.driver.ask("clean", &values)?;
+        let answer = ask(bench, "clean", &values)?;
         see::keep(
             &mut seen,
             &["cleaned"],
@@ -73,6 +73,17 @@ pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Fa
     Ok(outcome)
 }
 
+/// Asks the target, or the mutant that stands before it.
+fn ask(bench: &Bench<'_>, action: &str, values: &Values) -> Result<Answer, Failure> {
+    let mut values = values.clone();
+    if bench.fault.action("options") == "no-options" {
+        values.remove("options");
+    }
+    let mut answer = bench.driver.ask(bench.fault.action(action), &values)?;
+    bench.fault.answer(action, &values, &mut answer);
+    Ok(answer)
+}
+
 /// Brings the images into the target's store; a refusal stands where the pod's end would.
 fn fetched(made: &[pod::Made], bench: &Bench<'_>, values: &Values, seen: &mut Value) -> Result<bool, Failure> {
     if !bench.driver.can("fetch") {
@@ -81,7 +92,7 @@ fn fetched(made: &[pod::Made], bench: &Bench<'_>, values: &Values, seen: &mut Va
     for image in made {
         let mut values = values.clone();
         values.insert("file".into(), image.file.display().to_string());
-        let answer = bench.driver.ask("fetch", &values)?;
+        let answer = ask(bench, "fetch", &values)?;
         see::keep(
             seen,
             &["fetched", &image.short],
@@ -116,8 +127,8 @@ fn executed(
     }
     if case.together {
         let (first, second) = thread::scope(|scope| {
-            let other = scope.spawn(|| bench.driver.ask(action, &values));
-            (bench.driver.ask(action, &values), other.join())
+            let other = scope.spawn(|| ask(bench, action, &values));
+            (ask(bench, action, &values), other.join())
         });
         let second = second.map_err(|_| Failure::new("the second run panicked"))??;
         see::keep(seen, &["other"], findings(&second));
@@ -127,7 +138,7 @@ fn executed(
     for number in 0..case.times {
         let (answer, dialled) = thread::scope(|scope| {
             let dialling = case.dial.as_ref().map(|address| scope.spawn(|| dial(address)));
-            let answer = bench.driver.ask(action, &values);
+            let answer = ask(bench, action, &values);
             (answer, dialling.and_then(|thread| thread.join().ok()).flatten())
         });
         see::keep(seen, &["dialled"], json!(dialled));
@@ -147,13 +158,13 @@ fn executed(
             .chain(made.iter().filter(|_| case.app.is_empty()).map(|one| one.short.as_str()))
         {
             values.insert("app".into(), app.into());
-            let answer = bench.driver.ask("logs", &values)?;
+            let answer = ask(bench, "logs", &values)?;
             see::keep(seen, &["logs", app], json!(answer.stdout));
         }
     }
     for action in ["status", "isolation", "list"] {
         if bench.driver.can(action) {
-            let answer = bench.driver.ask(action, &values)?;
+            let answer = ask(bench, action, &values)?;
             let value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| json!(answer.stdout + &answer.stderr));
             see::keep(seen, &[action], value);
         }

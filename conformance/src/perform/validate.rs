@@ -21,7 +21,7 @@ pub fn perform(case: &Validate, bench: &Bench<'_>, work: &Path) -> Result<Outcom
             ("work".into(), work.display().to_string()),
         ]);
         let mut answer = bench.driver.ask(action, &values)?;
-        bench.fault.answer(action, &one.clause, &mut answer);
+        bench.fault.answer(action, &values, &mut answer);
         outcome.checks.push(judge::judge(
             &judge::Due { clause: &one.clause, say: &one.say, verdict: one.verdict, under: &one.under },
             &answer,
