@@ -1,7 +1,7 @@
 //! A case: what is built, what is done with it, what shall be seen, and for which clause.
 //!
 //! One TOML file a case under `cases/<area>/`. `do` names the action; each action has keys of its own, told at its type
-//! here and, with examples, in `docs/conformance-cases.md`. Unknown keys are errors, so that a slip cannot switch a check off.
+//! here and, with examples, in `conformance/README.md`. Unknown keys are errors, so that a slip cannot switch a check off.
 
 use std::collections::BTreeMap;
 use std::fs;

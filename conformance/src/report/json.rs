@@ -1,4 +1,4 @@
-//! The JSON report: `{"schema": "appc-conformance-report/1", "events": [...]}`, the stream as it came. `docs/conformance-report.schema.json` says what
+//! The JSON report: `{"schema": "appc-conformance-report/1", "events": [...]}`, the stream as it came. `conformance/report.schema.json` says what
 //! stands in it; `compare` reads it back.
 
 use std::fs;
