@@ -31,7 +31,10 @@ pub fn run(words: impl Iterator<Item = std::ffi::OsString>) -> ! {
             // What cannot be spoilt shows, because the mutant is not caught.
             "write" => drop(std::fs::write(first, second)),
             "remove" => drop(std::fs::remove_file(first)),
-            "mode" => drop(rustix::fs::chmod(first, rustix::fs::Mode::from_raw_mode(u32::from_str_radix(second, 8).unwrap_or(0) as _))),
+            "mode" => drop(rustix::fs::chmod(
+                first,
+                rustix::fs::Mode::from_raw_mode(u32::from_str_radix(second, 8).unwrap_or(0) as _),
+            )),
             "expand" => {
                 command = Command::new(program);
                 command.args(arguments.iter().map(|word| word.replace("$HOME", "/root")));
@@ -60,7 +63,9 @@ fn proxy(how: &str) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap_or_else(|_| "/probe".into()));
     command.args(["shim", "serve-proxy", how, &upstream]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut port = [0_u8; 5];
-    let started = command.spawn().and_then(|mut child| child.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?.read_exact(&mut port));
+    let started = command
+        .spawn()
+        .and_then(|mut child| child.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?.read_exact(&mut port));
     if let Err(e) = started {
         end(&format!("failed to start the proxy: {e}"));
     }
@@ -70,7 +75,8 @@ fn proxy(how: &str) -> String {
 }
 
 fn serve(words: &[String]) -> ! {
-    let (how, upstream) = (words.first().map(String::as_str).unwrap_or_default(), words.get(1).map(String::as_str).unwrap_or_default());
+    let (how, upstream) =
+        (words.first().map(String::as_str).unwrap_or_default(), words.get(1).map(String::as_str).unwrap_or_default());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|e| end(&format!("failed to listen: {e}")));
     let port = listener.local_addr().map_or(0, |address| address.port());
     print!("{port:05}");
@@ -96,7 +102,8 @@ fn pass(mut client: TcpStream, how: &str, upstream: &str) -> io::Result<()> {
         if head.is_none() {
             head = request.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
             let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
-            length = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok()).unwrap_or(0);
+            length =
+                text.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok()).unwrap_or(0);
         }
     }
     let mut text = String::from_utf8_lossy(&request).into_owned();
@@ -114,13 +121,18 @@ fn pass(mut client: TcpStream, how: &str, upstream: &str) -> io::Result<()> {
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let (head, body) = spoil(how, &path, head, body);
-    let fields: Vec<&str> = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("content-length")).collect();
+    let fields: Vec<&str> =
+        head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("content-length")).collect();
     write!(client, "{}\r\nContent-Length: {}\r\n\r\n{body}", fields.join("\r\n"), body.len())
 }
 
 fn spoil(how: &str, path: &str, head: &str, body: &str) -> (String, String) {
     let (mut head, mut body) = (head.to_owned(), body.to_owned());
-    let status = |head: &str, status: &str| head.split_once(' ').map_or(head.to_owned(), |(version, rest)| format!("{version} {status}{}", rest.get(3..).unwrap_or_default()));
+    let status = |head: &str, status: &str| {
+        head.split_once(' ').map_or(head.to_owned(), |(version, rest)| {
+            format!("{version} {status}{}", rest.get(3..).unwrap_or_default())
+        })
+    };
     match how {
         "newline" if path.ends_with("/uuid") || path.ends_with("/id") => body.push('\n'),
         "charset" => head = head.replace("application/json", "application/json; charset=utf-8"),

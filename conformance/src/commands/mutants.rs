@@ -40,7 +40,10 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
     let mutants = mutants::read(&suite.dir.join("mutants"))?;
     for mutant in &mutants {
         if let Some(clause) = mutant.breaks.iter().find(|clause| !suite.clauses.contains_key(*clause)) {
-            return Err(Failure::new(format!("mutant {} breaks a clause that is not in the catalogue: {clause}", mutant.name)));
+            return Err(Failure::new(format!(
+                "mutant {} breaks a clause that is not in the catalogue: {clause}",
+                mutant.name
+            )));
         }
     }
     let chosen: Vec<&Mutant> = mutants.iter().filter(|mutant| mutant.name.contains(&args.name)).collect();
@@ -57,9 +60,14 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
         let fate = match sound.get(clause).copied().flatten() {
             Some(State::Pass) => match state(&suite, &ready, clause, *mutant, jobs)? {
                 (Some(State::Fail), _) => Fate::Caught,
-                (other, seen) => Fate::Survived(format!("{clause} {}; {seen}", other.map_or("was not checked", State::word))),
+                (other, seen) => {
+                    Fate::Survived(format!("{clause} {}; {seen}", other.map_or("was not checked", State::word)))
+                }
             },
-            other => Fate::Untried(format!("without the fault {clause} {}", other.map_or("was not checked".into(), |state| format!("is {}", state.word())))),
+            other => Fate::Untried(format!(
+                "without the fault {clause} {}",
+                other.map_or("was not checked".into(), |state| format!("is {}", state.word()))
+            )),
         };
         let line = match &fate {
             Fate::Caught => {
@@ -75,12 +83,19 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
         writeln!(out, "{line}").map_err(lost)?;
     }
     let survived = chosen.len() - caught - untried;
-    writeln!(out, "{} mutants: {caught} caught, {survived} survived, {untried} could not be tried here", chosen.len()).map_err(lost)?;
+    writeln!(out, "{} mutants: {caught} caught, {survived} survived, {untried} could not be tried here", chosen.len())
+        .map_err(lost)?;
     Ok(if survived == 0 && caught > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The state of a clause under a fault, with what a check of it saw.
-fn state(suite: &Suite, ready: &Ready, clause: &str, fault: &dyn Fault, jobs: usize) -> Result<(Option<State>, String), Failure> {
+fn state(
+    suite: &Suite,
+    ready: &Ready,
+    clause: &str,
+    fault: &dyn Fault,
+    jobs: usize,
+) -> Result<(Option<State>, String), Failure> {
     let choice = Choice { clause: Some(clause.to_owned()), ..Choice::default() };
     let mut checks = Vec::new();
     engine::run(suite, ready, &choice, fault, jobs, false, &mut |event| {

@@ -80,7 +80,11 @@ pub fn forget(answer: &mut Answer, fronts: &[String]) {
 fn prune(value: &mut Value, fronts: &[String]) {
     match value {
         Value::Array(list) => {
-            list.retain(|one| !one["clause"].as_str().is_some_and(|clause| fronts.iter().any(|front| clause.starts_with(front.as_str()))));
+            list.retain(|one| {
+                !one["clause"]
+                    .as_str()
+                    .is_some_and(|clause| fronts.iter().any(|front| clause.starts_with(front.as_str())))
+            });
             list.iter_mut().for_each(|one| prune(one, fronts));
         }
         Value::Object(map) => map.values_mut().for_each(|one| prune(one, fronts)),
@@ -91,7 +95,10 @@ fn prune(value: &mut Value, fronts: &[String]) {
 fn errors(value: &Value) -> usize {
     match value {
         Value::Array(list) => list.iter().map(errors).sum(),
-        Value::Object(map) => usize::from(map.get("severity").is_some_and(|word| word == "error")) + map.values().map(errors).sum::<usize>(),
+        Value::Object(map) => {
+            usize::from(map.get("severity").is_some_and(|word| word == "error"))
+                + map.values().map(errors).sum::<usize>()
+        }
         _ => 0,
     }
 }

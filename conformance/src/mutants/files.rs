@@ -41,7 +41,9 @@ impl Mistake {
                     *time = time.split('.').next().unwrap_or_default().to_owned();
                 }
             }
-            Mistake::PlainModes => files.iter_mut().for_each(|file| file.mode = Some(format!("{:o}", file.bits() & 0o777))),
+            Mistake::PlainModes => {
+                files.iter_mut().for_each(|file| file.mode = Some(format!("{:o}", file.bits() & 0o777)))
+            }
             Mistake::RootOwned | Mistake::NoOwners => files.iter_mut().for_each(|file| (file.uid, file.gid) = (0, 0)),
             Mistake::TimeOfDay => {}
             Mistake::ThroughLinks => {

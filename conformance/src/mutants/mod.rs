@@ -99,7 +99,10 @@ pub fn read(dir: &Path) -> Result<Vec<Mutant>, Failure> {
     }
     for mutant in &mutants {
         if mutant.name.is_empty() || mutant.breaks.is_empty() {
-            return Err(Failure::new(format!("a mutant without a name or a clause: {:?} {}", mutant.name, mutant.about)));
+            return Err(Failure::new(format!(
+                "a mutant without a name or a clause: {:?} {}",
+                mutant.name, mutant.about
+            )));
         }
     }
     Ok(mutants)
@@ -225,16 +228,26 @@ impl Mutant {
     /// What becomes of the isolators of an app or a pod.
     fn isolators(&self, holder: &mut Value) {
         let is_app = holder.get("user").is_some();
-        let names = |list: &[Value], family: &str| list.iter().any(|one| one["name"].as_str().is_some_and(|name| name.starts_with(family)));
+        let names = |list: &[Value], family: &str| {
+            list.iter().any(|one| one["name"].as_str().is_some_and(|name| name.starts_with(family)))
+        };
         if let Some(added) = self.isolator_add.as_ref().filter(|_| is_app) {
-            let family = added["name"].as_str().map(|name| name.split('-').next().unwrap_or(name).to_owned()).unwrap_or_default();
+            let family = added["name"]
+                .as_str()
+                .map(|name| name.split('-').next().unwrap_or(name).to_owned())
+                .unwrap_or_default();
             let list = holder.get("isolators").and_then(Value::as_array).cloned().unwrap_or_default();
             if !names(&list, &family) {
                 holder["isolators"] = list.into_iter().chain([added.clone()]).collect();
             }
         }
         let Some(list) = holder.get_mut("isolators").and_then(Value::as_array_mut) else { return };
-        list.retain(|one| !self.drop_isolators.iter().any(|front| one["name"].as_str().is_some_and(|name| name.starts_with(front.as_str()))));
+        list.retain(|one| {
+            !self
+                .drop_isolators
+                .iter()
+                .any(|front| one["name"].as_str().is_some_and(|name| name.starts_with(front.as_str())))
+        });
         for one in list {
             let name = one["name"].as_str().unwrap_or_default().to_owned();
             if let (Some(key), Some(value)) = (self.isolator_unset.get(&name), one["value"].as_object_mut()) {

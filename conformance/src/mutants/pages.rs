@@ -43,7 +43,8 @@ impl Misread {
         };
         match self {
             Misread::NoWalk => {
-                let own = names.iter().any(|name| name.split([':', ',']).next().is_some_and(|name| name.ends_with(path)));
+                let own =
+                    names.iter().any(|name| name.split([':', ',']).next().is_some_and(|name| name.ends_with(path)));
                 if !own || path == "/" {
                     tags.clear();
                 }
@@ -60,9 +61,15 @@ impl Misread {
                     page.status = Some(404);
                 }
             }
-            Misread::NoVersion => rewrite(tags, &|prefix, template| format!("{prefix} {}", template.replace("{version}", "latest"))),
+            Misread::NoVersion => {
+                rewrite(tags, &|prefix, template| format!("{prefix} {}", template.replace("{version}", "latest")))
+            }
             Misread::NoExt => rewrite(tags, &|prefix, template| {
-                if template.contains("{ext}") { format!("{prefix} {template}") } else { format!("{prefix} {template}.{{ext}}") }
+                if template.contains("{ext}") {
+                    format!("{prefix} {template}")
+                } else {
+                    format!("{prefix} {template}.{{ext}}")
+                }
             }),
             Misread::NoKeys => page.keys.clear(),
             Misread::HardRefusal => {
@@ -70,7 +77,9 @@ impl Misread {
                     page.status = Some(503);
                 }
             }
-            Misread::WholePrefix => tags.retain(|tag| names.iter().any(|name| name.split([':', ',']).next() == tag.split(' ').next())),
+            Misread::WholePrefix => {
+                tags.retain(|tag| names.iter().any(|name| name.split([':', ',']).next() == tag.split(' ').next()))
+            }
         }
     }
 }
