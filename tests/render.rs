@@ -63,7 +63,8 @@ impl Model {
     }
 
     fn put(&mut self, path: &str, new: Seen) {
-        let both_directories = new.what == "directory" && self.tree.get(path).is_some_and(|old| old.what == "directory");
+        let both_directories =
+            new.what == "directory" && self.tree.get(path).is_some_and(|old| old.what == "directory");
         if !both_directories {
             self.tree.retain(|other, _| !other.starts_with(&format!("{path}/")));
         }
@@ -205,8 +206,7 @@ fn import_all(store: &Store, parts: &[Part]) -> Image {
     let name = |number: usize| format!("example.com/part-{number}");
     let mut top = None;
     for (number, part) in parts.iter().enumerate().rev() {
-        let dependencies: Vec<_> =
-            part.dependencies.iter().map(|other| json!({ "imageName": name(*other) })).collect();
+        let dependencies: Vec<_> = part.dependencies.iter().map(|other| json!({ "imageName": name(*other) })).collect();
         let besides = json!({ "dependencies": dependencies, "pathWhitelist": part.whitelist });
         top = Some(import(store, &archive(&manifest(&name(number), besides), &part.entries)).unwrap());
     }
@@ -298,9 +298,8 @@ fn a_cycle_between_names_is_an_error_that_names_the_way() {
 fn a_dependency_is_matched_by_name_labels_id_and_size() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
-    let versioned = |version: &str| {
-        small("example.com/base", json!({ "labels": [{ "name": "version", "value": version }] }))
-    };
+    let versioned =
+        |version: &str| small("example.com/base", json!({ "labels": [{ "name": "version", "value": version }] }));
     let old = import(&store, &versioned("1")).unwrap();
     let new = import(&store, &versioned("2")).unwrap();
     let size = old.origin().archive_bytes;

@@ -35,6 +35,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let context = &Context { network, ..context.clone() };
     let store = context.store()?;
     let pull = args.pull.unwrap_or(Pull::Update);
+    // Held to the end: nobody collects the first while the next, which may need it, is on its way.
+    let mut held = Vec::new();
     for reference in &args.images {
         let image = if args.no_render {
             obtain::obtain_alone(context, &store, reference, pull)?
@@ -42,6 +44,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
             obtain::obtain_whole(context, &store, reference, pull, args.pull.unwrap_or(context.config.pull.value))?
         };
         println!("{}", image.id());
+        held.push(image);
     }
     Ok(ExitCode::SUCCESS)
 }
