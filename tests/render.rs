@@ -172,7 +172,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
             entry.owner = (owner, owner);
             entry.mtime = 1000 + time;
             if matches!(entry.what, What::Directory | What::File(_)) {
-                entry.mode = [0o755, 0o700, 0o640][owner as usize] | u32::from(entry.what == What::Directory) * 0o100;
+                entry.mode = [0o755, 0o700, 0o640][owner as usize] | (u32::from(entry.what == What::Directory) * 0o100);
                 entry.attribute = attribute;
             }
             if matches!(entry.what, What::File(_) | What::Link(_)) {
