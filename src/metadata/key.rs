@@ -24,6 +24,8 @@ use zeroize::Zeroizing;
 use super::{Error, Kind};
 use crate::sys::secret::Secret;
 
+const NO_KEY: &str = "it does not hold 64 bytes in base64 on one line";
+
 const FILE: &str = "metadata.key";
 const BYTES: usize = 64;
 /// Keeps a pod's key apart from anything else that may ever be derived from the domain's.
@@ -85,7 +87,7 @@ impl HmacKey {
         }
         Self::read(file)
             .map_err(|error| match error.kind() {
-                ErrorKind::InvalidData => bad("it does not hold 64 bytes in base64 on one line"),
+                ErrorKind::InvalidData => bad(NO_KEY),
                 _ => io(error),
             })
             .map(Some)
@@ -126,9 +128,8 @@ impl HmacKey {
         let line = text[..length].strip_suffix(b"\n").unwrap_or(&text[..length]);
         // As large as the decoder thinks that this much text may need.
         let mut decoded = Zeroizing::new([0_u8; TEXT]);
-        let length = STANDARD.decode_slice(line, &mut decoded[..]).map_err(|_| ErrorKind::InvalidData)?;
-        if length != BYTES {
-            return Err(ErrorKind::InvalidData.into());
+        if STANDARD.decode_slice(line, &mut decoded[..]) != Ok(BYTES) {
+            return Err(io::Error::new(ErrorKind::InvalidData, NO_KEY));
         }
         let secret = Secret::new(|bytes: &mut [u8; BYTES]| {
             bytes.copy_from_slice(&decoded[..BYTES]);
@@ -196,6 +197,7 @@ impl Draft {
     fn write(dir: &Path, key: &HmacKey) -> Result<Self, Error> {
         let path = dir.join(format!(".{FILE}.{}", Uuid::new_v4()));
         let io = |error| Error::new(Kind::Io, doing("write", &path)).because(error);
+        std::fs::create_dir_all(dir).map_err(io)?;
         let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
         let draft = Self(path.clone());
         key.write(&mut file).and_then(|()| file.sync_all()).map_err(io)?;

@@ -1,5 +1,6 @@
 //! System calls: the only place for `unsafe`. One file a facility, each wrapper as thin as it can be and still safe.
 
+pub mod account;
 pub mod beneath;
 #[cfg(target_os = "freebsd")]
 pub mod freebsd;

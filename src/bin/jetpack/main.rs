@@ -10,9 +10,11 @@ mod image;
 mod images;
 #[path = "../common/insecure.rs"]
 mod insecure;
+mod key;
 mod list;
 #[path = "../common/manual.rs"]
 mod manual;
+mod metadata_service;
 mod obtain;
 mod progress;
 mod remote;
@@ -57,8 +59,10 @@ enum Command {
     Gc(gc::Args),
     Image(image::Args),
     Images(images::Args),
+    Key(key::Args),
     List(list::Args),
     Man(manual::ManArgs),
+    MetadataService(metadata_service::Args),
     Rm(rm::Args),
     Run(run::Args),
     Trust(trust::Args),
@@ -81,8 +85,10 @@ fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
         Command::Gc(args) => gc::run(&args, &context),
         Command::Image(args) => image::run(args, &context),
         Command::Images(args) => images::run(args, &context),
+        Command::Key(args) => key::run(args, &context),
         Command::List(args) => list::run(&args, &context),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::MetadataService(args) => metadata_service::run(args, &context),
         Command::Rm(args) => rm::run(&args, &context),
         Command::Run(args) => run::run(args, &context),
         Command::Trust(args) => trust::run(&args, &context),
