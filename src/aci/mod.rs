@@ -38,8 +38,8 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Failure;
 use crate::schema::ImageId;
 
+pub use build::{BuildOptions, Built, Overwrite, build, build_file, patch_file};
 #[cfg(feature = "run")]
-pub use build::{BuildOptions, Built, Overwrite, build, build_file};
 pub use compare::{Change, Comparison, EntryChange, ValueChange, compare};
 #[cfg(feature = "run")]
 pub use extract::{Devices, ExtractOptions, Owners, import};

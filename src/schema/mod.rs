@@ -13,6 +13,7 @@ pub mod identifiers;
 pub mod isolator;
 pub mod json;
 pub mod manifest;
+pub mod patch;
 pub mod quantity;
 mod rules;
 mod shape;

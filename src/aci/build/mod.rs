@@ -13,6 +13,7 @@
 mod compress;
 mod entry;
 mod output;
+mod patch;
 mod pattern;
 mod sparse;
 mod walk;
@@ -25,6 +26,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+
+pub use patch::patch_file;
 
 use super::{Compression, Error, ImageId, Kind, Result};
 use crate::diagnostic::Diagnostic;

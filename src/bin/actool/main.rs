@@ -14,6 +14,7 @@ mod insecure;
 mod ls;
 #[path = "../common/manual.rs"]
 mod manual;
+mod patch_manifest;
 mod print;
 mod sign;
 mod validate;
@@ -45,6 +46,7 @@ enum Command {
     Ls(ls::Args),
     Man(manual::ManArgs),
     Sign(sign::Args),
+    PatchManifest(Box<patch_manifest::Args>),
     Validate(validate::Args),
     Verify(verify::Args),
     Version(version::Args),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Discover(args) => discover::run(&args),
         Command::Ls(args) => ls::run(&args),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::PatchManifest(args) => patch_manifest::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),

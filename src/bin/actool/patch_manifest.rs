@@ -1,0 +1,158 @@
+//! `actool patch-manifest`: an image with another manifest.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use appc::aci::{self, Compression, Overwrite};
+use appc::schema::patch::{self, Edit};
+use serde_json::Value;
+
+use crate::error::CommandError;
+use crate::print;
+
+mod syntax;
+
+/// Copy an image and change its manifest. Prints the new image's ID.
+///
+/// All other entries stay as they are, attributes and times included; so do unknown keys and the order of keys. The result is validated.
+/// Lists are written `NAME,key=value,...:NAME,...`; what is named there replaces what has its name and is added otherwise.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Take the whole manifest from this file; other changes are made to it
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// The image's name
+    #[arg(long)]
+    name: Option<String>,
+    /// The command line, words separated by spaces
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    exec: Option<String>,
+    /// Whom the app runs as
+    #[arg(long)]
+    user: Option<String>,
+    /// The group the app runs as
+    #[arg(long)]
+    group: Option<String>,
+    /// Further groups, separated by commas
+    #[arg(long, value_name = "GIDS")]
+    supplementary_groups: Option<String>,
+    /// The only capabilities left, separated by commas
+    #[arg(long, value_name = "CAPS", conflicts_with = "revoke_capability")]
+    capability: Option<String>,
+    /// Capabilities taken away, separated by commas
+    #[arg(long, value_name = "CAPS")]
+    revoke_capability: Option<String>,
+    /// Mount points: work,path=/opt,readOnly=true:work2,...
+    #[arg(long, value_name = "LIST")]
+    mounts: Option<String>,
+    /// Ports: query,protocol=tcp,port=8080:query2,...
+    #[arg(long, value_name = "LIST")]
+    ports: Option<String>,
+    /// Isolators: resource/cpu,request=50m,limit=100m:resource/memory,...
+    #[arg(long, value_name = "LIST")]
+    isolators: Option<String>,
+    /// remove or retain, with ,errno=CODE
+    #[arg(long, value_name = "MODE", requires = "seccomp_set")]
+    seccomp_mode: Option<String>,
+    /// System calls, separated by commas
+    #[arg(long, value_name = "CALLS", requires = "seccomp_mode")]
+    seccomp_set: Option<String>,
+    /// A label
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// An annotation
+    #[arg(long, value_name = "NAME=VALUE")]
+    annotation: Vec<String>,
+    /// An environment variable
+    #[arg(long, value_name = "NAME=VALUE")]
+    environment: Vec<String>,
+    /// A dependency: NAME[,imageID=ID][,size=N][,label.N=V]...
+    #[arg(long, value_name = "SPEC")]
+    dependency: Vec<String>,
+    /// A path of the whitelist
+    #[arg(long, value_name = "PATH")]
+    path_whitelist: Vec<String>,
+    /// Take a label away
+    #[arg(long, value_name = "NAME")]
+    remove_label: Vec<String>,
+    /// Take an annotation away
+    #[arg(long, value_name = "NAME")]
+    remove_annotation: Vec<String>,
+    /// Take an environment variable away
+    #[arg(long, value_name = "NAME")]
+    remove_environment: Vec<String>,
+    /// Take a dependency away
+    #[arg(long, value_name = "NAME")]
+    remove_dependency: Vec<String>,
+    /// Take a path of the whitelist away
+    #[arg(long, value_name = "PATH")]
+    remove_path_whitelist: Vec<String>,
+    /// Take an isolator away
+    #[arg(long, value_name = "NAME")]
+    remove_isolator: Vec<String>,
+    /// Change the image in its place
+    #[arg(long, conflicts_with = "output")]
+    replace: bool,
+    /// Replace the output where there is one
+    #[arg(long)]
+    overwrite: bool,
+    /// Do not compress the result
+    #[arg(long)]
+    no_compression: bool,
+    /// The image
+    #[arg(value_name = "INPUT.aci")]
+    input: PathBuf,
+    /// The changed image
+    #[arg(value_name = "OUTPUT.aci", required_unless_present = "replace")]
+    output: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
+    let edits = syntax::edits(args)?;
+    let out = args.output.as_ref().unwrap_or(&args.input);
+    if !args.replace && same(&args.input, out) {
+        return Err(CommandError::usage("input and output are the same file").hint("use --replace"));
+    }
+    if !args.replace && out.extension().is_none_or(|extension| extension != "aci") {
+        return Err(CommandError::failed(format!("write {}: the name of an image file ends in `.aci`", out.display())));
+    }
+    let instead = match &args.manifest {
+        None => None,
+        Some(path) => Some(
+            std::fs::read(path).map_err(|error| CommandError::failed(format!("read {}: {error}", path.display())))?,
+        ),
+    };
+    let overwrite = if args.replace || args.overwrite { Overwrite::Replace } else { Overwrite::Refuse };
+    let compression = args.no_compression.then_some(Compression::None);
+    let built = aci::patch_file(&args.input, out, overwrite, compression, |summary| {
+        let old = instead.as_deref().unwrap_or(&summary.manifest);
+        changed(old, &edits)
+    })?;
+    println!("{}", built.image_id);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The manifest with the changes, if it is valid; else its findings are told.
+fn changed(old: &[u8], edits: &[Edit]) -> Result<Vec<u8>, CommandError> {
+    let text = if edits.is_empty() {
+        old.to_vec()
+    } else {
+        let mut manifest: Value =
+            serde_json::from_slice(old).map_err(|error| CommandError::failed(format!("read the manifest: {error}")))?;
+        patch::apply(&mut manifest, edits)?;
+        let mut text = serde_json::to_vec(&manifest).map_err(|error| CommandError::failed(error.to_string()))?;
+        text.push(b'\n');
+        text
+    };
+    if print::manifest(&text) {
+        Ok(text)
+    } else {
+        Err(CommandError::failed("patch the image: the result is not valid"))
+    }
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    one == other || id(one).is_some_and(|one| Some(one) == id(other))
+}

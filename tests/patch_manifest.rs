@@ -1,0 +1,168 @@
+//! `actool patch-manifest`: what is asked for changes, nothing else does.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn actool(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_actool")).args(args).output().unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// An image with a manifest that has keys nobody knows, and a file with odd times.
+fn image(directory: &Path) -> std::path::PathBuf {
+    let layout = directory.join("layout");
+    fs::create_dir_all(layout.join("rootfs/bin")).unwrap();
+    let file = fs::File::create(layout.join("rootfs/bin/app")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::new(1_400_000_000, 123_456_789)).unwrap();
+    fs::write(layout.join(format!("rootfs/{}", "long-name-".repeat(15))), "x").unwrap();
+    let manifest = json!({
+        "zeta": {"b": 1, "a": 2},
+        "acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example.com/a",
+        "labels": [{"name": "os", "value": "linux"}],
+        "app": {"user": "0", "group": "0", "exec": ["/bin/app"],
+            "isolators": [{"name": "os/linux/capabilities-remove-set", "value": {"set": ["CAP_KILL"]}}]},
+    });
+    fs::write(layout.join("manifest"), manifest.to_string()).unwrap();
+    let out = directory.join("a.aci");
+    let built = actool(&["build", "--no-compression", text(&layout), text(&out)]);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    out
+}
+
+fn manifest(image: &Path) -> Value {
+    let shown = actool(&["cat-manifest", text(image)]);
+    assert!(shown.status.success());
+    serde_json::from_slice(&shown.stdout).unwrap()
+}
+
+#[test]
+fn changes_are_made_and_the_rest_of_the_archive_stays_byte_for_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let from = image(directory.path());
+    let to = directory.path().join("b.aci");
+    let done = actool(&[
+        "patch-manifest",
+        "--no-compression",
+        "--name",
+        "example.com/b",
+        "--exec",
+        "/bin/app --debug",
+        "--user",
+        "7",
+        "--label",
+        "arch=amd64",
+        "--annotation",
+        "authors=me",
+        "--environment",
+        "A=b=c",
+        "--path-whitelist",
+        "/bin/app",
+        "--dependency",
+        "example.com/base,size=5,label.os=linux",
+        "--mounts",
+        "work,path=/opt,readOnly=true",
+        "--ports",
+        "http,protocol=tcp,port=80:dns,protocol=udp,port=53,count=2",
+        "--capability",
+        "CAP_CHOWN",
+        "--isolators",
+        "resource/cpu,limit=1:os/linux/no-new-privileges,true",
+        "--supplementary-groups",
+        "4,5",
+        "--seccomp-mode",
+        "retain,errno=EPERM",
+        "--seccomp-set",
+        "read,write",
+        text(&from),
+        text(&to),
+    ]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let patched = manifest(&to);
+    assert_eq!(patched["name"], "example.com/b");
+    assert_eq!(patched["zeta"].to_string(), r#"{"b":1,"a":2}"#);
+    assert_eq!(patched.as_object().unwrap().keys().next().unwrap(), "zeta");
+    assert_eq!(patched["app"]["exec"], json!(["/bin/app", "--debug"]));
+    assert_eq!(patched["app"]["environment"], json!([{"name": "A", "value": "b=c"}]));
+    assert_eq!(patched["app"]["ports"][1]["count"], 2);
+    assert_eq!(patched["dependencies"][0]["labels"], json!([{"name": "os", "value": "linux"}]));
+    let names: Vec<&str> =
+        patched["app"]["isolators"].as_array().unwrap().iter().map(|i| i["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "resource/cpu",
+            "os/linux/no-new-privileges",
+            "os/linux/capabilities-retain-set",
+            "os/linux/seccomp-retain-set"
+        ]
+    );
+
+    // Behind the manifest, which stands first, the archives are the same.
+    let rest = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        let at = bytes.windows(7).position(|window| window == b"rootfs\0" || window == b"rootfs/").unwrap();
+        bytes[at..].to_vec()
+    };
+    assert!(rest(&from) == rest(&to));
+    assert!(actool(&["validate", text(&to)]).status.success());
+    let id = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(String::from_utf8(actool(&["id", text(&to)]).stdout).unwrap(), id);
+}
+
+#[test]
+fn replacing_is_in_place_and_keeps_mode_and_compression() {
+    let directory = tempfile::tempdir().unwrap();
+    let from = image(directory.path());
+    fs::set_permissions(&from, PermissionsExt::from_mode(0o640)).unwrap();
+    let done = actool(&[
+        "patch-manifest",
+        "--replace",
+        "--remove-label",
+        "os",
+        "--remove-isolator",
+        "os/linux/capabilities-remove-set",
+        text(&from),
+    ]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(fs::metadata(&from).unwrap().permissions().mode() & 0o7777, 0o640);
+    assert_eq!(manifest(&from).get("labels"), None);
+    assert_eq!(manifest(&from)["app"].get("isolators"), None);
+    // Nothing is left beside it.
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn what_makes_no_valid_image_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let from = image(directory.path());
+    let before = fs::read(&from).unwrap();
+    let to = directory.path().join("b.aci");
+    for (args, code) in [
+        (vec!["--name", "Bad Name", text(&from), text(&to)], 1),
+        (vec!["--remove-label", "nothing", text(&from), text(&to)], 1),
+        (vec!["--name", "example.com/b", text(&from), text(&from)], 2),
+        (vec!["--label", "novalue", text(&from), text(&to)], 2),
+        (vec!["--seccomp-mode", "retain", text(&from), text(&to)], 2),
+        (vec!["--capability", "CAP_KILL", "--revoke-capability", "CAP_KILL", text(&from), text(&to)], 2),
+        (vec!["--name", "example.com/b", text(&from)], 2),
+        (vec!["--name", "example.com/b", text(&from), "/nonexistent/b.aci"], 1),
+    ] {
+        let done = actool(&[vec!["patch-manifest"], args.clone()].concat());
+        assert_eq!(done.status.code(), Some(code), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        assert!(!done.stderr.is_empty());
+        assert!(!to.exists());
+    }
+    assert!(fs::read(&from).unwrap() == before);
+    fs::write(&to, "mine").unwrap();
+    let done = actool(&["patch-manifest", "--name", "example.com/b", text(&from), text(&to)]);
+    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(fs::read(&to).unwrap(), b"mine");
+}
