@@ -38,6 +38,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Failure;
 use crate::schema::ImageId;
 
+#[cfg(feature = "run")]
 pub use build::{BuildOptions, Built, Overwrite, build, build_file, patch_file};
 #[cfg(feature = "run")]
 pub use compare::{Change, Comparison, EntryChange, ValueChange, compare};

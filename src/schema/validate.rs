@@ -122,7 +122,7 @@ fn typed<T: serde::de::DeserializeOwned>(bytes: &[u8], options: &Options) -> Res
 /// What options make of severities.
 pub(crate) fn judge(diagnostics: &mut [Diagnostic], options: &Options) {
     for diagnostic in diagnostics {
-        if options.compat == Compat::Go && LOOSE_IN_GO.contains(&diagnostic.clause.as_ref()) {
+        if options.compat == Compat::Go && is_loose_in_go(diagnostic) {
             diagnostic.severity = Severity::Note;
             diagnostic.help = Some("the reference tools accept it".to_owned());
         } else if options.strict && diagnostic.severity == Severity::Warning {
@@ -131,9 +131,15 @@ pub(crate) fn judge(diagnostics: &mut [Diagnostic], options: &Options) {
     }
 }
 
-/// Clauses where a decision names the looser answer of the reference tools (decisions 2, 18, 19).
-const LOOSE_IN_GO: [&str; 5] =
-    ["types.acidentifier.regex", "types.acname.regex", "aci.toplevel.rootfs-prefix", "x.aci.trailing", "x.aci.end"];
+/// Whether a decision names the looser answer of the reference tools: doubled separators in names (2), entries beside `rootfs`
+/// that begin like it (18), what follows the archive's end, and its lack (19).
+pub fn is_loose_in_go(diagnostic: &Diagnostic) -> bool {
+    match diagnostic.clause.as_ref() {
+        "types.acidentifier.regex" | "types.acname.regex" | "x.aci.trailing" | "x.aci.end" => true,
+        "aci.toplevel.noextra" => diagnostic.place.entry.as_ref().is_some_and(|entry| entry.starts_with("rootfs")),
+        _ => false,
+    }
+}
 
 fn check(root: &Node<'_>, options: &Options, findings: &mut Findings) -> Option<Kind> {
     if !matches!(root.value, Value::Object(_)) {
