@@ -1,5 +1,7 @@
 //! The supervisor: applies a pod's steps, drives its apps from start to end, and takes back what must not outlive them.
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -7,16 +9,18 @@ use rustix::io::Errno;
 
 use super::journal::{self, Journal};
 use super::logs::Logs;
-use super::plan::PodPlan;
+use super::plan::{PodPlan, Stream};
 use super::supervise::{End, Event, Launch, Pod};
 use super::{Compiled, Error, Kind, Phase, Step};
 use crate::metadata::Service;
 use crate::pod::PodDir;
 use crate::pod::status::{AppStatus, Status};
+use crate::sys::background::Leash;
 use crate::sys::signals::Watch;
+use crate::sys::terminal::{self, Raw};
 
 /// How a pod is supervised.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Supervision {
     /// Whether what apps say is passed through.
     pub foreground: bool,
@@ -24,11 +28,13 @@ pub struct Supervision {
     pub grace: Duration,
     /// What goes wrong on purpose.
     pub fault: journal::Fault,
+    /// Let go of when every app is started, or has failed to be.
+    pub leash: Option<Leash>,
 }
 
 impl Default for Supervision {
     fn default() -> Self {
-        Self { foreground: true, grace: Duration::from_secs(10), fault: journal::Fault::None }
+        Self { foreground: true, grace: Duration::from_secs(10), fault: journal::Fault::None, leash: None }
     }
 }
 
@@ -56,7 +62,7 @@ pub fn run<H: Launch>(
     supervision: Supervision,
     executor: &str,
 ) -> Result<Ending, Error> {
-    let watch = Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT])
+    let watch = Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH])
         .map_err(|e| Error::new(Kind::Io, "watch for signals").because(e))?;
     // Whoever read our output may go away while the apps go on.
     let mut journal = Journal::create(&directory.path().join("journal"), executor)?;
@@ -97,7 +103,11 @@ fn supervise<H: Launch>(
         let failed = |error: crate::metadata::Error| Error::new(Kind::Io, "offer the metadata service").because(error);
         let address = listener.local_addr();
         let address = address.map_err(|e| Error::new(Kind::Io, "offer the metadata service").because(e))?;
-        url = Some(service.url(address));
+        let known = service.url(address);
+        // For commands that are run in the pod later; its token is the pod's own secret.
+        let written = directory.write("metadata-url", known.as_bytes());
+        written.map_err(|e| Error::new(Kind::Io, "offer the metadata service").because(e))?;
+        url = Some(known);
         // From here on: before, a process without privileges could not have set up its user namespaces.
         let kept = crate::sys::secret::never_dump();
         kept.map_err(|e| Error::new(Kind::Io, "keep the key out of core dumps").because(e))?;
@@ -113,6 +123,9 @@ fn supervise<H: Launch>(
         url,
         status,
         running: vec![None; plan.apps.len()],
+        waiting: vec![true; plan.apps.len()],
+        leash: supervision.leash,
+        terminal: None,
         first_failure: None,
         failures: plan.apps.iter().map(|_| None).collect(),
         stopping: None,
@@ -120,6 +133,7 @@ fn supervise<H: Launch>(
     };
     life.save()?;
     life.happen(warnings)?;
+    let _raw = life.connect_terminal(supervision.foreground)?;
     for app in 0..plan.apps.len() {
         let first = if plan.apps[app].pre_start.is_some() { Phase::PreStart } else { Phase::Main };
         life.start(app, first)?;
@@ -141,6 +155,11 @@ struct Life<'a, P: Pod> {
     status: Status,
     /// What runs of each app.
     running: Vec<Option<Phase>>,
+    /// Which apps have neither been started nor failed to be.
+    waiting: Vec<bool>,
+    leash: Option<Leash>,
+    /// Where what is typed goes.
+    terminal: Option<OwnedFd>,
     /// The first app that failed, and how.
     first_failure: Option<(usize, End)>,
     failures: Vec<Option<Error>>,
@@ -155,6 +174,56 @@ impl<P: Pod> Life<'_, P> {
         self.pod.start(app, phase, self.url.as_deref())
     }
 
+    /// Shows the pod's terminal through ours. Ours is raw for as long as what is given back lives.
+    fn connect_terminal(&mut self, foreground: bool) -> Result<Option<Raw>, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "connect the terminal").because(error);
+        let Some(near) = self.pod.terminal() else { return Ok(None) };
+        let app = self.plan.apps.iter().position(|app| app.stdio.stdout == Stream::Tty).unwrap_or(0);
+        self.logs.add_terminal(app, near.try_clone().map_err(failed)?, foreground)?;
+        if !foreground {
+            return Ok(None);
+        }
+        terminal::copy_size(io::stdin(), &near);
+        self.terminal = Some(near);
+        Raw::new(io::stdin()).map_err(failed)
+    }
+
+    /// Passes on what was typed. Says whether there can be more.
+    fn typed(&mut self) -> bool {
+        let mut bytes = [0_u8; 4096];
+        let Some(terminal) = &self.terminal else { return false };
+        match rustix::io::read(io::stdin(), &mut bytes) {
+            Ok(0) => {
+                // The end of what is typed, as a terminal has it.
+                let _ = rustix::io::write(terminal, b"\x04");
+                false
+            }
+            Ok(length) => {
+                let mut rest = &bytes[..length];
+                while !rest.is_empty() {
+                    match rustix::io::write(terminal, rest) {
+                        Ok(written) => rest = &rest[written..],
+                        Err(Errno::AGAIN | Errno::INTR) => std::thread::sleep(Duration::from_millis(5)),
+                        Err(_) => return false,
+                    }
+                }
+                true
+            }
+            Err(Errno::INTR | Errno::AGAIN) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Lets go of whoever waits for the apps to be started.
+    fn started(&mut self, app: usize) {
+        self.waiting[app] = false;
+        if !self.waiting.contains(&true)
+            && let Some(leash) = self.leash.take()
+        {
+            leash.let_go();
+        }
+    }
+
     fn save(&self) -> Result<(), Error> {
         let saved = self.directory.write_json("status", &self.status);
         saved.map_err(|e| Error::new(Kind::Io, "write the pod's status").because(e))
@@ -167,6 +236,7 @@ impl<P: Pod> Life<'_, P> {
     /// Until no app is alive.
     fn watch(&mut self, watch: &Watch) -> Result<(), Error> {
         let mut open: Vec<bool> = vec![true; self.logs.sources.len()];
+        let mut typing = self.terminal.is_some();
         while self.alive() {
             let sources: Vec<usize> = (0..open.len()).filter(|source| open[*source]).collect();
             let timeout = self.stopping.map(|end| {
@@ -178,6 +248,10 @@ impl<P: Pod> Life<'_, P> {
                 let mut waiting = vec![PollFd::new(&descriptor, PollFlags::IN), PollFd::new(watch, PollFlags::IN)];
                 let ends: Vec<_> = sources.iter().map(|source| self.logs.descriptor(*source)).collect();
                 waiting.extend(ends.iter().map(|end| PollFd::new(end, PollFlags::IN)));
+                let stdin = io::stdin();
+                if typing {
+                    waiting.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
+                }
                 match poll(&mut waiting, timeout.as_ref()) {
                     Ok(_) => {}
                     Err(Errno::INTR) => continue,
@@ -189,6 +263,9 @@ impl<P: Pod> Life<'_, P> {
             };
             for (source, _) in sources.iter().zip(&ready[2..]).filter(|(_, ready)| **ready) {
                 open[*source] = self.logs.pump(*source)?;
+            }
+            if typing && ready[2 + sources.len()] {
+                typing = self.typed();
             }
             if ready[0] {
                 let events = self.pod.events()?;
@@ -204,12 +281,22 @@ impl<P: Pod> Life<'_, P> {
         Ok(())
     }
 
-    /// The first signal asks the apps to stop, the second ends them.
-    fn interrupted(&mut self, _signal: i32) -> Result<(), Error> {
-        if self.stopping.is_some() {
+    /// The first signal asks the apps to stop, the second ends them, and so does SIGQUIT at once.
+    fn interrupted(&mut self, signal: i32) -> Result<(), Error> {
+        if signal == libc::SIGWINCH {
+            if let Some(terminal) = &self.terminal {
+                terminal::copy_size(io::stdin(), terminal);
+            }
+            return Ok(());
+        }
+        if self.stopping.is_some() || signal == libc::SIGQUIT {
+            for app in 0..self.running.len() {
+                self.status.apps[app].stopped |= self.running[app].is_some();
+            }
             return self.kill_all();
         }
-        self.stopping = Some(Instant::now() + self.grace);
+        let grace = self.directory.read_json("grace").map_or(self.grace, Duration::from_secs);
+        self.stopping = Some(Instant::now() + grace);
         for app in 0..self.running.len() {
             if matches!(self.running[app], Some(Phase::PreStart | Phase::Main)) {
                 self.status.apps[app].stopped = true;
@@ -226,6 +313,9 @@ impl<P: Pod> Life<'_, P> {
 
     fn happen(&mut self, events: Vec<Event>) -> Result<(), Error> {
         for event in events {
+            if let Event::Started { app, .. } | Event::Ended { app, .. } = &event {
+                self.started(*app);
+            }
             match event {
                 Event::Started { app, phase: Phase::Main, pid } => {
                     self.status.apps[app].pid = Some(pid);

@@ -11,6 +11,7 @@ use super::lifecycle::{self, Ending, Supervision};
 use super::model::freebsd::Saved;
 use super::plan::PodPlan;
 use super::planning::{AppImage, Choices};
+use super::supervise::End;
 use super::{Compiled, Error, Kind, journal};
 use crate::metadata::{Facts, HmacKey, Service, Token};
 use crate::pod::{PodDir, Pods, State};
@@ -85,7 +86,60 @@ impl Blueprint {
     }
 }
 
+/// For which system something is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Executor {
+    /// Linux.
+    Linux,
+    /// FreeBSD.
+    Freebsd,
+}
+
+impl Executor {
+    /// This system's.
+    pub const THIS: Self = if cfg!(target_os = "freebsd") { Self::Freebsd } else { Self::Linux };
+}
+
+/// What running a pod would do.
+#[derive(Debug, Serialize)]
+pub struct Outline {
+    /// What shall be true.
+    pub plan: PodPlan,
+    /// The steps, as data.
+    pub steps: serde_json::Value,
+    /// The steps, in words that read on after "failed to".
+    #[serde(skip)]
+    pub words: Vec<String>,
+    /// What would be enforced, modified and ignored.
+    pub report: Report,
+}
+
+impl Outline {
+    fn of<S: super::Step>(plan: PodPlan, compiled: Compiled<S>) -> Result<Self, Error> {
+        let steps = serde_json::to_value(&compiled.steps)
+            .map_err(|error| Error::new(Kind::Io, "put steps into words").because(error))?;
+        let words = compiled.steps.iter().map(super::Step::describe).collect();
+        Ok(Self { plan, steps, words, report: compiled.report })
+    }
+}
+
 impl Draft {
+    /// What running the pod would do on a system. Touches nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`], [`Kind::Unsupported`]: it could not run there.
+    pub fn outline(&self, executor: Executor) -> Result<Outline, Error> {
+        let plan = super::planning::plan(&self.manifest, &self.images, &self.choices)?;
+        match executor {
+            Executor::THIS => {
+                let compiled = this::compile(&plan, &this::facts())?;
+                Outline::of(plan, compiled)
+            }
+            _ => Err(Error::new(Kind::Unsupported, "plan for another system than this")),
+        }
+    }
+
     /// Plans the pod for this system. Touches nothing.
     ///
     /// # Errors
@@ -204,4 +258,76 @@ pub fn remove(pods: &Pods, mut pod: PodDir) -> Result<(), Error> {
         }
     }
     pods.remove(pod).map_err(failed)
+}
+
+/// Sends a signal to the main processes of a pod's apps, or of one app.
+///
+/// # Errors
+/// [`Kind::Missing`] when no such app runs.
+pub fn signal(pod: &PodDir, app: Option<&str>, signal: i32) -> Result<(), Error> {
+    use rustix::process::{Pid, Signal, kill_process};
+    let doing = || format!("signal pod {}", pod.uuid());
+    let missing = |why: &str| Error::new(Kind::Missing, doing()).because(why.to_owned());
+    let status = pod.status().filter(|_| pod.state() == State::Running).ok_or_else(|| missing("it does not run"))?;
+    let running = status.apps.iter().filter(|known| app.is_none_or(|app| known.name == app));
+    let pids: Vec<Pid> = running.filter_map(|app| Pid::from_raw(app.pid?)).collect();
+    if pids.is_empty() {
+        return Err(missing("no such app of it runs"));
+    }
+    let signal = Signal::from_named_raw(signal).ok_or_else(|| missing("there is no such signal"))?;
+    for pid in pids {
+        kill_process(pid, signal).map_err(|e| Error::new(Kind::Io, doing()).because(std::io::Error::from(e)))?;
+    }
+    Ok(())
+}
+
+/// Whether the standard streams of this process are a terminal.
+pub fn has_terminal() -> bool {
+    rustix::termios::isatty(std::io::stdin()) && rustix::termios::isatty(std::io::stdout())
+}
+
+/// Ends this process as `kill -9` would.
+pub fn die() -> ! {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    std::process::abort()
+}
+
+#[cfg(target_os = "linux")]
+use super::linux::enter::Entrance;
+
+/// Runs a command beside a running app; gives how it ended.
+///
+/// # Errors
+/// The app does not run, or the command cannot be started.
+#[cfg(target_os = "linux")]
+pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool) -> Result<End, Error> {
+    Entrance::new(pod, app)?.execute(command, tty)
+}
+
+/// Copies from an app to the host.
+///
+/// # Errors
+/// The system's, naming the path.
+#[cfg(target_os = "linux")]
+pub fn copy_out(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Result<(), Error> {
+    Entrance::new(pod, app)?.copy_out(from, to)
+}
+
+/// Copies from the host to an app.
+///
+/// # Errors
+/// The system's, naming the path.
+#[cfg(target_os = "linux")]
+pub fn copy_in(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Result<(), Error> {
+    Entrance::new(pod, app)?.copy_in(from, to)
+}
+
+/// Makes an image of an app's files.
+///
+/// # Errors
+/// [`Kind::Busy`] while it runs.
+#[cfg(target_os = "linux")]
+pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> Result<(), Error> {
+    use crate::aci::build::Overwrite;
+    Entrance::new(pod, app)?.export(out, if overwrite { Overwrite::Replace } else { Overwrite::Refuse })
 }

@@ -90,6 +90,14 @@ impl Logs {
         }
     }
 
+    /// Adds the near end of an app's terminal: what the app shows there is logged as its output.
+    pub fn add_terminal(&mut self, app: usize, near: OwnedFd, through: bool) -> Result<(), Error> {
+        let failed = |error: Errno| Error::new(Kind::Io, "read the terminal").because(io::Error::from(error));
+        rustix::io::ioctl_fionbio(&near, true).map_err(failed)?;
+        self.sources.push(Source { app, name: "stdout", near, pending: Vec::new(), through });
+        Ok(())
+    }
+
     /// Reads what the source of this number has to say. Says whether it is still open.
     pub fn pump(&mut self, source: usize) -> Result<bool, Error> {
         let Self { files, sources } = self;
@@ -108,6 +116,8 @@ impl Logs {
                 }
                 Err(Errno::AGAIN) => return Ok(true),
                 Err(Errno::INTR) => {}
+                // A terminal that nobody has open any more.
+                Err(Errno::IO) => return Ok(false),
                 Err(error) => {
                     return Err(Error::new(Kind::Io, "read what an app says").because(io::Error::from(error)));
                 }
@@ -193,4 +203,65 @@ fn null(flags: OFlags) -> io::Result<OwnedFd> {
 
 fn own(stream: &impl AsFd) -> io::Result<OwnedFd> {
     stream.as_fd().try_clone_to_owned()
+}
+
+/// One line of a log.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Entry<'a> {
+    /// When it was read, RFC 3339.
+    pub time: &'a str,
+    /// `stdout` or `stderr`.
+    pub stream: &'a str,
+    /// Whether the line ends here.
+    pub whole: bool,
+    /// What the app said.
+    #[serde(serialize_with = "lossy")]
+    pub text: &'a [u8],
+}
+
+fn lossy<S: serde::Serializer>(text: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(text))
+}
+
+/// Reads a line of a log, without its end.
+pub fn parse(line: &[u8]) -> Option<Entry<'_>> {
+    let mut fields = line.splitn(4, |&byte| byte == b' ');
+    let time = std::str::from_utf8(fields.next()?).ok()?;
+    let stream = std::str::from_utf8(fields.next()?).ok()?;
+    let whole = fields.next()? == b"F";
+    Some(Entry { time, stream, whole, text: fields.next()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_written_is_a_line_read() {
+        let line = b"2026-11-23T18:40:00.123456Z stderr F two  words ";
+        let entry = parse(line).unwrap();
+        assert_eq!((entry.stream, entry.whole, entry.text), ("stderr", true, &b"two  words "[..]));
+        assert_eq!(parse(b"rubbish"), None);
+    }
+
+    #[test]
+    fn long_lines_and_unfinished_ones_are_kept_in_parts() {
+        let directory = tempfile::tempdir().unwrap();
+        let (near, far) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        rustix::io::ioctl_fionbio(&near, true).unwrap();
+        let path = directory.path().join("app");
+        let files = vec![LogFile { path: path.clone(), file: None, written: 0 }];
+        let sources = vec![Source { app: 0, name: "stdout", near, pending: Vec::new(), through: false }];
+        let mut logs = Logs { files, sources };
+        let mut long = vec![b'x'; LINE + 10];
+        long.extend_from_slice(b"\nshort\nopen");
+        rustix::io::write(&far, &long).unwrap();
+        logs.pump(0).unwrap();
+        drop(far);
+        logs.finish().unwrap();
+        let text = std::fs::read(path).unwrap();
+        let lines: Vec<(bool, usize)> =
+            text.split(|&byte| byte == b'\n').filter_map(parse).map(|entry| (entry.whole, entry.text.len())).collect();
+        assert_eq!(lines, [(false, LINE), (true, 10), (true, 5), (false, 4)]);
+    }
 }

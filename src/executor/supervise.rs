@@ -35,6 +35,11 @@ pub trait Pod {
     /// The listening socket inside the pod's network for the metadata service, when the plan asks for one.
     fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error>;
 
+    /// The near end of the pod's terminal, when an app's streams are one. Gives it once.
+    fn terminal(&mut self) -> Option<OwnedFd> {
+        None
+    }
+
     /// Starts a process of an app. Whether it could be started comes as an event.
     fn start(&mut self, app: usize, phase: Phase, metadata_url: Option<&str>) -> Result<(), Error>;
 

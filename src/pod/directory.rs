@@ -266,6 +266,48 @@ impl PodDir {
         }
     }
 
+    /// Writes the caller's process id into the lock that it holds, after it has become another process.
+    pub fn sign_lock(&self) -> Result<(), Error> {
+        let Some(mut file) = self.lock.as_ref() else { return Ok(()) };
+        let pid = std::process::id().to_string();
+        let mut sign = || -> io::Result<()> {
+            file.set_len(0)?;
+            io::Seek::rewind(&mut file)?;
+            file.write_all(pid.as_bytes())
+        };
+        sign().map_err(io_error(format!("take pod {} in hand", self.uuid)))
+    }
+
+    /// Waits until nobody has the pod in hand, which is when it has ended.
+    pub fn wait(&self) -> Result<(), Error> {
+        let doing = format!("wait for pod {}", self.uuid);
+        match File::open(self.path.join("lock")) {
+            Ok(file) => file.lock_shared().map_err(io_error(doing)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_error(doing)(error)),
+        }
+    }
+
+    /// Sends a signal to whoever has the pod in hand.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] when nobody has.
+    pub fn signal_supervisor(&self, signal: i32) -> Result<(), Error> {
+        use rustix::process::{Pid, Signal, kill_process};
+        let missing = || Error::new(Kind::Missing, format!("signal pod {}", self.uuid)).because("it does not run");
+        let pid = self.supervisor().and_then(Pid::from_raw).ok_or_else(missing)?;
+        let signal = Signal::from_named_raw(signal).ok_or_else(missing)?;
+        match kill_process(pid, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(io_error(format!("signal pod {}", self.uuid))(error.into())),
+        }
+    }
+
+    /// Whether it has been run, however far that went.
+    pub fn has_started(&self) -> bool {
+        self.path.join("journal").exists()
+    }
+
     /// Where the pod is in its life.
     pub fn state(&self) -> State {
         let in_hand = self.lock.is_some() || self.supervisor().is_some();

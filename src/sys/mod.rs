@@ -1,6 +1,7 @@
 //! System calls: the only place for `unsafe`. One file a facility, each wrapper as thin as it can be and still safe.
 
 pub mod account;
+pub mod background;
 pub mod beneath;
 #[cfg(target_os = "freebsd")]
 pub mod freebsd;
@@ -10,4 +11,5 @@ pub mod loopback;
 pub mod passing;
 pub mod secret;
 pub mod signals;
+pub mod terminal;
 pub mod xattr;

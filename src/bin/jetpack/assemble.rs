@@ -1,36 +1,66 @@
 //! From a command line to a pod that could be made: images found and rendered, the manifest reified, the plan compiled.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use appc::diagnostic::Severity;
 use appc::executor::isolation::Report;
 use appc::executor::local::{Blueprint, Draft};
+use appc::executor::plan::{Dns, Network, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
 use appc::pod::{ResolvedImage, reify};
 use appc::render::{Pull, Rendered};
-use appc::schema::{AcName, ImageId, PodApp, PodImage, PodManifest, validate};
+use appc::schema::{AcName, Annotation, Annotations, ExposedPort, ImageId, PodApp, PodImage, PodManifest, validate};
 use appc::store::{Image, ImageRef, NameRef, Store};
 use uuid::Uuid;
 
+use crate::adapt::{adapt, stdio, volume, wrong};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::obtain::obtain;
+use crate::options::{ImageWords, Images};
 
 /// What a pod is made of.
 #[derive(clap::Args)]
 pub struct PodArgs {
-    /// Images: files, IDs or beginnings of them, or NAME[:VERSION][,label=value]...
-    #[arg(value_name = "IMAGE", required_unless_present = "pod_manifest")]
-    images: Vec<String>,
-    /// Arguments in place of those of the (last) image's app, after `--`
+    #[command(flatten)]
+    images: Images,
+    /// Arguments in place of those of the last image's app
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<String>,
     /// Run the pod that this manifest describes; `-` reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pod_manifest: Option<PathBuf>,
-    /// Give the pod a name
-    #[arg(long)]
-    name: Option<String>,
+    /// Give the pod a name, unique among living pods
+    #[arg(long, value_name = "NAME")]
+    pod_name: Option<String>,
+    /// Add a volume: NAME[,kind=empty|host][,source=PATH][,readOnly=BOOL][,recursive=BOOL][,mode=MODE][,uid=N][,gid=N]
+    #[arg(long, value_name = "NAME,...")]
+    volume: Vec<String>,
+    /// Make a port of an app reachable on the host
+    #[arg(long, value_name = "NAME=[IP:]HOSTPORT")]
+    port: Vec<String>,
+    /// Networks: none, host, or names of configured networks
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    net: Vec<String>,
+    /// Name servers in /etc/resolv.conf
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    dns: Vec<String>,
+    /// Search domains in /etc/resolv.conf
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
+    dns_search: Vec<String>,
+    /// Options in /etc/resolv.conf
+    #[arg(long, value_name = "OPTION", value_delimiter = ',')]
+    dns_opt: Vec<String>,
+    /// Add a line to /etc/hosts
+    #[arg(long, value_name = "IP=NAME[,NAME...]")]
+    hosts_entry: Vec<String>,
+    /// The pod's host name
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Annotate the pod
+    #[arg(long, value_name = "NAME=VALUE")]
+    pod_annotation: Vec<String>,
     /// When to ask elsewhere for images
     #[arg(long, value_enum, default_value_t = Pull::New)]
     pull: Pull,
@@ -43,6 +73,12 @@ pub struct PodArgs {
     /// Offer no metadata service
     #[arg(long)]
     no_metadata: bool,
+    /// Give the (first) app a terminal: the one that jetpack runs in
+    #[arg(short = 't', long)]
+    tty: bool,
+    /// Pass standard input on to the (first) app
+    #[arg(short = 'i', long)]
+    interactive: bool,
 }
 
 /// A pod that could be made.
@@ -56,14 +92,28 @@ pub struct Assembled {
     pub held: Vec<Rendered>,
 }
 
-/// Finds everything that `args` name. Makes nothing but images in the store.
+/// Finds everything that `args` name and plans it for this system. Makes nothing but images in the store.
 pub fn assemble(args: &PodArgs, context: &Context) -> Result<Assembled, CommandError> {
+    let (draft, held) = draft(args, context)?;
+    let blueprint = draft.plan()?;
+    if args.strict {
+        let unmet: Vec<String> = blueprint.report().unmet().map(ToString::to_string).collect();
+        if !unmet.is_empty() {
+            return Err(CommandError::failed(format!("run the pod strictly: {}", unmet.join("; "))));
+        }
+    }
+    Ok(Assembled { draft, blueprint, held })
+}
+
+/// Finds everything that `args` name, and what keeps it.
+pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>), CommandError> {
     let store = context.store()?;
     let mut images = Vec::new();
     let template = match &args.pod_manifest {
         Some(file) => read_manifest(file)?,
         None => from_images(args, context, &store, &mut images)?,
     };
+    let template = with_pod_options(template, args)?;
     let find = |wanted: &PodImage| -> Result<ResolvedImage, CommandError> {
         let image = match images.iter().find(|image: &&Image| Some(image.id()) == wanted.id.as_ref()) {
             Some(image) => image.clone(),
@@ -75,10 +125,7 @@ pub fn assemble(args: &PodArgs, context: &Context) -> Result<Assembled, CommandE
     };
     let (manifest, resolved) = reify(template, find)?;
     let uuid = Uuid::new_v4();
-    let mut choices = Choices::new(uuid, context.root()?.join("pods").join(uuid.to_string()));
-    choices.name.clone_from(&args.name);
-    choices.metadata = !args.no_metadata;
-    choices.follow_links = args.follow_links;
+    let choices = choices(args, context, uuid, manifest.apps.len())?;
     let mut app_images = Vec::new();
     let mut image_manifests = Vec::new();
     let mut held = Vec::new();
@@ -93,15 +140,7 @@ pub fn assemble(args: &PodArgs, context: &Context) -> Result<Assembled, CommandE
         image_manifests.push(image.manifest_bytes().to_vec());
         held.push(rendered);
     }
-    let draft = Draft { manifest, images: app_images, image_manifests, choices };
-    let blueprint = draft.plan()?;
-    if args.strict {
-        let unmet: Vec<String> = blueprint.report().unmet().map(ToString::to_string).collect();
-        if !unmet.is_empty() {
-            return Err(CommandError::failed(format!("run the pod strictly: {}", unmet.join("; "))));
-        }
-    }
-    Ok(Assembled { draft, blueprint, held })
+    Ok((Draft { manifest, images: app_images, image_manifests, choices }, held))
 }
 
 /// Tells what does not hold as it should.
@@ -128,6 +167,79 @@ fn read_manifest(file: &PathBuf) -> Result<PodManifest, CommandError> {
     })
 }
 
+/// What the command line decides beyond the manifest.
+fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result<Choices, CommandError> {
+    let mut choices = Choices::new(uuid, context.root()?.join("pods").join(uuid.to_string()));
+    choices.name = args.pod_name.clone().or_else(|| args.images.pod_name.clone());
+    choices.hostname.clone_from(&args.hostname);
+    choices.metadata = !args.no_metadata;
+    choices.follow_links = args.follow_links;
+    choices.network = match args.net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] | ["none"] => Network::None,
+        ["host"] => Network::Host,
+        names if names.contains(&"none") || names.contains(&"host") => {
+            return Err(wrong("net", &args.net.join(","), "none and host stand alone"));
+        }
+        _ => Network::Named(args.net.clone()),
+    };
+    choices.dns = Dns { servers: args.dns.clone(), search: args.dns_search.clone(), options: args.dns_opt.clone() };
+    for server in &args.dns {
+        server.parse::<IpAddr>().map_err(|error| wrong("dns", server, error))?;
+    }
+    for text in &args.hosts_entry {
+        let entry = text.split_once('=').filter(|(address, _)| address.parse::<IpAddr>().is_ok());
+        let (address, names) = entry.ok_or_else(|| wrong("hosts-entry", text, "it is not IP=NAME[,NAME...]"))?;
+        choices.hosts_entries.push((address.to_owned(), names.split(',').map(str::to_owned).collect()));
+    }
+    for app in 0..apps {
+        let mut base = Stdio::default();
+        if app == 0 && args.interactive {
+            base.stdin = Stream::Stream;
+        }
+        if app == 0 && args.tty {
+            base = Stdio { stdin: Stream::Tty, stdout: Stream::Tty, stderr: Stream::Tty };
+        }
+        choices.stdio.push(match args.images.images.get(app) {
+            Some(words) => stdio(words, base)?,
+            None => base,
+        });
+    }
+    Ok(choices)
+}
+
+fn with_pod_options(mut pod: PodManifest, args: &PodArgs) -> Result<PodManifest, CommandError> {
+    for text in &args.volume {
+        let volume = volume(text)?;
+        // Late-bound: what the command line says stands for what the manifest says.
+        pod.volumes.retain(|other| other.name != volume.name);
+        pod.volumes.push(volume);
+    }
+    for text in &args.port {
+        let (name, place) = text.split_once('=').ok_or_else(|| wrong("port", text, "it is not NAME=[IP:]HOSTPORT"))?;
+        let (ip, number) = place.rsplit_once(':').map_or((None, place), |(ip, number)| (Some(ip), number));
+        let number: u16 = number.parse().map_err(|error| wrong("port", text, error))?;
+        let mut value = serde_json::json!({"name": name, "hostPort": number});
+        if let Some(ip) = ip {
+            value["hostIP"] = serde_json::json!(ip);
+        }
+        let port: ExposedPort = serde_json::from_value(value).map_err(|error| wrong("port", text, error))?;
+        pod.ports.retain(|other| other.name != port.name);
+        pod.ports.push(port);
+    }
+    let mut annotations = pod.annotations.take().map(|list| list.0).unwrap_or_default();
+    for text in &args.pod_annotation {
+        let (name, value) =
+            text.split_once('=').ok_or_else(|| wrong("pod-annotation", text, "it is not NAME=VALUE"))?;
+        let value = serde_json::json!({"name": name, "value": value});
+        let annotation: Annotation =
+            serde_json::from_value(value).map_err(|error| wrong("pod-annotation", text, error))?;
+        annotations.retain(|other| other.name != annotation.name);
+        annotations.push(annotation);
+    }
+    pod.annotations = (!annotations.is_empty()).then_some(Annotations(annotations));
+    Ok(pod)
+}
+
 /// A pod of one app an image, each named after its image.
 fn from_images(
     args: &PodArgs,
@@ -136,8 +248,15 @@ fn from_images(
     images: &mut Vec<Image>,
 ) -> Result<PodManifest, CommandError> {
     let mut apps: Vec<PodApp> = Vec::new();
-    for text in &args.images {
-        let image = obtain(context, store, &text.parse::<ImageRef>()?, args.pull)?;
+    for (index, words) in args.images.images.iter().enumerate() {
+        let image = obtain(context, store, &named_image(words)?, args.pull)?;
+        let name = match words.last("name") {
+            Some(name) => name.parse().map_err(|error| wrong("name", name, error))?,
+            None => app_name(&image, &apps)?,
+        };
+        if apps.iter().any(|app| app.name == name) {
+            return Err(wrong("name", &name, "two apps cannot have one name"));
+        }
         let mut app = PodApp {
             annotations: None,
             app: None,
@@ -148,19 +267,13 @@ fn from_images(
                 extra: serde_json::Map::new(),
             },
             mounts: Vec::new(),
-            name: app_name(&image, &apps)?,
+            name,
             read_only_root_fs: false,
             extra: serde_json::Map::new(),
         };
-        let last = apps.len() + 1 == args.images.len();
-        if last && !args.arguments.is_empty() {
-            let mut own = image.manifest().app.clone();
-            if let Some(own) = &mut own {
-                own.exec.truncate(1);
-                own.exec.extend(args.arguments.iter().cloned());
-            }
-            app.app = own;
-        }
+        let last = index + 1 == args.images.images.len();
+        let arguments = if last { args.arguments.as_slice() } else { &[] };
+        adapt(&mut app, image.manifest().app.as_ref(), words, arguments)?;
         apps.push(app);
         images.push(image);
     }
@@ -176,6 +289,27 @@ fn from_images(
         volumes: Vec::new(),
         extra: serde_json::Map::new(),
     })
+}
+
+/// The image that a command line names, with the labels asked for.
+fn named_image(words: &ImageWords) -> Result<ImageRef, CommandError> {
+    let mut reference: ImageRef = words.image.parse()?;
+    if let ImageRef::Name(name) = &reference
+        && words.image.contains('/')
+        && name.labels.is_empty()
+        && std::path::Path::new(&words.image).is_file()
+    {
+        reference = ImageRef::File(PathBuf::from(&words.image));
+    }
+    for text in words.all("label") {
+        let (name, value) = text.split_once('=').ok_or_else(|| wrong("label", text, "it is not NAME=VALUE"))?;
+        let name = name.parse().map_err(|error| wrong("label", text, error))?;
+        match &mut reference {
+            ImageRef::Name(wanted) => drop(wanted.labels.insert(name, value.to_owned())),
+            _ => return Err(wrong("label", text, "labels choose among images of a name")),
+        }
+    }
+    Ok(reference)
 }
 
 /// The last part of the image's name, made an AC name, with a number where another app has it.

@@ -1,9 +1,14 @@
 //! `jetpack`: fetch images, run pods.
 
+mod adapt;
 mod assemble;
+mod cat_manifest;
 mod config;
 mod context;
+mod cp;
 mod error;
+mod exec;
+mod export;
 mod fetch;
 mod gc;
 mod image;
@@ -11,15 +16,23 @@ mod images;
 #[path = "../common/insecure.rs"]
 mod insecure;
 mod key;
+mod kill;
 mod list;
+mod logs;
 #[path = "../common/manual.rs"]
 mod manual;
 mod metadata_service;
 mod obtain;
+mod options;
+mod plan;
+mod prepare;
 mod progress;
 mod remote;
 mod rm;
 mod run;
+mod run_prepared;
+mod status;
+mod stop;
 mod trust;
 mod version;
 
@@ -53,18 +66,30 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    CatManifest(cat_manifest::Args),
     Completions(manual::CompletionsArgs),
     Config(config::Args),
+    Cp(cp::Args),
+    #[command(visible_alias = "enter")]
+    Exec(exec::Args),
+    Export(export::Args),
     Fetch(fetch::Args),
     Gc(gc::Args),
     Image(image::Args),
     Images(images::Args),
     Key(key::Args),
+    Kill(kill::Args),
     List(list::Args),
+    Logs(logs::Args),
     Man(manual::ManArgs),
     MetadataService(metadata_service::Args),
+    Plan(plan::Args),
+    Prepare(prepare::Args),
     Rm(rm::Args),
     Run(run::Args),
+    RunPrepared(run_prepared::Args),
+    Status(status::Args),
+    Stop(stop::Args),
     Trust(trust::Args),
     Version(version::Args),
 }
@@ -92,6 +117,17 @@ fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
         Command::Rm(args) => rm::run(&args, &context),
         Command::Run(args) => run::run(args, &context),
         Command::Trust(args) => trust::run(&args, &context),
+        Command::CatManifest(args) => cat_manifest::run(&args, &context),
+        Command::Cp(args) => cp::run(&args, &context),
+        Command::Exec(args) => exec::run(args, &context),
+        Command::Export(args) => export::run(&args, &context),
+        Command::Kill(args) => kill::run(&args, &context),
+        Command::Logs(args) => logs::run(&args, &context),
+        Command::Plan(args) => plan::run(&args, &context),
+        Command::Prepare(args) => prepare::run(&args, &context),
+        Command::RunPrepared(args) => run_prepared::run(args, &context),
+        Command::Status(args) => status::run(&args, &context),
+        Command::Stop(args) => stop::run(&args, &context),
         Command::Version(args) => version::run(&args, &context),
     }
 }

@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use appc::executor::journal::Fault;
 use appc::executor::lifecycle::Supervision;
 use appc::executor::local;
+use appc::pod::PodDir;
+use appc::sys::background::{Side, leave_behind};
 
 use crate::assemble;
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::prepare::save_uuid;
 
 /// Run a pod: the apps of the images named, or those of a pod manifest.
 ///
@@ -18,39 +22,86 @@ use crate::error::CommandError;
 pub struct Args {
     #[command(flatten)]
     pod: assemble::PodArgs,
-    /// Remove the pod when it has ended
-    #[arg(long)]
-    rm: bool,
+    #[command(flatten)]
+    start: Start,
     /// Write the pod's UUID into this file
     #[arg(long, value_name = "FILE")]
     uuid_file_save: Option<PathBuf>,
 }
 
-pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    start(args, context).map_err(CommandError::before_start)
+/// How a pod is run.
+#[derive(clap::Args)]
+pub struct Start {
+    /// Leave the pod running, print its UUID
+    #[arg(short, long)]
+    detach: bool,
+    /// Remove the pod when it has ended
+    #[arg(long)]
+    rm: bool,
+    /// Let a step fail, or end the supervisor after it, to see that nothing is left: fail:N, kill:N
+    #[arg(long, hide = true, value_parser = fault)]
+    inject: Option<Fault>,
 }
 
-fn start(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+fn fault(text: &str) -> Result<Fault, String> {
+    let wrong = || format!("`{text}` is neither fail:N nor kill:N");
+    let (what, step) = text.split_once(':').ok_or_else(wrong)?;
+    let step = step.parse().map_err(|_| wrong())?;
+    match what {
+        "fail" => Ok(Fault::Fail(step)),
+        "kill" => Ok(Fault::Stop(step)),
+        _ => Err(wrong()),
+    }
+}
+
+pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let begin = || -> Result<ExitCode, CommandError> {
+        let pods = context.pods()?;
+        let assembled = assemble::assemble(&args.pod, context)?;
+        let pod = assembled.draft.prepare(&pods, &assembled.blueprint)?;
+        if let Err(error) = save_uuid(args.uuid_file_save.as_deref(), &pod) {
+            local::remove(&pods, pod)?;
+            return Err(error);
+        }
+        assemble::tell_report(assembled.blueprint.report());
+        start(pod, &args.start, context)
+    };
+    begin().map_err(CommandError::before_start)
+}
+
+/// Runs a pod that is prepared and in hand.
+pub fn start(pod: PodDir, how: &Start, context: &Context) -> Result<ExitCode, CommandError> {
     let root = context.root()?;
     let pods = context.pods()?;
-    let assembled = assemble::assemble(&args.pod, context)?;
-    let pod = assembled.draft.prepare(&pods, &assembled.blueprint)?;
-    if let Some(file) = &args.uuid_file_save
-        && let Err(error) = std::fs::write(file, format!("{}\n", pod.uuid()))
-    {
-        local::remove(&pods, pod)?;
-        return Err(CommandError::failed(format!("write {}: {error}", file.display())));
+    let mut supervision =
+        Supervision { foreground: !how.detach, fault: how.inject.unwrap_or_default(), ..Supervision::default() };
+    if how.detach {
+        let uuid = pod.uuid();
+        match leave_behind().map_err(|error| CommandError::failed(format!("leave the pod running: {error}")))? {
+            Side::Ahead(None) => {
+                println!("{uuid}");
+                return Ok(ExitCode::SUCCESS);
+            }
+            // It has told why.
+            Side::Ahead(Some(status)) => return Ok(ExitCode::from(u8::try_from(status & 0xff).unwrap_or(125))),
+            Side::Behind(leash) => {
+                supervision.leash = Some(leash);
+                pod.sign_lock()?;
+            }
+        }
     }
-    assemble::tell_report(assembled.blueprint.report());
-    let ended = local::start(&pod, &root, Supervision::default());
-    let ending = match ended {
+    let ending = match local::start(&pod, &root, supervision) {
         Ok(ending) => ending,
+        Err(error) if *error.kind() == appc::executor::Kind::Interrupted => {
+            // As if someone had killed us: nothing is undone, nobody is told.
+            local::die();
+        }
         Err(error) => {
             local::remove(&pods, pod)?;
             return Err(error.into());
         }
     };
-    if args.rm {
+    if how.rm {
         local::remove(&pods, pod)?;
     }
     match ending.failure {

@@ -1,6 +1,6 @@
 //! Copies of a rendered layer, for hosts where overlay cannot be had.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -53,58 +53,69 @@ fn contents(
             }
             links.insert((about.st_dev, about.st_ino), full.clone());
         }
-        one(from, to, top, name, &full, &about, kind, links)?;
+        let item = Item { from, name, to, new: name, full: &full, about: &about };
+        item.copy(kind, top, links)?;
     }
     Ok(())
 }
 
-#[allow(clippy::too_many_arguments)]
-fn one(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    top: BorrowedFd<'_>,
-    name: &CStr,
-    full: &[u8],
-    about: &Stat,
-    kind: FileType,
-    links: &mut Links,
-) -> io::Result<()> {
-    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match kind {
-        FileType::Directory => {
-            let target = match openat(to, name, directory, Mode::empty()) {
-                Ok(target) => target,
-                Err(_) => {
-                    clear(to, name)?;
-                    mkdirat(to, name, Mode::from_raw_mode(0o700))?;
-                    openat(to, name, directory, Mode::empty())?
-                }
-            };
-            let source = openat(from, name, directory, Mode::empty())?;
-            let mut path = full.to_vec();
-            path.push(0);
-            let path = CStr::from_bytes_with_nul(&path).map_err(io::Error::other)?;
-            contents(source.as_fd(), target.as_fd(), top, path, links)?;
+/// Copies what is at `name` in `from` to `new` in `to`, with all below it.
+pub fn entry(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, new: &CStr) -> io::Result<()> {
+    let about = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let mut links = Links::new();
+    let item = Item { from, name, to, new, full: new.to_bytes(), about: &about };
+    item.copy(FileType::from_raw_mode(about.st_mode), to, &mut links)
+}
+
+/// One thing to be copied.
+struct Item<'a> {
+    from: BorrowedFd<'a>,
+    name: &'a CStr,
+    to: BorrowedFd<'a>,
+    new: &'a CStr,
+    /// The path of the copy, seen from the top.
+    full: &'a [u8],
+    about: &'a Stat,
+}
+
+impl Item<'_> {
+    fn copy(&self, kind: FileType, top: BorrowedFd<'_>, links: &mut Links) -> io::Result<()> {
+        let Self { from, name, to, new, full, about } = *self;
+        let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match kind {
+            FileType::Directory => {
+                let target = match openat(to, new, directory, Mode::empty()) {
+                    Ok(target) => target,
+                    Err(_) => {
+                        clear(to, new)?;
+                        mkdirat(to, new, Mode::from_raw_mode(0o700))?;
+                        openat(to, new, directory, Mode::empty())?
+                    }
+                };
+                let source = openat(from, name, directory, Mode::empty())?;
+                let path = CString::new(full).map_err(io::Error::other)?;
+                contents(source.as_fd(), target.as_fd(), top, &path, links)?;
+            }
+            FileType::Symlink => {
+                clear(to, new)?;
+                symlinkat(readlinkat(from, name, Vec::new())?, to, new)?;
+            }
+            FileType::RegularFile => {
+                clear(to, new)?;
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let source: OwnedFd = openat(from, name, flags, Mode::empty())?;
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let target = openat(to, new, flags, Mode::from_raw_mode(0o600))?;
+                // The kernel shares the blocks where the file system can.
+                io::copy(&mut File::from(source), &mut File::from(target))?;
+            }
+            kind => {
+                clear(to, new)?;
+                mknodat(to, new, kind, Mode::from_raw_mode(about.st_mode & 0o7777), about.st_rdev)?;
+            }
         }
-        FileType::Symlink => {
-            clear(to, name)?;
-            symlinkat(readlinkat(from, name, Vec::new())?, to, name)?;
-        }
-        FileType::RegularFile => {
-            clear(to, name)?;
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let source: OwnedFd = openat(from, name, flags, Mode::empty())?;
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let target = openat(to, name, flags, Mode::from_raw_mode(0o600))?;
-            // The kernel shares the blocks where the file system can.
-            io::copy(&mut File::from(source), &mut File::from(target))?;
-        }
-        kind => {
-            clear(to, name)?;
-            mknodat(to, name, kind, Mode::from_raw_mode(about.st_mode & 0o7777), about.st_rdev)?;
-        }
+        adopt(to, new, about, kind != FileType::Symlink)
     }
-    adopt(to, name, about, kind != FileType::Symlink)
 }
 
 /// Removes what is not a directory at `name`, if there is something.

@@ -67,7 +67,8 @@ impl Filesystem {
         self.carry_out(step).map_err(failed)
     }
 
-    fn root(&self) -> io::Result<BorrowedFd<'_>> {
+    /// The rootfs, once it stands.
+    pub fn root(&self) -> io::Result<BorrowedFd<'_>> {
         self.root.as_ref().map(AsFd::as_fd).ok_or_else(|| io::Error::other("there is no rootfs yet"))
     }
 
@@ -85,7 +86,7 @@ impl Filesystem {
                 self.stand(mount, at)
             }
             AppStep::MountProc => {
-                let proc = mount::create("proc", &[], SAFE)?;
+                let proc = mount::create("proc", &[FsOption::Value("source", "proc")], SAFE)?;
                 self.mount_system("/proc", proc.as_fd())
             }
             AppStep::MountSys { bind } => {
@@ -94,7 +95,7 @@ impl Filesystem {
                     mount::restrict(copy.as_fd(), SAFE | Attributes::MOUNT_ATTR_RDONLY, true)?;
                     copy
                 } else {
-                    mount::create("sysfs", &[], SAFE | Attributes::MOUNT_ATTR_RDONLY)?
+                    mount::create("sysfs", &[FsOption::Value("source", "sysfs")], SAFE | Attributes::MOUNT_ATTR_RDONLY)?
                 };
                 self.mount_system("/sys", sys.as_fd())
             }
@@ -108,7 +109,7 @@ impl Filesystem {
                 self.mount_in_dev("shm", copy.as_fd())
             }
             AppStep::MountMqueue => {
-                let queues = mount::create("mqueue", &[], SAFE)?;
+                let queues = mount::create("mqueue", &[FsOption::Value("source", "mqueue")], SAFE)?;
                 self.mount_in_dev("mqueue", queues.as_fd())
             }
             AppStep::Mask { path } => self.mask(path),
@@ -144,7 +145,8 @@ impl Filesystem {
     }
 
     fn mount_dev(&mut self, bind: bool) -> io::Result<()> {
-        let options = [FsOption::Value("mode", "0755"), FsOption::Value("size", "64k")];
+        let options =
+            [FsOption::Value("source", "dev"), FsOption::Value("mode", "0755"), FsOption::Value("size", "64k")];
         let dev = mount::create("tmpfs", &options, Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NOEXEC)?;
         self.mount_system("/dev", dev.as_fd())?;
         for (name, major, minor) in DEVICES {
@@ -177,7 +179,11 @@ impl Filesystem {
 
     fn mount_pts(&mut self, gid: Option<u32>) -> io::Result<()> {
         let gid = gid.map(|gid| gid.to_string());
-        let mut options = vec![FsOption::Value("ptmxmode", "0666"), FsOption::Value("mode", "0620")];
+        let mut options = vec![
+            FsOption::Value("source", "devpts"),
+            FsOption::Value("ptmxmode", "0666"),
+            FsOption::Value("mode", "0620"),
+        ];
         if let Some(gid) = &gid {
             options.push(FsOption::Value("gid", gid));
         }
@@ -315,7 +321,7 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, user_marks: bool) -> io
     let names: Vec<String> = layers.iter().map(name).collect();
     let joined = names.join(":");
     let (upper, work) = (name(&upper), name(&work));
-    let mut options = Vec::new();
+    let mut options = vec![FsOption::Value("source", "rootfs")];
     // A value may have 255 characters; beyond that, layers are added one by one (Linux 6.5).
     if joined.len() < 256 {
         options.push(FsOption::Value("lowerdir", &joined));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
@@ -73,33 +73,55 @@ impl Launch for LinuxHost {
 
     fn launch(&mut self, plan: &PodPlan, steps: &[Step], streams: Vec<Streams>) -> Result<LinuxPod, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "make the pod's namespaces").because(error);
-        let (mut flags, mut ids) = (0, None);
-        for step in steps {
-            if let Step::MakeNamespaces { namespaces, ids: map } = step {
-                flags = namespaces.iter().map(|namespace| bit(*namespace)).fold(0, |all, one| all | one);
-                ids = map.as_ref();
-            }
-        }
+        let (flags, ids) = namespaces_of(steps);
         let (near, far) = channel::pair().map_err(failed)?;
-        // With a user namespace, the first process waits until its ids are there.
-        let gate = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
-        let (wait_end, open_end) = gate;
         let init = Init { plan, steps, streams, channel: far };
-        let child = sys::clone(flags, move || {
-            let mut byte = [0_u8];
-            match rustix::io::read(&wait_end, &mut byte) {
-                Ok(1) => init.run(),
-                _ => 125,
-            }
-        });
-        let child = child.map_err(|error| namespaces_refused(error, ids.is_some()))?;
-        let pod = LinuxPod { channel: near, init: child, listener: None, ready: false, gone: false };
-        if let Some(ids) = ids {
-            map_ids(&pod.init, ids)?;
-        }
-        rustix::io::write(&open_end, b"g").map_err(|e| failed(e.into()))?;
-        Ok(pod)
+        let child = clone_mapped(flags, ids, move || init.run())?;
+        Ok(LinuxPod { channel: near, init: child, listener: None, terminal: None, ready: false, gone: false })
     }
+}
+
+/// A child in the new namespaces `flags`, which runs `body` when the ids of its user namespace, if it has one, are there.
+///
+/// # Errors
+/// [`Kind::Unsupported`] where this host forbids it.
+pub(super) fn clone_mapped(flags: u64, ids: Option<&IdMap>, body: impl FnOnce() -> i32) -> Result<Child, Error> {
+    let failed = |error: io::Error| Error::new(Kind::Io, "make the pod's namespaces").because(error);
+    let Some(ids) = ids else { return sys::clone(flags, body).map_err(|error| namespaces_refused(error, false)) };
+    let (wait_end, open_end) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
+    let (mut wait_end, mut open_end) = (Some(wait_end), Some(open_end));
+    let child = sys::clone(flags, || {
+        drop(open_end.take());
+        let mut byte = [0_u8];
+        match wait_end.take().map(|end| rustix::io::read(&end, &mut byte)) {
+            Some(Ok(1)) => body(),
+            _ => 125,
+        }
+    });
+    let child = child.map_err(|error| namespaces_refused(error, true))?;
+    drop(wait_end);
+    let mapped = map_ids(&child, ids);
+    if mapped.is_err() {
+        drop(open_end.take());
+        let _ = waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED);
+    }
+    mapped?;
+    if let Some(open_end) = open_end {
+        rustix::io::write(&open_end, b"g").map_err(|e| failed(e.into()))?;
+    }
+    Ok(child)
+}
+
+/// The namespaces that `steps` make, as bits of clone(2), and the ids of the user namespace among them.
+pub(super) fn namespaces_of(steps: &[Step]) -> (u64, Option<&IdMap>) {
+    let mut found = (0, None);
+    for step in steps {
+        if let Step::MakeNamespaces { namespaces, ids } = step {
+            found = (namespaces.iter().map(|namespace| bit(*namespace)).fold(0, |all, one| all | one), ids.as_ref());
+        }
+    }
+    found
 }
 
 fn bit(namespace: Namespace) -> u64 {
@@ -145,6 +167,7 @@ pub struct LinuxPod {
     channel: Channel,
     init: Child,
     listener: Option<TcpListener>,
+    terminal: Option<OwnedFd>,
     ready: bool,
     gone: bool,
 }
@@ -174,9 +197,11 @@ impl LinuxPod {
                 return Err(Error::new(Kind::Io, "set up the pod").because("its first process ended without a word"));
             };
             match read(&message.bytes)? {
-                Report::Ready { listener, .. } => {
+                Report::Ready { listener, terminal } => {
                     self.ready = true;
-                    self.listener = message.descriptors.into_iter().next().filter(|_| listener).map(TcpListener::from);
+                    let mut descriptors = message.descriptors.into_iter();
+                    self.listener = if listener { descriptors.next().map(TcpListener::from) } else { None };
+                    self.terminal = if terminal { descriptors.next() } else { None };
                 }
                 Report::Broken(complaint) => return Err(complaint.into()),
                 Report::Warning(text) => events.push(Event::Warning(text)),
@@ -198,6 +223,10 @@ impl Pod for LinuxPod {
 
     fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error> {
         Ok(self.listener.take())
+    }
+
+    fn terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
     }
 
     fn start(&mut self, app: usize, phase: Phase, metadata_url: Option<&str>) -> Result<(), Error> {

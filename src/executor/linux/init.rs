@@ -17,7 +17,7 @@ use super::filesystem::Filesystem;
 use super::message::{Complaint, Order, Report};
 use super::process::Process;
 use super::steps::{PodStep, ProcessStep, Step};
-use crate::executor::plan::PodPlan;
+use crate::executor::plan::{PodPlan, Stream};
 use crate::executor::supervise::{End, Streams};
 use crate::executor::{Error, Kind, Phase};
 use crate::sys::linux::channel::Channel;
@@ -82,6 +82,8 @@ impl Init<'_> {
         // No process of the pod may look into this one: it has the host's program, descriptors and privilege.
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(|e| failed("protect the pod's first process")(e.into()))?;
+        sys::reset_signals().map_err(failed("reset the signals"))?;
+        sys::rename("jetpack-init");
         let mut listener = None;
         let mut shared_memory = None;
         for step in self.steps {
@@ -114,16 +116,15 @@ impl Init<'_> {
         }
         drop(shared_memory);
         leave_host_tree().map_err(failed("let go of the host's file systems"))?;
-        let port = match &listener {
-            Some(listener) => listener.local_addr().map_err(failed("read the metadata service's address"))?.port(),
-            None => 0,
-        };
-        let ready = Report::Ready { listener: listener.is_some(), port };
-        self.tell(&ready, &listener.iter().map(AsFd::as_fd).collect::<Vec<_>>());
+        let terminal = self.plan.apps.iter().zip(&apps).find(|(plan, _)| plan.stdio.stdout == Stream::Tty);
+        let terminal = terminal.and_then(|(_, app)| app.console.as_ref()).map(|(near, _)| near);
+        let ready = Report::Ready { listener: listener.is_some(), terminal: terminal.is_some() };
+        let descriptors = listener.iter().map(AsFd::as_fd).chain(terminal.into_iter().map(AsFd::as_fd));
+        self.tell(&ready, &descriptors.collect::<Vec<_>>());
         Ok(apps)
     }
 
-    fn set_up_app(&self, number: usize, shared: Option<&OwnedFd>, own: BorrowedFd<'_>) -> Result<App, Error> {
+    fn set_up_app(&mut self, number: usize, shared: Option<&OwnedFd>, own: BorrowedFd<'_>) -> Result<App, Error> {
         let name = &self.plan.apps[number].name;
         let failed = |error: std::io::Error| {
             Error::new(Kind::Io, format!("make the mount namespace of app {name}")).because(error)
@@ -141,10 +142,31 @@ impl Init<'_> {
             }
         }
         sys::enter(own, namespace::MOUNT).map_err(failed)?;
+        if let Some((near, far)) = &filesystem.console {
+            rustix::io::ioctl_fionbio(near, true).map_err(|error| failed(error.into()))?;
+            self.use_terminal(number, far).map_err(failed)?;
+        }
         for warning in filesystem.warnings {
             self.tell(&Report::Warning(format!("app {name}: {warning}")), &[]);
         }
         Ok(App { namespace, console: filesystem.console })
+    }
+
+    /// The streams of the app that are to be a terminal are its console.
+    fn use_terminal(&mut self, number: usize, far: &OwnedFd) -> std::io::Result<()> {
+        let stdio = self.plan.apps[number].stdio;
+        let streams = &mut self.streams[number];
+        for (stream, place) in [
+            (stdio.stdin, &mut streams.stdin),
+            (stdio.stdout, &mut streams.stdout),
+            (stdio.stderr, &mut streams.stderr),
+        ] {
+            if stream == Stream::Tty {
+                *place = far.try_clone()?;
+                streams.terminal = true;
+            }
+        }
+        Ok(())
     }
 
     fn serve(&mut self, apps: &[App]) -> Result<(), Error> {
@@ -152,10 +174,19 @@ impl Init<'_> {
         let signals = sys::signal_descriptor(&[libc::SIGCHLD]).map_err(failed("watch the pod's processes"))?;
         let mut running: HashMap<Pid, (usize, Phase)> = HashMap::new();
         loop {
-            let mut ready = [PollFd::new(&self.channel, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+            let mut ready = vec![PollFd::new(&self.channel, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+            // What is written to a console that nobody looks at goes nowhere, and must not block who writes.
+            let blind = apps.iter().zip(&self.streams).filter(|(_, streams)| !streams.terminal);
+            let blind: Vec<&OwnedFd> =
+                blind.filter_map(|(app, _)| app.console.as_ref()).map(|(near, _)| near).collect();
+            ready.extend(blind.iter().map(|near| PollFd::new(*near, PollFlags::IN)));
             match poll(&mut ready, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(failed("wait for the pod's processes")(error.into())),
+            }
+            let mut nowhere = [0_u8; 1024];
+            for near in &blind {
+                while rustix::io::read(near, &mut nowhere).is_ok_and(|length| length > 0) {}
             }
             while sys::next_signal(signals.as_fd()).is_some() {}
             while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -203,7 +234,12 @@ impl Init<'_> {
                         _ => None,
                     });
                     let steps: Vec<&ProcessStep> = steps.collect();
-                    let process = Process { app: plan, phase, steps, metadata_url };
+                    let exec = match phase {
+                        Phase::PreStart => plan.pre_start.as_deref().unwrap_or_default(),
+                        Phase::Main => &plan.exec,
+                        Phase::PostStop => plan.post_stop.as_deref().unwrap_or_default(),
+                    };
+                    let process = Process { app: plan, exec, steps, metadata_url };
                     process.become_program(|| self.tell(&Report::Started { app: number, phase }, &[]))
                 }
                 Err(error) => error,
@@ -224,7 +260,6 @@ impl Init<'_> {
     fn enter(&self, app: &App, number: usize) -> Result<(), Error> {
         sys::enter(app.namespace.as_fd(), namespace::MOUNT)
             .map_err(|e| Error::new(Kind::Io, "enter the app's file system").because(e))?;
-        let _ = &app.console;
         Process::connect(&self.streams[number])
     }
 }

@@ -31,13 +31,12 @@ pub enum Order {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Report {
-    /// Everything is set up. Comes with the listening socket of the metadata service, when there is one, and then the
-    /// masters of the apps' consoles in the apps' order.
+    /// Everything is set up. Comes with the descriptors that it names, in this order.
     Ready {
-        /// Whether the first descriptor is the listening socket.
+        /// Whether there is the listening socket of the metadata service.
         listener: bool,
-        /// The port it listens on.
-        port: u16,
+        /// Whether there is the near end of an app's terminal.
+        terminal: bool,
     },
     /// Setting up failed: the pod ends.
     Broken(Complaint),

@@ -10,6 +10,7 @@
 
 mod compile;
 mod copy;
+pub mod enter;
 mod facts;
 pub mod filesystem;
 mod host;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat};
 use rustix::io::Errno;
 use rustix::process::{ioctl_tiocsctty, setsid};
+use rustix::termios::isatty;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
     set_capabilities, set_keep_capabilities, set_no_new_privs,
@@ -24,15 +25,15 @@ use super::steps::ProcessStep;
 use crate::executor::plan::AppPlan;
 use crate::executor::supervise::Streams;
 use crate::executor::users::{self, User};
-use crate::executor::{Error, Kind, Phase};
+use crate::executor::{Error, Kind};
 use crate::sys::linux::process as sys;
 
 /// A process that is about to become a program of an app.
 pub struct Process<'a> {
     /// The app.
     pub app: &'a AppPlan,
-    /// Which of its programs.
-    pub phase: Phase,
+    /// The program and its arguments.
+    pub exec: &'a [String],
     /// What is done to it, in this order.
     pub steps: Vec<&'a ProcessStep>,
     /// `AC_METADATA_URL`.
@@ -50,7 +51,8 @@ impl Process<'_> {
             sys::place(end, number).map_err(failed)?;
         }
         if streams.terminal {
-            ioctl_tiocsctty(streams.stdin.as_fd()).map_err(|error| failed(error.into()))?;
+            let terminal = ends.iter().map(|(end, _)| end).find(|end| isatty(end)).unwrap_or(&ends[0].0);
+            ioctl_tiocsctty(terminal).map_err(|error| failed(error.into()))?;
         }
         Ok(())
     }
@@ -70,15 +72,10 @@ impl Process<'_> {
     }
 
     fn prepare(&self) -> Result<(CString, Vec<CString>, Vec<CString>), Error> {
-        let exec = match self.phase {
-            Phase::PreStart => self.app.pre_start.as_deref(),
-            Phase::Main => Some(self.app.exec.as_slice()),
-            Phase::PostStop => self.app.post_stop.as_deref(),
-        };
-        let Some((program, _)) = exec.and_then(|exec| exec.split_first()) else {
+        let Some(program) = self.exec.first() else {
             return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
         };
-        let arguments = exec.unwrap_or_default().iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
+        let arguments = self.exec.iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
         sys::join_session_keyring();
         rustix::process::umask(Mode::from_raw_mode(0o022));
         sys::reset_signals().map_err(|e| Error::new(Kind::Io, "reset the signals").because(e))?;

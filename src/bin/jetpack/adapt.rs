@@ -1,0 +1,225 @@
+//! What the command line says about an app, applied to a pod manifest.
+
+use std::path::Path;
+
+use appc::executor::plan::{Stdio, Stream};
+use appc::schema::{App, Isolator, Mount, PodApp, Volume};
+use serde_json::{Map, Value, json};
+
+use crate::error::CommandError;
+use crate::options::ImageWords;
+
+type Result<T> = std::result::Result<T, CommandError>;
+
+/// A word that is not what an option takes: exit code 2.
+pub fn wrong(option: &str, value: &str, why: impl std::fmt::Display) -> CommandError {
+    CommandError::usage(format!("--{option} {value}: {why}"))
+}
+
+/// `a=b,c=d` as pairs.
+pub fn pairs<'a>(option: &str, text: &'a str) -> Result<Vec<(&'a str, &'a str)>> {
+    let pair =
+        |part: &'a str| part.split_once('=').ok_or_else(|| wrong(option, text, format!("`{part}` is not KEY=VALUE")));
+    text.split(',').map(pair).collect()
+}
+
+fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
+    text.split_once('=').ok_or_else(|| wrong(option, text, "it is not NAME=VALUE"))
+}
+
+/// Through the schema's own types, so that what the command line says is checked as a manifest is.
+fn typed<T: serde::de::DeserializeOwned>(option: &str, text: &str, value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|error| wrong(option, text, error))
+}
+
+/// Changes `app` as `words` say. `image_app` is what its image says.
+pub fn adapt(app: &mut PodApp, image_app: Option<&App>, words: &ImageWords, arguments: &[String]) -> Result<()> {
+    if words.last("readonly-rootfs").is_some_and(|value| value != "false") {
+        app.read_only_root_fs = true;
+    }
+    for text in words.all("mount") {
+        app.mounts.push(mount(text)?);
+    }
+    let annotations: Vec<Value> = words
+        .all("annotation")
+        .map(|text| pair("annotation", text).map(|(name, value)| json!({"name": name, "value": value})))
+        .collect::<Result<_>>()?;
+    if !annotations.is_empty() {
+        app.annotations = Some(typed("annotation", &annotations.len().to_string(), Value::Array(annotations))?);
+    }
+    let Some(mut own) = app.app.clone().or_else(|| image_app.cloned()) else { return Ok(()) };
+    let before = own.clone();
+    if let Some(program) = words.last("exec") {
+        own.exec = vec![program.to_owned()];
+    }
+    if !arguments.is_empty() {
+        if own.exec.is_empty() {
+            own.exec = arguments.to_vec();
+        } else {
+            own.exec.truncate(1);
+            own.exec.extend(arguments.iter().cloned());
+        }
+    }
+    for (option, place) in [("user", &mut own.user), ("group", &mut own.group)] {
+        if let Some(text) = words.last(option) {
+            *place = text.parse().map_err(|error| wrong(option, text, error))?;
+        }
+    }
+    if let Some(text) = words.last("supplementary-gids") {
+        let gids = text.split(',').filter(|gid| !gid.is_empty()).map(str::parse);
+        own.supplementary_gids =
+            gids.collect::<std::result::Result<_, _>>().map_err(|e| wrong("supplementary-gids", text, e))?;
+    }
+    if let Some(text) = words.last("workdir") {
+        own.working_directory = text.parse().map_err(|error| wrong("workdir", text, error))?;
+    }
+    environment(&mut own, words)?;
+    isolators(&mut own.isolators, words)?;
+    if own != before {
+        app.app = Some(own);
+    }
+    Ok(())
+}
+
+fn environment(app: &mut App, words: &ImageWords) -> Result<()> {
+    let mut set = |option: &str, text: &str| -> Result<()> {
+        let (name, value) = match text.split_once('=') {
+            Some(pair) => (pair.0, pair.1.to_owned()),
+            None => {
+                (text, std::env::var(text).map_err(|_| wrong(option, text, "it is not NAME=VALUE, and not set here"))?)
+            }
+        };
+        let variable: appc::schema::EnvironmentVariable = typed(option, text, json!({"name": name, "value": value}))?;
+        app.environment.retain(|other| other.name != variable.name);
+        app.environment.push(variable);
+        Ok(())
+    };
+    for file in words.all("env-file") {
+        let text = std::fs::read_to_string(file).map_err(|error| wrong("env-file", file, error))?;
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            set("env-file", line)?;
+        }
+    }
+    words.all("env").try_for_each(|text| set("env", text))
+}
+
+fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
+    let mut replace = |option: &str, text: &str, name: &str, value: Value, also: &[&str]| -> Result<()> {
+        let isolator: Isolator = typed(option, text, json!({"name": name, "value": value}))?;
+        list.retain(|other| other.name() != name && !also.contains(&other.name()));
+        list.push(isolator);
+        Ok(())
+    };
+    const CAPABILITIES: [&str; 2] = ["os/linux/capabilities-retain-set", "os/linux/capabilities-remove-set"];
+    const SECCOMP: [&str; 2] = ["os/linux/seccomp-retain-set", "os/linux/seccomp-remove-set"];
+    for (option, text) in &words.options {
+        match *option {
+            "cpu" => replace(option, text, "resource/cpu", json!({"limit": text}), &[])?,
+            "memory" => replace(option, text, "resource/memory", json!({"limit": text}), &[])?,
+            "caps-retain" | "caps-remove" => {
+                let name = CAPABILITIES[usize::from(*option == "caps-remove")];
+                let set: Vec<String> = text.split(',').filter(|word| !word.is_empty()).map(capability).collect();
+                replace(option, text, name, json!({"set": set}), &CAPABILITIES)?;
+            }
+            "seccomp" => {
+                let (name, value) = seccomp(text)?;
+                replace(option, text, SECCOMP[usize::from(name == "remove")], value, &SECCOMP)?;
+            }
+            "isolator" => {
+                let (name, value) = pair(option, text)?;
+                let value = serde_json::from_str(value).map_err(|error| wrong(option, text, error))?;
+                replace(option, text, name, value, &[])?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `chown` and `CAP_CHOWN` mean the same.
+fn capability(word: &str) -> String {
+    let upper = word.to_ascii_uppercase();
+    if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
+}
+
+/// `mode=retain,errno=EPERM,set=read,write` or the set's words alone behind the mode.
+fn seccomp(text: &str) -> Result<(&str, Value)> {
+    let (mut mode, mut errno, mut set) = (None, None, Vec::new());
+    for word in text.split(',').filter(|word| !word.is_empty()) {
+        match word.split_once('=') {
+            Some(("mode", value @ ("retain" | "remove"))) => mode = Some(value),
+            Some(("errno", value)) => errno = Some(value),
+            Some(("set", value)) => set.push(value),
+            None => set.push(word),
+            Some(_) => return Err(wrong("seccomp", text, format!("`{word}` is not known"))),
+        }
+    }
+    let mode = mode.ok_or_else(|| wrong("seccomp", text, "mode=retain or mode=remove is missing"))?;
+    let mut value = Map::new();
+    value.insert("set".to_owned(), json!(set));
+    if let Some(errno) = errno {
+        value.insert("errno".to_owned(), json!(errno));
+    }
+    Ok((mode, Value::Object(value)))
+}
+
+fn mount(text: &str) -> Result<Mount> {
+    let mut value = Map::new();
+    for (key, word) in pairs("mount", text)? {
+        let key = match key {
+            "volume" => "volume",
+            "target" | "path" => "path",
+            _ => return Err(wrong("mount", text, format!("`{key}` is neither volume nor target"))),
+        };
+        value.insert(key.to_owned(), json!(word));
+    }
+    typed("mount", text, Value::Object(value))
+}
+
+/// `NAME,kind=empty|host,source=PATH,readOnly=BOOL,recursive=BOOL,mode=MODE,uid=N,gid=N`.
+pub fn volume(text: &str) -> Result<Volume> {
+    let (name, rest) = text.split_once(',').unwrap_or((text, ""));
+    let mut value = Map::new();
+    value.insert("name".to_owned(), json!(name));
+    for (key, word) in if rest.is_empty() { Vec::new() } else { pairs("volume", rest)? } {
+        let word = match key {
+            "readOnly" | "recursive" => json!(word.parse::<bool>().map_err(|error| wrong("volume", text, error))?),
+            "uid" | "gid" => json!(word.parse::<u32>().map_err(|error| wrong("volume", text, error))?),
+            "source" => json!(absolute(word)?),
+            "kind" | "mode" => json!(word),
+            _ => return Err(wrong("volume", text, format!("`{key}` is not known"))),
+        };
+        value.insert(key.to_owned(), word);
+    }
+    if !value.contains_key("kind") {
+        let kind = if value.contains_key("source") { "host" } else { "empty" };
+        value.insert("kind".to_owned(), json!(kind));
+    }
+    if value["kind"] == "host" && !value.contains_key("source") {
+        return Err(wrong("volume", text, "a host volume needs a source"));
+    }
+    typed("volume", text, Value::Object(value))
+}
+
+/// Seen from where we stand, no link resolved: a link on the way is for the executor to refuse.
+fn absolute(path: &str) -> Result<String> {
+    let absolute = std::path::absolute(Path::new(path)).map_err(|error| wrong("volume", path, error))?;
+    Ok(absolute.to_string_lossy().into_owned())
+}
+
+/// The standard streams of an app. `base` holds where nothing is said.
+pub fn stdio(words: &ImageWords, base: Stdio) -> Result<Stdio> {
+    let stream = |option: &str, base: Stream, output: bool| match words.last(option) {
+        None => Ok(base),
+        Some("null") => Ok(Stream::Null),
+        Some("tty") => Ok(Stream::Tty),
+        Some("stream" | "inherit") => Ok(Stream::Stream),
+        Some("log") if output => Ok(Stream::Log),
+        Some(text) => Err(wrong(option, text, "it is not one of null, tty, stream, log")),
+    };
+    Ok(Stdio {
+        stdin: stream("stdin", base.stdin, false)?,
+        stdout: stream("stdout", base.stdout, true)?,
+        stderr: stream("stderr", base.stderr, true)?,
+    })
+}

@@ -1,0 +1,203 @@
+//! `jetpack logs`: what the apps of a pod said.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use appc::executor::logs::{Entry, parse};
+use appc::pod::{PodDir, State};
+
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Show what the apps of a pod wrote to their standard output and error.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A UUID, the beginning of one, or a name
+    pod: String,
+    /// This app only
+    app: Option<String>,
+    /// Go on until the pod has ended
+    #[arg(short, long)]
+    follow: bool,
+    /// What was said since: a time (RFC 3339), or how long ago (90s, 10m, 2h)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<jiff::Timestamp>,
+    /// Show when each line was said
+    #[arg(short = 'T', long)]
+    timestamps: bool,
+    /// Print a JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Between looks at a log that grows.
+const PAUSE: Duration = Duration::from_millis(50);
+
+pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let pod = context.pods()?.find(&args.pod)?;
+    let mut readers: BTreeMap<String, Reader> = BTreeMap::new();
+    if let Some(app) = &args.app {
+        let plan: appc::executor::plan::PodPlan = pod.read_json("plan")?;
+        if plan.apps.iter().all(|known| known.name != *app) {
+            return Err(CommandError::failed(format!("find app {app} in pod {}", pod.uuid())));
+        }
+    }
+    loop {
+        // Asked before reading: what is said until the end is read then.
+        let ended = !matches!(pod.state(), State::Running | State::Preparing | State::Prepared);
+        find(&pod, args, &mut readers)?;
+        let many = readers.len() > 1;
+        let mut entries: Vec<(String, String, Vec<u8>)> = Vec::new();
+        for (app, reader) in &mut readers {
+            for line in reader.lines()? {
+                if let Some(entry) = parse(&line) {
+                    entries.push((entry.time.to_owned(), app.clone(), line.clone()));
+                }
+            }
+        }
+        // Lines of several apps by time; sorting is stable, so an app's own order stays.
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        for (_, app, line) in &entries {
+            if let Some(entry) = parse(line) {
+                match show(args, app, many, &entry) {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+                    other => other?,
+                }
+            }
+        }
+        if !args.follow || ended {
+            return Ok(ExitCode::SUCCESS);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn find(pod: &PodDir, args: &Args, readers: &mut BTreeMap<String, Reader>) -> io::Result<()> {
+    let entries = match std::fs::read_dir(pod.path().join("logs")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let app = name.strip_suffix(".1").unwrap_or(&name).to_owned();
+        if args.app.as_ref().is_none_or(|wanted| *wanted == app) && !readers.contains_key(&app) {
+            readers.insert(app, Reader::new(pod.path().join("logs"), name));
+        }
+    }
+    Ok(())
+}
+
+fn show(args: &Args, app: &str, many: bool, entry: &Entry<'_>) -> io::Result<()> {
+    if let Some(since) = args.since
+        && entry.time.parse::<jiff::Timestamp>().is_ok_and(|time| time < since)
+    {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    if args.json {
+        let mut value = serde_json::to_value(entry).map_err(io::Error::other)?;
+        value["app"] = app.into();
+        text.extend_from_slice(value.to_string().as_bytes());
+        text.push(b'\n');
+        return io::stdout().lock().write_all(&text);
+    }
+    if args.timestamps {
+        text.extend_from_slice(format!("{} ", entry.time).as_bytes());
+    }
+    if many {
+        text.extend_from_slice(format!("{app}: ").as_bytes());
+    }
+    text.extend_from_slice(entry.text);
+    if entry.whole || args.timestamps || many {
+        text.push(b'\n');
+    }
+    if entry.stream == "stderr" { io::stderr().lock().write_all(&text) } else { io::stdout().lock().write_all(&text) }
+}
+
+/// A log that may be moved aside while it is read.
+struct Reader {
+    directory: PathBuf,
+    app: String,
+    open: Option<BufReader<File>>,
+    inode: u64,
+    partial: Vec<u8>,
+    older_read: bool,
+}
+
+impl Reader {
+    fn new(directory: PathBuf, name: String) -> Self {
+        let app = name.strip_suffix(".1").unwrap_or(&name).to_owned();
+        Self { directory, app, open: None, inode: 0, partial: Vec::new(), older_read: false }
+    }
+
+    /// The whole lines that came since the last call.
+    fn lines(&mut self) -> io::Result<Vec<Vec<u8>>> {
+        use std::os::unix::fs::MetadataExt;
+        let mut lines = Vec::new();
+        if !self.older_read {
+            self.older_read = true;
+            self.read_file(&self.directory.join(format!("{}.1", self.app)), &mut lines)?;
+            self.open = None;
+        }
+        let path = self.directory.join(&self.app);
+        let now = std::fs::metadata(&path).map(|about| about.ino()).unwrap_or(0);
+        if self.open.is_some() && now != self.inode {
+            // The rest of what was moved aside, then the new one.
+            self.read_open(&mut lines)?;
+            self.open = None;
+        }
+        if self.open.is_none() && now != 0 {
+            self.inode = now;
+            self.open = Some(BufReader::new(File::open(&path)?));
+        }
+        self.read_open(&mut lines)?;
+        Ok(lines)
+    }
+
+    fn read_file(&mut self, path: &Path, lines: &mut Vec<Vec<u8>>) -> io::Result<()> {
+        match File::open(path) {
+            Ok(file) => {
+                self.open = Some(BufReader::new(file));
+                self.read_open(lines)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_open(&mut self, lines: &mut Vec<Vec<u8>>) -> io::Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        while open.read_until(b'\n', &mut self.partial)? > 0 {
+            if self.partial.last() != Some(&b'\n') {
+                break;
+            }
+            self.partial.pop();
+            lines.push(std::mem::take(&mut self.partial));
+        }
+        Ok(())
+    }
+}
+
+fn since(text: &str) -> Result<jiff::Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let wrong = || format!("`{text}` is neither a time nor how long ago");
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let number: i64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "" | "s" => number,
+        "m" => number.saturating_mul(60),
+        "h" => number.saturating_mul(3600),
+        "d" => number.saturating_mul(86400),
+        _ => return Err(wrong()),
+    };
+    let now = jiff::Timestamp::now();
+    now.checked_sub(jiff::SignedDuration::from_secs(seconds)).map_err(|error| error.to_string())
+}

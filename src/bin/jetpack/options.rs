@@ -1,0 +1,168 @@
+//! Images on a command line, each with options of its own.
+//!
+//! Options for an image stand before it: `run --user web a.aci --user db b.aci`. When none stand before the first
+//! image but some behind the last one, all stand behind their image: `run a.aci --user web b.aci --user db`.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
+
+/// One image and what is said about it, options by name in the order in which they were given.
+#[derive(Clone, Debug, Default)]
+pub struct ImageWords {
+    /// The image, as it was named.
+    pub image: String,
+    /// Names of options and their values.
+    pub options: Vec<(&'static str, String)>,
+}
+
+impl ImageWords {
+    /// The last value of an option.
+    pub fn last(&self, option: &str) -> Option<&str> {
+        self.all(option).last()
+    }
+
+    /// All values of an option.
+    pub fn all(&self, option: &str) -> impl DoubleEndedIterator<Item = &str> {
+        self.options.iter().filter(move |(name, _)| *name == option).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The images of a command line, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Images {
+    /// The images.
+    pub images: Vec<ImageWords>,
+    /// The pod's name, where `--name` means the pod.
+    pub pod_name: Option<String>,
+}
+
+const HEADING: &str = "Options for each image that follows";
+
+/// Options with a value: name, what the value is called, help.
+const VALUED: [(&str, &str, &str); 20] = [
+    ("name", "NAME", "Name of the app; of the pod too when it has one image"),
+    ("exec", "PROGRAM", "Program in place of the app's own; arguments follow `--`"),
+    ("user", "USER", "User: a name in the image, a number, or a path whose owner counts"),
+    ("group", "GROUP", "Group, likewise"),
+    ("supplementary-gids", "GID,...", "Further groups in place of the app's own"),
+    ("workdir", "DIR", "Working directory"),
+    ("env", "NAME=VALUE", "Set an environment variable"),
+    ("env-file", "FILE", "Set environment variables, one NAME=VALUE a line"),
+    ("mount", "volume=NAME,target=PATH", "Mount a volume of the pod"),
+    ("annotation", "NAME=VALUE", "Annotate the app"),
+    ("label", "NAME=VALUE", "Take only an image with this label"),
+    ("isolator", "NAME=JSON", "Add an isolator, or replace the one of its name"),
+    ("cpu", "CORES", "Limit processor time, as 500m"),
+    ("memory", "BYTES", "Limit memory, as 256M"),
+    ("caps-retain", "CAP,...", "Retain only these capabilities"),
+    ("caps-remove", "CAP,...", "Remove these capabilities from the default set"),
+    ("seccomp", "mode=retain|remove,set=CALL...,errno=E", "Filter system calls"),
+    ("stdin", "null|tty|stream", "Where standard input comes from"),
+    ("stdout", "null|tty|stream|log", "Where standard output goes"),
+    ("stderr", "null|tty|stream|log", "Where standard error goes"),
+];
+
+const FLAG: (&str, &str) = ("readonly-rootfs", "Make the root file system read-only");
+
+impl clap::Args for Images {
+    fn augment_args(command: Command) -> Command {
+        let images = Arg::new("images")
+            .value_name("IMAGE")
+            .action(ArgAction::Append)
+            .required_unless_present("pod_manifest")
+            .help("Files, IDs or beginnings of them, or NAME[:VERSION][,label=value]...");
+        let mut command = command.arg(images);
+        for (name, value, help) in VALUED {
+            let arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append);
+            command = command.arg(arg.help(help).help_heading(HEADING).allow_hyphen_values(name == "exec"));
+        }
+        // A flag that may stand for each image: a value is allowed so that its place is known.
+        let flag = Arg::new(FLAG.0).long(FLAG.0).action(ArgAction::Append).num_args(0..=1).require_equals(true);
+        command.arg(flag.default_missing_value("true").value_name("BOOL").help(FLAG.1).help_heading(HEADING))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Images {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut images = placed(matches, "images");
+        images.sort();
+        let mut options: Vec<(usize, &'static str, String)> = Vec::new();
+        for name in VALUED.iter().map(|(name, ..)| *name).chain([FLAG.0]) {
+            options.extend(placed(matches, name).into_iter().map(|(place, value)| (place, name, value)));
+        }
+        options.sort();
+        Ok(grouped(&images, &options))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn placed(matches: &ArgMatches, name: &str) -> Vec<(usize, String)> {
+    let values = matches.get_many::<String>(name).into_iter().flatten().cloned();
+    matches.indices_of(name).into_iter().flatten().zip(values).collect()
+}
+
+fn grouped(images: &[(usize, String)], options: &[(usize, &'static str, String)]) -> Images {
+    let mut words: Vec<ImageWords> =
+        images.iter().map(|(_, image)| ImageWords { image: image.clone(), options: Vec::new() }).collect();
+    let (Some((first, _)), Some((last, _))) = (images.first(), images.last()) else {
+        // A pod manifest: only the pod's name can be meant.
+        let name = options.iter().rfind(|(_, name, _)| *name == "name").map(|(.., value)| value.clone());
+        return Images { images: Vec::new(), pod_name: name };
+    };
+    let behind = options.iter().all(|(place, ..)| place > first) && options.iter().any(|(place, ..)| place > last);
+    for (place, name, value) in options {
+        let following = images.iter().position(|(image, _)| image > place).unwrap_or(images.len() - 1);
+        let preceding = images.iter().rposition(|(image, _)| image < place).unwrap_or(0);
+        words[if behind { preceding } else { following }].options.push((name, value.clone()));
+    }
+    let pod_name = if words.len() == 1 { words[0].last("name").map(str::to_owned) } else { None };
+    Images { images: words, pod_name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Images {
+        let command = <Images as clap::Args>::augment_args(Command::new("run").no_binary_name(true));
+        let command = command.arg(Arg::new("pod_manifest").long("pod-manifest"));
+        Images::from_arg_matches(&command.get_matches_from(line.split(' '))).unwrap()
+    }
+
+    fn users(line: &str) -> Vec<Vec<String>> {
+        read(line).images.iter().map(|image| image.all("user").map(str::to_owned).collect()).collect()
+    }
+
+    #[test]
+    fn options_belong_to_the_image_that_follows() {
+        assert_eq!(users("--user a x --user b y"), [["a"], ["b"]]);
+        assert_eq!(users("x --user b y"), [vec![], vec!["b"]]);
+        assert_eq!(users("--user a x y --user c"), [["a"], ["c"]]);
+        assert_eq!(users("x --user a"), [["a"]]);
+    }
+
+    #[test]
+    fn options_behind_all_images_belong_to_the_one_before() {
+        assert_eq!(users("x --user a y --user b"), [["a"], ["b"]]);
+    }
+
+    #[test]
+    fn the_name_of_the_only_app_is_the_pods() {
+        assert_eq!(read("--name a x").pod_name.as_deref(), Some("a"));
+        assert_eq!(read("--name a x --name b y").pod_name, None);
+        assert_eq!(read("--pod-manifest f --name a").pod_name.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_flag_keeps_its_place() {
+        let images = read("x --readonly-rootfs y").images;
+        assert_eq!((images[0].last("readonly-rootfs"), images[1].last("readonly-rootfs")), (None, Some("true")));
+    }
+}

@@ -1,0 +1,39 @@
+//! `jetpack plan`: what running a pod would do, without doing it.
+
+use std::process::ExitCode;
+
+use appc::executor::local::Executor;
+
+use crate::assemble;
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Show the steps that would be taken to run a pod, and what of its isolation would hold.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pod: assemble::PodArgs,
+    /// For which system; this one unless told
+    #[arg(long, value_enum, default_value_t = Executor::THIS)]
+    executor: Executor,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let (draft, _held) = assemble::draft(&args.pod, context).map_err(CommandError::before_start)?;
+    let outline = draft.outline(args.executor).map_err(|error| CommandError::from(error).before_start())?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&outline)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (number, step) in outline.words.iter().enumerate() {
+        println!("{number:4}  {step}");
+    }
+    println!();
+    for verdict in &outline.report.verdicts {
+        println!("{verdict}");
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,44 @@
+//! `jetpack prepare`: make a pod that is run later.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use appc::executor::local;
+
+use crate::assemble;
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Make a pod with all that is needed to run it, and print its UUID.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pod: assemble::PodArgs,
+    /// Write the pod's UUID into this file
+    #[arg(long, value_name = "FILE")]
+    uuid_file_save: Option<PathBuf>,
+    /// Print the UUID only, as is always done
+    #[arg(long, hide = true)]
+    quiet: bool,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let _ = args.quiet;
+    let pods = context.pods()?;
+    let assembled = assemble::assemble(&args.pod, context).map_err(CommandError::before_start)?;
+    let pod = assembled.draft.prepare(&pods, &assembled.blueprint)?;
+    if let Err(error) = save_uuid(args.uuid_file_save.as_deref(), &pod) {
+        local::remove(&pods, pod)?;
+        return Err(error);
+    }
+    assemble::tell_report(assembled.blueprint.report());
+    println!("{}", pod.uuid());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the UUID for whoever started us.
+pub fn save_uuid(file: Option<&std::path::Path>, pod: &appc::pod::PodDir) -> Result<(), CommandError> {
+    let Some(file) = file else { return Ok(()) };
+    std::fs::write(file, format!("{}\n", pod.uuid()))
+        .map_err(|error| CommandError::failed(format!("write {}: {error}", file.display())))
+}

@@ -1,0 +1,101 @@
+//! `jetpack status`: how a pod is.
+
+use std::process::ExitCode;
+
+use appc::executor::isolation::Report;
+use appc::executor::supervise::End;
+use appc::pod::{PodDir, State};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Show a pod's state, its apps, and what of its isolation holds.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A UUID, the beginning of one, or a name
+    pod: String,
+    /// Wait until the pod has ended; the exit code is then the pod's
+    #[arg(long)]
+    wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Facts {
+    uuid: String,
+    name: Option<String>,
+    state: State,
+    pid: Option<i32>,
+    #[serde(flatten)]
+    status: appc::pod::status::Status,
+    isolation: Report,
+    networks: serde_json::Value,
+}
+
+impl Facts {
+    fn of(pod: &PodDir) -> Self {
+        Self {
+            uuid: pod.uuid().to_string(),
+            name: pod.given_name(),
+            state: pod.state(),
+            pid: pod.supervisor(),
+            status: pod.status().unwrap_or_default(),
+            isolation: pod.read_json("report").unwrap_or_default(),
+            networks: pod.read_json("networks").unwrap_or_default(),
+        }
+    }
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let pod = context.pods()?.find(&args.pod)?;
+    if args.wait {
+        pod.wait()?;
+    }
+    let facts = Facts::of(&pod);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&facts)?);
+    } else {
+        print(&facts);
+    }
+    Ok(match facts.status.exit_code {
+        Some(code) if args.wait => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(125)),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn print(facts: &Facts) {
+    println!("uuid: {}", facts.uuid);
+    if let Some(name) = &facts.name {
+        println!("name: {name}");
+    }
+    println!("state: {}", facts.state);
+    for (word, value) in [("started", &facts.status.started), ("ended", &facts.status.ended)] {
+        if let Some(value) = value {
+            println!("{word}: {value}");
+        }
+    }
+    if let Some(code) = facts.status.exit_code {
+        println!("exit code: {code}");
+    }
+    for app in &facts.status.apps {
+        let mut words = Vec::new();
+        if let Some(pid) = app.pid {
+            words.push(format!("running as process {pid}"));
+        }
+        for (phase, end) in [("pre-start", app.pre_start), ("main", app.main), ("post-stop", app.post_stop)] {
+            match end {
+                Some(End::Status(status)) => words.push(format!("{phase} exited with {status}")),
+                Some(End::Signal(signal)) => words.push(format!("{phase} ended by signal {signal}")),
+                None => {}
+            }
+        }
+        words.extend(app.failure.clone());
+        println!("app {}: {}", app.name, words.join(", "));
+    }
+    for verdict in &facts.isolation.verdicts {
+        println!("isolation: {verdict}");
+    }
+}

@@ -1,0 +1,39 @@
+//! `jetpack stop`: ask the apps of pods to end.
+
+use std::process::ExitCode;
+
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Ask the apps of running pods to end (SIGTERM), and end them when they take too long (SIGKILL).
+#[derive(clap::Args)]
+pub struct Args {
+    /// UUIDs, beginnings of UUIDs, or names
+    #[arg(required = true, value_name = "POD")]
+    pods: Vec<String>,
+    /// End them at once
+    #[arg(long)]
+    force: bool,
+    /// How long they may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    time: u64,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let pods = context.pods()?;
+    let mut stopped = Vec::new();
+    for text in &args.pods {
+        let pod = pods.find(text)?;
+        if pod.supervisor().is_none() {
+            return Err(CommandError::failed(format!("stop pod {}: it does not run", pod.uuid())));
+        }
+        pod.write_json("grace", &args.time)?;
+        pod.signal_supervisor(if args.force { libc::SIGQUIT } else { libc::SIGTERM })?;
+        stopped.push(pod);
+    }
+    for pod in stopped {
+        pod.wait()?;
+        println!("{}", pod.uuid());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,376 @@
+//! Into the apps of a pod from outside: a command beside a running app, or its files, whether it runs or not.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, pidfd_open, set_dumpable_behavior,
+    set_parent_process_death_signal, waitid, waitpid,
+};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+
+use super::filesystem::Filesystem;
+use super::host::{clone_mapped, namespaces_of};
+use super::inside::{self, Reach};
+use super::message::Complaint;
+use super::process::Process;
+use super::steps::{AppStep, ProcessStep, Step};
+use super::{HostFacts, compile, copy};
+use crate::executor::plan::PodPlan;
+use crate::executor::supervise::{End, Streams};
+use crate::executor::{Error, Kind};
+use crate::pod::{PodDir, State};
+use crate::sys::linux::channel;
+use crate::sys::linux::process::{self as sys, namespace};
+use crate::sys::signals::Watch;
+use crate::sys::terminal::{self, Raw};
+
+/// An app of a pod on disk.
+pub struct Entrance<'a> {
+    pod: &'a PodDir,
+    plan: PodPlan,
+    steps: Vec<Step>,
+    app: usize,
+}
+
+impl<'a> Entrance<'a> {
+    /// The app of this name, or the only one.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] when there is no such app, or no telling which is meant.
+    pub fn new(pod: &'a PodDir, name: Option<&str>) -> Result<Self, Error> {
+        let plan: PodPlan = pod
+            .read_json("plan")
+            .map_err(|e| Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(e))?;
+        let names: Vec<&str> = plan.apps.iter().map(|app| app.name.as_str()).collect();
+        let found = match name {
+            Some(name) => names.iter().position(|known| *known == name),
+            None if names.len() == 1 => Some(0),
+            None => None,
+        };
+        let app = found.ok_or_else(|| {
+            Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
+                .because(format!("its apps are {}", names.join(", ")))
+        })?;
+        let steps = compile(&plan, &HostFacts::detect())?.steps;
+        Ok(Self { pod, plan, steps, app })
+    }
+
+    /// The app's main process, as long as it runs.
+    fn process(&self) -> Result<OwnedFd, Error> {
+        let name = &self.plan.apps[self.app].name;
+        let stopped = || Error::new(Kind::Missing, format!("enter app {name}")).because("it does not run");
+        let pid = || self.pod.status().and_then(|status| status.apps.get(self.app)?.pid);
+        let number = pid().filter(|_| self.pod.state() == State::Running).ok_or_else(stopped)?;
+        let process = Pid::from_raw(number).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let process = process.ok_or_else(stopped)?;
+        // Had it ended before the descriptor was there, its number could mean another process by now.
+        if self.pod.state() == State::Running && pid() == Some(number) { Ok(process) } else { Err(stopped()) }
+    }
+
+    /// Runs `command` beside the app, as the app's own processes run, and gives how it ended. With `tty` it gets a
+    /// terminal of the app's, shown through the caller's. The caller has one thread and does not come back out.
+    ///
+    /// # Errors
+    /// The app does not run, or the command cannot be started.
+    pub fn execute(&self, command: &[String], tty: bool) -> Result<End, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "enter the pod").because(error);
+        let process = self.process()?;
+        let url = self.pod.read("metadata-url").ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let watch =
+            Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH, libc::SIGCHLD])
+                .map_err(failed)?;
+        // Before anything of the pod can see this process.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|e| failed(e.into()))?;
+        let (flags, _) = namespaces_of(&self.steps);
+        sys::enter(process.as_fd(), flags).map_err(failed)?;
+        let (near, streams) =
+            if tty { with_terminal().map_err(failed)? } else { (None, own_streams().map_err(failed)?) };
+        let (ours, theirs) = channel::pair().map_err(failed)?;
+        let steps: Vec<&ProcessStep> = self
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Process { app, step } if *app == self.app => Some(step),
+                _ => None,
+            })
+            .collect();
+        let app = &self.plan.apps[self.app];
+        let child = sys::clone(0, || {
+            let _ = set_parent_process_death_signal(Some(Signal::KILL));
+            let error = match Process::connect(&streams) {
+                Ok(()) => {
+                    let process = Process { app, exec: command, steps, metadata_url: url.as_deref() };
+                    process.become_program(|| {})
+                }
+                Err(error) => error,
+            };
+            if let Ok(bytes) = serde_json::to_vec(&Complaint::from(&error)) {
+                let _ = theirs.send(&bytes, &[]);
+            }
+            125
+        });
+        let child = child.map_err(failed)?;
+        drop(theirs);
+        drop(streams);
+        // Read to the end: the channel closes at exec.
+        if let Ok(Some(message)) = ours.receive(true)
+            && let Ok(complaint) = serde_json::from_slice::<Complaint>(&message.bytes)
+        {
+            let _ = waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED);
+            return Err(complaint.into());
+        }
+        let _raw = match &near {
+            Some(near) => {
+                terminal::copy_size(io::stdin(), near);
+                Raw::new(io::stdin()).map_err(failed)?
+            }
+            None => None,
+        };
+        relay(child.pid, near.as_ref(), &watch).map_err(failed)
+    }
+
+    /// Runs `body` with the root directory of the app's files, in a process of its own.
+    ///
+    /// # Errors
+    /// Those of `body`, and when the files cannot be reached.
+    pub fn with_files(&self, body: impl FnOnce(BorrowedFd<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
+        let (ours, theirs) = channel::pair().map_err(failed)?;
+        let (flags, ids) = namespaces_of(&self.steps);
+        let running = if self.pod.state() == State::Running { Some(self.process()?) } else { None };
+        let work = || {
+            let done = match &running {
+                Some(process) => {
+                    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+                    sys::enter(process.as_fd(), flags & (namespace::USER | namespace::MOUNT))
+                        .and_then(|()| inside::root())
+                        .map_err(failed)
+                        .and_then(|root| body(root.as_fd()))
+                }
+                None => self.stand().and_then(|files| body(files.root().map_err(failed)?)),
+            };
+            if let Err(error) = done {
+                if let Ok(bytes) = serde_json::to_vec(&Complaint::from(&error)) {
+                    let _ = theirs.send(&bytes, &[]);
+                }
+                return 1;
+            }
+            0
+        };
+        let child = match running {
+            Some(_) => sys::clone(0, work).map_err(failed)?,
+            None => clone_mapped(flags & namespace::USER | namespace::MOUNT, ids, work)?,
+        };
+        drop(theirs);
+        let complaint = ours.receive(true).map_err(failed)?;
+        let status =
+            waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED).map_err(|e| failed(e.into()))?;
+        match complaint {
+            Some(message) => Err(serde_json::from_slice::<Complaint>(&message.bytes)
+                .map(Error::from)
+                .unwrap_or_else(|e| failed(io::Error::other(e)))),
+            None if status.and_then(|status| status.exit_status()) == Some(0) => Ok(()),
+            None => Err(failed(io::Error::other("the process that does it ended without a word"))),
+        }
+    }
+
+    /// The rootfs as the app left it, in the calling process's own mount namespace.
+    fn stand(&self) -> Result<Filesystem, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
+        crate::sys::linux::mount::make_private(inside::root().map_err(failed)?.as_fd()).map_err(failed)?;
+        let mut files = Filesystem::new(None);
+        for step in &self.steps {
+            match step {
+                Step::App { app, step: step @ AppStep::MountOverlay { work, .. } } if *app == self.app => {
+                    // The mark of an overlay that was not synced; its file system has not crashed since.
+                    let mark = work.join("work/incompat/volatile");
+                    if mark.exists() {
+                        crate::executor::remove_tree(&mark)?;
+                    }
+                    files.apply(step)?;
+                }
+                Step::App { app, step: AppStep::CopyRootfs { at, .. } } if *app == self.app => {
+                    files.apply(&AppStep::CopyRootfs { lower: Vec::new(), at: at.clone() })?;
+                }
+                _ => {}
+            }
+        }
+        Ok(files)
+    }
+
+    /// Copies `from` of the app to `to` on the host.
+    ///
+    /// # Errors
+    /// The system's, naming the path.
+    pub fn copy_out(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        let name = last(from)?;
+        let (place, new) = host_place(to, &name)?;
+        self.with_files(|root| {
+            let failed = |error: io::Error| Error::new(Kind::Io, format!("copy {}", from.display())).because(error);
+            let parent =
+                inside::open(root, parent(from), OFlags::PATH | OFlags::DIRECTORY, Reach::Anywhere).map_err(failed)?;
+            copy::entry(parent.as_fd(), &name, place.as_fd(), &new).map_err(failed)
+        })
+    }
+
+    /// Copies `from` on the host to `to` of the app.
+    ///
+    /// # Errors
+    /// The system's, naming the path.
+    pub fn copy_in(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        let absolute = std::path::absolute(from).map_err(|e| Error::new(Kind::Io, "find what to copy").because(e))?;
+        let name = last(&absolute)?;
+        let failed = |error: io::Error| Error::new(Kind::Io, format!("copy {}", from.display())).because(error);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let source = rustix::fs::open(parent(&absolute), flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+        self.with_files(|root| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let (place, new) = match inside::open(root, to, flags, Reach::Anywhere) {
+                Ok(place) => (place, name.clone()),
+                Err(_) => (inside::open(root, parent(to), flags, Reach::Anywhere).map_err(failed)?, last(to)?),
+            };
+            copy::entry(source.as_fd(), &name, place.as_fd(), &new).map_err(failed)
+        })
+    }
+
+    /// Packs the app's files as they are now with its image's manifest.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] while the pod runs.
+    pub fn export(&self, out: &Path, overwrite: crate::aci::build::Overwrite) -> Result<(), Error> {
+        let doing = || format!("export app {} of pod {}", self.plan.apps[self.app].name, self.pod.uuid());
+        if self.pod.state() == State::Running {
+            return Err(Error::new(Kind::Busy, doing()).because("the pod still runs"));
+        }
+        let failed = |error: &dyn std::error::Error| Error::new(Kind::Io, doing()).because(crate::error::chain(error));
+        let manifest = self.pod.read(&format!("images/{}", self.plan.apps[self.app].name)).map_err(|e| failed(&e))?;
+        let out = std::path::absolute(out).map_err(|e| failed(&e))?;
+        let layout = self.pod.path().join("export");
+        crate::executor::remove_tree(&layout)?;
+        self.pod.make_directory("export/rootfs").map_err(|e| failed(&e))?;
+        self.pod.write("export/manifest", &manifest).map_err(|e| failed(&e))?;
+        let rootfs = layout.join("rootfs");
+        let done = self.with_files(|root| {
+            let place = rustix::fs::open(&rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+            let place = place.map_err(|e| failed(&io::Error::from(e)))?;
+            let copy = crate::sys::linux::mount::copy(root, false).map_err(|e| failed(&e))?;
+            crate::sys::linux::mount::attach(copy.as_fd(), place.as_fd()).map_err(|e| failed(&e))?;
+            let options = crate::aci::build::BuildOptions::default();
+            crate::aci::build::build_file(&layout, &options, &out, overwrite).map(drop).map_err(|e| failed(&e))
+        });
+        crate::executor::remove_tree(&layout)?;
+        done
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn last(path: &Path) -> Result<CString, Error> {
+    let name = path.file_name().unwrap_or(OsStr::new("."));
+    CString::new(name.as_bytes()).map_err(|e| Error::new(Kind::Refused, "use a name with a NUL character").because(e))
+}
+
+/// Where on the host a copy goes: into a directory under its old name, or under a new name.
+fn host_place(to: &Path, name: &CString) -> Result<(OwnedFd, CString), Error> {
+    let failed =
+        |e: rustix::io::Errno| Error::new(Kind::Io, format!("write to {}", to.display())).because(io::Error::from(e));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    if let Ok(place) = rustix::fs::open(to, flags, Mode::empty()) {
+        return Ok((place, name.clone()));
+    }
+    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((rustix::fs::open(directory, flags, Mode::empty()).map_err(failed)?, last(to)?))
+}
+
+fn own_streams() -> io::Result<Streams> {
+    Ok(Streams {
+        stdin: io::stdin().as_fd().try_clone_to_owned()?,
+        stdout: io::stdout().as_fd().try_clone_to_owned()?,
+        stderr: io::stderr().as_fd().try_clone_to_owned()?,
+        terminal: false,
+    })
+}
+
+/// A terminal of the app's own, which the calling process has entered.
+fn with_terminal() -> io::Result<(Option<OwnedFd>, Streams)> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY;
+    let near = inside::open(inside::root()?.as_fd(), Path::new("/dev/pts/ptmx"), flags, Reach::NoLinks)?;
+    unlockpt(&near)?;
+    let far = ioctl_tiocgptpeer(&near, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    let streams = Streams { stdin: far.try_clone()?, stdout: far.try_clone()?, stderr: far, terminal: true };
+    Ok((Some(near), streams))
+}
+
+/// Passes on what is typed, shown and signalled until the process has ended.
+fn relay(pid: Pid, near: Option<&OwnedFd>, watch: &Watch) -> io::Result<End> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut typing = near.is_some();
+    let mut bytes = [0_u8; 16 << 10];
+    let show = |near: &OwnedFd, bytes: &mut [u8]| -> bool {
+        match rustix::io::read(near, &mut *bytes) {
+            Ok(length) if length > 0 => {
+                let mut out = io::stdout().lock();
+                io::Write::write_all(&mut out, &bytes[..length]).and_then(|()| io::Write::flush(&mut out)).is_ok()
+            }
+            _ => false,
+        }
+    };
+    loop {
+        let stdin = io::stdin();
+        let mut waiting = vec![PollFd::new(watch, PollFlags::IN)];
+        if let Some(near) = near {
+            waiting.push(PollFd::new(near, PollFlags::IN));
+        }
+        if typing {
+            waiting.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
+        }
+        match poll(&mut waiting, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = waiting.iter().map(|one| !one.revents().is_empty()).collect();
+        drop(waiting);
+        if let Some(near) = near {
+            if ready[1] {
+                show(near, &mut bytes);
+            }
+            if typing && ready.get(2) == Some(&true) {
+                match rustix::io::read(&stdin, &mut bytes) {
+                    Ok(length) if length > 0 => {
+                        rustix::io::write(near, &bytes[..length])?;
+                    }
+                    _ => {
+                        rustix::io::write(near, b"\x04")?;
+                        typing = false;
+                    }
+                }
+            }
+        }
+        while let Some(signal) = watch.next() {
+            match signal {
+                libc::SIGWINCH => near.iter().for_each(|near| terminal::copy_size(io::stdin(), near)),
+                libc::SIGCHLD => {}
+                signal => {
+                    if let Some(signal) = Signal::from_named_raw(signal) {
+                        let _ = rustix::process::kill_process(pid, signal);
+                    }
+                }
+            }
+        }
+        if let Some((_, status)) = waitpid(Some(pid), WaitOptions::NOHANG)? {
+            if let Some(near) = near {
+                rustix::io::ioctl_fionbio(near, true)?;
+                while show(near, &mut bytes) {}
+            }
+            let signal = status.terminating_signal().map(End::Signal);
+            return Ok(signal.unwrap_or(End::Status(status.exit_status().unwrap_or(125))));
+        }
+    }
+}
