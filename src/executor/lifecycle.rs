@@ -300,7 +300,9 @@ impl<P: Pod> Life<'_, P> {
         for app in 0..self.running.len() {
             if matches!(self.running[app], Some(Phase::PreStart | Phase::Main)) {
                 self.status.apps[app].stopped = true;
-                self.pod.signal(app, libc::SIGTERM)?;
+                // An interactive shell heeds the loss of its terminal only.
+                let hung_up = signal == libc::SIGHUP && self.plan.apps[app].stdio.stdin == Stream::Tty;
+                self.pod.signal(app, if hung_up { libc::SIGHUP } else { libc::SIGTERM })?;
             }
         }
         self.save()

@@ -133,10 +133,17 @@ impl Draft {
         let plan = super::planning::plan(&self.manifest, &self.images, &self.choices)?;
         match executor {
             Executor::THIS => {
-                let compiled = this::compile(&plan, &this::facts())?;
+                let compiled = this::compile(&plan, &this::facts(&plan)?)?;
                 Outline::of(plan, compiled)
             }
-            _ => Err(Error::new(Kind::Unsupported, "plan for another system than this")),
+            Executor::Freebsd => {
+                // A model that nobody keeps stands for the system that is not here.
+                let scratch = tempfile::tempdir()
+                    .map_err(|error| Error::new(Kind::Io, "make a model of FreeBSD").because(error))?;
+                let compiled = Saved::open(&scratch.path().join("model"))?.compile(&plan)?;
+                Outline::of(plan, compiled)
+            }
+            Executor::Linux => Err(Error::new(Kind::Unsupported, "plan for Linux elsewhere than on Linux")),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::error::CommandError;
 pub struct Args {
     /// A UUID, the beginning of one, or a name
     pod: String,
-    /// Wait until the pod has ended; the exit code is then the pod's
+    /// Wait until the pod has ended
     #[arg(long)]
     wait: bool,
     /// Print JSON
@@ -60,10 +60,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     } else {
         print(&facts);
     }
-    Ok(match facts.status.exit_code {
-        Some(code) if args.wait => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(125)),
-        _ => ExitCode::SUCCESS,
-    })
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print(facts: &Facts) {

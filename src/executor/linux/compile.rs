@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::facts::HostFacts;
+use super::groups::Groups;
 use super::isolators::{capabilities, seccomp};
+use super::parameters;
 use super::steps::{AppStep, Namespace, PodStep, ProcessStep, Step};
 use crate::executor::isolation::{Outcome, Report};
 use crate::executor::plan::{AppPlan, Isolation, MountPlan, Network, PodPlan, VolumeKind};
@@ -35,8 +37,11 @@ const HOSTNAME_LIMIT: usize = 64;
 /// # Errors
 /// [`Kind::Refused`] when the plan contradicts itself or this host; [`Kind::Unsupported`] when this host cannot run pods.
 pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Error> {
-    let mut compiler = Compiler { plan, facts, steps: Vec::new(), report: Report::new() };
+    let mut report = Report::new();
+    let groups = Groups::new(plan, facts, &mut report);
+    let mut compiler = Compiler { plan, facts, steps: Vec::new(), report, joined: groups.joined };
     compiler.host()?;
+    compiler.steps.extend(groups.steps);
     compiler.pod();
     for (number, app) in plan.apps.iter().enumerate() {
         compiler.app(number, app)?;
@@ -49,6 +54,8 @@ struct Compiler<'a> {
     facts: &'a HostFacts,
     steps: Vec<Step>,
     report: Report,
+    /// The control groups that the processes of each app join.
+    joined: Vec<Vec<PathBuf>>,
 }
 
 /// Where the parts of a pod's directory are.
@@ -173,8 +180,40 @@ impl Compiler<'_> {
         }
         self.steps.push(Step::Pod(PodStep::MakeSharedMemory));
         for isolation in &plan.isolators {
-            let outcome = Outcome::ignored("this executor does not enforce it yet for a whole pod");
+            let outcome = match isolation {
+                // In control groups.
+                isolation if self.facts.controllers.settings(isolation).is_some() => continue,
+                Isolation::Sysctl { values } => {
+                    let mut refused = Vec::new();
+                    for (key, value) in values {
+                        match parameters::forbidden(key, own_network) {
+                            Some(why) => refused.push(format!("{key}: {why}")),
+                            None => self
+                                .steps
+                                .push(Step::Pod(PodStep::SetParameter { key: key.clone(), value: value.clone() })),
+                        }
+                    }
+                    if refused.is_empty() { Outcome::Enforced } else { Outcome::ignored(refused.join("; ")) }
+                }
+                Isolation::Unknown { .. } => Outcome::ignored("nobody knows this isolator"),
+                isolation => self.everywhere(isolation, "it belongs to an app, not to a pod"),
+            };
             self.report.asked(None, isolation.name(), isolation.clause(), outcome);
+        }
+    }
+
+    /// What becomes of an isolator that may stand in pods and apps and is no matter of control groups.
+    fn everywhere(&self, isolation: &Isolation, otherwise: &str) -> Outcome {
+        match isolation {
+            Isolation::SelinuxContext { .. } if !self.facts.selinux => Outcome::ignored("SELinux is not on"),
+            Isolation::ApparmorProfile { .. } if !self.facts.apparmor => Outcome::ignored("AppArmor is not on"),
+            Isolation::NetworkBandwidth { .. } => match self.plan.network {
+                // Loopback must not be bounded, and there is nothing else (`res.network.localhost`).
+                Network::None => Outcome::Enforced,
+                Network::Host => Outcome::ignored("the pod shares the host's network"),
+                Network::Named(_) => Outcome::ignored("the networks' own plugins bound what passes through them"),
+            },
+            _ => Outcome::ignored(otherwise),
         }
     }
 
@@ -266,7 +305,11 @@ impl Compiler<'_> {
     }
 
     fn process(&mut self, number: usize, app: &AppPlan) -> Result<(), Error> {
-        let mut steps = vec![ProcessStep::ChangeDirectory { path: app.working_directory.clone() }];
+        let mut steps = Vec::new();
+        if !self.joined[number].is_empty() {
+            steps.push(ProcessStep::JoinGroups { paths: self.joined[number].clone() });
+        }
+        steps.push(ProcessStep::ChangeDirectory { path: app.working_directory.clone() });
         let name = Some(app.name.as_str());
         let (bounding, unknown) = capabilities::bounding(&app.isolators);
         let lacking = bounding.0 & !self.facts.capabilities;
@@ -313,11 +356,11 @@ impl Compiler<'_> {
                     steps.push(ProcessStep::SetOomScore { value: *value });
                     Outcome::Enforced
                 }
-                Isolation::SelinuxContext { .. } if !self.facts.selinux => Outcome::ignored("SELinux is not on"),
-                Isolation::ApparmorProfile { .. } if !self.facts.apparmor => Outcome::ignored("AppArmor is not on"),
+                // In control groups.
+                isolation if self.facts.controllers.settings(isolation).is_some() => continue,
                 Isolation::Unknown { .. } => Outcome::ignored("nobody knows this isolator"),
                 Isolation::Sysctl { .. } => Outcome::ignored("it belongs to a pod, not to an app"),
-                _ => Outcome::ignored("this executor does not enforce it yet"),
+                isolation => self.everywhere(isolation, "this executor cannot enforce it"),
             };
             self.report.asked(name, isolation.name(), isolation.clause(), outcome);
         }

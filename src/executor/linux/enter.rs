@@ -17,7 +17,7 @@ use super::filesystem::Filesystem;
 use super::host::{clone_mapped, namespaces_of};
 use super::inside::{self, Reach};
 use super::message::Complaint;
-use super::process::Process;
+use super::process::{Process, join_groups, open_groups};
 use super::steps::{AppStep, ProcessStep, Step};
 use super::{HostFacts, compile, copy};
 use crate::executor::plan::PodPlan;
@@ -60,6 +60,10 @@ impl<'a> Entrance<'a> {
         Ok(Self { pod, plan, steps, app })
     }
 
+    fn own_network(&self) -> bool {
+        self.plan.network != crate::executor::plan::Network::Host
+    }
+
     /// The app's main process, as long as it runs.
     fn process(&self) -> Result<OwnedFd, Error> {
         let name = &self.plan.apps[self.app].name;
@@ -87,10 +91,6 @@ impl<'a> Entrance<'a> {
         // Before anything of the pod can see this process.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|e| failed(e.into()))?;
         let (flags, _) = namespaces_of(&self.steps);
-        sys::enter(process.as_fd(), flags).map_err(failed)?;
-        let (near, streams) =
-            if tty { with_terminal().map_err(failed)? } else { (None, own_streams().map_err(failed)?) };
-        let (ours, theirs) = channel::pair().map_err(failed)?;
         let steps: Vec<&ProcessStep> = self
             .steps
             .iter()
@@ -99,6 +99,12 @@ impl<'a> Entrance<'a> {
                 _ => None,
             })
             .collect();
+        join_groups(&open_groups(steps.iter().copied())?)?;
+        // Without the flag of a namespace that was joined by its file, the process's own is meant.
+        sys::enter(process.as_fd(), flags | if self.own_network() { namespace::NET } else { 0 }).map_err(failed)?;
+        let (near, streams) =
+            if tty { with_terminal().map_err(failed)? } else { (None, own_streams().map_err(failed)?) };
+        let (ours, theirs) = channel::pair().map_err(failed)?;
         let app = &self.plan.apps[self.app];
         let child = sys::clone(0, || {
             let _ = set_parent_process_death_signal(Some(Signal::KILL));

@@ -5,6 +5,7 @@ use std::fs;
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
 
+use super::isolators::cgroup::Controllers;
 use super::steps::IdMap;
 
 /// What `compile` has to know about a host.
@@ -24,6 +25,9 @@ pub struct HostFacts {
     pub lower_oom_score: bool,
     /// The caller's own score.
     pub oom_score: i32,
+    /// What resources can be bounded with.
+    #[serde(skip)]
+    pub controllers: Controllers,
     /// Whether system calls can be filtered.
     pub seccomp: bool,
     /// Whether AppArmor is on.
@@ -52,6 +56,7 @@ impl HostFacts {
             capabilities: bounding(&read("/proc/self/status")),
             lower_oom_score: effective.contains(CapabilitySet::SYS_RESOURCE),
             oom_score: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
+            controllers: Controllers::detect(),
             seccomp: read("/proc/self/status").lines().any(|line| line.starts_with("Seccomp:")),
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
             selinux: fs::exists("/sys/fs/selinux/status").unwrap_or(false),

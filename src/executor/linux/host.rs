@@ -37,6 +37,18 @@ impl Host for LinuxHost {
                 }
                 fs::set_permissions(path, fs::Permissions::from_mode(*mode)).map_err(failed)
             }
+            Step::MakeGroup { path } => match fs::create_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                done => done.map_err(failed),
+            },
+            Step::EnableControllers { path, controllers } => {
+                let words: Vec<String> = controllers.iter().map(|controller| format!("+{controller}")).collect();
+                fs::write(path.join("cgroup.subtree_control"), words.join(" ")).map_err(failed)
+            }
+            Step::SetGroup { path, value, optional } => match fs::write(path, value) {
+                Err(error) if *optional && error.kind() == io::ErrorKind::NotFound => Ok(()),
+                done => done.map_err(failed),
+            },
             // These are carried out inside, when the pod is launched.
             Step::MakeNamespaces { .. } | Step::Pod(_) | Step::App { .. } | Step::Process { .. } => Ok(()),
         }
@@ -45,11 +57,38 @@ impl Host for LinuxHost {
     fn undo(&mut self, step: &Step) -> Result<(), Error> {
         match step {
             Step::MakeDirectory { path, .. } => crate::executor::remove_tree(path),
+            Step::MakeGroup { path } => remove_group(path),
             Step::CheckSource { .. }
+            | Step::EnableControllers { .. }
+            | Step::SetGroup { .. }
             | Step::MakeNamespaces { .. }
             | Step::Pod(_)
             | Step::App { .. }
             | Step::Process { .. } => Ok(()),
+        }
+    }
+}
+
+/// Ends what is left in the group; the kernel takes a moment to let go of it.
+fn remove_group(path: &Path) -> Result<(), Error> {
+    let mut patience = 200;
+    loop {
+        match fs::remove_dir(path) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && patience > 0 => {
+                for pid in fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default().lines() {
+                    if let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) {
+                        let _ = rustix::process::kill_process(pid, Signal::KILL);
+                    }
+                }
+                patience -= 1;
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            Err(error) => {
+                let doing = format!("remove the control group {}", path.display());
+                return Err(Error::new(Kind::Io, doing).because(error));
+            }
         }
     }
 }

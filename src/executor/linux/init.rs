@@ -15,7 +15,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, ki
 
 use super::filesystem::Filesystem;
 use super::message::{Complaint, Order, Report};
-use super::process::Process;
+use super::process::{Process, join_groups, open_groups};
 use super::steps::{PodStep, ProcessStep, Step};
 use crate::executor::plan::{PodPlan, Stream};
 use crate::executor::supervise::{End, Streams};
@@ -39,6 +39,8 @@ pub struct Init<'a> {
 /// An app whose file system stands.
 struct App {
     namespace: OwnedFd,
+    /// The control groups that its processes join.
+    groups: Vec<OwnedFd>,
     /// Both ends of its console; the near one is kept open so that the far one stays usable.
     console: Option<(OwnedFd, OwnedFd)>,
 }
@@ -98,6 +100,7 @@ impl Init<'_> {
                         rustix::system::sethostname(name.as_bytes()).map_err(|e| doing(e.into()))?;
                     }
                     PodStep::RaiseLoopback => crate::sys::loopback::bring_up().map_err(doing)?,
+                    PodStep::SetParameter { key, value } => set_parameter(key, value).map_err(doing)?,
                     PodStep::ListenForMetadata { not } => listener = Some(listen(not).map_err(doing)?),
                     PodStep::MakeSharedMemory => {
                         let attributes = Attributes::MOUNT_ATTR_NOSUID
@@ -129,6 +132,10 @@ impl Init<'_> {
         let failed = |error: std::io::Error| {
             Error::new(Kind::Io, format!("make the mount namespace of app {name}")).because(error)
         };
+        let groups = open_groups(self.steps.iter().filter_map(|step| match step {
+            Step::Process { app, step } if *app == number => Some(step),
+            _ => None,
+        }))?;
         sys::unshare(namespace::MOUNT).map_err(failed)?;
         let namespace = own_mount_namespace().map_err(failed)?;
         let mut filesystem = Filesystem::new(shared.map(OwnedFd::try_clone).transpose().map_err(failed)?);
@@ -149,7 +156,7 @@ impl Init<'_> {
         for warning in filesystem.warnings {
             self.tell(&Report::Warning(format!("app {name}: {warning}")), &[]);
         }
-        Ok(App { namespace, console: filesystem.console })
+        Ok(App { namespace, groups, console: filesystem.console })
     }
 
     /// The streams of the app that are to be a terminal are its console.
@@ -258,10 +265,19 @@ impl Init<'_> {
 
     /// Into the app's file system, with the app's standard streams.
     fn enter(&self, app: &App, number: usize) -> Result<(), Error> {
+        join_groups(&app.groups)?;
         sys::enter(app.namespace.as_fd(), namespace::MOUNT)
             .map_err(|e| Error::new(Kind::Io, "enter the app's file system").because(e))?;
         Process::connect(&self.streams[number])
     }
+}
+
+/// Through the host's procfs: which namespace is meant is decided by who writes.
+fn set_parameter(key: &str, value: &str) -> std::io::Result<()> {
+    let sys = rustix::fs::open("/proc/sys", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let path = super::parameters::path(key);
+    let file = super::inside::open(sys.as_fd(), &path, OFlags::WRONLY, super::inside::Reach::NoLinks)?;
+    std::io::Write::write_all(&mut std::fs::File::from(file), value.as_bytes())
 }
 
 fn ended(status: WaitStatus) -> Option<End> {

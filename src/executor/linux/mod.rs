@@ -13,11 +13,13 @@ mod copy;
 pub mod enter;
 mod facts;
 pub mod filesystem;
+mod groups;
 mod host;
 mod init;
 pub mod inside;
 pub mod isolators;
 mod message;
+mod parameters;
 mod process;
 pub mod steps;
 

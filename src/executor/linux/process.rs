@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -123,10 +123,36 @@ impl Process<'_> {
     }
 }
 
+/// The control groups that `steps` of an app join, opened for joining while the host's tree is in sight.
+pub fn open_groups<'a>(steps: impl IntoIterator<Item = &'a ProcessStep>) -> Result<Vec<OwnedFd>, Error> {
+    let mut groups = Vec::new();
+    for step in steps {
+        if let ProcessStep::JoinGroups { paths } = step {
+            for path in paths {
+                let file = rustix::fs::open(path.join("cgroup.procs"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+                groups.push(file.map_err(|e| Error::new(Kind::Io, step.describe()).because(io::Error::from(e)))?);
+            }
+        }
+    }
+    Ok(groups)
+}
+
+/// Moves the calling process into groups of [`open_groups`].
+pub fn join_groups(groups: &[OwnedFd]) -> Result<(), Error> {
+    for group in groups {
+        // Whoever writes 0 means itself.
+        rustix::io::write(group, b"0")
+            .map_err(|e| Error::new(Kind::Io, "join the control groups").because(io::Error::from(e)))?;
+    }
+    Ok(())
+}
+
 fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Io, step.describe()).because(error);
     let refused = |error: Errno| failed(error.into());
     match step {
+        // Done before this process was in the app's file system.
+        ProcessStep::JoinGroups { .. } => Ok(()),
         ProcessStep::SetOomScore { value } => write_own("oom_score_adj", &value.to_string()).map_err(failed),
         ProcessStep::ChangeDirectory { path } => change_directory(path).map_err(|error| {
             Error::new(Kind::Missing, step.describe()).clause("im.app.workdir.missing").because(error)

@@ -30,6 +30,27 @@ pub enum Step {
         /// Owner and group on the host; nothing: whoever makes it.
         owner: Option<(u32, u32)>,
     },
+    /// Makes a control group; undone when nothing is left in it.
+    MakeGroup {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// Lets the children of a unified group have controllers. Not undone: other groups may use them.
+    EnableControllers {
+        /// The group's directory.
+        path: PathBuf,
+        /// `cpu`, `memory`, `io`.
+        controllers: Vec<String>,
+    },
+    /// Bounds what is in a control group.
+    SetGroup {
+        /// The file in the group's directory.
+        path: PathBuf,
+        /// What is written.
+        value: String,
+        /// Whether kernels without the file do as well.
+        optional: bool,
+    },
     /// Makes the pod's first process in new namespaces; undone by killing it, and all processes of the pod with it.
     MakeNamespaces {
         /// `pid`, `mount`, `ipc`, `uts`, `net`, `cgroup`, `user`.
@@ -97,6 +118,13 @@ pub enum PodStep {
     },
     /// Raises loopback.
     RaiseLoopback,
+    /// Sets a kernel parameter of the pod's own namespaces.
+    SetParameter {
+        /// `net.ipv4.tcp_keepalive_time`
+        key: String,
+        /// Its value.
+        value: String,
+    },
     /// Opens the metadata service's listening socket on loopback, at a port that no app claims.
     ListenForMetadata {
         /// Ports that apps claim.
@@ -193,6 +221,11 @@ pub enum AppStep {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProcessStep {
+    /// Joins control groups.
+    JoinGroups {
+        /// Their directories.
+        paths: Vec<PathBuf>,
+    },
     /// Sets how eagerly the kernel kills it when memory is short.
     SetOomScore {
         /// -1000..=1000
@@ -241,6 +274,9 @@ impl crate::executor::Step for Step {
         match self {
             Self::CheckSource { path, .. } => format!("find the volume's source {}", path.display()),
             Self::MakeDirectory { path, .. } => format!("make the directory {}", path.display()),
+            Self::MakeGroup { path } => format!("make the control group {}", path.display()),
+            Self::EnableControllers { path, .. } => format!("enable controllers below {}", path.display()),
+            Self::SetGroup { path, value, .. } => format!("write {value} into {}", path.display()),
             Self::MakeNamespaces { .. } => "make the pod's namespaces".to_owned(),
             Self::Pod(step) => step.describe(),
             Self::App { step, .. } => step.describe(),
@@ -256,6 +292,7 @@ impl PodStep {
             Self::SeparateMounts => "separate the pod's mounts from the host's".to_owned(),
             Self::SetHostname { name } => format!("set the host name {name}"),
             Self::RaiseLoopback => "raise the loopback interface".to_owned(),
+            Self::SetParameter { key, value } => format!("set the kernel parameter {key} to {value}"),
             Self::ListenForMetadata { .. } => "listen for the metadata service".to_owned(),
             Self::MakeSharedMemory => "make the pod's shared memory".to_owned(),
         }
@@ -294,6 +331,7 @@ impl ProcessStep {
     /// What it does, in words that read on after "failed to".
     pub fn describe(&self) -> String {
         match self {
+            Self::JoinGroups { .. } => "join the control groups".to_owned(),
             Self::SetOomScore { value } => format!("set the OOM score adjustment {value}"),
             Self::ChangeDirectory { path } => format!("change to the working directory {}", inside(path)),
             Self::BoundCapabilities { .. } => "bound the capabilities".to_owned(),
