@@ -136,6 +136,7 @@ impl Draft {
                 let compiled = this::compile(&plan, &this::facts(&plan)?)?;
                 Outline::of(plan, compiled)
             }
+            #[cfg(not(target_os = "freebsd"))]
             Executor::Freebsd => {
                 // A model that nobody keeps stands for the system that is not here.
                 let scratch = tempfile::tempdir()
@@ -143,6 +144,7 @@ impl Draft {
                 let compiled = Saved::open(&scratch.path().join("model"))?.compile(&plan)?;
                 Outline::of(plan, compiled)
             }
+            #[cfg(not(target_os = "linux"))]
             Executor::Linux => Err(Error::new(Kind::Unsupported, "plan for Linux elsewhere than on Linux")),
         }
     }
