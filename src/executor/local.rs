@@ -340,3 +340,13 @@ pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> R
     use crate::aci::build::Overwrite;
     Entrance::new(pod, app)?.export(out, if overwrite { Overwrite::Replace } else { Overwrite::Refuse })
 }
+
+/// What a pod is connected to when nobody says: the network named `default` where one is configured, else nothing.
+pub fn default_network() -> super::plan::Network {
+    #[cfg(target_os = "linux")]
+    if rustix::process::geteuid().is_root() && super::linux::cni::Networks::detect().configured.contains_key("default")
+    {
+        return super::plan::Network::Named(vec!["default".to_owned()]);
+    }
+    super::plan::Network::None
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use appc::diagnostic::Severity;
 use appc::executor::isolation::Report;
-use appc::executor::local::{Blueprint, Draft};
+use appc::executor::local::{self, Blueprint, Draft};
 use appc::executor::plan::{Dns, Network, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
 use appc::pod::{ResolvedImage, reify};
@@ -175,7 +175,8 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     choices.metadata = !args.no_metadata;
     choices.follow_links = args.follow_links;
     choices.network = match args.net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] | ["none"] => Network::None,
+        [] => local::default_network(),
+        ["none"] => Network::None,
         ["host"] => Network::Host,
         names if names.contains(&"none") || names.contains(&"host") => {
             return Err(wrong("net", &args.net.join(","), "none and host stand alone"));

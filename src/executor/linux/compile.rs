@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::facts::HostFacts;
 use super::groups::Groups;
 use super::isolators::{capabilities, seccomp};
-use super::parameters;
 use super::steps::{AppStep, Namespace, PodStep, ProcessStep, Step};
+use super::{network, parameters};
 use crate::executor::isolation::{Outcome, Report};
 use crate::executor::plan::{AppPlan, Isolation, MountPlan, Network, PodPlan, VolumeKind};
 use crate::executor::{Compiled, Error, Kind};
@@ -42,6 +42,8 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
     let mut compiler = Compiler { plan, facts, steps: Vec::new(), report, joined: groups.joined };
     compiler.host()?;
     compiler.steps.extend(groups.steps);
+    let connections = network::steps(plan, facts, &mut compiler.report)?;
+    compiler.steps.extend(connections);
     compiler.pod();
     for (number, app) in plan.apps.iter().enumerate() {
         compiler.app(number, app)?;
@@ -137,7 +139,7 @@ impl Compiler<'_> {
         let plan = self.plan;
         let mut namespaces = vec![Namespace::Pid, Namespace::Mount, Namespace::Ipc, Namespace::Uts];
         let own_network = plan.network != Network::Host;
-        if own_network {
+        if plan.network == Network::None {
             namespaces.push(Namespace::Net);
         }
         for (what, clause) in
@@ -147,8 +149,7 @@ impl Compiler<'_> {
         }
         let network = match &plan.network {
             Network::Host => Outcome::modified("the apps share the host's network"),
-            Network::None => Outcome::Enforced,
-            Network::Named(names) => Outcome::ignored(format!("no network is called {}", names.join(", "))),
+            Network::None | Network::Named(_) => Outcome::Enforced,
         };
         self.report.promised(None, "network namespace", "pod.ns.net", network);
         let ids = if self.user_namespace() {
@@ -166,6 +167,10 @@ impl Compiler<'_> {
         };
         self.steps.push(Step::MakeNamespaces { namespaces, ids });
         self.steps.push(Step::Pod(PodStep::SeparateMounts));
+        if let Network::Named(_) = plan.network {
+            let path = plan.directory.join("network");
+            self.steps.push(Step::Pod(PodStep::EnterNetwork { path }));
+        }
         self.steps.push(Step::Pod(PodStep::SetHostname { name: plan.hostname.clone() }));
         if own_network {
             self.steps.push(Step::Pod(PodStep::RaiseLoopback));
@@ -196,23 +201,18 @@ impl Compiler<'_> {
                     if refused.is_empty() { Outcome::Enforced } else { Outcome::ignored(refused.join("; ")) }
                 }
                 Isolation::Unknown { .. } => Outcome::ignored("nobody knows this isolator"),
-                isolation => self.everywhere(isolation, "it belongs to an app, not to a pod"),
+                isolation => self.everywhere(isolation, false, "it belongs to an app, not to a pod"),
             };
             self.report.asked(None, isolation.name(), isolation.clause(), outcome);
         }
     }
 
     /// What becomes of an isolator that may stand in pods and apps and is no matter of control groups.
-    fn everywhere(&self, isolation: &Isolation, otherwise: &str) -> Outcome {
+    fn everywhere(&self, isolation: &Isolation, of_app: bool, otherwise: &str) -> Outcome {
         match isolation {
             Isolation::SelinuxContext { .. } if !self.facts.selinux => Outcome::ignored("SELinux is not on"),
             Isolation::ApparmorProfile { .. } if !self.facts.apparmor => Outcome::ignored("AppArmor is not on"),
-            Isolation::NetworkBandwidth { .. } => match self.plan.network {
-                // Loopback must not be bounded, and there is nothing else (`res.network.localhost`).
-                Network::None => Outcome::Enforced,
-                Network::Host => Outcome::ignored("the pod shares the host's network"),
-                Network::Named(_) => Outcome::ignored("the networks' own plugins bound what passes through them"),
-            },
+            Isolation::NetworkBandwidth { .. } => network::bandwidth_outcome(self.plan, self.facts, of_app),
             _ => Outcome::ignored(otherwise),
         }
     }
@@ -360,7 +360,7 @@ impl Compiler<'_> {
                 isolation if self.facts.controllers.settings(isolation).is_some() => continue,
                 Isolation::Unknown { .. } => Outcome::ignored("nobody knows this isolator"),
                 Isolation::Sysctl { .. } => Outcome::ignored("it belongs to a pod, not to an app"),
-                isolation => self.everywhere(isolation, "this executor cannot enforce it"),
+                isolation => self.everywhere(isolation, true, "this executor cannot enforce it"),
             };
             self.report.asked(name, isolation.name(), isolation.clause(), outcome);
         }
@@ -382,7 +382,7 @@ impl Compiler<'_> {
         });
         if self.user_namespace() && !app.supplementary_gids.is_empty() {
             let outcome = Outcome::ignored("groups cannot be set in a user namespace of one id");
-            self.report.asked(name, "supplementaryGIDs", "im.app.suppgids", outcome);
+            self.report.asked(name, "supplementaryGIDs", "im.app.supgids.applied", outcome);
         }
         if no_new_privileges {
             steps.push(ProcessStep::ForbidNewPrivileges);

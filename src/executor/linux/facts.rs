@@ -5,6 +5,7 @@ use std::fs;
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
 
+use super::cni::Networks;
 use super::isolators::cgroup::Controllers;
 use super::steps::IdMap;
 
@@ -28,6 +29,9 @@ pub struct HostFacts {
     /// What resources can be bounded with.
     #[serde(skip)]
     pub controllers: Controllers,
+    /// What pods can be connected to.
+    #[serde(skip)]
+    pub networks: Networks,
     /// Whether system calls can be filtered.
     pub seccomp: bool,
     /// Whether AppArmor is on.
@@ -57,6 +61,7 @@ impl HostFacts {
             lower_oom_score: effective.contains(CapabilitySet::SYS_RESOURCE),
             oom_score: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
             controllers: Controllers::detect(),
+            networks: Networks::detect(),
             seccomp: read("/proc/self/status").lines().any(|line| line.starts_with("Seccomp:")),
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
             selinux: fs::exists("/sys/fs/selinux/status").unwrap_or(false),

@@ -49,6 +49,8 @@ impl Host for LinuxHost {
                 Err(error) if *optional && error.kind() == io::ErrorKind::NotFound => Ok(()),
                 done => done.map_err(failed),
             },
+            Step::MakeNetwork { path } => make_network(path).map_err(failed),
+            Step::Connect { connection } => connection.add(),
             // These are carried out inside, when the pod is launched.
             Step::MakeNamespaces { .. } | Step::Pod(_) | Step::App { .. } | Step::Process { .. } => Ok(()),
         }
@@ -58,6 +60,19 @@ impl Host for LinuxHost {
         match step {
             Step::MakeDirectory { path, .. } => crate::executor::remove_tree(path),
             Step::MakeGroup { path } => remove_group(path),
+            Step::MakeNetwork { path } => {
+                match rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH) {
+                    Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
+                    Err(error) => return Err(Error::new(Kind::Io, step.describe()).because(io::Error::from(error))),
+                }
+                match fs::remove_file(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        Err(Error::new(Kind::Io, step.describe()).because(error))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Step::Connect { connection } => connection.delete(),
             Step::CheckSource { .. }
             | Step::EnableControllers { .. }
             | Step::SetGroup { .. }
@@ -67,6 +82,22 @@ impl Host for LinuxHost {
             | Step::Process { .. } => Ok(()),
         }
     }
+}
+
+/// The namespace outlives the process that it was made in as long as it is mounted.
+fn make_network(path: &Path) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+    let child = sys::clone(namespace::NET, || {
+        let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        loop {
+            rustix::event::pause();
+        }
+    })?;
+    let source = format!("/proc/{}/ns/net", child.pid.as_raw_nonzero());
+    let mounted = rustix::mount::mount_bind(source, path);
+    pidfd_send_signal(&child.handle, Signal::KILL)?;
+    waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED)?;
+    Ok(mounted?)
 }
 
 /// Ends what is left in the group; the kernel takes a moment to let go of it.

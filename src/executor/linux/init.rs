@@ -96,6 +96,11 @@ impl Init<'_> {
                         let root = super::inside::root().map_err(doing)?;
                         mount::make_private(root.as_fd()).map_err(doing)?;
                     }
+                    PodStep::EnterNetwork { path } => {
+                        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                        let network = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| doing(e.into()))?;
+                        sys::enter(network.as_fd(), namespace::NET).map_err(doing)?;
+                    }
                     PodStep::SetHostname { name } => {
                         rustix::system::sethostname(name.as_bytes()).map_err(|e| doing(e.into()))?;
                     }

@@ -8,6 +8,7 @@
 //! The rootfs and everything in it is hostile: paths in it are resolved by openat2 within it, and what is mounted and
 //! where are descriptors.
 
+pub mod cni;
 mod compile;
 mod copy;
 pub mod enter;
@@ -19,6 +20,7 @@ mod init;
 pub mod inside;
 pub mod isolators;
 mod message;
+mod network;
 mod parameters;
 mod process;
 pub mod steps;

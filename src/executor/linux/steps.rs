@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::cni::Connection;
+
 use crate::executor::Step as _;
 
 /// One change.
@@ -50,6 +52,16 @@ pub enum Step {
         value: String,
         /// Whether kernels without the file do as well.
         optional: bool,
+    },
+    /// Makes a network namespace that a file stands for.
+    MakeNetwork {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Connects that namespace to a network; undone by the same plugins.
+    Connect {
+        /// How.
+        connection: Connection,
     },
     /// Makes the pod's first process in new namespaces; undone by killing it, and all processes of the pod with it.
     MakeNamespaces {
@@ -111,6 +123,11 @@ pub struct IdMap {
 pub enum PodStep {
     /// Cuts the pod's mounts off from the host's.
     SeparateMounts,
+    /// Enters the network namespace that a file stands for.
+    EnterNetwork {
+        /// The file.
+        path: PathBuf,
+    },
     /// Sets the host name.
     SetHostname {
         /// The name.
@@ -277,6 +294,8 @@ impl crate::executor::Step for Step {
             Self::MakeGroup { path } => format!("make the control group {}", path.display()),
             Self::EnableControllers { path, .. } => format!("enable controllers below {}", path.display()),
             Self::SetGroup { path, value, .. } => format!("write {value} into {}", path.display()),
+            Self::MakeNetwork { .. } => "make the pod's network namespace".to_owned(),
+            Self::Connect { connection } => format!("connect the pod to network {}", connection.network.name),
             Self::MakeNamespaces { .. } => "make the pod's namespaces".to_owned(),
             Self::Pod(step) => step.describe(),
             Self::App { step, .. } => step.describe(),
@@ -290,6 +309,7 @@ impl PodStep {
     pub fn describe(&self) -> String {
         match self {
             Self::SeparateMounts => "separate the pod's mounts from the host's".to_owned(),
+            Self::EnterNetwork { .. } => "enter the pod's network namespace".to_owned(),
             Self::SetHostname { name } => format!("set the host name {name}"),
             Self::RaiseLoopback => "raise the loopback interface".to_owned(),
             Self::SetParameter { key, value } => format!("set the kernel parameter {key} to {value}"),

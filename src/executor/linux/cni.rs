@@ -1,0 +1,279 @@
+//! Networks by the Container Network Interface: configurations as they stand in a directory, plugins as they come.
+//!
+//! `$NETCONFPATH` (`/etc/cni/net.d`) has `*.conflist`, `*.conf` and `*.json`; plugins are programs found along `$CNI_PATH`
+//! (`/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::executor::plan::PortForward;
+use crate::executor::{Error, Kind};
+
+/// A network that a pod can be connected to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Its name.
+    pub name: String,
+    /// The version of the interface that it is written for.
+    pub version: String,
+    /// The plugins' own configurations, in the order of their calls.
+    pub plugins: Vec<Value>,
+}
+
+/// What this host has to connect pods with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks {
+    /// Configured networks by name; of two with one name the first file's counts.
+    pub configured: BTreeMap<String, Configuration>,
+    /// Where plugins are.
+    pub plugins: Vec<PathBuf>,
+}
+
+/// A pod's connection to one network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// The network.
+    pub network: Configuration,
+    /// Where plugins are looked for.
+    pub plugins: Vec<PathBuf>,
+    /// The pod, as plugins know it.
+    pub container: String,
+    /// The file that stands for the pod's network namespace.
+    pub namespace: PathBuf,
+    /// What the interface is called in the pod.
+    pub interface: String,
+    /// What plugins are told beyond their configuration, by capability.
+    pub runtime: Map<String, Value>,
+    /// The file with the results of the pod's connections.
+    pub results: PathBuf,
+}
+
+impl Networks {
+    /// Reads the configurations of this host. A file that is none is as if it were not there.
+    pub fn detect() -> Self {
+        let directory = std::env::var_os("NETCONFPATH").map_or_else(|| PathBuf::from("/etc/cni/net.d"), PathBuf::from);
+        let plugins = match std::env::var_os("CNI_PATH") {
+            Some(list) => std::env::split_paths(&list).collect(),
+            None => ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"].map(PathBuf::from).to_vec(),
+        };
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        files.retain(|file| matches!(file.extension().and_then(|e| e.to_str()), Some("conflist" | "conf" | "json")));
+        files.sort();
+        let mut configured = BTreeMap::new();
+        for file in files {
+            let value = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            if let Some(configuration) = value.and_then(parse) {
+                configured.entry(configuration.name.clone()).or_insert(configuration);
+            }
+        }
+        Self { configured, plugins }
+    }
+
+    /// Whether a plugin of this type is there.
+    pub fn has(&self, plugin: &str) -> bool {
+        find(&self.plugins, plugin).is_some()
+    }
+}
+
+fn parse(value: Value) -> Option<Configuration> {
+    let name = value.get("name")?.as_str()?.to_owned();
+    let version = value.get("cniVersion").and_then(Value::as_str).unwrap_or("0.4.0").to_owned();
+    let plugins = match value.get("plugins") {
+        Some(plugins) => plugins.as_array()?.clone(),
+        None => vec![value],
+    };
+    let typed = |plugin: &Value| plugin.get("type").is_some_and(Value::is_string);
+    (!plugins.is_empty() && plugins.iter().all(typed)).then_some(Configuration { name, version, plugins })
+}
+
+fn find(places: &[PathBuf], plugin: &str) -> Option<PathBuf> {
+    // A type is a name, not a path.
+    let name = (!plugin.contains('/')).then_some(plugin)?;
+    places.iter().map(|place| place.join(name)).find(|path| path.is_file())
+}
+
+impl Configuration {
+    /// Whether one of the plugins can be told what `capability` means.
+    pub fn can(&self, capability: &str) -> bool {
+        self.plugins.iter().any(|plugin| plugin["capabilities"][capability] == json!(true))
+    }
+
+    /// Adds a plugin that has `capability`.
+    pub fn extend(&mut self, plugin: &str, capability: &str) {
+        let mut capabilities = Map::new();
+        capabilities.insert(capability.to_owned(), json!(true));
+        self.plugins.push(json!({"type": plugin, "capabilities": capabilities}));
+    }
+}
+
+/// Port forwards as the capability `portMappings` takes them.
+pub fn port_mappings(ports: &[PortForward]) -> Value {
+    let all = ports.iter().flat_map(|port| {
+        (0..port.count).map(|offset| {
+            let mut mapping = json!({"hostPort": port.host_port + offset, "containerPort": port.pod_port + offset,
+                "protocol": port.protocol});
+            if let Some(ip) = port.host_ip {
+                mapping["hostIP"] = json!(ip.to_string());
+            }
+            mapping
+        })
+    });
+    Value::Array(all.collect())
+}
+
+/// A limit of bytes a second as the capability `bandwidth` takes it: bits, and a burst of a tenth of a second.
+pub fn bandwidth(limit: u64) -> Value {
+    let rate = limit.saturating_mul(8);
+    let burst = (rate / 10).clamp(1 << 16, u64::from(u32::MAX));
+    json!({"ingressRate": rate, "ingressBurst": burst, "egressRate": rate, "egressBurst": burst})
+}
+
+/// The result of one connection, as `status` shows it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    name: String,
+    interface: String,
+    result: Value,
+}
+
+impl Connection {
+    /// Connects the pod.
+    ///
+    /// # Errors
+    /// What the plugin that failed says.
+    pub fn add(&self) -> Result<(), Error> {
+        let mut previous = None;
+        for plugin in &self.network.plugins {
+            let answer = self.call("ADD", plugin, previous.as_ref())?;
+            previous = Some(answer.unwrap_or(Value::Null)).filter(|answer| !answer.is_null()).or(previous);
+        }
+        let mut entries = self.entries();
+        entries.retain(|entry| entry.interface != self.interface);
+        let result = previous.unwrap_or(Value::Null);
+        entries.push(Entry { name: self.network.name.clone(), interface: self.interface.clone(), result });
+        let failed = |error: io::Error| Error::new(Kind::Io, "keep the network's result").because(error);
+        let bytes = serde_json::to_vec(&entries).map_err(|error| failed(error.into()))?;
+        fs::write(&self.results, bytes).map_err(failed)
+    }
+
+    /// Takes the connection back, as often as it is asked.
+    ///
+    /// # Errors
+    /// What a plugin says, as long as the namespace is there.
+    pub fn delete(&self) -> Result<(), Error> {
+        let entry = self.entries().into_iter().find(|entry| entry.interface == self.interface);
+        let previous = entry.map(|entry| entry.result).filter(|result| !result.is_null());
+        let mut first = Ok(());
+        for plugin in self.network.plugins.iter().rev() {
+            let done = self.call("DEL", plugin, previous.as_ref()).map(drop);
+            // Without its namespace a pod has no interface to be taken away.
+            if done.is_err() && first.is_ok() && self.namespace.exists() {
+                first = done;
+            }
+        }
+        first
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        fs::read(&self.results).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    fn call(&self, command: &str, plugin: &Value, previous: Option<&Value>) -> Result<Option<Value>, Error> {
+        let kind = plugin["type"].as_str().unwrap_or_default();
+        let doing = || match command {
+            "DEL" => format!("disconnect the pod from network {}", self.network.name),
+            _ => format!("connect the pod to network {}", self.network.name),
+        };
+        let failed = |why: String| Error::new(Kind::Io, doing()).because(why);
+        let program = find(&self.plugins, kind).ok_or_else(|| {
+            let places: Vec<_> = self.plugins.iter().map(|place| place.display().to_string()).collect();
+            Error::new(Kind::Unsupported, doing()).because(format!("no plugin {kind} is in {}", places.join(":")))
+        })?;
+        let mut input = plugin.clone();
+        input["name"] = json!(self.network.name);
+        input["cniVersion"] = json!(self.network.version);
+        let told = plugin["capabilities"].as_object().into_iter().flatten().filter(|(_, yes)| **yes == json!(true));
+        let told: Map<String, Value> =
+            told.filter_map(|(name, _)| Some((name.clone(), self.runtime.get(name)?.clone()))).collect();
+        if !told.is_empty() {
+            input["runtimeConfig"] = Value::Object(told);
+        }
+        if let Some(previous) = previous {
+            input["prevResult"] = previous.clone();
+        }
+        let namespace = if self.namespace.exists() { self.namespace.as_os_str() } else { "".as_ref() };
+        let mut child = Command::new(&program)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("CNI_COMMAND", command)
+            .env("CNI_CONTAINERID", &self.container)
+            .env("CNI_NETNS", namespace)
+            .env("CNI_IFNAME", &self.interface)
+            .env("CNI_PATH", std::env::join_paths(&self.plugins).map_err(|e| failed(e.to_string()))?)
+            .current_dir(Path::new("/"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| failed(format!("{}: {error}", program.display())))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A plugin that has not read all says by its exit what it makes of it.
+            let _ = stdin.write_all(input.to_string().as_bytes());
+        }
+        let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+        let answer: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+        if output.status.success() {
+            return Ok(answer);
+        }
+        let message = answer.as_ref().and_then(|answer| answer["msg"].as_str().map(str::to_owned));
+        let message = message.unwrap_or_else(|| String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        Err(failed(format!("plugin {kind}: {message}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_configuration_is_a_list_of_one() {
+        let plain = parse(json!({"name": "a", "type": "bridge", "cniVersion": "1.0.0"})).unwrap();
+        assert_eq!((plain.version.as_str(), plain.plugins.len()), ("1.0.0", 1));
+        let list = parse(
+            json!({"name": "b", "plugins": [{"type": "ptp"}, {"type": "portmap", "capabilities": {"portMappings": true}}]}),
+        );
+        assert!(list.unwrap().can("portMappings"));
+        assert_eq!(parse(json!({"name": "c", "plugins": []})), None);
+        assert_eq!(parse(json!({"type": "bridge"})), None);
+    }
+
+    #[test]
+    fn a_range_of_ports_is_one_mapping_each() {
+        let port = PortForward {
+            name: "p".to_owned(),
+            protocol: "tcp".to_owned(),
+            host_port: 8000,
+            host_ip: Some([127, 0, 0, 1].into()),
+            pod_port: 80,
+            count: 2,
+            socket_activated: None,
+        };
+        let mappings = port_mappings(&[port]);
+        assert_eq!(
+            mappings[1],
+            json!({"hostPort": 8001, "containerPort": 81, "protocol": "tcp", "hostIP": "127.0.0.1"})
+        );
+    }
+
+    #[test]
+    fn a_plugin_is_a_name_and_no_path() {
+        assert_eq!(find(&[PathBuf::from("/bin")], "../bin/sh"), None);
+    }
+}

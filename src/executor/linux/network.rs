@@ -1,0 +1,107 @@
+//! What a pod is connected to, as steps: loopback always, the host's network, or configured ones.
+
+use serde_json::Map;
+
+use super::cni::{Connection, bandwidth, port_mappings};
+use super::facts::HostFacts;
+use super::steps::Step;
+use crate::executor::isolation::{Outcome, Report};
+use crate::executor::plan::{Isolation, Network, PodPlan};
+use crate::executor::{Error, Kind};
+
+/// The steps on the host that connect the pod; what becomes of the ports goes into `report`.
+///
+/// # Errors
+/// [`Kind::Refused`] for a network that is not configured, [`Kind::Unsupported`] without root.
+pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<Vec<Step>, Error> {
+    let Network::Named(names) = &plan.network else {
+        for port in &plan.ports {
+            let outcome = match plan.network {
+                Network::Host if port.host_port == port.pod_port && port.host_ip.is_none() => Outcome::Enforced,
+                Network::Host => Outcome::ignored("on the host's own network a port keeps its number and addresses"),
+                _ => Outcome::ignored("the pod has no network but loopback"),
+            };
+            report.asked(None, &format!("port {}", port.name), "pm.ports.expose", outcome);
+        }
+        return Ok(Vec::new());
+    };
+    let namespace = plan.directory.join("network");
+    let mut steps = vec![Step::MakeNetwork { path: namespace.clone() }];
+    for (index, name) in names.iter().enumerate() {
+        let doing = || format!("connect the pod to network {name}");
+        let network = facts.networks.configured.get(name).cloned();
+        let mut network = network.ok_or_else(|| {
+            let known: Vec<&str> = facts.networks.configured.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") };
+            Error::new(Kind::Refused, doing()).because(format!("there is no such network ({known})"))
+        })?;
+        if !facts.privileged {
+            return Err(Error::new(Kind::Unsupported, doing()).because("that needs root"));
+        }
+        let mut runtime = Map::new();
+        // Ports and limits are the first network's business, as its addresses are the pod's.
+        if index == 0 && !plan.ports.is_empty() {
+            if !network.can("portMappings") && facts.networks.has("portmap") {
+                network.extend("portmap", "portMappings");
+            }
+            runtime.insert("portMappings".to_owned(), port_mappings(&plan.ports));
+            for port in &plan.ports {
+                let outcome = if network.can("portMappings") {
+                    Outcome::Enforced
+                } else {
+                    Outcome::ignored("no plugin of the network forwards ports")
+                };
+                report.asked(None, &format!("port {}", port.name), "pm.ports.expose", outcome);
+            }
+        }
+        if let Some(limit) = limit(plan) {
+            if !network.can("bandwidth") && facts.networks.has("bandwidth") {
+                network.extend("bandwidth", "bandwidth");
+            }
+            runtime.insert("bandwidth".to_owned(), bandwidth(limit));
+        }
+        steps.push(Step::Connect {
+            connection: Connection {
+                network,
+                plugins: facts.networks.plugins.clone(),
+                container: format!("jetpack-{}", plan.uuid),
+                namespace: namespace.clone(),
+                interface: format!("eth{index}"),
+                runtime,
+                results: plan.directory.join("networks"),
+            },
+        });
+    }
+    Ok(steps)
+}
+
+/// The least of all limits on what passes through the pod's interfaces, which its apps share.
+fn limit(plan: &PodPlan) -> Option<u64> {
+    let all = plan.isolators.iter().chain(plan.apps.iter().flat_map(|app| &app.isolators));
+    let limits = all.filter_map(|isolation| match isolation {
+        Isolation::NetworkBandwidth { limit } => Some(*limit),
+        _ => None,
+    });
+    limits.min()
+}
+
+/// What becomes of a limit on what passes through interfaces. Loopback is never bounded (`res.network.localhost`).
+pub fn bandwidth_outcome(plan: &PodPlan, facts: &HostFacts, of_app: bool) -> Outcome {
+    match &plan.network {
+        Network::None => Outcome::Enforced,
+        Network::Host => Outcome::ignored("the pod shares the host's network"),
+        Network::Named(names) => {
+            let able = |name: &String| {
+                facts.networks.has("bandwidth")
+                    || facts.networks.configured.get(name).is_some_and(|n| n.can("bandwidth"))
+            };
+            if !names.iter().all(able) {
+                Outcome::ignored("no plugin of the network bounds what passes through it")
+            } else if of_app && plan.apps.len() > 1 {
+                Outcome::modified("it bounds the whole pod, whose interfaces the apps share")
+            } else {
+                Outcome::Enforced
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Pods from start to end.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::bed::Bed;
+
+#[test]
+fn an_apps_exit_status_and_output_are_passed_through() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("seven", "echo out; echo err >&2; exit 7");
+    assert_eq!(bed.tell(&["run", "--rm", &image]).0, 7);
+    let (code, out, err) = bed.tell(&["run", "--rm", &image]);
+    assert_eq!((code, out.as_str()), (7, "out\n"));
+    assert!(err.ends_with("err\n"), "{err}");
+    let killed = bed.script("killed", "kill -KILL $$");
+    assert_eq!(bed.tell(&["run", "--rm", &killed]).0, 137);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn every_process_of_an_app_has_the_same_environment_and_directory() {
+    let Some(bed) = Bed::new() else { return };
+    let tell = "echo $0 $PATH $AC_APP_NAME $container ${AC_METADATA_URL%%:*} $MINE; readlink /proc/self/cwd";
+    let handler = |name: &str| json!({"name": name, "exec": ["/bin/sh", "-c", tell, name]});
+    let image = bed.image(
+        "env",
+        "base",
+        json!({"exec": ["sh", "-c", tell, "main"], "workingDirectory": "/etc",
+            "environment": [{"name": "MINE", "value": "x"}, {"name": "container", "value": "no"}],
+            "eventHandlers": [handler("pre-start"), handler("post-stop")]}),
+    );
+    let out = bed.say(&["run", "--rm", "--name", "shop", &image]);
+    let line = |name: &str| {
+        format!("{name} /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin shop jetpack http x\n/etc\n")
+    };
+    assert_eq!(out, line("pre-start") + &line("main") + &line("post-stop"));
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn a_failing_pre_start_keeps_the_app_from_running() {
+    let Some(bed) = Bed::new() else { return };
+    let handler = |name: &str, script: &str| json!({"name": name, "exec": ["/bin/sh", "-c", script]});
+    let handlers = [handler("pre-start", "exit 3"), handler("post-stop", "echo stopped")];
+    let image = bed.image("pre", "base", json!({"exec": ["/bin/sh", "-c", "echo main"], "eventHandlers": handlers}));
+    let (code, out, _) = bed.tell(&["run", "--rm", &image]);
+    assert_eq!((code, out.as_str()), (3, ""));
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn a_detached_pod_is_listed_entered_followed_and_stopped() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("web", "trap 'echo bye; exit 4' TERM; echo hi; while :; do sleep 0.05; done");
+    let uuid = bed.say(&["run", "-d", "--name", "web", &image]);
+    let uuid = uuid.trim();
+    assert_eq!(bed.status("web")["state"], "running");
+    assert_eq!(bed.status(&uuid[..8])["uuid"], uuid);
+    let other = bed.tell(&["run", "-d", "--name", "web", &image]);
+    assert_eq!(other.0, 125);
+    assert!(other.2.contains("has that name"), "{}", other.2);
+    bed.wait_for("the app's first word", || bed.say(&["logs", "web"]) == "hi\n");
+    let (code, out, _) = bed.tell(&["exec", "web", "/bin/sh", "-c", "echo $AC_APP_NAME; exit 5"]);
+    assert_eq!((code, out.as_str()), (5, "web\n"));
+    assert_eq!(bed.tell(&["exec", "web", "/nope"]).0, 127);
+    let mut follow = bed.command(&["logs", "-f", "web"]).stdout(Stdio::piped()).spawn().unwrap();
+    bed.say(&["stop", "web"]);
+    let mut text = String::new();
+    follow.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    follow.wait().unwrap();
+    assert_eq!(text, "hi\nbye\n");
+    let status = bed.status("web");
+    assert_eq!((&status["state"], &status["exit_code"]), (&json!("exited"), &json!(4)));
+    bed.say(&["rm", "web"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn a_prepared_pod_runs_once() {
+    let Some(bed) = Bed::new() else { return };
+    let uuid = bed.say(&["prepare", &bed.script("once", "echo $0 $1"), "--", "-c", "echo \"$0 $1\"", "a", "b c"]);
+    assert_eq!(bed.status(uuid.trim())["state"], "prepared");
+    assert_eq!(bed.say(&["run-prepared", uuid.trim()]), "a b c\n");
+    assert_eq!(bed.tell(&["run-prepared", uuid.trim()]).0, 125);
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn files_are_copied_in_and_out_and_an_exported_app_runs_again() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("box", "while ! test -e /go; do sleep 0.05; done; cat /go > /kept");
+    bed.say(&["run", "-d", "--name", "box", &image]);
+    std::fs::write(bed.path("go"), "some words\n").unwrap();
+    let (go, back) = (bed.path("go"), bed.path("back"));
+    bed.say(&["cp", go.to_str().unwrap(), "box:/go"]);
+    bed.say(&["status", "--wait", "box"]);
+    bed.say(&["cp", "box:/kept", back.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(&back).unwrap(), "some words\n");
+    let out = bed.path("out.aci");
+    bed.say(&["export", "box", out.to_str().unwrap()]);
+    assert_eq!(bed.say(&["run", "--rm", "--exec", "/bin/cat", out.to_str().unwrap(), "--", "/kept"]), "some words\n");
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn apps_share_processes_network_ipc_and_host_name_and_nothing_else() {
+    let Some(bed) = Bed::new() else { return };
+    let tell = "for n in pid net ipc uts mnt; do readlink /proc/self/ns/$n; done > /v/$AC_APP_NAME; touch /mine";
+    let app = |name: &str| json!({"name": name, "image": {"name": "example.com/ns"}, "mounts": [{"volume": "v", "path": "/v"}]});
+    bed.say(&["fetch", &bed.script("ns", tell)]);
+    let show = json!({"name": "c", "image": {"name": "example.com/ns"}, "mounts": [{"volume": "v", "path": "/v"}],
+        "app": {"exec": ["/bin/sh", "-c", "while ! test -s /v/a || ! test -s /v/b; do sleep 0.05; done; cat /v/a /v/b; ls /mine"],
+            "user": "0", "group": "0"}});
+    let pod = json!({"acKind": "PodManifest", "acVersion": "0.8.11", "apps": [app("a"), app("b"), show],
+        "volumes": [{"name": "v", "kind": "empty", "mode": "0777"}]});
+    let file = bed.path("pod.json");
+    std::fs::write(&file, pod.to_string()).unwrap();
+    let (code, out, err) = bed.tell(&["run", "--rm", "--pod-manifest", file.to_str().unwrap()]);
+    assert_eq!(code, 2, "an app sees another's file: {out}{err}");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[..4], lines[5..9]);
+    assert_ne!(lines[4], lines[9]);
+    bed.assert_nothing_left();
+}

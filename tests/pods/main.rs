@@ -1,0 +1,12 @@
+//! Pods on this Linux, through the command line. Every test has a root directory of its own and looks, when it ends,
+//! whether anything is left on the host.
+
+#![cfg(target_os = "linux")]
+
+mod bed;
+mod containment;
+mod faults;
+mod isolators;
+mod lifecycle;
+mod refusals;
+mod volumes;

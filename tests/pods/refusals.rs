@@ -1,0 +1,63 @@
+//! What cannot be run is told, with its clause, by the tool's own exit codes, and nothing is left.
+
+use serde_json::json;
+
+use crate::bed::Bed;
+
+#[test]
+fn an_image_that_cannot_be_run_is_refused_with_a_clause() {
+    let Some(bed) = Bed::new() else { return };
+    let app = |more: serde_json::Value| {
+        let mut app = json!({"exec": ["/bin/true"]});
+        app.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        app
+    };
+    let cases = [
+        ("noapp", json!(null), 125, "pm.apps.app"),
+        ("noexec", json!({}), 125, "im.app.exec.type"),
+        ("missing", json!({"exec": ["/nope"]}), 127, "im.app.exec.slash"),
+        ("unknown", json!({"exec": ["nope"]}), 127, "im.app.exec.path-search"),
+        ("plain", json!({"exec": ["/etc/passwd"]}), 126, "im.app.exec.slash"),
+        ("user", app(json!({"user": "zork"})), 125, "im.app.user.required"),
+        ("group", app(json!({"group": "zork"})), 125, "im.app.group.required"),
+        ("directory", app(json!({"workingDirectory": "/missing"})), 125, "im.app.workdir.missing"),
+        ("mount", app(json!({"mountPoints": [{"name": "v", "path": "/v"}]})), 125, "pod.reified.mounts"),
+    ];
+    for (name, app, code, clause) in cases {
+        let image = bed.image(name, "base", app);
+        let (got, out, err) = bed.tell(&["run", &image]);
+        assert_eq!((got, out.as_str()), (code, ""), "{name}: {err}");
+        assert!(err.contains(clause), "{name}: {err}");
+        if code == 125 {
+            bed.say(&["gc"]);
+        }
+        bed.say(&["gc"]);
+    }
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn strictly_what_is_not_enforced_is_refused_before_anything_is_made() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("strict", "echo ran");
+    let isolator = "example.com/novel=true";
+    let (code, out, err) = bed.tell(&["run", "--strict", "--isolator", isolator, &image]);
+    assert_eq!((code, out.as_str()), (125, ""));
+    assert!(err.contains("iso.unknown.ignore"), "{err}");
+    bed.assert_nothing_left();
+    let (code, out, err) = bed.tell(&["run", "--rm", "--isolator", isolator, &image]);
+    assert_eq!((code, out.as_str()), (0, "ran\n"));
+    assert!(err.contains("example.com/novel ignored"), "{err}");
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn planning_touches_nothing() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("planned", "echo ran");
+    for executor in ["linux"] {
+        let text = bed.say(&["plan", "--executor", executor, &image]);
+        assert!(text.contains("make the pod's namespaces") && text.contains("[pod.ns.pid]"), "{text}");
+    }
+    bed.assert_nothing_left();
+}
