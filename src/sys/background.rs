@@ -64,7 +64,11 @@ impl Leash {
     }
 }
 
-fn nothing_as(numbers: &[i32]) -> io::Result<()> {
+/// Makes nothing of the standard streams of these numbers.
+///
+/// # Errors
+/// The system's.
+pub fn nothing_as(numbers: &[i32]) -> io::Result<()> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     for number in numbers {
         // SAFETY: the standard streams stay open under their numbers.

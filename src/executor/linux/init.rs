@@ -86,6 +86,8 @@ impl Init<'_> {
             .map_err(|e| failed("protect the pod's first process")(e.into()))?;
         sys::reset_signals().map_err(failed("reset the signals"))?;
         sys::rename("jetpack-init");
+        // Whoever reads what the supervisor says is not to wait for the pod's end.
+        crate::sys::background::nothing_as(&[0, 1, 2]).map_err(failed("let go of the standard streams"))?;
         let mut listener = None;
         let mut shared_memory = None;
         for step in self.steps {
