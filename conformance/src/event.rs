@@ -90,6 +90,9 @@ pub enum Event {
         target: String,
         /// What it is.
         about: String,
+        /// Clauses, or their beginnings with `*`, that its file says it fails.
+        #[serde(default)]
+        expected_fail: Vec<String>,
     },
     /// A case was done.
     Case {

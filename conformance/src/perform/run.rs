@@ -162,14 +162,16 @@ fn executed(
             see::keep(seen, &["logs", app], json!(answer.stdout));
         }
     }
+    let mut told = false;
     for action in ["status", "isolation", "list"] {
         if bench.driver.can(action) {
             let answer = ask(bench, action, &values)?;
-            let value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| json!(answer.stdout + &answer.stderr));
+            let value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| json!(format!("{}{}", answer.stdout, answer.stderr)));
             see::keep(seen, &[action], value);
+            told |= action == "isolation" && answer.succeeded();
         }
     }
-    if !bench.driver.can("isolation") {
+    if !told {
         // A target without a report of its own may tell on its way.
         let told = seen["stderr"].clone();
         see::keep(seen, &["isolation"], told);

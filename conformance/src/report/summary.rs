@@ -30,6 +30,8 @@ pub struct Target<'a> {
     pub trouble: Vec<(&'a str, &'a str)>,
     /// The state of every clause that was checked.
     pub states: BTreeMap<String, State>,
+    /// Clauses, or their beginnings with `*`, that its file says it fails.
+    pub expected_fail: &'a [String],
 }
 
 impl<'a> Summary<'a> {
@@ -46,13 +48,13 @@ impl<'a> Summary<'a> {
                         .filter(|(id, _)| clauses.contains_key(*id))
                         .collect();
                 }
-                Event::Target { target, about } => {
+                Event::Target { target, about, expected_fail } => {
                     summary.targets.push(Target {
                         name: target,
                         about,
                         cases: Vec::new(),
                         trouble: Vec::new(),
-                        states: BTreeMap::new(),
+                        states: BTreeMap::new(), expected_fail,
                     });
                 }
                 Event::Case { target, case, about, checks, trouble, .. } => {
@@ -101,6 +103,15 @@ impl<'a> Summary<'a> {
 }
 
 impl Target<'_> {
+    /// What the target file says that it fails and it does not: the file is out of date.
+    pub fn better_than_said(&self) -> Vec<&str> {
+        let failed = |said: &str| {
+            let fits = |id: &str| said.strip_suffix('*').map_or(id == said, |front| id.starts_with(front));
+            self.states.iter().any(|(id, state)| fits(id) && *state != State::Pass) || !self.states.keys().any(|id| fits(id))
+        };
+        self.expected_fail.iter().map(String::as_str).filter(|said| !failed(said)).collect()
+    }
+
     /// How many of some clauses are in each state.
     pub fn count<'b>(&self, clauses: impl Iterator<Item = &'b str>) -> BTreeMap<State, usize> {
         let mut counts = BTreeMap::new();

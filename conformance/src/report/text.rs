@@ -20,7 +20,7 @@ impl<W: Write> Text<W> {
     /// Tells one event.
     pub fn tell(&mut self, event: &Event) -> io::Result<()> {
         match event {
-            Event::Target { target, about } => writeln!(self.out, "\n{target}: {about}"),
+            Event::Target { target, about, .. } => writeln!(self.out, "\n{target}: {about}"),
             Event::Case { case, checks, trouble, .. } => {
                 for check in checks.iter().filter(|check| check.state == State::Fail) {
                     writeln!(self.out, "FAIL {} [{case}]\n     expected: {}", check.clause, check.expectation)?;
@@ -67,6 +67,9 @@ impl<W: Write> Text<W> {
             }
             let counts = target.count(summary.clauses.keys().copied());
             self.row("all", &counts)?;
+            for clause in target.better_than_said() {
+                writeln!(self.out, "  passes against its target file's expectation: {clause}")?;
+            }
             let left_out = summary.left_out(target);
             let untestable = summary.untestable.len();
             writeln!(
