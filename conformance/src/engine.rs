@@ -101,7 +101,11 @@ pub fn run(
     tell: &mut dyn FnMut(Event),
 ) -> Result<(), Failure> {
     let unmet = ready.target.needs.iter().find_map(|need| crate::host::meets(need, &ready.target.has, false).err());
-    tell(Event::Target { target: ready.target.name.clone(), about: ready.target.about.clone(), expected_fail: ready.target.expected_fail.keys().cloned().collect() });
+    tell(Event::Target {
+        target: ready.target.name.clone(),
+        about: ready.target.about.clone(),
+        expected_fail: ready.target.expected_fail.keys().cloned().collect(),
+    });
     let cases = choice.cases(suite);
     let bench = Bench { suite, target: &ready.target, driver: ready.driver.as_ref(), probe: &ready.probe, fault, keep };
     let next = AtomicUsize::new(0);

@@ -166,7 +166,8 @@ fn executed(
     for action in ["status", "isolation", "list"] {
         if bench.driver.can(action) {
             let answer = ask(bench, action, &values)?;
-            let value = serde_json::from_str(&answer.stdout).unwrap_or_else(|_| json!(format!("{}{}", answer.stdout, answer.stderr)));
+            let value = serde_json::from_str(&answer.stdout)
+                .unwrap_or_else(|_| json!(format!("{}{}", answer.stdout, answer.stderr)));
             see::keep(seen, &[action], value);
             told |= action == "isolation" && answer.succeeded();
         }

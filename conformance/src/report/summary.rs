@@ -54,7 +54,8 @@ impl<'a> Summary<'a> {
                         about,
                         cases: Vec::new(),
                         trouble: Vec::new(),
-                        states: BTreeMap::new(), expected_fail,
+                        states: BTreeMap::new(),
+                        expected_fail,
                     });
                 }
                 Event::Case { target, case, about, checks, trouble, .. } => {
@@ -107,7 +108,8 @@ impl Target<'_> {
     pub fn better_than_said(&self) -> Vec<&str> {
         let failed = |said: &str| {
             let fits = |id: &str| said.strip_suffix('*').map_or(id == said, |front| id.starts_with(front));
-            self.states.iter().any(|(id, state)| fits(id) && *state != State::Pass) || !self.states.keys().any(|id| fits(id))
+            self.states.iter().any(|(id, state)| fits(id) && *state != State::Pass)
+                || !self.states.keys().any(|id| fits(id))
         };
         self.expected_fail.iter().map(String::as_str).filter(|said| !failed(said)).collect()
     }
