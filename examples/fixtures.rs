@@ -176,7 +176,12 @@ fn images() -> Vec<Change> {
         ("im.labels.shape", Image, "/labels", Some(json!([{"name": "version"}]))),
         ("im.labels.name", Image, "/labels/0/name", Some(json!(1))),
         ("im.labels.value", Image, "/labels/0/value", Some(json!(1))),
-        ("im.labels.unique", Image, "/labels/0/name", Some(json!("arch"))),
+        (
+            "im.labels.unique",
+            Image,
+            "/labels",
+            Some(json!([{"name": "version", "value": "1"}, {"name": "version", "value": "2"}])),
+        ),
         ("im.labels.notname", Image, "/labels/0/name", Some(json!("name"))),
         ("im.app.optional", Image, "/app", Some(json!("app"))),
         ("im.app.exec.type", Image, "/app/exec", Some(json!("/bin/app --serve"))),

@@ -13,12 +13,16 @@ pub struct Explained {
     difference: Vec<Difference>,
 }
 
-/// A known difference. One of the first three says when it applies.
+/// A known difference. One of the first five says when it applies.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Difference {
     /// We refuse by this clause, they accept.
     we_refuse: Option<String>,
+    /// We refuse in these words, they accept.
+    we_say: Option<String>,
+    /// We tell this clause, in whatever severity; they say something else.
+    we_tell: Option<String>,
     /// They refuse in these words, we accept.
     they_refuse: Option<String>,
     /// They fall over, we give this clause, or accept where it is "valid".
@@ -48,11 +52,15 @@ impl Explained {
 
     /// The entry that explains a difference.
     pub fn find(&self, ours: &FileReport, theirs: &Verdict) -> Option<usize> {
-        let refused = |clause: &str| {
-            ours.diagnostics.iter().any(|found| found.severity == Severity::Error && found.clause == clause)
-        };
+        let errors = || ours.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        let refused = |clause: &str| errors().any(|found| found.clause == clause);
+        let told = |clause: &str| ours.diagnostics.iter().any(|found| found.clause == clause);
         self.difference.iter().position(|entry| match theirs {
-            Verdict::Valid => entry.we_refuse.as_deref().is_some_and(refused),
+            _ if entry.we_tell.as_deref().is_some_and(told) => true,
+            Verdict::Valid => {
+                entry.we_refuse.as_deref().is_some_and(refused)
+                    || entry.we_say.as_deref().is_some_and(|words| errors().any(|found| found.message.contains(words)))
+            }
             Verdict::Invalid(reason) => {
                 ours.valid && entry.they_refuse.as_deref().is_some_and(|words| reason.contains(words))
             }
@@ -63,9 +71,11 @@ impl Explained {
     /// An entry in one line.
     pub fn describe(&self, index: usize) -> String {
         let entry = &self.difference[index];
-        let when = match (&entry.we_refuse, &entry.they_refuse, &entry.they_crash) {
+        let when = match (&entry.we_refuse, &entry.we_say, &entry.they_refuse) {
             (Some(clause), ..) => format!("we refuse by {clause}"),
-            (_, Some(words), _) => format!("they refuse: {words}"),
+            (_, Some(words), _) => format!("we refuse: {words}"),
+            _ if entry.we_tell.is_some() => "keys differ by case".to_owned(),
+            (.., Some(words)) => format!("they refuse: {words}"),
             _ => "they crash".to_owned(),
         };
         format!("{when}: {}", entry.why)

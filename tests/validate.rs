@@ -1,0 +1,181 @@
+//! `actool validate`: the formats, the exit codes, and input that nobody should send.
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+fn actool(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_actool")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
+}
+
+const GOOD: &str = "fixtures/manifests/good/image.json";
+const BAD: &str = "fixtures/manifests/bad/im.labels.unique.json";
+const WARNED: &str = "fixtures/manifests/strict/im.name.urllike.json";
+
+#[test]
+fn the_exit_code_tells_valid_invalid_and_usage_apart() {
+    for (args, code) in [
+        (&["validate", GOOD][..], 0),
+        (&["validate", WARNED], 0),
+        (&["validate", "--strict", WARNED], 1),
+        (&["validate", GOOD, BAD], 1),
+        (&["validate", "/nonexistent"], 1),
+        (&["validate", "--type", "manifest", "fixtures"], 1),
+        (&["validate", "--profile", "reified", "fixtures/manifests/reified/pod.reified.ids.json"], 1),
+        (&["validate"], 2),
+        (&["validate", "--type", "bogus", GOOD], 2),
+        (&["explain", "im.labels.unique"], 0),
+        (&["explain", "no.such.clause"], 2),
+    ] {
+        let done = actool(args);
+        assert_eq!(done.status.code(), Some(code), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+#[test]
+fn json_tells_every_file_and_every_place() {
+    let done = actool(&["validate", "--format", "json", BAD, "/nonexistent", GOOD]);
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let files = report["files"].as_array().unwrap();
+    assert_eq!(files.iter().map(|file| file["valid"].as_bool().unwrap()).collect::<Vec<_>>(), [false, false, true]);
+    let found = &files[0]["diagnostics"][0];
+    assert_eq!(found["clause"], "im.labels.unique");
+    assert_eq!((&found["severity"], &found["pointer"]), (&json!("error"), &json!("/labels/1/name")));
+    assert!(found["line"].is_u64() && found["column"].is_u64() && found["message"].is_string());
+    assert_eq!(files[1]["diagnostics"][0]["clause"], "x.file.unreadable");
+}
+
+/// What the standard's schema demands of the parts that are written here, in our words; nothing else may be there.
+fn sarif_schema() -> Value {
+    let text = json!({"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}, "additionalProperties": false});
+    let line = json!({"type": "integer", "minimum": 1});
+    let rule = json!({
+        "type": "object", "required": ["id"], "additionalProperties": false,
+        "properties": {"id": {"type": "string"}, "name": {"type": "string"}, "shortDescription": text, "fullDescription": text, "help": text,
+            "defaultConfiguration": {"type": "object", "properties": {"level": {"enum": ["none", "note", "warning", "error"]}}, "additionalProperties": false}},
+    });
+    let place = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "artifactLocation": {"type": "object", "properties": {"uri": {"type": "string", "pattern": "^[A-Za-z0-9._~:/%-]+$"}}, "additionalProperties": false},
+            "region": {"type": "object", "properties": {"startLine": line, "startColumn": line, "endColumn": line}, "additionalProperties": false},
+        },
+    });
+    let location = json!({
+        "type": "object", "additionalProperties": false,
+        "properties": {"physicalLocation": place, "logicalLocations": {"type": "array", "uniqueItems": true, "items": {
+            "type": "object", "properties": {"fullyQualifiedName": {"type": "string"}, "kind": {"type": "string"}}, "additionalProperties": false}}},
+    });
+    let result = json!({
+        "type": "object", "required": ["message"], "additionalProperties": false,
+        "properties": {"ruleId": {"type": "string"}, "ruleIndex": {"type": "integer", "minimum": -1}, "message": text,
+            "level": {"enum": ["none", "note", "warning", "error"]}, "locations": {"type": "array", "items": location},
+            "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}}},
+    });
+    let driver = json!({
+        "type": "object", "required": ["name"], "additionalProperties": false,
+        "properties": {"name": {"type": "string"}, "version": {"type": "string"}, "semanticVersion": {"type": "string"},
+            "informationUri": {"type": "string", "pattern": "^https://"}, "rules": {"type": "array", "uniqueItems": true, "items": rule}},
+    });
+    let run = json!({
+        "type": "object", "required": ["tool", "results"], "additionalProperties": false,
+        "properties": {"tool": {"type": "object", "required": ["driver"], "properties": {"driver": driver}, "additionalProperties": false},
+            "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]}, "results": {"type": "array", "items": result}},
+    });
+    json!({
+        "type": "object", "required": ["version", "runs"], "additionalProperties": false,
+        "properties": {"$schema": {"type": "string"}, "version": {"enum": ["2.1.0"]}, "runs": {"type": "array", "items": run}},
+    })
+}
+
+#[test]
+fn sarif_is_what_the_standard_demands_and_points_into_its_rules() {
+    let done = actool(&["validate", "--format", "sarif", BAD, WARNED, GOOD, "/nonexistent dir/ä"]);
+    let log: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let validator = jsonschema::validator_for(&sarif_schema()).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(&log).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert_eq!(errors, [""; 0]);
+    let run = &log["runs"][0];
+    for result in run["results"].as_array().unwrap() {
+        let rule = &run["tool"]["driver"]["rules"][usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
+        assert_eq!(rule["id"], result["ruleId"]);
+    }
+    assert_eq!(run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], BAD);
+}
+
+#[test]
+fn the_human_format_shows_the_place_and_quiet_nothing_of_valid_files() {
+    let shown = String::from_utf8(actool(&["validate", BAD]).stdout).unwrap();
+    assert!(shown.starts_with("error[im.labels.unique]: label `version` is given twice\n"), "{shown}");
+    assert!(shown.contains(&format!("--> {BAD}:")) && shown.contains("^^^^^^^^^ given first on line"), "{shown}");
+    assert!(shown.contains("explain: actool explain im.labels.unique"));
+    assert!(actool(&["validate", "-q", GOOD, WARNED]).stdout.is_empty());
+}
+
+#[test]
+fn a_manifest_comes_by_standard_input_too() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_actool"))
+        .args(["validate", "--format", "json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"acKind\": \"ImageManifest\"").unwrap();
+    let report: Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(report["files"][0]["path"], "-");
+    assert_eq!(report["files"][0]["diagnostics"][0]["clause"], "im.json.valid");
+}
+
+#[test]
+fn hostile_input_is_told_and_the_other_files_are_still_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let put = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let manifest = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(GOOD)).unwrap();
+    let mut bom = b"\xef\xbb\xbf".to_vec();
+    bom.extend(&manifest);
+    let files = [
+        (put("nested", &b"[".repeat(10 << 20)), "x.json.depth"),
+        (put("bom", &bom), "x.json.encoding"),
+        (put("latin1", b"{\"acKind\": \"\xe4\"}"), "x.json.encoding"),
+        (put("huge", &vec![b' '; (16 << 20) + 2]), "x.aci.limits"),
+        (put("empty", b""), "im.json.valid"),
+        (put("twice", b"{\"a\": 1, \"a\": 2}"), "x.json.duplicate-key"),
+        (put("range", b"{\"apps\": [], \"uid\": 1e400}"), "x.json.number"),
+        (directory.path().join("missing"), "x.file.unreadable"),
+    ];
+    let mut args: Vec<&str> = vec!["validate", "--type", "manifest", "--format", "json"];
+    args.extend(files.iter().map(|(path, _)| path.to_str().unwrap()));
+    args.push(GOOD);
+    let done = actool(&args);
+    assert_eq!(done.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    for (file, (path, clause)) in report["files"].as_array().unwrap().iter().zip(&files) {
+        let found: Vec<&str> =
+            file["diagnostics"].as_array().unwrap().iter().map(|found| found["clause"].as_str().unwrap()).collect();
+        assert!(found.contains(clause), "{}: {found:?}", path.display());
+    }
+    assert_eq!(report["files"][files.len()]["valid"], true);
+}
+
+#[test]
+fn places_in_the_manifest_of_an_image_are_those_of_the_manifest() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = directory.path().join("layout");
+    fs::create_dir_all(layout.join("rootfs")).unwrap();
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(BAD), layout.join("manifest")).unwrap();
+    let done = actool(&["validate", "--format", "json", layout.to_str().unwrap()]);
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let found = &report["files"][0]["diagnostics"][0];
+    assert_eq!((&found["entry"], &found["clause"]), (&json!("manifest"), &json!("im.labels.unique")));
+    assert!(found["line"].as_u64() > Some(1));
+    assert_eq!(report["files"][0]["type"], "layout");
+}
