@@ -19,13 +19,20 @@ pub struct Options {
     pub manifest: schema::Options,
     /// Bytes of a manifest that are read.
     pub max_manifest: u64,
+    /// How images are read: size and passphrase.
+    pub reading: ReadOptions,
     /// What the file is; seen from its first bytes where it is not said.
     pub file_type: Option<FileType>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { manifest: schema::Options::default(), max_manifest: MAX_MANIFEST, file_type: None }
+        Self {
+            manifest: schema::Options::default(),
+            max_manifest: MAX_MANIFEST,
+            reading: ReadOptions::default(),
+            file_type: None,
+        }
     }
 }
 
@@ -63,7 +70,7 @@ pub fn manifest(path: &str, text: Vec<u8>, options: &Options) -> FileReport {
 
 /// Checks an image archive and the manifest in it.
 pub fn image(path: &str, source: impl Read + Send, options: &Options) -> FileReport {
-    let reading = ReadOptions { max_manifest: options.max_manifest, ..ReadOptions::default() };
+    let reading = ReadOptions { max_manifest: options.max_manifest, ..options.reading.clone() };
     let report = FileReport::new(path, FileType::Image);
     let name = aci::validate::file_name(Path::new(path)).filter(|_| path != "-");
     match aci::validate::image(source, &reading) {
@@ -74,7 +81,7 @@ pub fn image(path: &str, source: impl Read + Send, options: &Options) -> FileRep
 
 /// Checks a layout: a directory with `manifest` and `rootfs`.
 pub fn layout(path: &str, directory: &Path, options: &Options) -> FileReport {
-    let reading = ReadOptions { max_manifest: options.max_manifest, ..ReadOptions::default() };
+    let reading = ReadOptions { max_manifest: options.max_manifest, ..options.reading.clone() };
     let report = FileReport::new(path, FileType::Layout);
     match aci::validate::layout(directory, &reading) {
         Ok(checked) => finish(report, checked, None, options),

@@ -13,6 +13,7 @@ use appc::validate::{self, Options};
 use clap::ValueEnum;
 
 use crate::error::CommandError;
+use crate::input::Reading;
 
 /// Hold images, layouts and manifests against the specification.
 ///
@@ -41,6 +42,8 @@ pub struct Args {
     /// Bytes of a manifest that are read
     #[arg(long, value_name = "BYTES", default_value_t = validate::MAX_MANIFEST)]
     max_manifest: u64,
+    #[command(flatten)]
+    reading: Reading,
     /// Files or directories; `-` is the standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -93,6 +96,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
             kind: None,
         },
         max_manifest: args.max_manifest,
+        reading: args.reading.options()?,
         file_type: args.file_type.map(|file_type| match file_type {
             Type::Image => FileType::Image,
             Type::Layout => FileType::Layout,
