@@ -110,11 +110,11 @@ fn files_are_copied_in_and_out_and_an_exported_app_runs_again() {
 #[test]
 fn apps_share_processes_network_ipc_and_host_name_and_nothing_else() {
     let Some(bed) = Bed::new() else { return };
-    let tell = "for n in pid net ipc uts mnt; do readlink /proc/self/ns/$n; done > /v/$AC_APP_NAME; touch /mine";
+    let tell = "for n in pid net ipc uts mnt; do readlink /proc/self/ns/$n; done > /v/$AC_APP_NAME; touch /mine /v/$AC_APP_NAME.done";
     let app = |name: &str| json!({"name": name, "image": {"name": "example.com/ns"}, "mounts": [{"volume": "v", "path": "/v"}]});
     bed.say(&["fetch", &bed.script("ns", tell)]);
     let show = json!({"name": "c", "image": {"name": "example.com/ns"}, "mounts": [{"volume": "v", "path": "/v"}],
-        "app": {"exec": ["/bin/sh", "-c", "while ! test -s /v/a || ! test -s /v/b; do sleep 0.05; done; cat /v/a /v/b; ls /mine"],
+        "app": {"exec": ["/bin/sh", "-c", "while ! test -e /v/a.done || ! test -e /v/b.done; do sleep 0.05; done; cat /v/a /v/b; ls /mine"],
             "user": "0", "group": "0"}});
     let pod = json!({"acKind": "PodManifest", "acVersion": "0.8.11", "apps": [app("a"), app("b"), show],
         "volumes": [{"name": "v", "kind": "empty", "mode": "0777"}]});
