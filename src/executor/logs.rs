@@ -171,7 +171,9 @@ impl LogFile {
     fn append(&mut self, text: &[u8]) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, format!("write {}", self.path.display())).because(error);
         if self.written > LIMIT {
-            std::fs::rename(&self.path, self.path.with_added_extension("1")).map_err(failed)?;
+            let mut rotated = self.path.clone().into_os_string();
+            rotated.push(".1");
+            std::fs::rename(&self.path, rotated).map_err(failed)?;
             self.file = None;
             self.written = 0;
         }

@@ -7,6 +7,9 @@ use super::{Error, Kind};
 /// The most of `/etc/passwd` or `/etc/group` that is read, in bytes.
 pub const LIMIT: u64 = 1 << 20;
 
+/// Gives owner and group of a path.
+pub type OwnerOf<'a> = dyn Fn(&Path) -> Result<(u32, u32), Error> + 'a;
+
 /// What the rootfs knows about users: its two files, where it has them, and who owns a path in it.
 pub struct Rootfs<'a> {
     /// `/etc/passwd`, at most [`LIMIT`] bytes of it.
@@ -14,7 +17,7 @@ pub struct Rootfs<'a> {
     /// `/etc/group`, likewise.
     pub group: Option<&'a [u8]>,
     /// Owner and group of a path, links resolved inside the rootfs.
-    pub owner: &'a dyn Fn(&Path) -> Result<(u32, u32), Error>,
+    pub owner: &'a OwnerOf<'a>,
 }
 
 /// A user of the rootfs, by number, and what its passwd says of it.

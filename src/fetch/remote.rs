@@ -83,7 +83,7 @@ impl Remote {
         };
         let mut skipped = Vec::new();
         for endpoint in &found.endpoints {
-            match self.from_endpoint(endpoint, name, wanted, keyring.as_ref(), store) {
+            match self.endpoint_image(endpoint, name, wanted, keyring.as_ref(), store) {
                 Err(error) if *error.kind() == Kind::Unavailable => {
                     (self.tell)(&Event::Skipped(&endpoint.aci, &error));
                     skipped.push(error);
@@ -180,7 +180,7 @@ impl Remote {
         )
     }
 
-    fn from_endpoint(
+    fn endpoint_image(
         &self,
         endpoint: &Endpoint,
         name: &ImageName,

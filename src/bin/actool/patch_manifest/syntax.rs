@@ -88,8 +88,11 @@ fn items(list: Option<&str>) -> impl Iterator<Item = &str> {
     list.into_iter().flat_map(|list| list.split(':')).filter(|item| !item.is_empty())
 }
 
+/// The first part, and the keys and values after it.
+type Parts<'w> = (&'w str, Vec<(&'w str, &'w str)>);
+
 /// `NAME,key=value,...`: the name and the pairs.
-fn parts<'w>(option: &str, word: &'w str) -> Result<(&'w str, Vec<(&'w str, &'w str)>), CommandError> {
+fn parts<'w>(option: &str, word: &'w str) -> Result<Parts<'w>, CommandError> {
     let mut parts = word.split(',');
     let name = parts.next().unwrap_or_default();
     let pairs = parts.map(|part| part.split_once('=').ok_or_else(|| wrong(option, part, "not KEY=VALUE")));

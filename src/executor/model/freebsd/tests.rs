@@ -144,10 +144,13 @@ fn some_network() -> impl Strategy<Value = (Network, Vec<PortForward>)> {
     ]
 }
 
+/// Read-only rootfs, mounts (volume, read-only), isolators.
+type AppShape = (bool, Vec<(usize, bool)>, Vec<Isolation>);
+
 /// What makes a random pod: the plan itself depends on the model that it is for.
 #[derive(Clone, Debug)]
 struct Shape {
-    apps: Vec<(bool, Vec<(usize, bool)>, Vec<Isolation>)>,
+    apps: Vec<AppShape>,
     volumes: Vec<Option<bool>>,
     isolators: Vec<Isolation>,
     network: (Network, Vec<PortForward>),
