@@ -21,6 +21,28 @@ impl Fault {
     }
 }
 
+/// Whether `text` matches the pattern of a definition in the way that nearly all do: a regular expression takes far longer to say so.
+/// What this leaves open the pattern decides.
+pub(super) fn fits_plainly(definition: &str, text: &str) -> bool {
+    let words = |separators: &str| {
+        let mut before = true;
+        let fits = text.bytes().all(|byte| {
+            let separator = separators.as_bytes().contains(&byte);
+            let fits = byte.is_ascii_lowercase() || byte.is_ascii_digit() || (separator && !before);
+            before = separator;
+            fits
+        });
+        fits && !before && !text.starts_with(|c| separators.contains(c))
+    };
+    match definition {
+        "acIdentifier" => words(IDENTIFIER.separators),
+        "acName" => words(NAME.separators),
+        "acVersion" => text == crate::SPEC_VERSION,
+        "absPath" => text.starts_with('/') && !text.contains("..") && !text.contains('\0'),
+        _ => false,
+    }
+}
+
 /// Explains why `text` does not match the pattern of a definition. `clause` is that of the place.
 pub(super) fn explain(definition: &str, text: &str, clause: &'static str) -> Fault {
     match definition {
@@ -187,4 +209,21 @@ fn amount(text: &str) -> Fault {
 /// An amount beyond what 63 bits hold.
 pub(super) fn too_large(text: &str) -> Fault {
     Fault::new("res.quantity.integer", format!("`{}` is larger than 9223372036854775807", short(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::schema::{AbsPath, AcIdentifier, AcName};
+
+    proptest! {
+        #[test]
+        fn what_fits_plainly_fits_the_pattern(text in "[a-z0-9A-Z/._~ -]{0,6}") {
+            prop_assert!(!fits_plainly("acIdentifier", &text) || text.parse::<AcIdentifier>().is_ok(), "{text}");
+            prop_assert!(!fits_plainly("acName", &text) || text.parse::<AcName>().is_ok(), "{text}");
+            prop_assert!(!fits_plainly("absPath", &text) || text.parse::<AbsPath>().is_ok(), "{text}");
+        }
+    }
 }

@@ -96,7 +96,8 @@ impl Walk<'_> {
             let fault = text::no_choice(shape.name, text, &shape.choices, clause);
             self.findings.error(fault.clause, span, fault.message).meant(text, shape.choices.iter().copied());
         }
-        if shape.pattern.as_ref().is_some_and(|pattern| !pattern.matches(text)) {
+        if shape.pattern.as_ref().is_some_and(|pattern| !text::fits_plainly(shape.name, text) && !pattern.matches(text))
+        {
             let fault = text::explain(shape.name, text, clause);
             let finding = self.findings.error(fault.clause, span, fault.message);
             if let Some(help) = fault.help {
