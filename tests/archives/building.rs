@@ -116,7 +116,7 @@ fn a_tree_comes_back_as_it_was() {
     assert!(sparse.blocks() * 512 < sparse.len() / 2, "{} blocks", sparse.blocks());
     for (name, attribute, value) in attributes {
         let file = File::open(into.join("rootfs").join(name)).unwrap();
-        let mut found = vec![0; 100];
+        let mut found = [0; 100];
         let length = rustix::fs::fgetxattr(&file, attribute, &mut found[..]).unwrap();
         assert_eq!(found[..length], value, "{attribute} of {name}");
     }

@@ -75,7 +75,7 @@ impl Sealed {
 /// Compresses what comes and writes it, until the end comes or the sender goes away.
 pub(super) fn run(codec: &Codec, queue: Queue, out: &mut (dyn Write + Send)) -> io::Result<()> {
     match codec.compression {
-        Compression::None => serial(queue, out, |out, bytes| out.write_all(bytes), |out| Ok(out)),
+        Compression::None => serial(queue, out, |out, bytes| out.write_all(bytes), Ok),
         Compression::Gzip => gzip(codec.level, queue, out),
         Compression::Bzip2 => {
             let encoder = bzip2::write::BzEncoder::new(out, bzip2::Compression::new(codec.level));
@@ -115,7 +115,7 @@ struct Job {
     done: SyncSender<io::Result<Vec<u8>>>,
 }
 
-fn gzip<'o>(level: u32, queue: Queue, out: &'o mut (dyn Write + Send)) -> io::Result<&'o mut (dyn Write + Send)> {
+fn gzip(level: u32, queue: Queue, out: &mut (dyn Write + Send)) -> io::Result<&mut (dyn Write + Send)> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         let (jobs, waiting) = sync_channel::<Job>(cores);
@@ -153,12 +153,12 @@ fn gzip<'o>(level: u32, queue: Queue, out: &'o mut (dyn Write + Send)) -> io::Re
 }
 
 /// Hands pieces to the compressors and writes what comes back, never more than `most` of them on their way.
-fn in_order<'o>(
+fn in_order(
     queue: Queue,
     jobs: SyncSender<Job>,
     most: usize,
-    out: &'o mut (dyn Write + Send),
-) -> io::Result<&'o mut (dyn Write + Send)> {
+    out: &mut (dyn Write + Send),
+) -> io::Result<&mut (dyn Write + Send)> {
     let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
     let mut ahead: VecDeque<Receiver<io::Result<Vec<u8>>>> = VecDeque::new();
     let mut write = |next: Receiver<io::Result<Vec<u8>>>| -> io::Result<()> {
