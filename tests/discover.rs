@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -257,6 +258,42 @@ fn credentials_are_sent_to_their_host_and_not_along_with_redirects() {
     assert!(other.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
     let without = ask(&["localhost"]);
     assert!(!without.status.success() && stderr(&without).contains("401"), "{}", stderr(&without));
+}
+
+#[test]
+fn a_proxy_from_the_environment_is_used_but_not_for_hosts_that_want_none() {
+    let server = Server::https(pages);
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (mut client, _) = proxy.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            request.push(byte[0]);
+        }
+        let request = String::from_utf8(request).unwrap();
+        let mut target = std::net::TcpStream::connect(request.split(' ').nth(1).unwrap()).unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let (mut back, mut forth) = (client.try_clone().unwrap(), target.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut back, &mut forth));
+        let _ = std::io::copy(&mut target, &mut client);
+        request
+    });
+    let ask = |variables: &[(&str, &str)]| {
+        Command::new(env!("CARGO_BIN_EXE_actool"))
+            .args(["discover", &format!("--port={}", server.port), "localhost"])
+            .env("SSL_CERT_FILE", server.bundle())
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap()
+    };
+    assert!(ask(&[("https_proxy", "http://127.0.0.1:1"), ("no_proxy", "localhost")]).status.success());
+    assert!(!ask(&[("https_proxy", "http://127.0.0.1:1")]).status.success());
+    let through = ask(&[("https_proxy", &address)]);
+    assert!(through.status.success(), "{}", stderr(&through));
+    assert!(asked.join().unwrap().starts_with(&format!("CONNECT localhost:{} ", server.port)));
 }
 
 #[test]

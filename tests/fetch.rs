@@ -140,10 +140,13 @@ fn an_image_without_a_signature_that_counts_is_refused() {
     let Some((gpg, fingerprint, aci, signature)) = signed() else { return };
     gpg.key("other@example.com", "ed25519", "never");
     let wrong = gpg.sign(USER, b"other bytes", &["--armor"]);
-    let expired = gpg.sign(USER, &aci, &["--armor"]);
+    gpg.run(&["--faked-system-time", "20200101T000000", "--quick-gen-key", "old@example.com", "ed25519", "sign", "never"]);
+    let old = ["--faked-system-time", "20200102T000000", "--default-sig-expire", "1d", "--armor"];
+    let expired = gpg.sign("old@example.com", &aci, &old);
     for (name, signature, why) in [
         ("missing", None, "404"),
         ("wrong", Some(&wrong), "not over these bytes"),
+        ("expired", Some(&expired), "expired on 2020-01-03"),
         ("no signature", Some(&b"<html>".to_vec()), "read the signature"),
     ] {
         let mut all = files(&[(ACI, &aci)]);
@@ -151,12 +154,12 @@ fn an_image_without_a_signature_that_counts_is_refused() {
         let server = Server::https(site(all));
         let host = Host::beside(&server);
         host.trust(&gpg, USER, &["--prefix", "localhost"]);
+        host.trust(&gpg, "old@example.com", &["--prefix", "localhost"]);
         println!("{name}");
         host.refuses(&["localhost/app:1"], why);
         let taken = host.fetch(&["--insecure=signature", "localhost/app:1"]);
         assert!(taken.status.success() && stderr(&taken).contains("WARNING"), "{name}: {}", stderr(&taken));
     }
-    drop(expired);
     let server = Server::https(site(files(&[(ACI, &aci), (ASC, &signature)])));
     let host = Host::beside(&server);
     host.refuses(&["localhost/app:1"], &fingerprint);
@@ -267,6 +270,43 @@ fn endpoints_are_tried_in_their_order() {
     let output = host.fetch(&["--insecure=signature", "localhost/app:1"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(server.paths()[server.paths().len() - 2..], ["/a/localhost/app.aci", "/b/localhost/app.aci"]);
+}
+
+#[test]
+fn nothing_is_asked_again_while_the_server_says_that_it_stays() {
+    let aci = image("localhost/app", &[("version", "1")], 100);
+    let all = site(files(&[(ACI, &aci)]));
+    let server = Server::https(move |request| all(request).header("Cache-Control", "max-age=600"));
+    let host = Host::beside(&server);
+    let first = host.fetch(&["--insecure=signature", "localhost/app:1"]);
+    let asked = server.paths().len();
+    let second = host.fetch(&["--insecure=signature", "localhost/app:1"]);
+    assert!(second.status.success() && stdout(&second) == stdout(&first), "{}", stderr(&second));
+    assert_eq!(server.paths().len(), asked);
+    // What was said while anybody could say it counts for nothing when it matters.
+    host.fetch(&["--insecure=tls,signature", "localhost/app:1"]);
+    assert!(server.paths().len() > asked);
+}
+
+#[test]
+fn private_images_are_got_with_credentials() {
+    let Some((gpg, _, aci, signature)) = signed() else { return };
+    let all = site(files(&[(ACI, &aci), (ASC, &signature)]));
+    let server = Server::https(move |request| match request.headers.get("authorization").map(String::as_str) {
+        Some("Bearer t0ken") => all(request),
+        _ => Reply::status(401),
+    });
+    let host = Host::beside(&server);
+    host.trust(&gpg, USER, &["--prefix", "localhost"]);
+    host.refuses(&["localhost/app:1"], "401");
+    let directory = host.directory.path().join("config/jetpack/auth.d");
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("localhost.toml");
+    std::fs::write(&file, "[[credential]]\nhost = 'localhost'\ntoken = 't0ken'\n").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let output = host.fetch(&["-v", "localhost/app:1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("t0ken"));
 }
 
 #[test]

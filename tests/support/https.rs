@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -92,6 +92,7 @@ type Handler = dyn Fn(&Seen) -> Reply + Send + Sync;
 /// A server on loopback, stopped when it is dropped.
 pub struct Server {
     pub port: u16,
+    address: Ipv4Addr,
     scheme: &'static str,
     directory: tempfile::TempDir,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -105,7 +106,7 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let (config, bundle) = authority();
         std::fs::write(directory.path().join("ca.pem"), bundle).unwrap();
-        Self::start("https", directory, Some(config), handler)
+        Self::start("https", Ipv4Addr::LOCALHOST, directory, Some(config), handler)
     }
 
     /// Speaks TLS with a certificate for `localhost` that signed itself and calls itself an authority, as those do
@@ -118,21 +119,27 @@ impl Server {
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
         let config = config(certificate.der().clone(), &key);
-        Self::start("https", directory, Some(config), handler)
+        Self::start("https", Ipv4Addr::LOCALHOST, directory, Some(config), handler)
     }
 
     /// Speaks plain http.
     pub fn http(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start("http", tempfile::tempdir().unwrap(), None, handler)
+        Self::http_on(Ipv4Addr::LOCALHOST, handler)
+    }
+
+    /// Speaks plain http at an address of this host.
+    pub fn http_on(address: Ipv4Addr, handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start("http", address, tempfile::tempdir().unwrap(), None, handler)
     }
 
     fn start(
         scheme: &'static str,
+        address: Ipv4Addr,
         directory: tempfile::TempDir,
         tls: Option<Arc<rustls::ServerConfig>>,
         handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (seen, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let handler: Arc<Handler> = Arc::new(handler);
@@ -156,7 +163,7 @@ impl Server {
                 });
             }
         });
-        Self { port, scheme, directory, seen, stop, thread: Some(thread) }
+        Self { port, address, scheme, directory, seen, stop, thread: Some(thread) }
     }
 
     /// The bundle with this server's authority, for `SSL_CERT_FILE`.
@@ -183,7 +190,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect((self.address, self.port));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -1,0 +1,136 @@
+//! Limits and addresses of transport, with servers that have no manners.
+
+mod support;
+
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::time::Duration;
+
+use appc::transport::{Client, Kind, Limits, Request, Settings};
+use support::https::{Manner, Reply, Server};
+use url::Url;
+
+/// Impatient, so that tests are not long.
+fn limits() -> Limits {
+    Limits {
+        idle: Duration::from_millis(700),
+        document: Duration::from_secs(2),
+        document_bytes: 1 << 16,
+        image_bytes: 1 << 20,
+        slow_rate: 1000,
+        slow_window: Duration::from_secs(1),
+        retries: 1,
+        back_off: Duration::from_millis(1),
+        ..Limits::default()
+    }
+}
+
+fn client(change: impl FnOnce(&mut Settings)) -> Client {
+    let mut settings = Settings { limits: limits(), insecure_http: true, ..Settings::default() };
+    change(&mut settings);
+    Client::new(settings).unwrap()
+}
+
+fn url(server: &Server) -> Url {
+    server.url("/a").parse().unwrap()
+}
+
+/// The error of a transfer, wherever in it.
+fn failure(client: &Client, request: &Request) -> (Kind, String) {
+    let error = match client.send(request) {
+        Err(error) => error,
+        Ok(mut response) => response.body.take_all().unwrap_err(),
+    };
+    (*error.kind(), appc::error::chain(&error))
+}
+
+#[test]
+fn a_server_that_answers_a_byte_at_a_time_is_given_up() {
+    let server = Server::http(|_| Reply::ok(vec![b'x'; 10_000]).manner(Manner::Trickle(Duration::from_millis(50))));
+    for request in [Request::image(url(&server)), Request::document(url(&server))] {
+        let (kind, why) = failure(&client(|_| {}), &request);
+        assert_eq!(kind, Kind::Timeout, "{why}");
+    }
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up() {
+    let server = Server::http(|_| Reply::ok(vec![b'x'; 100]).manner(Manner::Trickle(Duration::from_secs(5))));
+    let (kind, why) = failure(&client(|_| {}), &Request::image(url(&server)));
+    assert_eq!(kind, Kind::Timeout, "{why}");
+    let silent = Server::http(|_| {
+        std::thread::sleep(Duration::from_secs(3));
+        Reply::ok("")
+    });
+    let (kind, why) = failure(&client(|_| {}), &Request::image(url(&silent)));
+    assert_eq!(kind, Kind::Timeout, "{why}");
+}
+
+#[test]
+fn nothing_is_taken_beyond_the_limit() {
+    let server = Server::http(|_| Reply::ok("").manner(Manner::Endless));
+    for request in [Request::image(url(&server)), Request::document(url(&server))] {
+        assert_eq!(failure(&client(|_| {}), &request).0, Kind::TooLarge);
+    }
+    let exact = Server::http(|_| Reply::ok(vec![b'x'; 1000]));
+    let mut response = client(|_| {}).send(&Request::image(url(&exact))).unwrap();
+    response.body.limit(999);
+    assert_eq!(*response.body.take_all().unwrap_err().kind(), Kind::TooLarge);
+}
+
+#[test]
+fn a_page_on_a_public_address_cannot_send_us_to_a_private_one() {
+    let server = Server::http(|_| Reply::ok("secret"));
+    let named = |page: &str, to: String| Request::document(to.parse().unwrap()).named_by(&page.parse().unwrap());
+    for to in ["localhost", "127.0.0.1", "127.1", "0x7f.0.0.1", "[::ffff:127.0.0.1]"] {
+        let request = named("https://93.184.215.14/", format!("http://{to}:{}/", server.port));
+        assert_eq!(failure(&client(|_| {}), &request).0, Kind::PrivateAddress, "{to}");
+    }
+    assert_eq!(server.paths(), [""; 0]);
+    let request = named("https://93.184.215.14/", server.url("/"));
+    assert!(client(|settings| settings.private_redirects = true).send(&request).is_ok());
+    assert!(client(|_| {}).send(&named("https://127.0.0.1/", server.url("/"))).is_ok());
+}
+
+#[test]
+fn a_redirect_from_a_public_address_to_a_private_one_is_refused() {
+    const PUBLIC: &str = "93.184.215.14";
+    if std::env::var_os("IN_OWN_NETWORK").is_none() {
+        // A public address is to be had in a network namespace of one's own.
+        let script = format!("ip link set lo up && ip addr add {PUBLIC}/32 dev lo && exec \"$@\"");
+        let name = "a_redirect_from_a_public_address_to_a_private_one_is_refused";
+        let probe = Command::new("unshare").args(["-n", "ip", "link", "set", "lo", "up"]).output();
+        if !probe.is_ok_and(|output| output.status.success()) {
+            println!("skipped: no network namespace of our own can be had here");
+            return;
+        }
+        let inside = Command::new("unshare")
+            .args(["-n", "sh", "-c", &script, "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("IN_OWN_NETWORK", "1")
+            .output()
+            .unwrap();
+        assert!(inside.status.success(), "{}", String::from_utf8_lossy(&inside.stderr));
+        return;
+    }
+    let inner = Server::http(|_| Reply::ok("secret"));
+    let to = inner.url("/");
+    let public = Server::http_on(PUBLIC.parse::<Ipv4Addr>().unwrap(), move |_| Reply::redirect(to.clone()));
+    let request = Request::document(format!("http://{PUBLIC}:{}/", public.port).parse().unwrap());
+    assert_eq!(failure(&client(|_| {}), &request).0, Kind::PrivateAddress);
+    assert_eq!((public.paths().len(), inner.paths().len()), (1, 0));
+    let mut body = String::new();
+    let mut response = client(|settings| settings.private_redirects = true).send(&request).unwrap();
+    response.body.read_to_string(&mut body).unwrap();
+    assert_eq!(body, "secret");
+}
+
+#[test]
+fn a_url_with_a_password_is_refused_and_not_repeated() {
+    let request = Request::document("https://me:hush@example.com/".parse().unwrap());
+    let (kind, why) = failure(&client(|_| {}), &request);
+    assert_eq!(kind, Kind::Address);
+    assert!(!why.contains("hush"), "{why}");
+}
