@@ -114,6 +114,36 @@ settings! {
     "pull" pull: Pull = Pull::New;
     /// How long `image gc` keeps what was imported and nobody needs.
     "image-grace" image_grace: Duration = Duration::ZERO;
+    /// Of what signatures are wanted: network (of all that comes over one), all (of files, too) or none.
+    "signatures" signatures: Signatures = Signatures::Network;
+    /// Where the keys are that this host's administrator, or this user, trusts; `jetpack trust` writes there.
+    "trust-directory" trust_directory: Option<PathBuf> = own_directory().map(|own| own.join("trust"));
+    /// Where the keys are that came with the system, or with the host for its users.
+    "system-trust-directories" system_trust_directories: Vec<PathBuf> = system_trust_directories();
+    /// Where files with credentials by host are; a later directory wins.
+    "credential-directories" credential_directories: Vec<PathBuf> = credential_directories();
+    /// Whether public servers may send us to private addresses.
+    "private-redirects" private_redirects: bool = false;
+    /// How long a connection may take to come about.
+    "connect-timeout" connect_timeout: Duration = Duration::from_secs(20);
+    /// How long a server may be silent, or slower than 1 KiB/s.
+    "idle-timeout" idle_timeout: Duration = Duration::from_secs(30);
+    /// How often a request is repeated after errors that may pass.
+    "retries" retries: u32 = 3;
+    /// So many bytes of an image are transferred at most.
+    "transfer-limit" transfer_limit: u64 = 16 << 30;
+}
+
+/// Of what signatures are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signatures {
+    /// Of all that comes over a network.
+    Network,
+    /// Of files named on a command line, too.
+    All,
+    /// Of nothing.
+    None,
 }
 
 impl Config {
@@ -170,15 +200,41 @@ impl Config {
     }
 }
 
-/// The files that are read, in this order.
-fn files() -> Vec<PathBuf> {
-    let system = if cfg!(target_os = "freebsd") { "/usr/local/etc/jetpack.toml" } else { "/etc/jetpack.toml" };
+/// The directory of the host's configuration.
+fn host_directory() -> &'static Path {
+    Path::new(if cfg!(target_os = "freebsd") { "/usr/local/etc/jetpack" } else { "/etc/jetpack" })
+}
+
+/// The directory that this user's configuration is in: the host's for its administrator.
+fn own_directory() -> Option<PathBuf> {
+    let root = rustix::process::geteuid().is_root();
+    user_directory().map(|user| user.join("jetpack")).or_else(|| root.then(|| host_directory().to_owned()))
+}
+
+fn system_trust_directories() -> Vec<PathBuf> {
+    let shipped = if cfg!(target_os = "freebsd") { "/usr/local/share/jetpack" } else { "/usr/lib/jetpack" };
+    let host = Some(host_directory()).filter(|host| own_directory().is_none_or(|own| own != *host));
+    [Some(Path::new(shipped)), host].into_iter().flatten().map(|directory| directory.join("trust")).collect()
+}
+
+fn credential_directories() -> Vec<PathBuf> {
+    let own = own_directory().filter(|own| own != host_directory());
+    [Some(host_directory().to_owned()), own].into_iter().flatten().map(|directory| directory.join("auth.d")).collect()
+}
+
+/// Where a user keeps configuration.
+fn user_directory() -> Option<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     // The superuser's home may be somebody else's under sudo: only what is named counts for him.
     let home = if rustix::process::geteuid().is_root() { None } else { absolute("HOME") };
-    let user = absolute("XDG_CONFIG_HOME").or_else(|| home.map(|home| home.join(".config")));
+    absolute("XDG_CONFIG_HOME").or_else(|| home.map(|home| home.join(".config")))
+}
+
+/// The files that are read, in this order.
+fn files() -> Vec<PathBuf> {
+    let system = if cfg!(target_os = "freebsd") { "/usr/local/etc/jetpack.toml" } else { "/etc/jetpack.toml" };
     let mut files = vec![PathBuf::from(system)];
-    if let Some(user) = user {
+    if let Some(user) = user_directory() {
         let (plain, nested) = (user.join("jetpack.toml"), user.join("jetpack/config.toml"));
         files.push(if plain.exists() { plain } else { nested });
     }
@@ -206,6 +262,61 @@ impl Value for Option<PathBuf> {
 
     fn show(&self) -> serde_json::Value {
         json!(self.as_ref().map(|path| path.to_string_lossy()))
+    }
+}
+
+impl Value for Vec<PathBuf> {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let entries = value.as_array().ok_or_else(|| format!("a list is due, this is of type {}", value.type_str()))?;
+        let paths = entries.iter().map(|entry| Option::<PathBuf>::read(entry.get_ref()));
+        Ok(paths.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    fn show(&self) -> serde_json::Value {
+        self.iter().map(|path| path.to_string_lossy()).collect()
+    }
+}
+
+impl Value for bool {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        value.as_bool().ok_or_else(|| format!("true or false is due, this is of type {}", value.type_str()))
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self)
+    }
+}
+
+/// A whole number that is not negative.
+macro_rules! numbers {
+    ($($type:ty),*) => {$(
+        impl Value for $type {
+            fn read(value: &DeValue<'_>) -> Result<Self, String> {
+                let number = value.as_integer().and_then(|number| <$type>::from_str_radix(number.as_str(), number.radix()).ok());
+                number.ok_or_else(|| "a whole number is due, not negative and not too large".to_owned())
+            }
+
+            fn show(&self) -> serde_json::Value {
+                json!(self)
+            }
+        }
+    )*};
+}
+
+numbers!(u32, u64);
+
+impl Value for Signatures {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        match text(value)? {
+            "network" => Ok(Self::Network),
+            "all" => Ok(Self::All),
+            "none" => Ok(Self::None),
+            other => Err(format!("`{other}` is none of network, all, none")),
+        }
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self)
     }
 }
 
@@ -287,6 +398,24 @@ mod tests {
         for text in ["pull = 1", "pull = \"always\"", "root = \"relative\"", "image-grace = \"2 weeks\"", "root ="] {
             assert!(take(text).unwrap_err().starts_with("understand /etc/jetpack.toml:1"), "{text}");
         }
+        for text in [
+            "signatures = \"some\"",
+            "retries = -1",
+            "retries = 1.5",
+            "retries = 5000000000",
+            "private-redirects = 1",
+            "system-trust-directories = \"/a\"",
+            "system-trust-directories = [\"a\"]",
+        ] {
+            assert!(take(text).unwrap_err().starts_with("understand /etc/jetpack.toml:1"), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_numbers_and_words_are_read() {
+        let config = take("signatures = \"all\"\nretries = 7\nsystem-trust-directories = [\"/a\", \"/b\"]").unwrap();
+        assert_eq!((config.signatures.value, config.retries.value), (Signatures::All, 7));
+        assert_eq!(config.system_trust_directories.value, [Path::new("/a"), Path::new("/b")]);
     }
 
     #[test]

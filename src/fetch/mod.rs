@@ -15,7 +15,7 @@ mod cached;
 mod remote;
 mod source;
 
-pub use remote::{Event, Policy, Remote, Tell};
+pub use remote::{Event, Remote, Tell};
 
 /// Why an image was not fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use url::Url;
 use super::cached::{self, Known};
 use super::source::{Outcome, Watched};
 use super::{Error, Kind};
+use crate::config::Signatures;
 use crate::discovery::{self, Discovered, Endpoint, Fetch, ImageName, Link, Options, Page, Platform, Seek, Step};
 use crate::render::Fetcher;
 use crate::schema::ImageManifest;
@@ -36,17 +37,6 @@ pub enum Event<'e> {
 /// Who is told.
 pub type Tell = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
-/// What an operator demands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Signatures of all that comes over a network.
-    Network,
-    /// Signatures of files, too.
-    All,
-    /// No signatures.
-    None,
-}
-
 /// Fetches images. Cheap to clone.
 #[derive(Clone)]
 pub struct Remote {
@@ -57,7 +47,7 @@ pub struct Remote {
     /// Whose signatures count.
     pub keys: KeyStore,
     /// Of what signatures are wanted.
-    pub policy: Policy,
+    pub policy: Signatures,
     /// The port of discovery URLs, if another than usual.
     pub port: Option<u16>,
     /// Whether plain http is tried where https gives nothing.
@@ -78,7 +68,7 @@ impl Remote {
     pub fn by_name(&self, name: &ImageName, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
         let found = self.discover(name, Seek::Endpoints)?;
         let keyring = match self.policy {
-            Policy::None => None,
+            Signatures::None => None,
             _ => Some(self.keys.keyring_for(&name.name).map_err(|error| local(name, error))?),
         };
         let mut skipped = Vec::new();
@@ -112,7 +102,7 @@ impl Remote {
             return self.by_file(&path, wanted, store);
         }
         let keyring = match self.policy {
-            Policy::None => None,
+            Signatures::None => None,
             _ => Some(self.keys.keyring_of_all().map_err(|error| local(url, error))?),
         };
         let mut signature = url.clone();
@@ -127,7 +117,7 @@ impl Remote {
     pub fn by_file(&self, path: &Path, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
         let shown = path.display();
         let import = Import { wanted: wanted.clone(), ..Import::new(shown.to_string()) };
-        if self.policy != Policy::All {
+        if self.policy != Signatures::All {
             return store.import_file(path, import).map_err(|error| refused(&shown, error));
         }
         let mut beside = path.as_os_str().to_owned();
@@ -316,7 +306,7 @@ impl Remote {
     fn accept_signed(&self) -> Last {
         let (keys, policy) = (self.keys.clone(), self.policy);
         Box::new(move |manifest, origin, outcome| {
-            let signed = policy != Policy::None;
+            let signed = policy != Signatures::None;
             sign(origin, outcome, signed)?;
             if signed {
                 let keyring = keys.keyring_for(&manifest.name)?;

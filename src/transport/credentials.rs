@@ -103,14 +103,6 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Where files with credentials are looked for: the host's directory, then the user's, which wins.
-pub fn credential_directories() -> Vec<PathBuf> {
-    let host = if cfg!(target_os = "freebsd") { "/usr/local/etc/jetpack/auth.d" } else { "/etc/jetpack/auth.d" };
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let user = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
-    [PathBuf::from(host)].into_iter().chain(user.map(|directory| directory.join("jetpack/auth.d"))).collect()
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parsed {

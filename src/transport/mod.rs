@@ -27,7 +27,7 @@ use std::time::Duration;
 pub use body::{Body, Progress, Watch};
 pub use cache::{Cache, Entry};
 pub use client::{Client, Request, Response, Validators};
-pub use credentials::{Credentials, credential_directories};
+pub use credentials::Credentials;
 
 /// What went wrong with a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

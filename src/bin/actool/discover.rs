@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use appc::config::Config;
 use appc::discovery::{Discovered, ImageName, Options, Seek, discover};
-use appc::transport::{Client, Credentials, Settings, credential_directories};
+use appc::transport::{Client, Credentials, Settings};
 use serde::Serialize;
 
 use crate::error::CommandError;
@@ -76,7 +77,8 @@ fn read_name(text: &str, insecure: &Insecure) -> Result<ImageName, CommandError>
 }
 
 fn credentials(args: &Args) -> Result<Credentials, CommandError> {
-    let paths: Vec<PathBuf> = credential_directories().into_iter().chain(args.credentials.clone()).collect();
+    let configured = Config::load(None)?.credential_directories.value;
+    let paths: Vec<PathBuf> = configured.into_iter().chain(args.credentials.clone()).collect();
     if let Some(file) = args.credentials.as_ref().filter(|file| !file.is_file()) {
         return Err(CommandError::usage(format!("there is no file {}", file.display())));
     }

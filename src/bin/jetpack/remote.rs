@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use appc::discovery::{Platform, Step};
-use appc::fetch::{Event, Policy, Remote, Tell};
+use appc::config::Signatures;
+use appc::fetch::{Event, Remote, Tell};
 use appc::render::Fetcher;
 use appc::store::{Image, Store, Wanted};
-use appc::transport::{Cache, Client, Credentials, Settings, credential_directories};
+use appc::transport::{Cache, Client, Credentials, Limits, Settings};
 use appc::trust::KeyStore;
 
 use crate::context::Context;
@@ -28,32 +29,30 @@ pub struct Network {
 }
 
 /// The keys that are trusted on this host.
-pub fn key_store() -> KeyStore {
-    let (host, shipped) = match cfg!(target_os = "freebsd") {
-        true => ("/usr/local/etc/jetpack", "/usr/local/share/jetpack"),
-        false => ("/etc/jetpack", "/usr/lib/jetpack"),
-    };
-    let (host, shipped) = (PathBuf::from(host).join("trust"), PathBuf::from(shipped).join("trust"));
-    match own_directory() {
-        Some(own) => KeyStore::new(own.join("trust"), [shipped, host]),
-        None => KeyStore::new(host, [shipped]),
+pub fn key_store(context: &Context) -> Result<KeyStore, CommandError> {
+    let config = &context.config;
+    match &config.trust_directory.value {
+        Some(own) => Ok(KeyStore::new(own, config.system_trust_directories.value.iter().cloned())),
+        None => Err(CommandError::usage("there is no home directory to keep keys in")
+            .hint("`trust-directory` in the configuration names a place")),
     }
-}
-
-/// The user's own configuration, where he asks for one or is not the host's administrator.
-fn own_directory() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let own = set("XDG_CONFIG_HOME");
-    let own = own.or_else(|| Some(set("HOME")?.join(".config")).filter(|_| !rustix::process::geteuid().is_root()));
-    own.map(|own| own.join("jetpack"))
 }
 
 /// What fetches, as the command line and this host's files say.
 pub fn remote(context: &Context) -> Result<Remote, CommandError> {
     let network = &context.network;
-    let directories = credential_directories();
-    let credentials = Credentials::load(directories.iter().map(PathBuf::as_path))?;
-    let mut settings = Settings { credentials, ..Settings::default() };
+    let config = &context.config;
+    let credentials = Credentials::load(config.credential_directories.value.iter().map(PathBuf::as_path))?;
+    let limits = Limits {
+        connect: config.connect_timeout.value,
+        idle: config.idle_timeout.value,
+        slow_window: config.idle_timeout.value,
+        retries: config.retries.value,
+        image_bytes: config.transfer_limit.value,
+        ..Limits::default()
+    };
+    let private_redirects = config.private_redirects.value;
+    let mut settings = Settings { limits, credentials, private_redirects, ..Settings::default() };
     network.insecure.apply("jetpack", &mut settings);
     // What was said without protection must not be believed later with it.
     let cache = if settings.insecure_tls || settings.insecure_http { "http-insecure" } else { "http" };
@@ -61,8 +60,11 @@ pub fn remote(context: &Context) -> Result<Remote, CommandError> {
     Ok(Remote {
         client: Client::new(settings)?,
         cache: Cache::new(context.root()?.join(cache)),
-        keys: key_store(),
-        policy: if network.insecure.is(Protection::Signature) { Policy::None } else { Policy::Network },
+        keys: key_store(context)?,
+        policy: match network.insecure.is(Protection::Signature) {
+            true => Signatures::None,
+            false => config.signatures.value,
+        },
         port: network.port,
         http,
         platform: Platform::host(),

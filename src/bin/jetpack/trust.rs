@@ -102,8 +102,8 @@ fn subcommand(arguments: &[OsString]) -> Option<usize> {
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     match &args.command {
         Command::Add(args) => add(args, context),
-        Command::List(args) => list(args),
-        Command::Remove(args) => remove(args),
+        Command::List(args) => list(args, context),
+        Command::Remove(args) => remove(args, context),
     }
 }
 
@@ -174,7 +174,7 @@ fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, CommandError> {
         }
     }
     let ask = fingerprint.is_none() && !matches!(source, Source::File(_));
-    let store = remote::key_store();
+    let store = remote::key_store(&context)?;
     for (from, certificate) in certificates {
         describe(from, &certificate, &scope);
         certificate.usable(SystemTime::now())?;
@@ -218,9 +218,9 @@ struct Listed {
     unusable: Option<String>,
 }
 
-fn list(args: &ListArgs) -> Result<ExitCode, CommandError> {
+fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, CommandError> {
     let now = SystemTime::now();
-    let listed = remote::key_store().list()?.into_iter().map(|key| Listed {
+    let listed = remote::key_store(context)?.list()?.into_iter().map(|key| Listed {
         fingerprint: key.certificate.fingerprint().to_string(),
         prefix: match key.scope {
             Scope::Root => None,
@@ -244,11 +244,11 @@ fn list(args: &ListArgs) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn remove(args: &RemoveArgs) -> Result<ExitCode, CommandError> {
+fn remove(args: &RemoveArgs, context: &Context) -> Result<ExitCode, CommandError> {
     let scope = scope(args.prefix.as_deref(), args.all_names)?;
     let fingerprints = args.fingerprints.iter().map(|text| text.parse()).collect::<Result<Vec<Fingerprint>, _>>()?;
     for fingerprint in fingerprints {
-        for scope in remote::key_store().remove(scope.as_ref(), &fingerprint)? {
+        for scope in remote::key_store(context)?.remove(scope.as_ref(), &fingerprint)? {
             println!("{fingerprint} trusted no more for {scope}");
         }
     }
