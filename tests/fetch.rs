@@ -140,7 +140,15 @@ fn an_image_without_a_signature_that_counts_is_refused() {
     let Some((gpg, fingerprint, aci, signature)) = signed() else { return };
     gpg.key("other@example.com", "ed25519", "never");
     let wrong = gpg.sign(USER, b"other bytes", &["--armor"]);
-    gpg.run(&["--faked-system-time", "20200101T000000", "--quick-gen-key", "old@example.com", "ed25519", "sign", "never"]);
+    gpg.run(&[
+        "--faked-system-time",
+        "20200101T000000",
+        "--quick-gen-key",
+        "old@example.com",
+        "ed25519",
+        "sign",
+        "never",
+    ]);
     let old = ["--faked-system-time", "20200102T000000", "--default-sig-expire", "1d", "--armor"];
     let expired = gpg.sign("old@example.com", &aci, &old);
     for (name, signature, why) in [

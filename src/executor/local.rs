@@ -131,6 +131,10 @@ impl Draft {
     /// [`Kind::Refused`], [`Kind::Unsupported`]: it could not run there.
     pub fn outline(&self, executor: Executor) -> Result<Outline, Error> {
         let plan = super::planning::plan(&self.manifest, &self.images, &self.choices)?;
+        if let (Executor::Freebsd, Some(file)) = (executor, &self.choices.model) {
+            let compiled = Saved::open(file)?.compile(&plan)?;
+            return Outline::of(plan, compiled);
+        }
         match executor {
             Executor::THIS => {
                 let compiled = this::compile(&plan, &this::facts(&plan)?)?;
@@ -138,10 +142,9 @@ impl Draft {
             }
             #[cfg(not(target_os = "freebsd"))]
             Executor::Freebsd => {
-                // A model that nobody keeps stands for the system that is not here.
-                let scratch = tempfile::tempdir()
-                    .map_err(|error| Error::new(Kind::Io, "make a model of FreeBSD").because(error))?;
-                let compiled = Saved::open(&scratch.path().join("model"))?.compile(&plan)?;
+                // A model that nobody keeps, with everything there, stands for the system that is not here.
+                let root = plan.directory.ancestors().nth(2).unwrap_or(Path::new("/"));
+                let compiled = Saved::passing(root).compile(&plan)?;
                 Outline::of(plan, compiled)
             }
             #[cfg(not(target_os = "linux"))]
@@ -301,6 +304,8 @@ pub fn die() -> ! {
     std::process::abort()
 }
 
+#[cfg(target_os = "freebsd")]
+use super::freebsd::enter::Entrance;
 #[cfg(target_os = "linux")]
 use super::linux::enter::Entrance;
 
@@ -308,8 +313,8 @@ use super::linux::enter::Entrance;
 ///
 /// # Errors
 /// The app does not run, or the command cannot be started.
-#[cfg(target_os = "linux")]
 pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool) -> Result<End, Error> {
+    not_modelled(pod)?;
     Entrance::new(pod, app)?.execute(command, tty)
 }
 
@@ -317,8 +322,8 @@ pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool) -
 ///
 /// # Errors
 /// The system's, naming the path.
-#[cfg(target_os = "linux")]
 pub fn copy_out(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Result<(), Error> {
+    not_modelled(pod)?;
     Entrance::new(pod, app)?.copy_out(from, to)
 }
 
@@ -326,8 +331,8 @@ pub fn copy_out(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Resu
 ///
 /// # Errors
 /// The system's, naming the path.
-#[cfg(target_os = "linux")]
 pub fn copy_in(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Result<(), Error> {
+    not_modelled(pod)?;
     Entrance::new(pod, app)?.copy_in(from, to)
 }
 
@@ -335,9 +340,9 @@ pub fn copy_in(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Resul
 ///
 /// # Errors
 /// [`Kind::Busy`] while it runs.
-#[cfg(target_os = "linux")]
 pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> Result<(), Error> {
     use crate::aci::build::Overwrite;
+    not_modelled(pod)?;
     Entrance::new(pod, app)?.export(out, if overwrite { Overwrite::Replace } else { Overwrite::Refuse })
 }
 
@@ -390,4 +395,12 @@ pub fn default_network() -> super::plan::Network {
         return super::plan::Network::Named(vec!["default".to_owned()]);
     }
     super::plan::Network::None
+}
+
+fn not_modelled(pod: &PodDir) -> Result<(), Error> {
+    match model_of(pod) {
+        None => Ok(()),
+        Some(_) => Err(Error::new(Kind::Unsupported, format!("reach into pod {}", pod.uuid()))
+            .because("it ran in the model, where apps leave nothing behind")),
+    }
 }

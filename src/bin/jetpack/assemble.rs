@@ -170,6 +170,7 @@ fn read_manifest(file: &PathBuf) -> Result<PodManifest, CommandError> {
 /// What the command line decides beyond the manifest.
 fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result<Choices, CommandError> {
     let mut choices = Choices::new(uuid, context.root()?.join("pods").join(uuid.to_string()));
+    choices.model.clone_from(&context.model);
     choices.name = args.pod_name.clone().or_else(|| args.images.pod_name.clone());
     choices.hostname.clone_from(&args.hostname);
     choices.metadata = !args.no_metadata;

@@ -20,6 +20,8 @@ pub struct Context {
     pub config: Config,
     /// What the command line says about the network.
     pub network: Network,
+    /// The file that keeps the model of a host, when this call is about that and not about this system.
+    pub model: Option<PathBuf>,
 }
 
 impl Context {
@@ -29,7 +31,7 @@ impl Context {
         if let Some(root) = root {
             config.root = Setting { value: Some(std::path::absolute(root)?), origin: Origin::CommandLine };
         }
-        Ok(Self { config, network: Network { insecure, ..Network::default() } })
+        Ok(Self { config, network: Network { insecure, ..Network::default() }, model: None })
     }
 
     /// Where images and pods are kept.
@@ -41,7 +43,11 @@ impl Context {
 
     /// The store below the root.
     pub fn store(&self) -> Result<Store, CommandError> {
-        Ok(Store::open(self.root()?)?)
+        let root = self.root()?;
+        #[cfg(target_os = "freebsd")]
+        return Ok(appc::executor::freebsd::datasets::open_store(appc::executor::freebsd::Real, &root)?);
+        #[cfg(not(target_os = "freebsd"))]
+        Ok(Store::open(root)?)
     }
 
     /// The pods below the root.

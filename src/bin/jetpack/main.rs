@@ -6,6 +6,7 @@ mod cat_manifest;
 mod config;
 mod context;
 mod cp;
+mod doctor;
 mod error;
 mod exec;
 mod export;
@@ -13,6 +14,7 @@ mod fetch;
 mod gc;
 mod image;
 mod images;
+mod init;
 #[path = "../common/insecure.rs"]
 mod insecure;
 mod key;
@@ -27,6 +29,7 @@ mod options;
 mod plan;
 mod prepare;
 mod progress;
+mod ps;
 mod remote;
 mod rm;
 mod run;
@@ -39,6 +42,7 @@ mod version;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use appc::executor::model::freebsd::Saved;
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// Fetch App Container Images and run pods of them (appc 0.8.11).
@@ -62,6 +66,12 @@ struct Global {
     config: Option<PathBuf>,
     #[command(flatten)]
     insecure: insecure::Insecure,
+    /// The host to work on: `model:freebsd` is FreeBSD as the project knows it, kept in a file under the root
+    #[arg(long, global = true, value_name = "HOST", value_parser = ["model:freebsd"])]
+    host: Option<String>,
+    /// Show the model's state before and after
+    #[arg(short, long, global = true, requires = "host")]
+    verbose: bool,
 }
 
 #[derive(Subcommand)]
@@ -70,13 +80,15 @@ enum Command {
     Completions(manual::CompletionsArgs),
     Config(config::Args),
     Cp(cp::Args),
-    #[command(visible_alias = "enter")]
+    Doctor(doctor::Args),
+    #[command(visible_aliases = ["enter", "console"])]
     Exec(exec::Args),
     Export(export::Args),
     Fetch(fetch::Args),
     Gc(gc::Args),
     Image(image::Args),
     Images(images::Args),
+    Init(init::Args),
     Key(key::Args),
     Kill(kill::Args),
     List(list::Args),
@@ -85,11 +97,13 @@ enum Command {
     MetadataService(metadata_service::Args),
     Plan(plan::Args),
     Prepare(prepare::Args),
+    Ps(ps::Args),
     Rm(rm::Args),
     Run(run::Args),
     RunPrepared(run_prepared::Args),
     Status(status::Args),
     Stop(stop::Args),
+    Top(ps::TopArgs),
     Trust(trust::Args),
     Version(version::Args),
 }
@@ -99,35 +113,54 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
-    let context = context::Context::new(cli.global.root, cli.global.config.as_deref(), cli.global.insecure)?;
-    match cli.command {
+    let mut context = context::Context::new(cli.global.root, cli.global.config.as_deref(), cli.global.insecure)?;
+    if cli.global.host.is_some() {
+        context.model = Some(context.root()?.join("model-freebsd.json"));
+    }
+    let shown = if cli.global.verbose { context.model.clone() } else { None };
+    if let Some(file) = &shown {
+        eprint!("before:\n{}", Saved::open(file)?.model.state());
+    }
+    let done = dispatch(cli.command, &context);
+    if let Some(file) = &shown {
+        eprint!("after:\n{}", Saved::open(file)?.model.state());
+    }
+    done
+}
+
+fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, error::CommandError> {
+    match command {
         Command::Completions(args) => {
             manual::completions(&args, Cli::command());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Config(args) => config::run(args, &context),
-        Command::Fetch(args) => fetch::run(args, &context),
-        Command::Gc(args) => gc::run(&args, &context),
-        Command::Image(args) => image::run(args, &context),
-        Command::Images(args) => images::run(args, &context),
-        Command::Key(args) => key::run(args, &context),
-        Command::List(args) => list::run(&args, &context),
+        Command::Config(args) => config::run(args, context),
+        Command::Fetch(args) => fetch::run(args, context),
+        Command::Gc(args) => gc::run(&args, context),
+        Command::Image(args) => image::run(args, context),
+        Command::Images(args) => images::run(args, context),
+        Command::Key(args) => key::run(args, context),
+        Command::List(args) => list::run(&args, context),
         Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
-        Command::MetadataService(args) => metadata_service::run(args, &context),
-        Command::Rm(args) => rm::run(&args, &context),
-        Command::Run(args) => run::run(args, &context),
-        Command::Trust(args) => trust::run(&args, &context),
-        Command::CatManifest(args) => cat_manifest::run(&args, &context),
-        Command::Cp(args) => cp::run(&args, &context),
-        Command::Exec(args) => exec::run(args, &context),
-        Command::Export(args) => export::run(&args, &context),
-        Command::Kill(args) => kill::run(&args, &context),
-        Command::Logs(args) => logs::run(&args, &context),
-        Command::Plan(args) => plan::run(&args, &context),
-        Command::Prepare(args) => prepare::run(&args, &context),
-        Command::RunPrepared(args) => run_prepared::run(args, &context),
-        Command::Status(args) => status::run(&args, &context),
-        Command::Stop(args) => stop::run(&args, &context),
-        Command::Version(args) => version::run(&args, &context),
+        Command::MetadataService(args) => metadata_service::run(args, context),
+        Command::Rm(args) => rm::run(&args, context),
+        Command::Run(args) => run::run(args, context),
+        Command::Trust(args) => trust::run(&args, context),
+        Command::CatManifest(args) => cat_manifest::run(&args, context),
+        Command::Cp(args) => cp::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
+        Command::Init(args) => init::run(&args, context),
+        Command::Ps(args) => ps::run(&args, context),
+        Command::Top(args) => ps::top(&args, context),
+        Command::Exec(args) => exec::run(args, context),
+        Command::Export(args) => export::run(&args, context),
+        Command::Kill(args) => kill::run(&args, context),
+        Command::Logs(args) => logs::run(&args, context),
+        Command::Plan(args) => plan::run(&args, context),
+        Command::Prepare(args) => prepare::run(&args, context),
+        Command::RunPrepared(args) => run_prepared::run(args, context),
+        Command::Status(args) => status::run(&args, context),
+        Command::Stop(args) => stop::run(&args, context),
+        Command::Version(args) => version::run(&args, context),
     }
 }

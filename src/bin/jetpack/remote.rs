@@ -4,8 +4,8 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use appc::discovery::{Platform, Step};
 use appc::config::Signatures;
+use appc::discovery::{Platform, Step};
 use appc::fetch::{Event, Remote, Tell};
 use appc::render::Fetcher;
 use appc::store::{Image, Store, Wanted};

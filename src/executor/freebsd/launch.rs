@@ -5,19 +5,20 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::TcpListener;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde::{Deserialize, Serialize};
 
 use super::real::{Real, listen_in};
 use super::{Context, FreeBsd, Step, System as _};
-use crate::executor::plan::PodPlan;
+use crate::executor::plan::{PodPlan, Stream};
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::users::{self, Rootfs, User};
 use crate::executor::{Error, Kind, Phase};
@@ -32,6 +33,7 @@ pub struct JailedPod {
     queue: Queue,
     children: HashMap<i32, (usize, Phase)>,
     events: VecDeque<Event>,
+    terminal: Option<OwnedFd>,
 }
 
 /// An error on its way from a child to the supervisor.
@@ -45,23 +47,30 @@ struct Complaint {
 impl Launch for FreeBsd<Real> {
     type Pod = JailedPod;
 
-    fn launch(&mut self, plan: &PodPlan, _: &[Step], streams: Vec<Streams>) -> Result<JailedPod, Error> {
+    fn launch(&mut self, plan: &PodPlan, _: &[Step], mut streams: Vec<Streams>) -> Result<JailedPod, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "watch the pod's processes").because(error);
         // Processes whose parent has ended come to this one, so that none is lost.
         rustix::process::set_reaper_status(true).map_err(|error| failed(error.into()))?;
         let name = super::jail::name(plan);
         let jail = self.system.find_jail(&name).map_err(failed)?;
         let jail = jail.ok_or_else(|| Error::new(Kind::Missing, format!("find the jail {name}")))?;
-        let version = self.system.version();
-        let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+        let mut terminal = None;
+        for (streams, app) in streams.iter_mut().zip(&plan.apps) {
+            let wants = [app.stdio.stdin, app.stdio.stdout, app.stdio.stderr].contains(&Stream::Tty);
+            if wants && terminal.is_none() {
+                let (near, own) = pseudo_terminal().map_err(|error| failed(error.into()))?;
+                (terminal, *streams) = (Some(near), own);
+            }
+        }
         Ok(JailedPod {
             plan: plan.clone(),
-            release: (major, 0),
+            release: release(),
             jail,
             streams,
             queue: Queue::new().map_err(failed)?,
             children: HashMap::new(),
             events: VecDeque::new(),
+            terminal,
         })
     }
 }
@@ -79,40 +88,34 @@ impl Pod for JailedPod {
         listener.map(Some).map_err(|error| Error::new(Kind::Io, "listen for the metadata service").because(error))
     }
 
+    fn terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
+    }
+
     fn start(&mut self, app: usize, phase: Phase, metadata_url: Option<&str>) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "start a process").because(error);
         let context = Context::of(&self.plan, app, self.release);
-        let start = Start { plan: &self.plan, app, phase, context, jail: self.jail, metadata_url };
+        let start = Start {
+            plan: &self.plan,
+            app,
+            phase,
+            command: None,
+            context,
+            jail: self.jail,
+            metadata_url,
+            own_session: true,
+        };
         let (mut read, write) = io::pipe().map_err(failed)?;
         let streams = &self.streams[app];
-        let pid = process::fork(|| match start.become_program(streams, write.as_fd()) {
-            Ok(never) => match never {},
-            Err(error) => {
-                let complaint = Complaint {
-                    kind: *error.kind(),
-                    doing: error.to_string(),
-                    why: std::error::Error::source(&error).map(crate::error::chain),
-                };
-                let told = serde_json::to_vec(&complaint).unwrap_or_default();
-                // The only descriptor of this child above the standard streams, or still the pipe itself.
-                let _ = rustix::io::write(write.as_fd(), &told);
-                start.exit_code(&error)
-            }
-        })
-        .map_err(failed)?;
+        let pid = process::fork(|| tell(&start, streams, write.as_fd())).map_err(failed)?;
         drop(write);
         let raw = pid.as_raw_nonzero().get();
         // Ends at exec, which closes the other end, or with the child.
         let mut told = Vec::new();
         read.read_to_end(&mut told).map_err(failed)?;
-        if let Ok(complaint) = serde_json::from_slice::<Complaint>(&told) {
-            let mut error = Error::new(complaint.kind, complaint.doing);
-            if let Some(why) = complaint.why {
-                error = error.because(why);
-            }
-            self.events.push_back(Event::Failed { app, phase, error });
-        } else {
-            self.events.push_back(Event::Started { app, phase, pid: raw });
+        match complained(&told) {
+            Some(error) => self.events.push_back(Event::Failed { app, phase, error }),
+            None => self.events.push_back(Event::Started { app, phase, pid: raw }),
         }
         self.children.insert(raw, (app, phase));
         // One that has ended already is found by `events` all the same.
@@ -166,7 +169,59 @@ impl Pod for JailedPod {
     }
 }
 
-fn ended(status: WaitStatus) -> End {
+/// A terminal of the host's, which shows inside as it is opened there: `/dev/pts` comes with the first.
+fn pseudo_terminal() -> rustix::io::Result<(OwnedFd, Streams)> {
+    let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&near)?;
+    unlockpt(&near)?;
+    let name = ptsname(&near, Vec::new())?;
+    let far = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    let again = || rustix::io::fcntl_dupfd_cloexec(&far, 3);
+    let streams = Streams { stdin: again()?, stdout: again()?, stderr: again()?, terminal: true };
+    Ok((near, streams))
+}
+
+/// In a child: becomes the program, or tells why not and gives the exit status for that.
+pub(super) fn tell(start: &Start<'_>, streams: &Streams, over: BorrowedFd<'_>) -> i32 {
+    let error = match start.become_program(streams, over) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    let complaint = Complaint {
+        kind: *error.kind(),
+        doing: error.to_string(),
+        why: std::error::Error::source(&error).map(crate::error::chain),
+    };
+    let told = serde_json::to_vec(&complaint).unwrap_or_default();
+    // Once only it and the standard streams were kept it is descriptor 3; before, it is what it was.
+    if rustix::io::write(process::kept(), &told).is_err() {
+        let _ = rustix::io::write(over, &told);
+    }
+    match error.kind() {
+        Kind::NoProgram => 127,
+        Kind::NotExecutable => 126,
+        _ => 125,
+    }
+}
+
+/// What a child told, if it told anything: it became no program.
+pub(super) fn complained(told: &[u8]) -> Option<Error> {
+    let complaint: Complaint = serde_json::from_slice(told).ok()?;
+    let error = Error::new(complaint.kind, complaint.doing);
+    Some(match complaint.why {
+        Some(why) => error.because(why),
+        None => error,
+    })
+}
+
+/// Major and minor release of this system.
+pub(super) fn release() -> (u32, u32) {
+    let version = Real.version();
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+pub(super) fn ended(status: WaitStatus) -> End {
     match status.terminating_signal() {
         Some(signal) => End::Signal(signal),
         None => End::Status(status.exit_status().unwrap_or(0)),
@@ -174,25 +229,20 @@ fn ended(status: WaitStatus) -> End {
 }
 
 /// A process on its way to its program.
-struct Start<'a> {
-    plan: &'a PodPlan,
-    app: usize,
-    phase: Phase,
-    context: Context,
-    jail: i32,
-    metadata_url: Option<&'a str>,
+pub(super) struct Start<'a> {
+    pub(super) plan: &'a PodPlan,
+    pub(super) app: usize,
+    pub(super) phase: Phase,
+    /// In place of the app's own program.
+    pub(super) command: Option<&'a [String]>,
+    pub(super) context: Context,
+    pub(super) jail: i32,
+    pub(super) metadata_url: Option<&'a str>,
+    /// Whether it leads a session of its own.
+    pub(super) own_session: bool,
 }
 
 impl Start<'_> {
-    /// As shells do: 127 for a program that is not there, 126 for one that cannot be executed; 125 for the rest.
-    fn exit_code(&self, error: &Error) -> i32 {
-        match error.kind() {
-            Kind::NoProgram => 127,
-            Kind::NotExecutable => 126,
-            _ => 125,
-        }
-    }
-
     fn become_program(&self, streams: &Streams, tell: BorrowedFd<'_>) -> Result<std::convert::Infallible, Error> {
         let io = |doing: String| move |error: io::Error| Error::new(Kind::Io, doing).because(error);
         let context = &self.context;
@@ -202,7 +252,7 @@ impl Start<'_> {
         }
         if streams.terminal {
             process::take_terminal().map_err(io("take the terminal".to_owned()))?;
-        } else {
+        } else if self.own_session {
             rustix::process::setsid().map_err(|error| io("make a session".to_owned())(error.into()))?;
         }
         // An open directory keeps a process out of a jail, and everything else is nobody's business inside.
@@ -258,7 +308,7 @@ impl Start<'_> {
             Phase::Main => Some(app.exec.as_slice()),
             Phase::PostStop => app.post_stop.as_deref(),
         };
-        let exec = exec.unwrap_or_default();
+        let exec = self.command.or(exec).unwrap_or_default();
         let Some(program) = exec.first() else {
             return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
         };

@@ -22,6 +22,8 @@ mod context;
 mod copy;
 pub mod datasets;
 mod doctor;
+#[cfg(target_os = "freebsd")]
+pub mod enter;
 pub mod facts;
 pub mod host;
 mod jail;

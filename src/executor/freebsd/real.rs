@@ -276,7 +276,9 @@ fn inside(
             Ok(()) => 0,
             Err(error) => {
                 let told = error.to_string();
-                let _ = rustix::io::write(through, told.as_bytes());
+                if rustix::io::write(process::kept(), told.as_bytes()).is_err() {
+                    let _ = rustix::io::write(through, told.as_bytes());
+                }
                 1
             }
         }

@@ -56,6 +56,12 @@ pub fn keep_only(fd: BorrowedFd<'_>) -> io::Result<BorrowedFd<'static>> {
     Ok(kept)
 }
 
+/// What [`keep_only`] has kept, as a descriptor that may or may not be open.
+pub fn kept() -> BorrowedFd<'static> {
+    // SAFETY: a child that has called `keep_only` has it open for the rest of its life; for another, using it fails.
+    unsafe { BorrowedFd::borrow_raw(3) }
+}
+
 /// Makes `fd` the descriptor of number `number`, which stays open at exec. `fd` itself is left as it is.
 ///
 /// # Errors

@@ -18,8 +18,8 @@ const TEXT: u64 = 1 << 16;
 pub struct Saved {
     /// The model.
     pub model: Model,
-    file: PathBuf,
-    _lock: File,
+    file: Option<PathBuf>,
+    _lock: Option<File>,
 }
 
 impl Saved {
@@ -41,7 +41,12 @@ impl Saved {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Model::at(root),
             Err(error) => return Err(failed(error)),
         };
-        Ok(Self { model, file: file.to_owned(), _lock: lock })
+        Ok(Self { model, file: Some(file.to_owned()), _lock: Some(lock) })
+    }
+
+    /// A fresh model that is kept nowhere, with the root dataset mounted at `root`.
+    pub fn passing(root: &Path) -> Self {
+        Self { model: Model::at(root), file: None, _lock: None }
     }
 
     /// Writes the model back.
@@ -49,12 +54,13 @@ impl Saved {
     /// # Errors
     /// [`Kind::Io`].
     pub fn save(&mut self) -> Result<(), Error> {
+        let Some(file) = &self.file else { return Ok(()) };
         let failed =
-            |error: io::Error| Error::new(Kind::Io, format!("keep the model {}", self.file.display())).because(error);
+            |error: io::Error| Error::new(Kind::Io, format!("keep the model {}", file.display())).because(error);
         let text = serde_json::to_vec(&self.model.state()).map_err(|error| failed(error.into()))?;
-        let new = self.file.with_extension("new");
+        let new = file.with_extension("new");
         fs::write(&new, text).map_err(failed)?;
-        fs::rename(&new, &self.file).map_err(failed)
+        fs::rename(&new, file).map_err(failed)
     }
 
     /// What the pod is compiled to in this model, its images there.

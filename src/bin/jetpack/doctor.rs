@@ -1,0 +1,48 @@
+//! `jetpack doctor`: whether this host can run pods, and what to do when it cannot.
+
+use std::process::ExitCode;
+
+use appc::executor::freebsd::{Finding, diagnose};
+
+use crate::context::Context;
+use crate::error::CommandError;
+use crate::init::with_system;
+
+/// Look at what a FreeBSD host needs to run pods: root, ZFS, jails, resource limits, packet filter, Linux images.
+///
+/// The exit code is 0 when pods can run, 1 when something that they need is missing.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The root dataset
+    #[arg(long, value_name = "DATASET", default_value = "zroot/jetpack")]
+    dataset: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let root = rustix::process::geteuid().is_root() || context.model.is_some();
+    let findings = with_system(context, |system| Ok(diagnose(system, root, &args.dataset)))?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&findings)?);
+    } else {
+        findings.iter().for_each(tell);
+    }
+    let lame = findings.iter().any(|finding| finding.needed && !finding.good);
+    Ok(ExitCode::from(u8::from(lame)))
+}
+
+fn tell(finding: &Finding) {
+    let mark = match (finding.good, finding.needed) {
+        (true, _) => "ok     ",
+        (false, true) => "MISSING",
+        (false, false) => "lacking",
+    };
+    println!("{mark}  {}: {}", finding.subject, finding.found);
+    if let Some(remedy) = &finding.remedy {
+        for line in remedy.lines() {
+            println!("         {line}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `jetpack init`: the datasets that images and pods live in.
+
+use std::process::ExitCode;
+
+use appc::executor::freebsd::System;
+use appc::executor::freebsd::datasets::initialise;
+use appc::executor::model::freebsd::Saved;
+
+use crate::context::Context;
+use crate::error::CommandError;
+
+/// Make the datasets for images and pods on a FreeBSD host; what is there already is adopted.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The root dataset
+    #[arg(long, value_name = "DATASET", default_value = "zroot/jetpack")]
+    dataset: String,
+}
+
+pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let root = context.root()?;
+    let done = with_system(context, |system| {
+        initialise(system, &args.dataset, &root)
+            .map_err(|error| CommandError::failed(format!("make the datasets below {}: {error}", args.dataset)))
+    })?;
+    for dataset in &done.made {
+        println!("{dataset}");
+    }
+    if done.mountpoint != root {
+        return Err(CommandError::failed(format!(
+            "use {}: it is mounted at {}, not at {}",
+            args.dataset,
+            done.mountpoint.display(),
+            root.display()
+        ))
+        .hint(format!("say --root {}, or name another --dataset", done.mountpoint.display())));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lets `work` have the FreeBSD system that this call is about: the one it runs on, or the model of `--host`.
+pub fn with_system<T>(
+    context: &Context,
+    work: impl FnOnce(&mut dyn System) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
+    if let Some(file) = &context.model {
+        let mut saved = Saved::open(file)?;
+        let done = work(&mut saved.model)?;
+        saved.save()?;
+        return Ok(done);
+    }
+    #[cfg(target_os = "freebsd")]
+    {
+        work(&mut appc::executor::freebsd::Real)
+    }
+    #[cfg(not(target_os = "freebsd"))]
+    {
+        let _ = work;
+        Err(CommandError::failed("do that on this system: it is about FreeBSD hosts".to_owned())
+            .hint("--host model:freebsd asks the model of one"))
+    }
+}

@@ -1,0 +1,192 @@
+//! Into the apps of a pod from outside: a command beside a running app, or its files, whether it runs or not.
+
+use std::ffi::{CString, OsStr};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
+
+use super::launch::{Start, complained, ended, tell};
+use super::{Context, Real, System as _, copy};
+use crate::aci::build::{BuildOptions, Overwrite, build_file};
+use crate::executor::plan::PodPlan;
+use crate::executor::supervise::{End, Streams};
+use crate::executor::{Error, Kind, Phase, remove_tree};
+use crate::pod::{PodDir, State};
+use crate::sys::beneath;
+use crate::sys::freebsd::process;
+use crate::sys::signals::Watch;
+
+/// An app of a pod on disk.
+pub struct Entrance<'a> {
+    pod: &'a PodDir,
+    plan: PodPlan,
+    app: usize,
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl<'a> Entrance<'a> {
+    /// The app of this name, or the only one.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] when there is no such app, or no telling which is meant.
+    pub fn new(pod: &'a PodDir, name: Option<&str>) -> Result<Self, Error> {
+        let plan: PodPlan = pod
+            .read_json("plan")
+            .map_err(|e| Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(e))?;
+        let names: Vec<&str> = plan.apps.iter().map(|app| app.name.as_str()).collect();
+        let found = match name {
+            Some(name) => names.iter().position(|known| *known == name),
+            None if names.len() == 1 => Some(0),
+            None => None,
+        };
+        let app = found.ok_or_else(|| {
+            Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
+                .because(format!("its apps are {}", names.join(", ")))
+        })?;
+        Ok(Self { pod, plan, app })
+    }
+
+    /// Runs `command` beside the app, as the app's own processes run, and gives how it ended. Its standard streams are the
+    /// caller's, a terminal too. The caller has one thread.
+    ///
+    /// # Errors
+    /// The pod does not run, or the command cannot be started.
+    pub fn execute(&self, command: &[String], tty: bool) -> Result<End, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "enter the pod").because(error);
+        let context = Context::of(&self.plan, self.app, super::launch::release());
+        let running = self.pod.state() == State::Running;
+        let jail = Real.find_jail(&context.jail).map_err(failed)?.filter(|_| running);
+        let jail = jail.ok_or_else(|| {
+            Error::new(Kind::Missing, format!("enter app {}", self.plan.apps[self.app].name)).because("it does not run")
+        })?;
+        let url = self.pod.read("metadata-url").ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let start = Start {
+            plan: &self.plan,
+            app: self.app,
+            phase: Phase::Main,
+            command: Some(command),
+            context,
+            jail,
+            metadata_url: url.as_deref(),
+            // With a terminal the command stays in the caller's session, so that job control and signals are the terminal's.
+            own_session: !tty,
+        };
+        let streams = Streams {
+            stdin: io::stdin().as_fd().try_clone_to_owned().map_err(failed)?,
+            stdout: io::stdout().as_fd().try_clone_to_owned().map_err(failed)?,
+            stderr: io::stderr().as_fd().try_clone_to_owned().map_err(failed)?,
+            terminal: false,
+        };
+        let watch =
+            Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGCHLD]).map_err(failed)?;
+        let (mut read, write) = io::pipe().map_err(failed)?;
+        let pid = process::fork(|| tell(&start, &streams, write.as_fd())).map_err(failed)?;
+        drop(write);
+        let mut told = Vec::new();
+        read.read_to_end(&mut told).map_err(failed)?;
+        loop {
+            if let Some((_, status)) = waitpid(Some(pid), WaitOptions::NOHANG).map_err(|e| failed(e.into()))? {
+                return match complained(&told) {
+                    Some(error) => Err(error),
+                    None => Ok(ended(status)),
+                };
+            }
+            use rustix::event::{PollFd, PollFlags, poll};
+            match poll(&mut [PollFd::new(&watch, PollFlags::IN)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
+            while let Some(signal) = watch.next() {
+                // The terminal has sent its signals to the command itself.
+                let pass = signal != libc::SIGCHLD && !(tty && signal != libc::SIGTERM);
+                if let Some(signal) = Signal::from_named_raw(signal).filter(|_| pass) {
+                    let _ = kill_process(pid, signal);
+                }
+            }
+        }
+    }
+
+    /// The app's rootfs on the host, which is there until the pod is removed.
+    fn rootfs(&self) -> PathBuf {
+        self.pod.path().join("root").join(&self.plan.apps[self.app].name).join("rootfs")
+    }
+
+    /// A directory of the app's, no link followed on the way.
+    fn inside(&self, path: &Path) -> io::Result<OwnedFd> {
+        let root = rustix::fs::open(self.rootfs(), DIRECTORY, Mode::empty())?;
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        beneath::open(root.as_fd(), relative.as_os_str().as_bytes(), DIRECTORY)
+    }
+
+    /// Copies `from` of the app to `to` on the host.
+    ///
+    /// # Errors
+    /// The system's, naming the path.
+    pub fn copy_out(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, format!("copy {}", from.display())).because(error);
+        let name = last(from)?;
+        let place = |path: &Path| rustix::fs::open(path, DIRECTORY, Mode::empty());
+        let (place, new) = match place(to) {
+            Ok(directory) => (directory, name.clone()),
+            Err(_) => {
+                let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                (place(directory).map_err(|error| failed(error.into()))?, last(to)?)
+            }
+        };
+        let parent = self.inside(parent(from)).map_err(failed)?;
+        copy::entry(parent.as_fd(), &name, place.as_fd(), &new).map_err(failed)
+    }
+
+    /// Copies `from` on the host to `to` of the app.
+    ///
+    /// # Errors
+    /// The system's, naming the path.
+    pub fn copy_in(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, format!("copy {}", from.display())).because(error);
+        let absolute = std::path::absolute(from).map_err(failed)?;
+        let name = last(&absolute)?;
+        let source = rustix::fs::open(parent(&absolute), DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
+        let (place, new) = match self.inside(to) {
+            Ok(place) => (place, name.clone()),
+            Err(_) => (self.inside(parent(to)).map_err(failed)?, last(to)?),
+        };
+        copy::entry(source.as_fd(), &name, place.as_fd(), &new).map_err(failed)
+    }
+
+    /// Packs the app's files as they are now with its image's manifest.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] while the pod runs.
+    pub fn export(&self, out: &Path, overwrite: Overwrite) -> Result<(), Error> {
+        let doing = || format!("export app {} of pod {}", self.plan.apps[self.app].name, self.pod.uuid());
+        if self.pod.state() == State::Running {
+            return Err(Error::new(Kind::Busy, doing()).because("the pod still runs"));
+        }
+        let failed = |error: &dyn std::error::Error| Error::new(Kind::Io, doing()).because(crate::error::chain(error));
+        let manifest = self.pod.read(&format!("images/{}", self.plan.apps[self.app].name)).map_err(|e| failed(&e))?;
+        let layout = self.pod.path().join("export");
+        remove_tree(&layout)?;
+        self.pod.make_directory("export/rootfs").map_err(|e| failed(&e))?;
+        self.pod.write("export/manifest", &manifest).map_err(|e| failed(&e))?;
+        let done = copy::tree(&self.rootfs(), &layout.join("rootfs")).map_err(|e| failed(&e)).and_then(|()| {
+            build_file(&layout, &BuildOptions::default(), out, overwrite).map(drop).map_err(|e| failed(&e))
+        });
+        remove_tree(&layout)?;
+        done
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn last(path: &Path) -> Result<CString, Error> {
+    let name = path.file_name().unwrap_or(OsStr::new("."));
+    CString::new(name.as_bytes()).map_err(|e| Error::new(Kind::Refused, "use a name with a NUL character").because(e))
+}
