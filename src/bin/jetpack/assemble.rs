@@ -334,7 +334,7 @@ fn app_name(image: &Image, apps: &[PodApp]) -> Result<AcName, CommandError> {
 
 /// What a pod manifest says about an image, as a reference.
 fn reference(wanted: &PodImage) -> Result<ImageRef, CommandError> {
-    let id = wanted.id.as_ref().map(ImageId::clone);
+    let id = wanted.id.clone();
     match (id, &wanted.name) {
         (Some(id), _) => Ok(ImageRef::Id(id)),
         (None, Some(name)) => {
