@@ -40,7 +40,6 @@ use crate::schema::ImageId;
 
 #[cfg(feature = "run")]
 pub use build::{BuildOptions, Built, Overwrite, build, build_file, patch_file};
-#[cfg(feature = "run")]
 pub use compare::{Change, Comparison, EntryChange, ValueChange, compare};
 #[cfg(feature = "run")]
 pub use extract::{Devices, ExtractOptions, Owners, import};
@@ -131,7 +130,9 @@ impl Default for ReadOptions {
 
 /// A passphrase; never printed.
 #[derive(Clone)]
-pub struct Passphrase(String);
+pub struct Passphrase(
+    #[cfg_attr(not(feature = "net"), allow(dead_code, reason = "decrypting is a part of `net`"))] String,
+);
 
 impl Passphrase {
     /// The passphrase as it was typed, or the first line of a file.

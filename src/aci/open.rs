@@ -57,6 +57,8 @@ pub(super) struct Decoder<'a> {
 
 type Source<'a> = BufReader<Box<dyn Read + Send + 'a>>;
 
+// There is one decoder an archive, on the stack of its pass.
+#[allow(clippy::large_enum_variant)]
 enum Codec<B: BufRead> {
     None(B),
     Gzip(Gzip<B>),

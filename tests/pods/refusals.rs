@@ -55,9 +55,7 @@ fn strictly_what_is_not_enforced_is_refused_before_anything_is_made() {
 fn planning_touches_nothing() {
     let Some(bed) = Bed::new() else { return };
     let image = bed.script("planned", "echo ran");
-    for executor in ["linux"] {
-        let text = bed.say(&["plan", "--executor", executor, &image]);
-        assert!(text.contains("make the pod's namespaces") && text.contains("[pod.ns.pid]"), "{text}");
-    }
+    let text = bed.say(&["plan", "--executor", "linux", &image]);
+    assert!(text.contains("make the pod's namespaces") && text.contains("[pod.ns.pid]"), "{text}");
     bed.assert_nothing_left();
 }

@@ -10,7 +10,7 @@ use appc::executor::plan::{Dns, Network, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
 use appc::pod::{ResolvedImage, reify};
 use appc::render::{Pull, Rendered};
-use appc::schema::{AcName, Annotation, Annotations, ExposedPort, ImageId, PodApp, PodImage, PodManifest, validate};
+use appc::schema::{AcName, Annotation, Annotations, ExposedPort, PodApp, PodImage, PodManifest, validate};
 use appc::store::{Image, ImageRef, NameRef, Store};
 use uuid::Uuid;
 
