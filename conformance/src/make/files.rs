@@ -10,6 +10,7 @@ use serde::Deserialize;
 /// An entry of an archive's list: the name of a usual one, or a description.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
+#[allow(clippy::large_enum_variant)] // a handful a case
 pub enum Listed {
     /// `manifest` or `rootfs`.
     Usual(String),

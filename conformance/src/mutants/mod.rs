@@ -121,10 +121,10 @@ impl Fault for Mutant {
                 let _ = crate::make::document::set(manifest, pointer, value.clone());
             }
         }
-        if self.reverse_dependencies {
-            if let Some(list) = manifest.get_mut("dependencies").and_then(Value::as_array_mut) {
-                list.reverse();
-            }
+        if self.reverse_dependencies
+            && let Some(list) = manifest.get_mut("dependencies").and_then(Value::as_array_mut)
+        {
+            list.reverse();
         }
         if let Some(app) = manifest.get_mut("app") {
             self.app(app);
@@ -132,10 +132,10 @@ impl Fault for Mutant {
     }
 
     fn files(&self, image: &str, files: &mut Vec<Entry>) {
-        if self.image.as_ref().is_none_or(|only| only == image) {
-            if let Some(mistake) = &self.files {
-                mistake.make(files);
-            }
+        if self.image.as_ref().is_none_or(|only| only == image)
+            && let Some(mistake) = &self.files
+        {
+            mistake.make(files);
         }
     }
 

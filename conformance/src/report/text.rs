@@ -45,7 +45,7 @@ impl<W: Write> Text<W> {
             for (id, about) in &summary.clauses {
                 let state = target.states.get(*id).copied();
                 let untestable = summary.untestable.get(id);
-                if state == Some(State::Pass) && !self.all || untestable.is_some() && !self.all {
+                if !self.all && (state == Some(State::Pass) || untestable.is_some()) {
                     continue;
                 }
                 let word = state.map_or(if untestable.is_some() { "untestable" } else { "no case" }, State::word);
