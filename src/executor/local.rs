@@ -346,47 +346,6 @@ pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> R
     Entrance::new(pod, app)?.export(out, if overwrite { Overwrite::Replace } else { Overwrite::Refuse })
 }
 
-/// Runs a command beside a running app; gives how it ended.
-///
-/// # Errors
-/// [`Kind::Unsupported`]: on this system not yet.
-#[cfg(not(target_os = "linux"))]
-pub fn execute(pod: &PodDir, _: Option<&str>, _: &[String], _: bool) -> Result<End, Error> {
-    Err(not_here("enter", pod))
-}
-
-/// Copies from an app to the host.
-///
-/// # Errors
-/// [`Kind::Unsupported`]: on this system not yet.
-#[cfg(not(target_os = "linux"))]
-pub fn copy_out(pod: &PodDir, _: Option<&str>, _: &Path, _: &Path) -> Result<(), Error> {
-    Err(not_here("copy out of", pod))
-}
-
-/// Copies from the host to an app.
-///
-/// # Errors
-/// [`Kind::Unsupported`]: on this system not yet.
-#[cfg(not(target_os = "linux"))]
-pub fn copy_in(pod: &PodDir, _: Option<&str>, _: &Path, _: &Path) -> Result<(), Error> {
-    Err(not_here("copy into", pod))
-}
-
-/// Makes an image of an app's files.
-///
-/// # Errors
-/// [`Kind::Unsupported`]: on this system not yet.
-#[cfg(not(target_os = "linux"))]
-pub fn export(pod: &PodDir, _: Option<&str>, _: &Path, _: bool) -> Result<(), Error> {
-    Err(not_here("export an app of", pod))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn not_here(doing: &str, pod: &PodDir) -> Error {
-    Error::new(Kind::Unsupported, format!("{doing} pod {}", pod.uuid())).because("this system's executor cannot yet")
-}
-
 /// What a pod is connected to when nobody says: the network named `default` where one is configured, else nothing.
 pub fn default_network() -> super::plan::Network {
     #[cfg(target_os = "linux")]

@@ -63,7 +63,11 @@ fn no_new_privileges() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::thread::set_no_new_privs(true)?;
     #[cfg(target_os = "freebsd")]
-    rustix::process::set_no_new_privs(rustix::process::ProcSelector::Process(rustix::process::getpid()))?;
+    match rustix::process::set_no_new_privs(None) {
+        // Before 14.0 there is no such thing.
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(())
 }
 
