@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use appc::aci::{self, BuildOptions, Compression, ExtractOptions, Kind, Overwrite, ReadOptions};
+use appc::sys::xattr;
 use rustix::fs::{FileType, Mode, Timespec, Timestamps, UTIME_OMIT};
 
 use crate::fixtures::MANIFEST;
@@ -116,9 +118,7 @@ fn a_tree_comes_back_as_it_was() {
     assert!(sparse.blocks() * 512 < sparse.len() / 2, "{} blocks", sparse.blocks());
     for (name, attribute, value) in attributes {
         let file = File::open(into.join("rootfs").join(name)).unwrap();
-        let mut found = [0; 100];
-        let length = rustix::fs::fgetxattr(&file, attribute, &mut found[..]).unwrap();
-        assert_eq!(found[..length], value, "{attribute} of {name}");
+        assert_eq!(xattr::get(file.as_fd(), attribute.as_bytes()).unwrap(), value, "{attribute} of {name}");
     }
 }
 
@@ -138,8 +138,7 @@ fn xattrs(root: &Path) -> Vec<(&'static str, &'static str, Vec<u8>)> {
     ];
     let set = |name: &str, attribute: &str, value: &[u8]| {
         let file = File::open(root.join(name)).map_err(|error| error.to_string())?;
-        rustix::fs::fsetxattr(&file, attribute, value, rustix::fs::XattrFlags::empty())
-            .map_err(|error| error.to_string())
+        xattr::set(file.as_fd(), attribute.as_bytes(), value).map_err(|error| error.to_string())
     };
     let mut done = Vec::new();
     for (name, attribute, value) in wanted {
