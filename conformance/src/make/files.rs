@@ -69,7 +69,7 @@ impl Entry {
 pub fn lay_out(dir: &Path, files: &[Entry]) -> io::Result<()> {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+    use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps};
 
     for file in files {
         let path = dir.join(file.path.trim_start_matches('/'));
@@ -100,7 +100,7 @@ pub fn lay_out(dir: &Path, files: &[Entry]) -> io::Result<()> {
             fs::set_permissions(&path, fs::Permissions::from_mode(file.bits()))?;
         }
         for (name, value) in &file.xattrs {
-            rustix::fs::lsetxattr(&path, name, value.as_bytes(), XattrFlags::empty())?;
+            xattr::set(&path, name, value.as_bytes())?;
         }
     }
     for file in files.iter().rev().filter(|file| file.mtime.is_some()) {
