@@ -277,7 +277,11 @@ fn a_proxy_from_the_environment_is_used_but_not_for_hosts_that_want_none() {
         let mut target = std::net::TcpStream::connect(request.split(' ').nth(1).unwrap()).unwrap();
         client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         let (mut back, mut forth) = (client.try_clone().unwrap(), target.try_clone().unwrap());
-        std::thread::spawn(move || std::io::copy(&mut back, &mut forth));
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut back, &mut forth);
+            // The server waits for the end that the client has made.
+            let _ = forth.shutdown(std::net::Shutdown::Both);
+        });
         let _ = std::io::copy(&mut target, &mut client);
         request
     });
