@@ -141,7 +141,8 @@ impl Body {
 
     /// Goes on where the connection broke, or says why not.
     fn resume(&mut self, broken: io::Error) -> Result<(), Error> {
-        let timed_out = broken.kind() == io::ErrorKind::TimedOut;
+        let inner = broken.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+        let timed_out = broken.kind() == io::ErrorKind::TimedOut || matches!(inner, Some(ureq::Error::Timeout(_)));
         let kind = if timed_out { Kind::Timeout } else { Kind::Unreachable };
         let Some(reopen) = &mut self.reopen else { return Err(self.error(kind).because(broken)) };
         match reopen.reopen(self.received, self.total, &broken) {
