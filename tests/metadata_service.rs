@@ -197,8 +197,9 @@ fn over_tls_the_certificate_given_is_shown() {
     stream.read_to_string(&mut response).unwrap();
     assert!(response.starts_with("HTTP/1.1 200 ") && response.ends_with(&uuid), "{response}");
     let mut plain = TcpStream::connect(host).unwrap();
-    write!(plain, "GET /{path}/acMetadata/v1/pod/uuid HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    // The service hangs up at the first byte that is no TLS, which may be before the last one is sent or read.
+    let _ = plain.write_all(format!("GET /{path}/acMetadata/v1/pod/uuid HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
     let mut response = Vec::new();
-    plain.read_to_end(&mut response).unwrap();
+    let _ = plain.read_to_end(&mut response);
     assert!(!response.starts_with(b"HTTP/"), "answered without TLS");
 }
