@@ -210,6 +210,27 @@ fn pages_without_end_and_broken_connections_are_errors() {
 }
 
 #[test]
+fn compressed_pages_are_read_and_never_beyond_the_limit() {
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let (page, bomb) = (gzip(format!("{TEMPLATE}{KEYS}").as_bytes()), gzip(&vec![b' '; 64 << 20]));
+    let server = Server::https(move |request| match request.path.starts_with("/bomb") {
+        true => Reply::ok(bomb.clone()).header("Content-Encoding", "gzip"),
+        false => Reply::ok(page.clone()).header("content-encoding", "GZIP"),
+    });
+    let output = actool(&server, &["localhost/a"]);
+    assert!(stdout(&output).contains("PublicKeys: https://s.example/keys.gpg"), "{}", stderr(&output));
+    let output = actool(&server, &["localhost/bomb"]);
+    assert!(!output.status.success() && stderr(&output).contains("more than"), "{}", stderr(&output));
+    let server = Server::https(|_| Reply::ok(TEMPLATE).header("Content-Encoding", "br"));
+    let output = actool(&server, &["localhost/a"]);
+    assert!(!output.status.success() && stderr(&output).contains("`br`"), "{}", stderr(&output));
+}
+
+#[test]
 fn errors_that_pass_are_waited_out() {
     let server = Server::https({
         let times = std::sync::atomic::AtomicUsize::new(0);

@@ -223,11 +223,33 @@ fn broken_transfers_go_on_where_they_broke() {
 }
 
 #[test]
+fn a_broken_transfer_from_a_server_without_ranges_begins_again() {
+    let aci = image("localhost/app", &[("version", "1")], 1 << 20);
+    for refusal in [200, 416] {
+        let (bytes, all) = (aci.clone(), site(files(&[(ACI, &aci)])));
+        let times = AtomicUsize::new(0);
+        let server = Server::https(move |request| match request.path == ACI {
+            true => match times.fetch_add(1, Ordering::SeqCst) {
+                0 => Reply::ok(bytes.clone()).manner(Manner::Cut(bytes.len() / 3)),
+                _ if refusal == 416 && request.headers.contains_key("range") => Reply::status(416),
+                _ => Reply::ok(bytes.clone()),
+            },
+            false => all(request),
+        });
+        let output = Host::beside(&server).fetch(&["--insecure=signature", "localhost/app:1"]);
+        assert!(output.status.success(), "{refusal}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_transfer_that_cannot_go_on_leaves_nothing() {
     let aci = image("localhost/app", &[("version", "1")], 1 << 20);
-    for (name, why) in
-        [("no ranges", "cannot resume"), ("changed", "changed in between"), ("always", "without success")]
-    {
+    for (name, why) in [
+        ("changed", "changed in between"),
+        ("another length", "changed in between"),
+        ("always", "without success"),
+        ("a part nobody asked for", "gave a part"),
+    ] {
         let (bytes, all) = (aci.clone(), site(files(&[(ACI, &aci)])));
         let times = AtomicUsize::new(0);
         let server = Server::https(move |request| {
@@ -236,8 +258,10 @@ fn a_transfer_that_cannot_go_on_leaves_nothing() {
             }
             let cut = Manner::Cut(1000);
             match (times.fetch_add(1, Ordering::SeqCst), name) {
+                (_, "a part nobody asked for") => Reply { status: 206, ..Reply::ok(&bytes[..1000]) }
+                    .header("Content-Range", format!("bytes 0-999/{}", bytes.len())),
                 (0, _) | (_, "always") => Reply::file(request, &bytes, "\"1\"").manner(cut),
-                (_, "no ranges") => Reply::ok(bytes.clone()).header("ETag", "\"1\""),
+                (_, "another length") => Reply::ok(&bytes[1..]).header("ETag", "\"1\""),
                 _ => Reply { status: 206, ..Reply::ok(&bytes[1000..]) }
                     .header("Content-Range", format!("bytes 1000-{}/{}", bytes.len() - 1, bytes.len()))
                     .header("ETag", "\"2\""),
@@ -278,6 +302,29 @@ fn endpoints_are_tried_in_their_order() {
     let output = host.fetch(&["--insecure=signature", "localhost/app:1"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(server.paths()[server.paths().len() - 2..], ["/a/localhost/app.aci", "/b/localhost/app.aci"]);
+}
+
+#[test]
+fn an_endpoint_without_signature_leads_to_the_next() {
+    let Some((gpg, _, aci, signature)) = signed() else { return };
+    let all = site(files(&[
+        ("/a/localhost/app.aci", &aci),
+        ("/b/localhost/app.aci", &aci),
+        ("/b/localhost/app.aci.asc", &signature),
+    ]));
+    let server = Server::https(move |request| match request.path.as_str() {
+        "/?ac-discovery=1" => page(
+            request,
+            "<meta name=ac-discovery content='localhost https://HOST/a/{name}.{ext}'>\
+             <meta name=ac-discovery content='localhost https://HOST/b/{name}.{ext}'>",
+        ),
+        _ => all(request),
+    });
+    let host = Host::beside(&server);
+    host.trust(&gpg, USER, &["--prefix", "localhost"]);
+    let output = host.fetch(&["localhost/app:1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("/a/localhost/app.aci gives nothing"), "{}", stderr(&output));
 }
 
 #[test]

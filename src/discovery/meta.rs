@@ -1,5 +1,6 @@
 //! Meta tags of a page, by the rules of HTML5.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use html5ever::tendril::StrTendril;
@@ -55,7 +56,7 @@ impl MetaTag {
 
 /// All tags of ours in a page, in its order, wherever they stand, except in comments, scripts and other raw text.
 pub fn tags(page: &[u8]) -> Vec<MetaTag> {
-    let text = String::from_utf8_lossy(page);
+    let text = text(page);
     let input = BufferQueue::default();
     input.push_back(StrTendril::from_slice(&text));
     let tokenizer = Tokenizer::new(Collector::default(), TokenizerOpts::default());
@@ -65,6 +66,17 @@ pub fn tags(page: &[u8]) -> Vec<MetaTag> {
     }
     tokenizer.end();
     tokenizer.sink.found.into_inner()
+}
+
+/// The page's text: UTF-16 where its first bytes say so, else UTF-8, whose ASCII part nearly all others share.
+fn text(page: &[u8]) -> Cow<'_, str> {
+    let unit = match page {
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        _ => return String::from_utf8_lossy(page),
+    };
+    let units: Vec<u16> = page[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+    Cow::Owned(String::from_utf16_lossy(&units))
 }
 
 #[derive(Default)]
@@ -161,8 +173,19 @@ mod tests {
     }
 
     #[test]
+    fn a_page_in_utf_16_is_read_where_it_says_so() {
+        let units = || "\u{feff}<meta name=ac-discovery content='a b'>".encode_utf16();
+        for page in
+            [units().flat_map(u16::to_le_bytes).collect(), units().flat_map(u16::to_be_bytes).collect::<Vec<_>>()]
+        {
+            assert_eq!(tags(&page).len(), 1);
+        }
+        assert_eq!(tags(b"\xff\xfeodd").len(), 0);
+    }
+
+    #[test]
     fn bytes_that_are_no_text_do_no_harm() {
-        let page = [b"\xff\xfe\x00<meta name=ac-discovery content='a b'>\xc3".as_slice(), &[b'<'; 10_000]].concat();
+        let page = [b"\xff\xfd\x00<meta name=ac-discovery content='a b'>\xc3".as_slice(), &[b'<'; 10_000]].concat();
         assert_eq!(tags(&page).len(), 1);
     }
 }

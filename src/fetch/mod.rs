@@ -6,8 +6,8 @@
 //!                                             extract) -> signature holds? name and labels as asked? -> published
 //! ```
 //! Invariants: nothing is published that was not checked to its last byte; a signature is wanted of all that comes over
-//! a network unless the operator switched that off; an endpoint that does not deliver leads to the next, one that
-//! delivers something wrong ends the fetch. What a server says is unchanged is not transferred again.
+//! a network unless the operator switched that off; an endpoint that does not deliver image and signature leads to the
+//! next, one that delivers something wrong ends the fetch. What a server says is unchanged is not transferred again.
 //!
 //! Clauses: disc.match, disc.match.rule, disc.sigpolicy, disc.auth.401, im.name.discovered, im.deps.size
 
@@ -25,7 +25,9 @@ pub enum Kind {
     NotFound,
     /// It could not be transferred.
     Unavailable,
-    /// No signature, or none by a key that is trusted for it.
+    /// There is no signature where one is wanted.
+    Unsigned,
+    /// No signature by a key that is trusted for it.
     Untrusted,
     /// It came, and is not a valid image or not the one asked for.
     Refused,

@@ -72,10 +72,12 @@ impl Remote {
             _ => Some(self.keys.keyring_for(&name.name).map_err(|error| local(name, error))?),
         };
         let mut skipped = Vec::new();
-        for endpoint in &found.endpoints {
+        for (number, endpoint) in found.endpoints.iter().enumerate() {
             match self.endpoint_image(endpoint, name, wanted, keyring.as_ref(), store) {
-                Err(error) if *error.kind() == Kind::Unavailable => {
-                    (self.tell)(&Event::Skipped(&endpoint.aci, &error));
+                Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Unsigned) => {
+                    if number + 1 < found.endpoints.len() {
+                        (self.tell)(&Event::Skipped(&endpoint.aci, &error));
+                    }
                     skipped.push(error);
                 }
                 done => return done,
@@ -85,7 +87,9 @@ impl Remote {
             Ok([only]) => Err(only),
             Err(several) => {
                 let why: Vec<String> = several.iter().map(|error| crate::error::chain(error)).collect();
-                Err(Error::new(Kind::Unavailable, format!("fetch {name} from any endpoint")).because(why.join("; ")))
+                let unsigned = several.iter().all(|error| *error.kind() == Kind::Unsigned);
+                let kind = if unsigned { Kind::Unsigned } else { Kind::Unavailable };
+                Err(Error::new(kind, format!("fetch {name} from any endpoint")).because(why.join("; ")))
             }
         }
     }
@@ -274,7 +278,7 @@ impl Remote {
         let (response, bytes) = self.client.document(&request).map_err(|error| unavailable("signature", error))?;
         response.success().map_err(|error| {
             let missing = matches!(error.kind(), transport::Kind::Status(404 | 410));
-            let kind = if missing { Kind::Untrusted } else { Kind::Unavailable };
+            let kind = if missing { Kind::Unsigned } else { Kind::Unavailable };
             let doing = format!("get the signature of {}", place.image);
             Error::new(kind, doing).clause("disc.sigpolicy").because(error)
         })?;

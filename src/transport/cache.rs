@@ -4,7 +4,8 @@
 //! <directory>/<sha256 of the URL>   one line of JSON, then the body
 //! ```
 //! May be thrown away at any time. Files are replaced by rename and are for their owner's eyes: pages got with a
-//! password are among them. Entries that cannot be read are as good as none.
+//! password are among them. Entries that cannot be read are as good as none. That there is nothing is never kept, whatever
+//! the server says of it: who publishes an image for which somebody has just asked in vain wants it found.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};

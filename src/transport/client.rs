@@ -13,6 +13,7 @@ use url::Url;
 
 use super::address::{Guard, PrivateAddress, Seen, refused_as_written};
 use super::body::{Body, Watch};
+use super::coding::Coding;
 use super::proxy::Proxies;
 use super::tls::Tls;
 use super::{Error, Kind, Settings};
@@ -90,7 +91,7 @@ impl Response {
                 let phrase = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
                 let mut why = format!("the server answered {status} {}", phrase.unwrap_or_default());
                 if status == 401 || status == 403 {
-                    why.push_str("(credentials for a host stand in a file of mode 0600 in `auth.d`)");
+                    why.push_str(" (credentials for a host stand in a file of mode 0600 in `auth.d`)");
                 }
                 Err(Error::new(Kind::Status(status), format!("get {}", self.url)).because(why))
             }
@@ -151,8 +152,18 @@ impl Client {
         let validators = Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
         let max_age = max_age(headers);
         let status = hop.response.status().as_u16();
+        let refuse = |why: String| Err(Error::new(Kind::Unreachable, format!("get {}", hop.url)).because(why));
+        if status == 206 {
+            return refuse("the server gave a part, and the whole was asked for".to_owned());
+        }
+        // Of an image its very bytes are wanted: they are what was signed.
+        let coding = match Coding::of(headers) {
+            Ok(coding) if !request.image => coding,
+            Err(why) if !request.image && (200..=299).contains(&status) => return refuse(why),
+            _ => Coding::Plain,
+        };
         // What the server says of lengths in answers without body means something else.
-        let total = (status == 200).then(|| content_length(headers)).flatten();
+        let total = (status == 200 && coding == Coding::Plain).then(|| content_length(headers)).flatten();
         let limit = if request.image { limits.image_bytes } else { limits.document_bytes };
         let reopen = (request.image && status == 200).then(|| Reopen {
             client: self.clone(),
@@ -160,8 +171,9 @@ impl Client {
             validators: validators.clone(),
             failures: 0,
             since: 0,
+            whole: false,
         });
-        let source = Box::new(hop.response.into_body().into_with_config().limit(u64::MAX).reader());
+        let source = coding.decoded(hop.response.into_body().into_with_config().limit(u64::MAX).reader());
         let body = Body::new(source, hop.url.clone(), total, limit, limits)
             .resumed_by(reopen)
             .until(deadline)
@@ -299,6 +311,9 @@ impl Client {
     ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
         let agent = if public_only { &self.0.public_only } else { &self.0.open };
         let mut builder = agent.get(url.as_str()).config().proxy(self.0.proxies.for_url(url).cloned()).build();
+        if request.image {
+            builder = builder.header(header::ACCEPT_ENCODING, "identity");
+        }
         if let Some(authorization) = self.0.settings.credentials.header_for(url) {
             builder = builder.header(header::AUTHORIZATION, authorization);
         }
@@ -338,13 +353,16 @@ struct Range {
     if_range: Option<String>,
 }
 
-/// How a broken transfer is taken up again: same request, from where it broke, if it is still the same.
+/// How a broken transfer is taken up again: same request, from where it broke, if it is still the same. Servers that
+/// know no ranges give it from its beginning; what has come already is then passed over.
 pub struct Reopen {
     client: Client,
     request: Request,
     validators: Validators,
     failures: u32,
     since: u64,
+    /// The server refuses ranges.
+    whole: bool,
 }
 
 impl Reopen {
@@ -376,16 +394,15 @@ impl Reopen {
         // Weak tags promise nothing about bytes, so they cannot be asked for; what comes is compared all the same.
         let strong = self.validators.etag.clone().filter(|etag| !etag.starts_with("W/"));
         let if_range = strong.or_else(|| self.validators.last_modified.clone());
-        let hop = self
-            .client
-            .follow(&self.request, Some(&Range { from, if_range }), None)
-            .map_err(|error| crate::error::chain(&error))?;
-        let headers = hop.response.headers();
-        match hop.response.status().as_u16() {
-            206 => {}
-            200 => return Err("it changed in between, or the server cannot resume".to_owned()),
-            status => return Err(format!("the server answered {status} to the request for the rest")),
+        let range = Range { from, if_range };
+        let follow =
+            |range| self.client.follow(&self.request, range, None).map_err(|error| crate::error::chain(&error));
+        let mut hop = follow((!self.whole).then_some(&range))?;
+        if hop.response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            self.whole = true;
+            hop = follow(None)?;
         }
+        let headers = hop.response.headers();
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let changed =
             |old: &Option<String>, new: Option<&str>| matches!((old, new), (Some(old), Some(new)) if old != new);
@@ -394,11 +411,42 @@ impl Reopen {
         {
             return Err("it changed in between".to_owned());
         }
-        let (start, whole) = text(header::CONTENT_RANGE).and_then(content_range).unwrap_or_default();
-        if start != from || matches!((whole, total), (Some(whole), Some(total)) if whole != total) {
-            return Err("the server gave another part than the one asked for".to_owned());
+        let pass_over = match hop.response.status().as_u16() {
+            206 => {
+                let (start, whole) = text(header::CONTENT_RANGE).and_then(content_range).unwrap_or_default();
+                if start != from || matches!((whole, total), (Some(whole), Some(total)) if whole != total) {
+                    return Err("the server gave another part than the one asked for".to_owned());
+                }
+                0
+            }
+            200 if content_length(headers) == total => from,
+            200 => return Err("it changed in between".to_owned()),
+            status => return Err(format!("the server answered {status} to the request for the rest")),
+        };
+        let mut source = hop.response.into_body().into_with_config().limit(u64::MAX).reader();
+        self.pass_over(&mut source, pass_over)?;
+        Ok(Box::new(source))
+    }
+
+    /// Reads what has come already, no slower than anything else.
+    fn pass_over(&self, source: &mut impl Read, bytes: u64) -> Result<(), String> {
+        let limits = &self.client.0.settings.limits;
+        let begun = Instant::now();
+        let mut left = source.take(bytes);
+        let mut buffer = vec![0; 64 << 10];
+        while left.limit() > 0 {
+            match left.read(&mut buffer) {
+                Ok(0) => return Err("what came again was shorter".to_owned()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
+            }
+            let least = u128::from(limits.slow_rate) * begun.elapsed().as_millis() / 1000;
+            if begun.elapsed() > limits.slow_window && u128::from(bytes - left.limit()) < least {
+                return Err("it came again too slowly".to_owned());
+            }
         }
-        Ok(Box::new(hop.response.into_body().into_with_config().limit(u64::MAX).reader()))
+        Ok(())
     }
 }
 
@@ -464,6 +512,9 @@ fn explain(url: &Url, error: ureq::Error) -> Error {
             Err(other) => failed(Kind::Tls).because(other),
         },
         ureq::Error::Io(error) if tls_error(&error).is_some() => failed(Kind::Tls).because(error),
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            failed(Kind::Unreachable).because("the server closed the connection without an answer")
+        }
         ureq::Error::Io(error) => failed(Kind::Unreachable).because(error),
         error => failed(Kind::Unreachable).because(error),
     }

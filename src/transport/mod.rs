@@ -18,6 +18,7 @@ mod address;
 mod body;
 mod cache;
 mod client;
+mod coding;
 mod credentials;
 mod proxy;
 mod tls;

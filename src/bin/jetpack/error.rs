@@ -82,6 +82,27 @@ impl<E: Error + 'static> From<E> for CommandError {
         if let Some(clause) = clause {
             message.push_str(&format!(" [{clause}]"));
         }
-        Self { message, hint: None, code }
+        let mut link = Some(error);
+        let mut hint = None;
+        while let (Some(here), None) = (link, hint) {
+            hint = hint_of(here);
+            link = here.source();
+        }
+        let hint = hint.map(str::to_owned);
+        Self { message, hint, code }
     }
+}
+
+/// What the user can do about an error that may stand behind others.
+fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(error) = error.downcast_ref::<appc::trust::Error>() {
+        return matches!(error.kind(), appc::trust::Kind::Untrusted).then_some(
+            "`jetpack trust add --prefix NAME FILE|URL|NAME` trusts a key; `jetpack trust list` shows which are",
+        );
+    }
+    let unsigned = |error: &appc::fetch::Error| *error.kind() == appc::fetch::Kind::Unsigned;
+    error
+        .downcast_ref::<appc::fetch::Error>()
+        .filter(|error| unsigned(error))
+        .map(|_| "--insecure=signature takes images that nobody has signed")
 }
