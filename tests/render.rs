@@ -347,6 +347,23 @@ fn an_image_stays_the_tree_that_it_was_until_it_is_fetched_again() {
 }
 
 #[test]
+fn damage_of_a_merged_tree_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let entries = [Entry::directory(""), Entry::file("f", "content"), Entry::file("g", "content")];
+    let image = archive(&manifest("example.com/a", json!({ "pathWhitelist": ["/f"] })), &entries);
+    let image = import(&store, &image).unwrap();
+    let rootfs = store.rendered(&image).unwrap().layers.remove(0);
+    assert_eq!(store.verify_rendered(&image).unwrap(), []);
+    std::fs::remove_file(rootfs.join("f")).unwrap();
+    std::fs::write(rootfs.join("f"), "cantent").unwrap();
+    std::fs::write(rootfs.join("h"), "").unwrap();
+    let damage = store.verify_rendered(&image).unwrap();
+    let places: Vec<&str> = damage.iter().map(|damage| damage.place.as_str()).collect();
+    assert!(places.contains(&"rendered rootfs/f") && places.contains(&"rendered rootfs/h"), "{damage:?}");
+}
+
+#[test]
 fn a_dependency_that_vanished_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();

@@ -58,6 +58,11 @@ impl Merged {
         self.paths.iter().map(|(path, source)| (path.as_slice(), *source))
     }
 
+    /// Whether there is anything at `path`.
+    pub fn has(&self, path: &[u8]) -> bool {
+        self.paths.contains_key(path)
+    }
+
     fn remove_below(&mut self, path: &[u8]) {
         let first = [path, b"/"].concat();
         // `0` follows `/`: all that begins with `path/` lies between both.

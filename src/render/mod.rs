@@ -19,6 +19,7 @@ mod graph;
 mod merge;
 mod resolve;
 mod tree;
+mod verify;
 mod whitelist;
 mod write;
 

@@ -92,6 +92,22 @@ impl Store {
         self.planned(image, &Resolver::local(self)).map(|(plan, _)| plan)
     }
 
+    /// Compares the one tree that `image` was merged into, where there is one, with those that it was made from.
+    ///
+    /// Errors: [`Kind::Io`] where nothing can be said.
+    pub fn verify_rendered(&self, image: &Image) -> Result<Vec<store::Damage>> {
+        let Some(plan) = self.kept_plan(image).filter(|plan| plan.tree().image_id().is_none()) else {
+            return Ok(Vec::new());
+        };
+        let Some(tree) = self.trees().find(&plan.tree()) else { return Ok(Vec::new()) };
+        let images = plan.images().into_iter().map(|id| Ok((id.clone(), self.image(id)?)));
+        // What has gone cannot be compared with; whoever runs the image is told.
+        let Ok(images) = images.collect::<store::Result<BTreeMap<_, _>>>() else { return Ok(Vec::new()) };
+        let (merged, sources) = self.merge(&plan, &images)?;
+        super::verify::compare(&merged, &sources, &tree.join("rootfs"))
+            .map_err(|error| Error::new(Kind::Io, format!("verify what {} was rendered to", image.id())).because(error))
+    }
+
     fn made(&self, image: &Image, resolver: &Resolver<'_>, stacked: bool) -> Result<Rendered> {
         let (plan, images) = self.planned(image, resolver)?;
         self.make(image, &plan, &images, stacked)
@@ -175,10 +191,18 @@ impl Store {
     ) -> Result<Written> {
         let failed =
             |error: io::Error| Error::new(Kind::Io, format!("render into {}", target.display())).because(error);
+        let (merged, sources) = self.merge(plan, images)?;
+        let directory = File::open(target).map_err(failed)?;
+        write::write(&merged, &sources, &directory, sharing).map_err(failed)
+    }
+
+    /// What the plan comes to, and the open root of each pass.
+    fn merge(&self, plan: &Plan, images: &BTreeMap<ImageId, Image>) -> Result<(Merged, Vec<File>)> {
         let mut merged = Merged::default();
         let mut sources = Vec::new();
         for (number, pass) in plan.passes.iter().enumerate() {
             let image = &images[&pass.image];
+            let failed = |error: io::Error| Error::new(Kind::Io, rendering(image)).because(error);
             let tree = self.image_tree(image)?;
             sources.push(File::open(&tree).map_err(failed)?);
             let implied: HashSet<&[u8]> = image.implied().iter().map(Vec::as_slice).collect();
@@ -192,8 +216,7 @@ impl Store {
             });
             laid.map_err(failed)?;
         }
-        let directory = File::open(target).map_err(failed)?;
-        write::write(&merged, &sources, &directory, sharing).map_err(failed)
+        Ok((merged, sources))
     }
 
     fn kept_plan(&self, image: &Image) -> Option<Plan> {

@@ -55,5 +55,7 @@ fn damage(store: &Store, id: &appc::schema::ImageId) -> Result<Option<Vec<Damage
             return Ok(Some(vec![Damage { place: "image".into(), what: appc::error::chain(&error) }]));
         }
     };
-    Ok(Some(store.verify(&image, &ReadOptions::default())?))
+    let mut damage = store.verify(&image, &ReadOptions::default())?;
+    damage.extend(store.verify_rendered(&image)?);
+    Ok(Some(damage))
 }
