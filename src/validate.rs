@@ -2,7 +2,7 @@
 //!
 //! Takes bytes or a reader, gives a [`FileReport`]; only [`layout`] reads files of its own. Nothing stops at the first fault.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
 
 use crate::aci::{self, ReadOptions};
@@ -38,20 +38,31 @@ impl Default for Options {
 
 /// Checks what a reader gives: an image or a manifest. `path` is what the report calls it.
 pub fn reader(path: &str, mut source: impl Read + Send, options: &Options) -> FileReport {
-    let mut head = Vec::with_capacity(HEAD);
-    if let Err(error) = source.by_ref().take(HEAD as u64).read_to_end(&mut head) {
-        return unreadable(path, options.file_type.unwrap_or(FileType::Manifest), &error);
+    let unreadable = |error| unreadable(path, options.file_type.unwrap_or(FileType::Manifest), &error);
+    // A manifest comes whole with the first call, and its end with the second.
+    let mut text = vec![0; FIRST];
+    let mut read = 0;
+    while read < HEAD {
+        match source.read(&mut text[read..]) {
+            Ok(0) => break,
+            Ok(count) => read += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return unreadable(error),
+        }
     }
-    match options.file_type.unwrap_or_else(|| sniff(&head)) {
-        FileType::Image => image(path, Cursor::new(head).chain(source), options),
+    text.truncate(read);
+    match options.file_type.unwrap_or_else(|| sniff(&text[..read.min(HEAD)])) {
+        FileType::Image => image(path, Cursor::new(text).chain(source), options),
         FileType::Layout => FileReport::new(path, FileType::Layout)
             .with([Diagnostic::error("x.file.type", "a layout is a directory, this is a file")]),
         FileType::Manifest => {
-            let mut text = head;
-            match source.take((options.max_manifest + 1).saturating_sub(text.len() as u64)).read_to_end(&mut text) {
-                Ok(_) => manifest(path, text, options),
-                Err(error) => unreadable(path, FileType::Manifest, &error),
+            if read >= HEAD {
+                let most = (options.max_manifest + 1).saturating_sub(read as u64);
+                if let Err(error) = source.take(most).read_to_end(&mut text) {
+                    return unreadable(error);
+                }
             }
+            manifest(path, text, options)
         }
     }
 }
@@ -64,7 +75,10 @@ pub fn manifest(path: &str, text: Vec<u8>, options: &Options) -> FileReport {
         return report.with([Diagnostic::error("x.aci.limits", message)]);
     }
     let checked = schema::validate_manifest(&text, &options.manifest);
-    report.source = text;
+    // Only what is told needs its source, and files may be many.
+    if !checked.diagnostics.is_empty() {
+        report.source = text;
+    }
     report.with(checked.diagnostics)
 }
 
@@ -122,6 +136,8 @@ fn finish(
 
 /// Bytes looked at to tell an image from a manifest: up to the end of a tar header.
 const HEAD: usize = 512;
+/// Bytes asked for at first: more than nearly all manifests have.
+const FIRST: usize = 16 << 10;
 
 /// An image is what an archive or its compression begins with, or anything else that is no text.
 fn sniff(head: &[u8]) -> FileType {

@@ -37,6 +37,20 @@ fn the_exit_code_tells_valid_invalid_and_usage_apart() {
 }
 
 #[test]
+fn a_listing_that_nobody_reads_ends_without_a_word() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_actool"))
+        .args(["explain", "--list"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "");
+    assert_ne!(done.status.code(), Some(101), "it panicked");
+}
+
+#[test]
 fn json_tells_every_file_and_every_place() {
     let done = actool(&["validate", "--format", "json", BAD, "/nonexistent", GOOD]);
     let report: Value = serde_json::from_slice(&done.stdout).unwrap();

@@ -1,6 +1,6 @@
 //! The supervisor: applies a pod's steps, drives its apps from start to end, and takes back what must not outlive them.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -329,7 +329,7 @@ impl<P: Pod> Life<'_, P> {
                     let name = &self.plan.apps[app].name;
                     let words = format!("failed to {}", crate::error::chain(&error));
                     if phase != Phase::Main {
-                        eprintln!("jetpack: app {name}: {}: {words}", phase_word(phase));
+                        tell(&format!("app {name}: {}: {words}", phase_word(phase)));
                     }
                     self.status.apps[app].failure = Some(words);
                     if phase != Phase::PostStop {
@@ -337,7 +337,7 @@ impl<P: Pod> Life<'_, P> {
                     }
                 }
                 Event::Ended { app, phase, end } => self.ended(app, phase, end)?,
-                Event::Warning(text) => eprintln!("jetpack: warning: {text}"),
+                Event::Warning(text) => tell(&format!("warning: {text}")),
                 Event::Gone => {
                     for app in 0..self.running.len() {
                         if let Some(phase) = self.running[app] {
@@ -384,7 +384,7 @@ impl<P: Pod> Life<'_, P> {
                 self.start(app, Phase::PostStop)?;
             }
             Phase::PostStop if !end.success() => {
-                eprintln!("jetpack: warning: app {}: its post-stop handler failed: {}", plan.name, word(end));
+                tell(&format!("warning: app {}: its post-stop handler failed: {}", plan.name, word(end)));
             }
             _ => {}
         }
@@ -404,6 +404,11 @@ impl<P: Pod> Life<'_, P> {
         self.save()?;
         Ok(Ending { status: self.status, failure, code })
     }
+}
+
+/// Says something to whoever watches. A supervisor goes on when nobody does.
+fn tell(words: &str) {
+    let _ = writeln!(io::stderr(), "jetpack: {words}");
 }
 
 fn phase_word(phase: Phase) -> &'static str {

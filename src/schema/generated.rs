@@ -21,7 +21,7 @@ impl ::std::str::FromStr for AbsPath {
     ) -> ::std::result::Result<Self, self::error::ConversionError> {
         static PATTERN: ::std::sync::LazyLock<::regress::Regex> = ::std::sync::LazyLock::new(||
         { ::regress::Regex::new("^(?![\\s\\S]*/\\.\\.(/|$))/[^\\u0000]*$").unwrap() });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("absPath", value) && PATTERN.find(value).is_none() {
             return Err(
                 "doesn't match pattern \"^(?![\\s\\S]*/\\.\\.(/|$))/[^\\u0000]*$\""
                     .into(),
@@ -80,7 +80,7 @@ impl ::std::str::FromStr for AcIdentifier {
     ) -> ::std::result::Result<Self, self::error::ConversionError> {
         static PATTERN: ::std::sync::LazyLock<::regress::Regex> = ::std::sync::LazyLock::new(||
         { ::regress::Regex::new("^[a-z0-9]+([-._~/][a-z0-9]+)*$").unwrap() });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("acIdentifier", value) && PATTERN.find(value).is_none() {
             return Err(
                 "doesn't match pattern \"^[a-z0-9]+([-._~/][a-z0-9]+)*$\"".into(),
             );
@@ -138,7 +138,7 @@ impl ::std::str::FromStr for AcName {
     ) -> ::std::result::Result<Self, self::error::ConversionError> {
         static PATTERN: ::std::sync::LazyLock<::regress::Regex> = ::std::sync::LazyLock::new(||
         { ::regress::Regex::new("^[a-z0-9]+(-[a-z0-9]+)*$").unwrap() });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("acName", value) && PATTERN.find(value).is_none() {
             return Err("doesn't match pattern \"^[a-z0-9]+(-[a-z0-9]+)*$\"".into());
         }
         Ok(Self(value.to_string()))
@@ -199,7 +199,7 @@ impl ::std::str::FromStr for AcVersion {
                 )
                 .unwrap()
         });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("acVersion", value) && PATTERN.find(value).is_none() {
             return Err(
                 "doesn't match pattern \"^(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)(-(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(\\.(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?(\\+[0-9A-Za-z-]+(\\.[0-9A-Za-z-]+)*)?$\""
                     .into(),
@@ -354,7 +354,7 @@ impl ::std::str::FromStr for Capability {
     ) -> ::std::result::Result<Self, self::error::ConversionError> {
         static PATTERN: ::std::sync::LazyLock<::regress::Regex> = ::std::sync::LazyLock::new(||
         { ::regress::Regex::new("^CAP_[A-Z_]+$").unwrap() });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("capability", value) && PATTERN.find(value).is_none() {
             return Err("doesn't match pattern \"^CAP_[A-Z_]+$\"".into());
         }
         Ok(Self(value.to_string()))
@@ -446,7 +446,7 @@ impl ::std::str::FromStr for EnvName {
     ) -> ::std::result::Result<Self, self::error::ConversionError> {
         static PATTERN: ::std::sync::LazyLock<::regress::Regex> = ::std::sync::LazyLock::new(||
         { ::regress::Regex::new("^[A-Za-z_][A-Za-z0-9_.-]*$").unwrap() });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("envName", value) && PATTERN.find(value).is_none() {
             return Err("doesn't match pattern \"^[A-Za-z_][A-Za-z0-9_.-]*$\"".into());
         }
         Ok(Self(value.to_string()))
@@ -512,7 +512,7 @@ impl ::std::str::FromStr for Errno {
     ) -> ::std::result::Result<Self, self::error::ConversionError> {
         static PATTERN: ::std::sync::LazyLock<::regress::Regex> = ::std::sync::LazyLock::new(||
         { ::regress::Regex::new("^(E[A-Z0-9]+)?$").unwrap() });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("errno", value) && PATTERN.find(value).is_none() {
             return Err("doesn't match pattern \"^(E[A-Z0-9]+)?$\"".into());
         }
         Ok(Self(value.to_string()))
@@ -650,7 +650,7 @@ impl ::std::str::FromStr for ImageId {
     ) -> ::std::result::Result<Self, self::error::ConversionError> {
         static PATTERN: ::std::sync::LazyLock<::regress::Regex> = ::std::sync::LazyLock::new(||
         { ::regress::Regex::new("^sha512-[0-9a-f]{128}$").unwrap() });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("imageId", value) && PATTERN.find(value).is_none() {
             return Err("doesn't match pattern \"^sha512-[0-9a-f]{128}$\"".into());
         }
         Ok(Self(value.to_string()))
@@ -794,7 +794,7 @@ impl ::std::str::FromStr for Ipv4 {
                 )
                 .unwrap()
         });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("ipv4", value) && PATTERN.find(value).is_none() {
             return Err(
                 "doesn't match pattern \"^((25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])$\""
                     .into(),
@@ -966,7 +966,7 @@ impl ::std::str::FromStr for OctalMode {
     ) -> ::std::result::Result<Self, self::error::ConversionError> {
         static PATTERN: ::std::sync::LazyLock<::regress::Regex> = ::std::sync::LazyLock::new(||
         { ::regress::Regex::new("^[0-7]{3,4}$").unwrap() });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("octalMode", value) && PATTERN.find(value).is_none() {
             return Err("doesn't match pattern \"^[0-7]{3,4}$\"".into());
         }
         Ok(Self(value.to_string()))
@@ -1246,7 +1246,7 @@ impl ::std::str::FromStr for SelinuxPart {
     ) -> ::std::result::Result<Self, self::error::ConversionError> {
         static PATTERN: ::std::sync::LazyLock<::regress::Regex> = ::std::sync::LazyLock::new(||
         { ::regress::Regex::new("^[^:]+$").unwrap() });
-        if PATTERN.find(value).is_none() {
+        if !crate::schema::text::fits_plainly("selinuxPart", value) && PATTERN.find(value).is_none() {
             return Err("doesn't match pattern \"^[^:]+$\"".into());
         }
         Ok(Self(value.to_string()))

@@ -164,6 +164,8 @@ impl Shape {
         let family = |clause: &str| clause.match_indices('.').nth(1).map_or(clause.len(), |(at, _)| at);
         match self.clauses.first() {
             None => place,
+            // Nearly all have one, and this is asked for every value of a document.
+            Some(own) if self.clauses.len() == 1 && !own.starts_with("x.") => own,
             Some(own) if own.starts_with("x.") && !place.is_empty() => place,
             Some(own) => {
                 let near = self.clauses.iter().find(|clause| clause[..family(clause)] == place[..family(place)]);

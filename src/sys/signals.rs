@@ -87,3 +87,10 @@ fn install(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
     };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Lets this process be ended by writing into a pipe that nobody reads any more, as programs that list things are.
+/// Rust's start-up switches that off, and `println!` then panics. Not for processes that look after others.
+pub fn end_at_broken_pipe() {
+    // Without it writing fails instead, which is told.
+    let _ = install(libc::SIGPIPE, libc::SIG_DFL);
+}

@@ -71,7 +71,26 @@ fn generate(schemas: &Path) -> Result<String, Failed> {
     types.add_root_schema(root)?;
     let code = prettyplease::unparse(&syn::parse2(types.to_stream())?);
     // The generator takes the plural of an abbreviation for two words.
-    Ok(format!("{HEAD}{}", code.replace("supplementary_gi_ds", "supplementary_gids")))
+    Ok(format!("{HEAD}{}", plain_first(&code.replace("supplementary_gi_ds", "supplementary_gids"))))
+}
+
+/// Asks the plain check before the regular expression: compiling and running those is most of the cost of reading a manifest.
+fn plain_first(code: &str) -> String {
+    let mut definition = String::new();
+    let mut out = String::with_capacity(code.len());
+    for line in code.lines() {
+        if let Some(name) = line.strip_prefix("impl ::std::str::FromStr for ").and_then(|rest| rest.strip_suffix(" {"))
+        {
+            definition = name[..1].to_lowercase() + &name[1..];
+        }
+        let asks = "if PATTERN.find(value).is_none() {";
+        let plain = format!(
+            "if !crate::schema::text::fits_plainly(\"{definition}\", value) && PATTERN.find(value).is_none() {{"
+        );
+        out.push_str(&line.replace(asks, &plain));
+        out.push('\n');
+    }
+    out
 }
 
 /// All definitions in one document of the draft that the generator reads: it takes one document at a time.

@@ -53,6 +53,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    appc::sys::signals::end_at_broken_pipe();
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Build(args) => build::run(&args),

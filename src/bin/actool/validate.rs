@@ -1,7 +1,7 @@
 //! `actool validate`: hold images, layouts and manifests against the specification.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -157,15 +157,28 @@ fn check(file: &Path, options: &Options) -> FileReport {
         return validate::reader("-", io::stdin(), options);
     }
     let asked = options.file_type.unwrap_or(FileType::Manifest);
-    let opened = File::open(file).and_then(|open| open.metadata().map(|metadata| (open, metadata)));
+    // The first read tells a directory from a file, which spares asking for each of many files.
+    let mut head = vec![0; 16 << 10];
+    let opened = File::open(file).and_then(|mut open| {
+        let count = loop {
+            match open.read(&mut head) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        Ok((open, count))
+    });
     match opened {
-        Ok((_, metadata)) if metadata.is_dir() => match options.file_type {
+        Ok((open, count)) => {
+            head.truncate(count);
+            validate::reader(&path, io::Cursor::new(head).chain(open), options)
+        }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => match options.file_type {
             None | Some(FileType::Layout) => validate::layout(&path, file, options),
             Some(_) => FileReport::new(path, asked)
                 .with([Diagnostic::error("x.file.type", "is a directory")
                     .help("leave `--type` out, or name the file in it")]),
         },
-        Ok((open, _)) => validate::reader(&path, open, options),
         Err(error) => validate::unreadable(&path, asked, &error),
     }
 }

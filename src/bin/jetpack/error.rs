@@ -1,6 +1,7 @@
 //! Library errors turned into words for people, with hints and exit codes. The one place where that happens.
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Anything that went wrong.
@@ -52,9 +53,10 @@ impl CommandError {
 
     /// Tells the user and gives the exit code.
     pub fn report(self) -> ExitCode {
-        eprintln!("jetpack: {}", self.message);
+        // Nobody may be there to read it; the exit code says enough then.
+        let _ = writeln!(io::stderr(), "jetpack: {}", self.message);
         if let Some(hint) = self.hint {
-            eprintln!("  hint: {hint}");
+            let _ = writeln!(io::stderr(), "  hint: {hint}");
         }
         ExitCode::from(self.code)
     }

@@ -113,6 +113,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
+    if !looks_after_others(&cli.command) {
+        appc::sys::signals::end_at_broken_pipe();
+    }
     let mut context = context::Context::new(cli.global.root, cli.global.config.as_deref(), cli.global.insecure)?;
     if cli.global.host.is_some() {
         context.model = Some(context.root()?.join("model-freebsd.json"));
@@ -126,6 +129,11 @@ fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
         eprint!("after:\n{}", Saved::open(file)?.model.state());
     }
     done
+}
+
+/// Whether a pod, or those who talk to this process, depend on its going on when nobody reads its output.
+fn looks_after_others(command: &Command) -> bool {
+    matches!(command, Command::Run(_) | Command::RunPrepared(_) | Command::MetadataService(_) | Command::Exec(_))
 }
 
 fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, error::CommandError> {

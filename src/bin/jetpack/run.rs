@@ -1,5 +1,6 @@
 //! `jetpack run`: make a pod of images or of a pod manifest, and run it.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -79,7 +80,8 @@ pub fn start(pod: PodDir, how: &Start, context: &Context) -> Result<ExitCode, Co
         let uuid = pod.uuid();
         match leave_behind().map_err(|error| CommandError::failed(format!("leave the pod running: {error}")))? {
             Side::Ahead(None) => {
-                println!("{uuid}");
+                // The pod runs, whether or not somebody reads its name.
+                let _ = writeln!(std::io::stdout(), "{uuid}");
                 return Ok(ExitCode::SUCCESS);
             }
             // It has told why.

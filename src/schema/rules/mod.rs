@@ -46,7 +46,8 @@ pub(super) fn pod(root: &Node<'_>, profile: Profile, findings: &mut Findings) {
 /// types.acversion.tagged, types.acversion.major.
 fn version(root: &Node<'_>, findings: &mut Findings) {
     let Some(node) = root.get("acVersion") else { return };
-    let Some(version) = node.as_str().and_then(|text| semver::Version::parse(text).ok()) else { return };
+    let Some(text) = node.as_str().filter(|text| *text != crate::SPEC_VERSION) else { return };
+    let Ok(version) = semver::Version::parse(text) else { return };
     let ours = semver::Version::parse(crate::SPEC_VERSION).expect("the specification's version is well-formed");
     if version.major != ours.major {
         findings
@@ -76,15 +77,21 @@ fn unique<'n, 'd: 'n>(
     clause: &'static str,
     what: &str,
 ) {
-    let mut seen: HashMap<&str, Span> = HashMap::new();
+    // Looking through a few is quicker than hashing them; the many of an attacker must not be looked through.
+    const FEW: usize = 16;
+    let mut few: Vec<(&str, Span)> = Vec::new();
+    let mut many: HashMap<&str, Span> = HashMap::new();
     for item in items {
         let Some(text) = item.as_str() else { continue };
-        if let Some(first) = seen.get(text) {
+        let first = few.iter().find(|(other, _)| *other == text).map(|(_, span)| span).or_else(|| many.get(text));
+        if let Some(first) = first {
             findings
                 .error(clause, item.span, format!("{what} `{}` is given twice", short(text)))
                 .related(*first, "given first");
+        } else if few.len() < FEW {
+            few.push((text, item.span));
         } else {
-            seen.insert(text, item.span);
+            many.insert(text, item.span);
         }
     }
 }
