@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Builds the workspace for FreeBSD on another system: lints it, compiles its tests, links its binaries.
 #
-#   contrib/freebsd/build.sh [--static] [--binaries] [--deny-warnings]
+#   contrib/freebsd/build.sh [--static] [--binaries] [--debug] [--deny-warnings]
 #
 #   --static         link the binaries without shared libraries; the probe is linked so wherever that can be done
 #                    (zig cannot)
 #   --binaries       only the binaries: no lints, no tests
+#   --debug          the profile for development: built in half the time, slow where it runs
 #   --deny-warnings  a lint's warning is an error
 #
 # Standard output holds the absolute paths of the binaries, one a line; all else goes to standard error.
@@ -21,11 +22,13 @@ readonly zig_version=0.17.1
 
 static=false
 checks=true
+profile=release
 lint_options=()
 for option in "$@"; do
     case $option in
         --static) static=true ;;
         --binaries) checks=false ;;
+        --debug) profile=debug ;;
         --deny-warnings) lint_options=(-- -D warnings) ;;
         -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
         *) echo "build.sh: unknown option $option (--help tells which there are)" >&2; exit 2 ;;
@@ -156,12 +159,15 @@ say "linker $CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER, C compiler $CC_x86_64_u
 # One profile for all, so that dependencies are compiled once; without link-time optimisation, which costs minutes
 # over this many test binaries.
 export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
-options=(--release --locked --target $target ${cargo_options[@]+"${cargo_options[@]}"})
+options=(--locked --target $target ${cargo_options[@]+"${cargo_options[@]}"})
+[ $profile = debug ] || options+=(--release)
 # The generator of the types runs where the sources are written: it is linted, not shipped.
 shipped=(--workspace --exclude schema-codegen)
 
 if $lints; then cargo clippy "${options[@]}" --workspace --all-targets ${lint_options[@]+"${lint_options[@]}"} >&2; fi
-if $checks; then cargo test "${options[@]}" "${shipped[@]}" --no-run >&2; fi
+# Tests and binaries in one build: apart they would choose other features, and most would be compiled twice.
+targets=(--bins)
+if $checks; then targets=(--all-targets); fi
 
 static_flags="${CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_RUSTFLAGS:-} -C target-feature=+crt-static"
 build_static() {
@@ -169,24 +175,24 @@ build_static() {
         cargo build "${options[@]}" --target-dir "$target_dir/freebsd-static" "$@" >&2
 }
 
-# The probe runs in root file systems that have no libraries, so it is linked statically where the linker can.
-probe=$target_dir/freebsd-static/$target/release/appc-probe
-if $static || { ! $by_zig && build_static --package appc-probe; }; then :; else
-    say "the probe is linked with shared libraries: a root file system for it needs them"
-    cargo build "${options[@]}" --package appc-probe >&2
-    probe=$target_dir/$target/release/appc-probe
-fi
-
 if $static; then
     if $by_zig; then
         say "zig has no static C library for FreeBSD: set CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER to a linker that has"
         exit 1
     fi
-    build_static "${shipped[@]}" --bins
-    binaries=$target_dir/freebsd-static/$target/release
+    build_static "${shipped[@]}" "${targets[@]}"
+    binaries=$target_dir/freebsd-static/$target/$profile
+    probe=$binaries/appc-probe
 else
-    cargo build "${options[@]}" "${shipped[@]}" --exclude appc-probe --bins >&2
-    binaries=$target_dir/$target/release
+    cargo build "${options[@]}" "${shipped[@]}" "${targets[@]}" >&2
+    binaries=$target_dir/$target/$profile
+    # The probe runs in root file systems that have no libraries, so it is linked statically where the linker can.
+    if ! $by_zig && build_static --package appc-probe; then
+        probe=$target_dir/freebsd-static/$target/$profile/appc-probe
+    else
+        say "the probe is linked with shared libraries: a root file system for it needs them"
+        probe=$binaries/appc-probe
+    fi
 fi
 
 for binary in actool jetpack appc-conformance; do echo "$binaries/$binary"; done
