@@ -130,6 +130,20 @@ settings! {
     "idle-timeout" idle_timeout: Duration = Duration::from_secs(30);
     /// How often a request is repeated after errors that may pass.
     "retries" retries: u32 = 3;
+    /// Who answers the questions of a pod's apps: own (its supervisor, inside its network), domain (the service that
+    /// `jetpack metadata-service` is) or off.
+    "metadata" metadata: Metadata = Metadata::Own;
+    /// The unix socket of the domain service; nothing: `metadata.sock` below the root.
+    "metadata-socket" metadata_socket: Option<PathBuf> = None;
+    /// What pods are connected to: networks by name, or none, or host; nothing: the network named default where there is
+    /// one, else none.
+    "network" network: Vec<String> = Vec::new();
+    /// How long apps that are asked to stop may take before they are killed.
+    "stop-grace" stop_grace: Duration = Duration::from_secs(10);
+    /// How long `gc` keeps pods that have ended.
+    "pod-grace" pod_grace: Duration = Duration::ZERO;
+    /// A log of an app that is larger than this, in bytes, is moved aside; one older one is kept.
+    "log-limit" log_limit: u64 = 16 << 20;
     /// So many bytes of an image are transferred at most.
     "transfer-limit" transfer_limit: u64 = 16 << 30;
 }
@@ -144,6 +158,19 @@ pub enum Signatures {
     All,
     /// Of nothing.
     None,
+}
+
+/// Who answers the questions of a pod's apps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Metadata {
+    /// Its supervisor, inside its own network
+    Own,
+    /// The service of this host that `jetpack metadata-service` is
+    Domain,
+    /// Nobody, which takes the pod out of conformance
+    Off,
 }
 
 impl Config {
@@ -305,29 +332,38 @@ macro_rules! numbers {
 
 numbers!(u32, u64);
 
-impl Value for Signatures {
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        match text(value)? {
-            "network" => Ok(Self::Network),
-            "all" => Ok(Self::All),
-            "none" => Ok(Self::None),
-            other => Err(format!("`{other}` is none of network, all, none")),
-        }
-    }
+/// A word of a few.
+macro_rules! words {
+    ($($type:ident { $($word:literal => $value:ident),* })*) => {$(
+        impl Value for $type {
+            fn read(value: &DeValue<'_>) -> Result<Self, String> {
+                match text(value)? {
+                    $($word => Ok(Self::$value),)*
+                    other => Err(format!("`{other}` is none of {}", [$($word),*].join(", "))),
+                }
+            }
 
-    fn show(&self) -> serde_json::Value {
-        json!(self)
-    }
+            fn show(&self) -> serde_json::Value {
+                json!(self)
+            }
+        }
+    )*};
 }
 
-impl Value for Pull {
+words! {
+    Signatures { "network" => Network, "all" => All, "none" => None }
+    Pull { "never" => Never, "new" => New, "update" => Update }
+    Metadata { "own" => Own, "domain" => Domain, "off" => Off }
+}
+
+impl Value for Vec<String> {
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        match text(value)? {
-            "never" => Ok(Self::Never),
-            "new" => Ok(Self::New),
-            "update" => Ok(Self::Update),
-            other => Err(format!("`{other}` is none of never, new, update")),
+        // One word may stand alone.
+        if let Some(word) = value.as_str() {
+            return Ok(vec![word.to_owned()]);
         }
+        let due = || format!("a word or a list of words is due, this is of type {}", value.type_str());
+        value.as_array().ok_or_else(due)?.iter().map(|entry| Ok(text(entry.get_ref())?.to_owned())).collect()
     }
 
     fn show(&self) -> serde_json::Value {

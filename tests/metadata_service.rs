@@ -51,6 +51,47 @@ fn a_pod_is_known_while_its_supervisor_is_there() {
     assert_eq!(get(&path(&other)), (200, other_uuid));
 }
 
+/// A pod of one app, `main`, that prints the environment; its image's archive.
+fn printing_pod(root: &Path) -> std::path::PathBuf {
+    let (layout, image) = (root.join("layout"), root.join("print.aci"));
+    std::fs::create_dir_all(layout.join("rootfs/bin")).unwrap();
+    std::fs::copy("/bin/busybox", layout.join("rootfs/bin/busybox")).unwrap();
+    let manifest = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"localhost/main",
+        "app":{"exec":["/bin/busybox","sh","-c","echo $AC_METADATA_URL; /bin/busybox wget -qO- $AC_METADATA_URL/acMetadata/v1/pod/uuid"],
+        "user":"0","group":"0"}}"#;
+    std::fs::write(layout.join("manifest"), manifest).unwrap();
+    let actool =
+        std::process::Command::new(env!("CARGO_BIN_EXE_actool")).arg("build").arg(&layout).arg(&image).output();
+    assert!(actool.unwrap().status.success());
+    image
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pod_is_told_about_by_the_domain_when_that_is_wanted() {
+    if !rustix::process::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
+        return println!("skipped: it takes root to run a pod in the host's network, and a busybox to run");
+    }
+    let service = Service::start(&[]);
+    let root = service.root.path();
+    let image = printing_pod(root);
+    let saved = root.join("uuid");
+    let run = ["run", "--net=host", "--uuid-file-save", saved.to_str().unwrap(), image.to_str().unwrap()];
+    let (output, text) = told(root, &[&run[..], &["--mds=domain"]].concat());
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let uuid = std::fs::read_to_string(&saved).unwrap();
+    let (url, told_uuid) = printed.split_once('\n').unwrap();
+    assert!(url.starts_with(&service.base) && told_uuid == uuid.trim(), "{printed}{text}");
+    assert!(text.contains("the domain service at") && text.contains("mds.provided"), "{text}");
+    // The pod has ended: nobody is told about it any more.
+    assert_eq!(get(&format!("{url}/acMetadata/v1/pod/uuid")).0, 401);
+    let (output, text) = told(root, &["run", "--net=none", "--mds=domain", image.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(125), "{text}");
+    let (output, text) = told(root, &["run", "--mds=off", image.to_str().unwrap()]);
+    assert!(output.stdout.starts_with(b"\n") && text.contains("out of conformance"), "{text}");
+    drop(service);
+}
+
 #[test]
 fn a_service_started_anew_is_told_its_pods_again() {
     let mut service = Service::start(&[]);

@@ -12,7 +12,7 @@ use super::logs::Logs;
 use super::plan::{PodPlan, Stream};
 use super::supervise::{End, Event, Launch, Pod};
 use super::{Compiled, Error, Kind, Phase, Step};
-use crate::metadata::Service;
+use crate::metadata::Offer;
 use crate::pod::PodDir;
 use crate::pod::status::{AppStatus, Status};
 use crate::sys::background::Leash;
@@ -26,6 +26,8 @@ pub struct Supervision {
     pub foreground: bool,
     /// How long apps that are asked to stop may take before they are killed.
     pub grace: Duration,
+    /// The most bytes that the log of an app has before it is moved aside.
+    pub log_limit: u64,
     /// What goes wrong on purpose.
     pub fault: journal::Fault,
     /// Let go of when every app is started, or has failed to be.
@@ -34,7 +36,8 @@ pub struct Supervision {
 
 impl Default for Supervision {
     fn default() -> Self {
-        Self { foreground: true, grace: Duration::from_secs(10), fault: journal::Fault::None, leash: None }
+        let log_limit = super::logs::LIMIT;
+        Self { foreground: true, grace: Duration::from_secs(10), log_limit, fault: journal::Fault::None, leash: None }
     }
 }
 
@@ -58,7 +61,7 @@ pub fn run<H: Launch>(
     directory: &PodDir,
     plan: &PodPlan,
     compiled: &Compiled<H::Step>,
-    metadata: Option<Service>,
+    metadata: Option<Offer>,
     supervision: Supervision,
     executor: &str,
 ) -> Result<Ending, Error> {
@@ -87,31 +90,24 @@ fn supervise<H: Launch>(
     directory: &PodDir,
     plan: &PodPlan,
     compiled: &Compiled<H::Step>,
-    metadata: Option<Service>,
+    metadata: Option<Offer>,
     supervision: Supervision,
     watch: &Watch,
 ) -> Result<Ending, Error> {
     let logs = directory.make_directory("logs").map_err(|e| Error::new(Kind::Io, "make the logs").because(e))?;
-    let (logs, streams) = Logs::open(plan, &logs, supervision.foreground)?;
+    let (logs, streams) = Logs::open(plan, &logs, supervision.foreground, supervision.log_limit)?;
     let mut pod = host.launch(plan, &compiled.steps, streams)?;
     let warnings = pod.prepare()?;
     let listener = pod.metadata_listener()?;
     let mut url = None;
-    // Served until this is dropped, which is after the last app has ended.
-    let mut _serving = None;
-    if let (Some(listener), Some(service)) = (listener, metadata) {
-        let failed = |error: crate::metadata::Error| Error::new(Kind::Io, "offer the metadata service").because(error);
-        let address = listener.local_addr();
-        let address = address.map_err(|e| Error::new(Kind::Io, "offer the metadata service").because(e))?;
-        let known = service.url(address);
+    // Questions are answered until this is dropped, which is after the last app has ended.
+    let mut _answering = None;
+    if let Some(offer) = metadata {
+        let failed = |why: String| Error::new(Kind::Io, "offer the metadata service").because(why);
+        let (known, answering) = offer.begin(listener).map_err(|error| failed(crate::error::chain(&error)))?;
         // For commands that are run in the pod later; its token is the pod's own secret.
-        let written = directory.write("metadata-url", known.as_bytes());
-        written.map_err(|e| Error::new(Kind::Io, "offer the metadata service").because(e))?;
-        url = Some(known);
-        // From here on: before, a process without privileges could not have set up its user namespaces.
-        let kept = crate::sys::secret::never_dump();
-        kept.map_err(|e| Error::new(Kind::Io, "keep the key out of core dumps").because(e))?;
-        _serving = Some(service.serve(listener).map_err(failed)?);
+        directory.write("metadata-url", known.as_bytes()).map_err(|error| failed(crate::error::chain(&error)))?;
+        (url, _answering) = (Some(known), Some(answering));
     }
     let apps = plan.apps.iter().map(|app| AppStatus { name: app.name.clone(), ..AppStatus::default() }).collect();
     let status = Status { started: Some(now()), apps, ..Status::default() };

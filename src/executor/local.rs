@@ -9,11 +9,11 @@ use super::freebsd::{self, FreeBsd};
 use super::isolation::Report;
 use super::lifecycle::{self, Ending, Supervision};
 use super::model::freebsd::Saved;
-use super::plan::PodPlan;
+use super::plan::{Metadata, PodPlan};
 use super::planning::{AppImage, Choices};
 use super::supervise::End;
 use super::{Compiled, Error, Kind, journal};
-use crate::metadata::{Facts, HmacKey, Service, Token};
+use crate::metadata::{Facts, HmacKey, Offer, Service, Token};
 use crate::pod::{PodDir, Pods, State};
 use crate::schema::PodManifest;
 
@@ -216,7 +216,7 @@ pub fn start(pod: &PodDir, root: &Path, supervision: Supervision) -> Result<Endi
         return ended;
     }
     let compiled = this::compile(&plan, &this::facts(&plan)?)?;
-    let metadata = if plan.metadata { Some(service(pod, &plan, root)?) } else { None };
+    let metadata = offer(pod, &plan, root)?;
     lifecycle::run(&mut this::host(), pod, &plan, &compiled, metadata, supervision, this::NAME)
 }
 
@@ -228,7 +228,11 @@ fn model_of(pod: &PodDir) -> Option<PathBuf> {
     pod.read_json("model").ok()
 }
 
-fn service(pod: &PodDir, plan: &PodPlan, root: &Path) -> Result<Service, Error> {
+/// Who shall answer the apps' questions, and what they shall be told.
+fn offer(pod: &PodDir, plan: &PodPlan, root: &Path) -> Result<Option<Offer>, Error> {
+    if plan.metadata == Metadata::Off {
+        return Ok(None);
+    }
     let failed = |error: crate::metadata::Error| Error::new(Kind::Io, "offer the metadata service").because(error);
     let unreadable = |error: crate::pod::Error| Error::new(Kind::Corrupt, "read the prepared pod").because(error);
     let mut image_manifests = BTreeMap::new();
@@ -241,7 +245,10 @@ fn service(pod: &PodDir, plan: &PodPlan, root: &Path) -> Result<Service, Error> 
         pod_manifest: pod.read("manifest").map_err(unreadable)?,
         image_manifests,
     };
-    Service::new(facts, HmacKey::load_or_create(root).map_err(failed)?).map_err(failed)
+    Ok(Some(match &plan.metadata {
+        Metadata::Domain(socket) => Offer::Domain(socket.clone(), facts),
+        _ => Offer::Own(Service::new(facts, HmacKey::load_or_create(root).map_err(failed)?).map_err(failed)?),
+    }))
 }
 
 /// Takes a pod away that no longer runs: what its journal names is undone, then its directory goes.

@@ -20,7 +20,7 @@ use super::plan::{PodPlan, Stream};
 use super::supervise::Streams;
 use super::{Error, Kind};
 
-/// A log file larger than this, in bytes, is moved aside. One older file is kept.
+/// A log file larger than this, in bytes, is moved aside where nobody says otherwise. One older file is kept.
 pub const LIMIT: u64 = 16 << 20;
 
 /// The longest part of a line that is kept in memory, in bytes.
@@ -47,17 +47,18 @@ struct LogFile {
     path: PathBuf,
     file: Option<File>,
     written: u64,
+    limit: u64,
 }
 
 impl Logs {
     /// Makes the standard streams of all apps of `plan`, their logs below `directory`. With `through`, what is logged is
-    /// passed to the supervisor's own output too.
-    pub fn open(plan: &PodPlan, directory: &Path, through: bool) -> Result<(Self, Vec<Streams>), Error> {
+    /// passed to the supervisor's own output too. A log of more than `limit` bytes is moved aside.
+    pub fn open(plan: &PodPlan, directory: &Path, through: bool, limit: u64) -> Result<(Self, Vec<Streams>), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "make the apps' standard streams").because(error);
         let mut logs = Self { files: Vec::new(), sources: Vec::new() };
         let mut all = Vec::with_capacity(plan.apps.len());
         for (index, app) in plan.apps.iter().enumerate() {
-            logs.files.push(LogFile { path: directory.join(&app.name), file: None, written: 0 });
+            logs.files.push(LogFile { path: directory.join(&app.name), file: None, written: 0, limit });
             let stdin = match app.stdio.stdin {
                 Stream::Stream => own(&io::stdin()),
                 _ => null(OFlags::RDONLY),
@@ -170,7 +171,7 @@ impl Source {
 impl LogFile {
     fn append(&mut self, text: &[u8]) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, format!("write {}", self.path.display())).because(error);
-        if self.written > LIMIT {
+        if self.written > self.limit {
             let mut rotated = self.path.clone().into_os_string();
             rotated.push(".1");
             std::fs::rename(&self.path, rotated).map_err(failed)?;
@@ -252,7 +253,7 @@ mod tests {
         let (near, far) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         rustix::io::ioctl_fionbio(&near, true).unwrap();
         let path = directory.path().join("app");
-        let files = vec![LogFile { path: path.clone(), file: None, written: 0 }];
+        let files = vec![LogFile { path: path.clone(), file: None, written: 0, limit: LIMIT }];
         let sources = vec![Source { app: 0, name: "stdout", near, pending: Vec::new(), through: false }];
         let mut logs = Logs { files, sources };
         let mut long = vec![b'x'; LINE + 10];

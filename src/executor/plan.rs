@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::isolation::Outcome;
+
 /// A pod: its apps and what they share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PodPlan {
@@ -36,8 +38,35 @@ pub struct PodPlan {
     pub dns: Dns,
     /// Lines added to `/etc/hosts`: an address and its names.
     pub hosts_entries: Vec<(String, Vec<String>)>,
-    /// Whether the metadata service is offered (decision 47).
-    pub metadata: bool,
+    /// Who answers the apps' questions about the pod (decision 47).
+    pub metadata: Metadata,
+}
+
+/// Who answers the apps' questions about their pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metadata {
+    /// The pod's supervisor, inside the pod's own network.
+    #[default]
+    Own,
+    /// The domain service of this host with this unix socket, at an address that the pod has to reach by its network.
+    Domain(PathBuf),
+    /// Nobody, which takes the pod out of conformance.
+    Off,
+}
+
+impl Metadata {
+    /// What becomes of the promise that there is a service (`mds.provided`).
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Own => Outcome::Enforced,
+            Self::Domain(socket) => Outcome::modified(format!(
+                "the domain service at {} answers, outside the pod's network",
+                socket.display()
+            )),
+            Self::Off => Outcome::ignored("it is switched off, which takes the pod out of conformance"),
+        }
+    }
 }
 
 /// One app of a pod.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
-use super::plan::{AppPlan, Dns, Isolation, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan};
+use super::plan::{
+    AppPlan, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan,
+};
 use super::{Error, Kind};
 use crate::pod::reify::effective;
 use crate::schema::{self, App, EventHandlerName, ImageManifest, IsolatorValue, PodManifest};
@@ -33,8 +35,8 @@ pub struct Choices {
     pub dns: Dns,
     /// Lines added to `/etc/hosts`.
     pub hosts_entries: Vec<(String, Vec<String>)>,
-    /// Whether the metadata service is offered.
-    pub metadata: bool,
+    /// Who answers the apps' questions about the pod.
+    pub metadata: Metadata,
     /// Whether symbolic links in sources of host volumes are followed (decision 46).
     pub follow_links: bool,
     /// The standard streams of the apps, one entry an app; missing ones: the default.
@@ -54,7 +56,7 @@ impl Choices {
             network: Network::None,
             dns: Dns::default(),
             hosts_entries: Vec::new(),
-            metadata: true,
+            metadata: Metadata::Own,
             follow_links: false,
             stdio: Vec::new(),
             model: None,
@@ -145,7 +147,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
         network: choices.network.clone(),
         dns: choices.dns.clone(),
         hosts_entries: choices.hosts_entries.clone(),
-        metadata: choices.metadata,
+        metadata: choices.metadata.clone(),
     })
 }
 

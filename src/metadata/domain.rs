@@ -38,6 +38,11 @@ pub struct Options {
     pub limits: Limits,
 }
 
+/// The unix socket for supervisors where nobody says another.
+pub fn socket(root: &Path) -> PathBuf {
+    root.join("metadata.sock")
+}
+
 /// A service that listens and does not answer yet: privileges can be dropped between the two.
 pub struct Domain {
     pods: Arc<Pods>,

@@ -28,7 +28,7 @@ mod tls;
 mod token;
 
 pub use answer::{Answer, Asked, Facts, Pod};
-pub use domain::{Domain, Options};
+pub use domain::{Domain, Options, socket};
 pub use form::{Form, FormError};
 pub use key::{HmacKey, Replace};
 pub use pods::Pods;
@@ -37,6 +37,7 @@ pub use serve::{Limits, Serving, exchange, serve};
 pub use token::Token;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What went wrong in the metadata service's own affairs. Mistakes of clients are answers, not errors.
@@ -93,6 +94,46 @@ impl Service {
     /// [`Kind::Io`] when there can be no thread or no event queue.
     pub fn serve(self, listener: TcpListener) -> Result<Serving, Error> {
         serve(listener, self.pods, Limits::of_one_pod())
+    }
+}
+
+/// How a supervisor is going to have its apps' questions answered.
+pub enum Offer {
+    /// By itself, inside the pod's network.
+    Own(Service),
+    /// By the domain service with this unix socket, which is told the facts.
+    Domain(PathBuf, Facts),
+}
+
+/// Who answers, for as long as this lives.
+pub enum Answering {
+    /// The supervisor.
+    Own(Serving),
+    /// A domain service.
+    Domain(Registration),
+}
+
+impl Offer {
+    /// Begins; gives the value of `AC_METADATA_URL` too. `listener` is bound inside the pod's network.
+    ///
+    /// # Errors
+    /// What [`Service::serve`] and [`Registration::new`] say; [`Kind::Io`] where a listener is due and there is none.
+    pub fn begin(self, listener: Option<TcpListener>) -> Result<(String, Answering), Error> {
+        match self {
+            Self::Own(service) => {
+                let doing = || Error::new(Kind::Io, "listen inside the pod's network");
+                let listener = listener.ok_or_else(|| doing().because("there is no socket"))?;
+                let url = service.url(listener.local_addr().map_err(|error| doing().because(error))?);
+                // From here on: before, a process without privileges could not have set up its user namespaces.
+                crate::sys::secret::never_dump()
+                    .map_err(|error| Error::new(Kind::Io, "keep the key out of core dumps").because(error))?;
+                Ok((url, Answering::Own(service.serve(listener)?)))
+            }
+            Self::Domain(socket, facts) => {
+                let registration = Registration::new(&socket, facts)?;
+                Ok((registration.url().to_owned(), Answering::Domain(registration)))
+            }
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use appc::config;
 use appc::diagnostic::Severity;
 use appc::executor::isolation::Report;
 use appc::executor::local::{self, Blueprint, Draft};
-use appc::executor::plan::{Dns, Network, Stdio, Stream};
+use appc::executor::plan::{Dns, Metadata, Network, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
+use appc::metadata::socket;
 use appc::pod::{ResolvedImage, reify};
 use appc::render::{Pull, Rendered};
 use appc::schema::{AcName, Annotation, Annotations, ExposedPort, PodApp, PodImage, PodManifest, validate};
@@ -61,17 +63,20 @@ pub struct PodArgs {
     /// Annotate the pod
     #[arg(long, value_name = "NAME=VALUE")]
     pod_annotation: Vec<String>,
-    /// When to ask elsewhere for images
-    #[arg(long, value_enum, default_value_t = Pull::New)]
-    pull: Pull,
+    /// When to ask elsewhere for images [default: as configured, new unless it says otherwise]
+    #[arg(long, value_enum)]
+    pull: Option<Pull>,
     /// Refuse to run unless everything asked for is enforced
     #[arg(long)]
     strict: bool,
     /// Follow symbolic links in sources of host volumes
     #[arg(long)]
     follow_links: bool,
-    /// Offer no metadata service
-    #[arg(long)]
+    /// Who answers the apps' questions about the pod [default: as configured, own unless it says otherwise]
+    #[arg(long, value_enum, value_name = "WHO")]
+    mds: Option<config::Metadata>,
+    /// Offer no metadata service, as --mds=off
+    #[arg(long, conflicts_with = "mds")]
     no_metadata: bool,
     /// Give the (first) app a terminal: the one that jetpack runs in
     #[arg(short = 't', long)]
@@ -117,7 +122,7 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
     let find = |wanted: &PodImage| -> Result<ResolvedImage, CommandError> {
         let image = match images.iter().find(|image: &&Image| Some(image.id()) == wanted.id.as_ref()) {
             Some(image) => image.clone(),
-            None => obtain(context, &store, &reference(wanted)?, args.pull)?,
+            None => obtain(context, &store, &reference(wanted)?, args.pull.unwrap_or(context.config.pull.value))?,
         };
         let resolved = ResolvedImage { id: image.id().clone(), manifest: image.manifest().clone() };
         images.push(image);
@@ -173,17 +178,18 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     choices.model.clone_from(&context.model);
     choices.name = args.pod_name.clone().or_else(|| args.images.pod_name.clone());
     choices.hostname.clone_from(&args.hostname);
-    choices.metadata = !args.no_metadata;
     choices.follow_links = args.follow_links;
-    choices.network = match args.net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    let net = if args.net.is_empty() { &context.config.network.value } else { &args.net };
+    choices.network = match net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => local::default_network(),
         ["none"] => Network::None,
         ["host"] => Network::Host,
         names if names.contains(&"none") || names.contains(&"host") => {
-            return Err(wrong("net", &args.net.join(","), "none and host stand alone"));
+            return Err(wrong("net", &net.join(","), "none and host stand alone"));
         }
-        _ => Network::Named(args.net.clone()),
+        _ => Network::Named(net.clone()),
     };
+    choices.metadata = metadata(args, context, &choices.network)?;
     choices.dns = Dns { servers: args.dns.clone(), search: args.dns_search.clone(), options: args.dns_opt.clone() };
     for server in &args.dns {
         server.parse::<IpAddr>().map_err(|error| wrong("dns", server, error))?;
@@ -207,6 +213,24 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
         });
     }
     Ok(choices)
+}
+
+/// Who answers the apps' questions about the pod.
+fn metadata(args: &PodArgs, context: &Context, network: &Network) -> Result<Metadata, CommandError> {
+    let configured = args.mds.unwrap_or(context.config.metadata.value);
+    let who = if args.no_metadata { config::Metadata::Off } else { configured };
+    Ok(match who {
+        config::Metadata::Own => Metadata::Own,
+        config::Metadata::Off => Metadata::Off,
+        config::Metadata::Domain if *network == Network::None => {
+            return Err(CommandError::usage("a pod without network cannot reach the domain's metadata service")
+                .hint("--net names a network; --mds=own answers inside the pod"));
+        }
+        config::Metadata::Domain => {
+            let root = context.root()?;
+            Metadata::Domain(context.config.metadata_socket.value.clone().unwrap_or_else(|| socket(&root)))
+        }
+    })
 }
 
 fn with_pod_options(mut pod: PodManifest, args: &PodArgs) -> Result<PodManifest, CommandError> {
@@ -251,7 +275,7 @@ fn from_images(
 ) -> Result<PodManifest, CommandError> {
     let mut apps: Vec<PodApp> = Vec::new();
     for (index, words) in args.images.images.iter().enumerate() {
-        let image = obtain(context, store, &named_image(words)?, args.pull)?;
+        let image = obtain(context, store, &named_image(words)?, args.pull.unwrap_or(context.config.pull.value))?;
         let name = match words.last("name") {
             Some(name) => name.parse().map_err(|error| wrong("name", name, error))?,
             None => app_name(&image, &apps)?,

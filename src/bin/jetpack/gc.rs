@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use appc::config::parse_duration;
 use appc::executor::local;
 use appc::pod::{PodDir, State};
 
@@ -12,18 +13,19 @@ use crate::error::CommandError;
 /// Remove pods that have ended, and whatever killed supervisors left.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Keep pods that ended less than this many seconds ago
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    grace: u64,
+    /// Keep pods that ended less than this long ago [default: as configured, 0s unless it says otherwise]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    grace: Option<Duration>,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pods = context.pods()?;
+    let grace = args.grace.unwrap_or(context.config.pod_grace.value);
     let mut failed = None;
     for pod in pods.list()? {
         let collect = match pod.state() {
             State::Embryo | State::Removing => true,
-            State::Exited => age(&pod) >= Duration::from_secs(args.grace),
+            State::Exited => age(&pod) >= grace,
             State::Preparing | State::Prepared | State::Running => false,
         };
         if collect {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use appc::metadata::{Domain, Error, HmacKey, Kind, Limits, Options};
+use appc::metadata::{Domain, Error, HmacKey, Kind, Limits, Options, socket};
 use appc::sys::account::Account;
 use appc::sys::secret::never_dump;
 
@@ -30,7 +30,7 @@ pub struct Args {
     /// What the URLs of pods begin with [default: http(s):// and the address]
     #[arg(long, value_name = "URL")]
     advertise: Option<String>,
-    /// The unix socket for supervisors [default: metadata.sock in the root]
+    /// The unix socket for supervisors [default: as configured, else metadata.sock in the root]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// The account to run as when started by root
@@ -48,7 +48,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         listen: args.listen,
         advertise: args.advertise,
         tls: args.tls_cert.zip(args.tls_key),
-        socket: args.socket.unwrap_or_else(|| root.join("metadata.sock")),
+        socket: args.socket.or_else(|| context.config.metadata_socket.value.clone()).unwrap_or_else(|| socket(&root)),
         limits: Limits { connections: args.max_connections, ..Limits::of_a_domain() },
     };
     let domain = Domain::open(options, HmacKey::load_or_create(&root)?)?;

@@ -76,6 +76,8 @@ pub fn start(pod: PodDir, how: &Start, context: &Context) -> Result<ExitCode, Co
     let pods = context.pods()?;
     let mut supervision =
         Supervision { foreground: !how.detach, fault: how.inject.unwrap_or_default(), ..Supervision::default() };
+    supervision.grace = context.config.stop_grace.value;
+    supervision.log_limit = context.config.log_limit.value;
     if how.detach {
         let uuid = pod.uuid();
         match leave_behind().map_err(|error| CommandError::failed(format!("leave the pod running: {error}")))? {

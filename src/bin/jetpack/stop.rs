@@ -1,6 +1,9 @@
 //! `jetpack stop`: ask the apps of pods to end.
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+use appc::config::parse_duration;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -14,9 +17,9 @@ pub struct Args {
     /// End them at once
     #[arg(long)]
     force: bool,
-    /// How long they may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    time: u64,
+    /// How long they may take [default: what their supervisor was told, 10s unless configured otherwise]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    time: Option<Duration>,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
@@ -27,7 +30,9 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         if pod.supervisor().is_none() {
             return Err(CommandError::failed(format!("stop pod {}: it does not run", pod.uuid())));
         }
-        pod.write_json("grace", &args.time)?;
+        if let Some(time) = args.time {
+            pod.write_json("grace", &time.as_secs())?;
+        }
         pod.signal_supervisor(if args.force { libc::SIGQUIT } else { libc::SIGTERM })?;
         stopped.push(pod);
     }

@@ -55,6 +55,7 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
         plan.apps.iter().map(|app| hold(plan, Some(&app.name), &app.isolators, facts, &mut report)).collect();
     let name = jail::name(plan);
     let network = network(plan, facts, &mut steps, &mut report)?;
+    report.promised(None, "metadata service", "mds.provided", plan.metadata.outcome());
     steps.push(Step::CreateJail { name: name.clone(), parameters: jail::parameters(plan, facts, linux) });
     if let Some((_, interface)) = &network {
         steps.push(Step::MoveInterface { interface: interface.clone(), jail: name.clone() });

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::real::{Real, listen_in};
 use super::{Context, FreeBsd, Step, System as _};
-use crate::executor::plan::{PodPlan, Stream};
+use crate::executor::plan::{Metadata, PodPlan, Stream};
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::users::{self, Rootfs, User};
 use crate::executor::{Error, Kind, Phase};
@@ -81,7 +81,7 @@ impl Pod for JailedPod {
     }
 
     fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error> {
-        if !self.plan.metadata {
+        if self.plan.metadata != Metadata::Own {
             return Ok(None);
         }
         let listener = listen_in(self.jail);

@@ -8,7 +8,7 @@ use super::isolators::{capabilities, seccomp};
 use super::steps::{AppStep, Namespace, PodStep, ProcessStep, Step};
 use super::{network, parameters};
 use crate::executor::isolation::{Outcome, Report};
-use crate::executor::plan::{AppPlan, Isolation, MountPlan, Network, PodPlan, VolumeKind};
+use crate::executor::plan::{AppPlan, Isolation, Metadata, MountPlan, Network, PodPlan, VolumeKind};
 use crate::executor::{Compiled, Error, Kind};
 
 /// Paths of procfs and sysfs that tell or do too much.
@@ -175,14 +175,11 @@ impl Compiler<'_> {
         if own_network {
             self.steps.push(Step::Pod(PodStep::RaiseLoopback));
         }
-        if plan.metadata {
+        if plan.metadata == Metadata::Own {
             let not = plan.ports.iter().map(|port| (port.pod_port, port.pod_port.saturating_add(port.count - 1)));
             self.steps.push(Step::Pod(PodStep::ListenForMetadata { not: not.collect() }));
-            self.report.promised(None, "metadata service", "mds.provided", Outcome::Enforced);
-        } else {
-            let outcome = Outcome::ignored("it is switched off, which takes the pod out of conformance");
-            self.report.promised(None, "metadata service", "mds.provided", outcome);
         }
+        self.report.promised(None, "metadata service", "mds.provided", plan.metadata.outcome());
         self.steps.push(Step::Pod(PodStep::MakeSharedMemory));
         for isolation in &plan.isolators {
             let outcome = match isolation {

@@ -12,7 +12,7 @@ use crate::executor::freebsd::facts::{NetworkConfig, NetworkFacts};
 use crate::executor::freebsd::{FreeBsd, HostFacts, Step, compile, diagnose};
 use crate::executor::journal::{self, Fault, Journal};
 use crate::executor::plan::{
-    AppPlan, Dns, Isolation, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan,
+    AppPlan, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan,
 };
 use crate::executor::{Host as _, Kind, Phase, Step as _};
 
@@ -78,7 +78,7 @@ fn pod(model: &Model, number: u128, apps: Vec<AppPlan>) -> PodPlan {
         ports: Vec::new(),
         dns: Dns::default(),
         hosts_entries: Vec::new(),
-        metadata: false,
+        metadata: Metadata::Off,
     }
 }
 
