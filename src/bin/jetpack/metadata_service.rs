@@ -15,7 +15,8 @@ use crate::error::CommandError;
 /// Serve metadata to many pods on one address
 ///
 /// Pods have a metadata service of their own inside their network; this one is for those who want one address for all.
-/// Supervisors make their pods known over a unix socket. Runs in the foreground.
+/// Supervisors make their pods known over a unix socket: `run --mds=domain`, or `metadata = "domain"` in the
+/// configuration. Runs in the foreground.
 #[derive(clap::Args)]
 pub struct Args {
     /// The address for apps: ADDRESS:PORT, where port 0 is any free one
