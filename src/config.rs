@@ -13,6 +13,7 @@ use std::env;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -146,6 +147,17 @@ settings! {
     "log-limit" log_limit: u64 = 16 << 20;
     /// So many bytes of an image are transferred at most.
     "transfer-limit" transfer_limit: u64 = 16 << 30;
+    /// On FreeBSD: the IPv4 block of the network `default`, as 10.77.0.0/16. Where it is set, pods are connected to it
+    /// unless they are told otherwise.
+    "freebsd.network" freebsd_network: Option<Block<Ipv4Addr>> = None;
+    /// On FreeBSD: the IPv6 block of the network `default`, as fd00:77::/64.
+    "freebsd.network6" freebsd_network6: Option<Block<Ipv6Addr>> = None;
+    /// On FreeBSD: the bridge of the network `default`.
+    "freebsd.bridge" freebsd_bridge: String = "jetpack0".to_owned();
+    /// On FreeBSD: the secure level of pods, 0 to 3.
+    "freebsd.securelevel" freebsd_securelevel: u32 = 2;
+    /// On FreeBSD: what Linux programs are told is the release of their kernel.
+    "freebsd.linux-release" freebsd_linux_release: String = "4.4.0".to_owned();
 }
 
 /// Of what signatures are wanted.
@@ -301,6 +313,45 @@ impl Value for Vec<PathBuf> {
 
     fn show(&self) -> serde_json::Value {
         self.iter().map(|path| path.to_string_lossy()).collect()
+    }
+}
+
+/// Addresses: the first of them, and the bits that all have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block<A>(pub A, pub u8);
+
+/// Blocks of addresses of one family, large enough for a bridge and a pod.
+macro_rules! blocks {
+    ($($address:ty, $bits:literal, $wrong:literal;)*) => {$(
+        impl Value for Option<Block<$address>> {
+            fn read(value: &DeValue<'_>) -> Result<Self, String> {
+                let text = text(value)?;
+                let block = text.split_once('/').and_then(|(address, prefix)| {
+                    let prefix = prefix.parse().ok().filter(|prefix| (8..=$bits - 2).contains(prefix))?;
+                    Some(Block(address.parse().ok()?, prefix))
+                });
+                block.map(Some).ok_or_else(|| format!(concat!("`{}` is ", $wrong), text))
+            }
+
+            fn show(&self) -> serde_json::Value {
+                json!(self.map(|Block(address, prefix)| format!("{address}/{prefix}")))
+            }
+        }
+    )*};
+}
+
+blocks! {
+    Ipv4Addr, 32, "no block of IPv4 addresses such as 10.77.0.0/16";
+    Ipv6Addr, 128, "no block of IPv6 addresses such as fd00:77::/64";
+}
+
+impl Value for String {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        text(value).map(str::to_owned)
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self)
     }
 }
 

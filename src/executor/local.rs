@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::freebsd::facts::Configured;
 use super::freebsd::{self, FreeBsd};
 use super::isolation::Report;
 use super::lifecycle::{self, Ending, Supervision};
@@ -22,8 +23,12 @@ mod this {
     pub(super) use super::super::linux::steps::Step;
     pub(super) use super::super::linux::{HostFacts, LinuxHost as Host, compile};
     pub(super) const NAME: &str = "linux";
-    pub(super) fn facts(_: &super::PodPlan) -> Result<HostFacts, super::Error> {
+    pub(super) fn facts(_: &super::PodPlan, _: &super::Configured) -> Result<HostFacts, super::Error> {
         Ok(HostFacts::detect())
+    }
+    /// What the pod starts with, made for it alone.
+    pub(super) fn started(plan: &super::PodPlan, _: &super::Configured) -> Result<super::Compiled<Step>, super::Error> {
+        compile(plan, &HostFacts::detect())
     }
     pub(super) fn host() -> Host {
         Host
@@ -37,8 +42,16 @@ mod this {
     pub(super) use super::super::freebsd::{HostFacts, Step, compile};
     pub(super) type Host = FreeBsd<Real>;
     pub(super) const NAME: &str = "freebsd";
-    pub(super) fn facts(plan: &super::PodPlan) -> Result<HostFacts, super::Error> {
-        HostFacts::for_pod(&mut Real, plan)
+    pub(super) fn facts(plan: &super::PodPlan, configured: &super::Configured) -> Result<HostFacts, super::Error> {
+        HostFacts::for_pod(&mut Real, plan, configured, false)
+    }
+    /// What the pod starts with, its address taken.
+    pub(super) fn started(
+        plan: &super::PodPlan,
+        configured: &super::Configured,
+    ) -> Result<super::Compiled<Step>, super::Error> {
+        let facts = HostFacts::for_pod(&mut Real, plan, configured, true)?;
+        compile(plan, &facts).inspect_err(|_| facts.release(&mut Real, plan))
     }
     pub(super) fn host() -> Host {
         FreeBsd::new(Real)
@@ -132,19 +145,24 @@ impl Draft {
     pub fn outline(&self, executor: Executor) -> Result<Outline, Error> {
         let plan = super::planning::plan(&self.manifest, &self.images, &self.choices)?;
         if let (Executor::Freebsd, Some(file)) = (executor, &self.choices.model) {
-            let compiled = Saved::open(file)?.compile(&plan)?;
+            let compiled = Saved::open(file)?.compile(&plan, &self.choices.freebsd)?;
             return Outline::of(plan, compiled);
         }
         match executor {
             Executor::THIS => {
-                let compiled = this::compile(&plan, &this::facts(&plan)?)?;
+                let compiled = this::compile(&plan, &this::facts(&plan, &self.choices.freebsd)?)?;
                 Outline::of(plan, compiled)
             }
             #[cfg(not(target_os = "freebsd"))]
             Executor::Freebsd => {
                 // A model that nobody keeps, with everything there, stands for the system that is not here.
                 let root = plan.directory.ancestors().nth(2).unwrap_or(Path::new("/"));
-                let compiled = Saved::passing(root).compile(&plan)?;
+                let mut compiled = Saved::passing(root).compile(&plan, &self.choices.freebsd)?;
+                for app in plan.apps.iter().filter(|app| app.os.as_deref() == Some("linux")) {
+                    let needs =
+                        super::isolation::Outcome::modified("by the linuxulator; the host needs it: kldload linux64");
+                    compiled.report.promised(Some(&app.name), "Linux programs", "im.labels.osarch.known", needs);
+                }
                 Outline::of(plan, compiled)
             }
             #[cfg(not(target_os = "linux"))]
@@ -159,8 +177,8 @@ impl Draft {
     pub fn plan(&self) -> Result<Blueprint, Error> {
         let plan = super::planning::plan(&self.manifest, &self.images, &self.choices)?;
         let compiled = match &self.choices.model {
-            Some(file) => Steps::Model(Saved::open(file)?.compile(&plan)?),
-            None => Steps::This(this::compile(&plan, &this::facts(&plan)?)?),
+            Some(file) => Steps::Model(Saved::open(file)?.compile(&plan, &self.choices.freebsd)?),
+            None => Steps::This(this::compile(&plan, &this::facts(&plan, &self.choices.freebsd)?)?),
         };
         Ok(Blueprint { plan, compiled })
     }
@@ -192,6 +210,7 @@ impl Draft {
             pod.write(&format!("images/{}", &*app.name), manifest)?;
         }
         pod.write_json("report", blueprint.report())?;
+        pod.write_json("configured", &self.choices.freebsd)?;
         if let Some(file) = &self.choices.model {
             pod.write_json("model", file)?;
         }
@@ -207,15 +226,17 @@ impl Draft {
 pub fn start(pod: &PodDir, root: &Path, supervision: Supervision) -> Result<Ending, Error> {
     let unreadable = |error: crate::pod::Error| Error::new(Kind::Corrupt, "read the prepared pod").because(error);
     let plan: PodPlan = pod.read_json("plan").map_err(unreadable)?;
+    // Pods of earlier versions have no such file.
+    let configured: Configured = pod.read_json("configured").unwrap_or_default();
     if let Some(file) = model_of(pod) {
         let mut saved = Saved::open(&file)?;
-        let compiled = saved.compile(&plan)?;
+        let compiled = saved.compile(&plan, &configured)?;
         let mut host = FreeBsd::new(saved.model.clone());
         let ended = lifecycle::run(&mut host, pod, &plan, &compiled, None, supervision, MODEL);
         saved.save()?;
         return ended;
     }
-    let compiled = this::compile(&plan, &this::facts(&plan)?)?;
+    let compiled = this::started(&plan, &configured)?;
     let metadata = offer(pod, &plan, root)?;
     lifecycle::run(&mut this::host(), pod, &plan, &compiled, metadata, supervision, this::NAME)
 }
@@ -354,7 +375,10 @@ pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> R
 }
 
 /// What a pod is connected to when nobody says: the network named `default` where one is configured, else nothing.
-pub fn default_network() -> super::plan::Network {
+pub fn default_network(freebsd_has_one: bool) -> super::plan::Network {
+    if Executor::THIS == Executor::Freebsd && freebsd_has_one {
+        return super::plan::Network::Named(vec!["default".to_owned()]);
+    }
     #[cfg(target_os = "linux")]
     if rustix::process::geteuid().is_root() && super::linux::cni::Networks::detect().configured.contains_key("default")
     {

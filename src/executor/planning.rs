@@ -43,6 +43,8 @@ pub struct Choices {
     pub stdio: Vec<Stdio>,
     /// The file that keeps the model of a host to run in; nothing: this system.
     pub model: Option<PathBuf>,
+    /// What the configuration says about a FreeBSD host.
+    pub freebsd: super::freebsd::facts::Configured,
 }
 
 impl Choices {
@@ -60,6 +62,7 @@ impl Choices {
             follow_links: false,
             stdio: Vec::new(),
             model: None,
+            freebsd: super::freebsd::facts::Configured::default(),
         }
     }
 }

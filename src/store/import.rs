@@ -101,6 +101,8 @@ impl Store {
         }
         origin.write(work.path())?;
 
+        // Sealing may unmount the tree to move it, which an open directory forbids.
+        drop(target);
         let _held = self.hold_shared()?;
         draft.seal(&TreeName::image(&id))?;
         let directory = self.image_directory(&id);

@@ -96,7 +96,18 @@ pub fn never_dump() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     #[cfg(target_os = "freebsd")]
-    rustix::process::set_dumpable_behavior(None, rustix::process::DumpableBehavior::NotDumpable)?;
+    {
+        let mut disable = libc::PROC_TRACE_CTL_DISABLE;
+        // Not by `rustix`, which passes the number itself where a pointer to it is due (1.1.6).
+        // SAFETY: the argument is a pointer to an int that lives across the call.
+        #[allow(unsafe_code)]
+        let done = unsafe {
+            libc::procctl(libc::P_PID, libc::getpid().into(), libc::PROC_TRACE_CTL, (&raw mut disable).cast())
+        };
+        if done < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
     Ok(())
 }
 

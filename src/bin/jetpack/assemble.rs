@@ -176,12 +176,13 @@ fn read_manifest(file: &PathBuf) -> Result<PodManifest, CommandError> {
 fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result<Choices, CommandError> {
     let mut choices = Choices::new(uuid, context.root()?.join("pods").join(uuid.to_string()));
     choices.model.clone_from(&context.model);
+    choices.freebsd = context.freebsd();
     choices.name = args.pod_name.clone().or_else(|| args.images.pod_name.clone());
     choices.hostname.clone_from(&args.hostname);
     choices.follow_links = args.follow_links;
     let net = if args.net.is_empty() { &context.config.network.value } else { &args.net };
     choices.network = match net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => local::default_network(),
+        [] => local::default_network(context.config.freebsd_network.value.is_some()),
         ["none"] => Network::None,
         ["host"] => Network::Host,
         names if names.contains(&"none") || names.contains(&"host") => {

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use appc::config::{Config, Origin, Setting};
+use appc::config::{Block, Config, Origin, Setting};
+use appc::executor::freebsd::facts::Configured;
 use appc::pod::Pods;
 use appc::render::Fetcher;
 use appc::store::{self, Store, Uses};
@@ -31,6 +32,13 @@ impl Context {
         if let Some(root) = root {
             config.root = Setting { value: Some(std::path::absolute(root)?), origin: Origin::CommandLine };
         }
+        // Datasets are found by where they are mounted, which the kernel tells without links (/home is one).
+        #[cfg(target_os = "freebsd")]
+        if let Some(root) = &mut config.root.value
+            && let Ok(real) = fs::canonicalize(&*root)
+        {
+            *root = real;
+        }
         Ok(Self { config, network: Network { insecure, ..Network::default() }, model: None })
     }
 
@@ -39,6 +47,20 @@ impl Context {
         self.config.root.value.clone().ok_or_else(|| {
             CommandError::usage("there is no home directory to keep images in").hint("--root names a place")
         })
+    }
+
+    /// What holds for pods on a FreeBSD host.
+    pub fn freebsd(&self) -> Configured {
+        let config = &self.config;
+        let mut configured = Configured::default();
+        configured.network.bridge.clone_from(&config.freebsd_bridge.value);
+        if let Some(Block(address, prefix)) = config.freebsd_network.value {
+            configured.network.v4 = (address, prefix);
+        }
+        configured.network.v6 = config.freebsd_network6.value.map(|Block(address, prefix)| (address, prefix));
+        configured.settings.securelevel = i32::try_from(config.freebsd_securelevel.value).unwrap_or(3);
+        configured.settings.linux_release.clone_from(&config.freebsd_linux_release.value);
+        configured
     }
 
     /// The store below the root.

@@ -1,5 +1,6 @@
 //! `jetpack init`: the datasets that images and pods live in.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use appc::executor::freebsd::System;
@@ -26,7 +27,8 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     for dataset in &done.made {
         println!("{dataset}");
     }
-    if done.mountpoint != root {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if real(&done.mountpoint) != real(&root) {
         return Err(CommandError::failed(format!(
             "use {}: it is mounted at {}, not at {}",
             args.dataset,

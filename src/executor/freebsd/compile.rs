@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::facts::{DeviceRules, HostFacts, NetworkFacts, RULES_MARK};
 use super::jail;
 use super::resources::{self, hold};
-use super::steps::{CloneOf, Step};
+use super::steps::{CloneOf, Place, Step};
 use super::system::Setting;
 use crate::executor::isolation::{Outcome, Report};
 use crate::executor::plan::{AppPlan, MountPlan, Network, PodPlan, PortForward, VolumeKind};
@@ -16,8 +16,12 @@ use crate::executor::{Compiled, Error, Kind};
 /// # Errors
 /// [`Kind::Refused`] where the plan cannot hold, [`Kind::Unsupported`] where the host lacks what it needs.
 pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Error> {
-    let linux = looks_at_images(plan, facts)?;
     let mut report = Report::new();
+    if !facts.privileged {
+        return Err(Error::new(Kind::Unsupported, format!("run pod {}", plan.uuid))
+            .because("FreeBSD lets only root make jails and mounts; run jetpack as root"));
+    }
+    let linux = looks_at_images(plan, facts)?;
     let mut steps = Vec::new();
     let root = plan.directory.join("root");
     let rootfs = |app: &AppPlan| root.join(&app.name).join("rootfs");
@@ -29,25 +33,28 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
         steps.push(Step::MakeDeviceRules { number, mark: PathBuf::from(RULES_MARK) });
     }
     for app in &plan.apps {
-        files(plan, app, facts, &rootfs(app), &mut steps);
-        mounts(plan, app, facts, &rootfs(app), &mut steps)?;
-        if app.os.as_deref() == Some("linux") {
-            report.promised(
-                Some(&app.name),
-                "/dev/shm, /dev/tty and /dev/console",
-                "linux.dev.shm",
-                Outcome::ignored("devfs holds no directory to mount a file system for Linux programs on"),
-            );
-        }
-    }
-    for app in plan.apps.iter().filter(|app| app.read_only_rootfs) {
-        let (on, kind) = match app.layers.as_slice() {
+        let root = rootfs(app);
+        files(plan, app, facts, &root, &mut steps);
+        let mut mounted = Vec::new();
+        mounts(plan, app, facts, &root, &mut mounted)?;
+        // A dataset is made read-only beneath its mounts. Where the rootfs is a copy it is covered by itself, read-only,
+        // which would cover them too: they come after, and their places before.
+        match app.layers.as_slice() {
+            _ if !app.read_only_rootfs => steps.append(&mut mounted),
             [layer] if facts.snapshot_of(layer).is_some() && facts.dataset_of_pods(&plan.directory).is_some() => {
-                (root.join(&app.name), "zfs")
+                steps.append(&mut mounted);
+                let on = root.parent().unwrap_or(&root).to_owned();
+                steps.push(Step::FreezeRootfs { on, kind: "zfs".to_owned() });
             }
-            _ => (rootfs(app), "nullfs"),
-        };
-        steps.push(Step::FreezeRootfs { on, kind: kind.to_owned() });
+            _ => {
+                steps.push(Step::MakePlaces { root: root.clone(), places: places(&mounted) });
+                steps.push(Step::FreezeRootfs { on: root, kind: "nullfs".to_owned() });
+                steps.append(&mut mounted);
+            }
+        }
+        if app.os.as_deref() == Some("linux") {
+            told_of_linux(app, facts, &mut report);
+        }
     }
 
     let pod = hold(plan, None, &plan.isolators, facts, &mut report);
@@ -155,6 +162,29 @@ fn root_file_systems(
     Ok(())
 }
 
+/// What Linux programs look for and do not find.
+fn told_of_linux(app: &AppPlan, facts: &HostFacts, report: &mut Report) {
+    if !facts.linux_shm {
+        let why = "devfs has no directory /dev/shm to mount a file system on; it comes with linux64";
+        report.promised(Some(&app.name), "/dev/shm", "linux.dev.shm", Outcome::ignored(why));
+    }
+    let why = "devfs shows it to a process with a controlling terminal only";
+    report.promised(Some(&app.name), "/dev/tty", "linux.dev.tty", Outcome::modified(why));
+}
+
+/// Where mounts go, and what each needs there.
+fn places(mounts: &[Step]) -> Vec<Place> {
+    let place = |step: &Step| match step {
+        Step::Mount { kind, from, target, .. } => {
+            let source = (kind == "nullfs").then(|| PathBuf::from(from));
+            Some(Place { target: target.clone(), source })
+        }
+        _ => None,
+    };
+    // What is below /dev is devfs's own.
+    mounts.iter().filter_map(place).filter(|place| !place.target.starts_with("/dev/")).collect()
+}
+
 /// Where a volume is on the host.
 fn source(plan: &PodPlan, volume: usize) -> PathBuf {
     match &plan.volumes[volume].kind {
@@ -196,6 +226,9 @@ fn mounts(plan: &PodPlan, app: &AppPlan, facts: &HostFacts, root: &Path, steps: 
             kernel("linprocfs", "/proc", Vec::new()),
             kernel("linsysfs", "/sys", Vec::new()),
         ]);
+        if facts.linux_shm {
+            all.push(kernel("tmpfs", "/dev/shm", vec![("mode".to_owned(), "1777".to_owned())]));
+        }
     } else {
         all.push(kernel("fdescfs", "/dev/fd", Vec::new()));
     }
@@ -304,10 +337,38 @@ fn network<'a>(
         return refuse(Kind::Unsupported, "this kernel has no VIMAGE");
     }
     let Some(network) = &facts.network else {
-        return refuse(Kind::Missing, "no network is configured; `jetpack init --network` makes one");
+        return refuse(Kind::Missing, "nothing is known of the host's network");
     };
-    if !plan.ports.is_empty() && !facts.pf {
-        return refuse(Kind::Unsupported, "ports are forwarded by pf, which is not loaded: service pf onestart");
+    if !plan.ports.is_empty() {
+        if !facts.pf {
+            return refuse(Kind::Unsupported, "ports are forwarded by pf, which is not loaded: service pf onestart");
+        }
+        if !network.filtering {
+            return refuse(Kind::Unsupported, "ports are forwarded by pf, which is off: service pf onestart");
+        }
+        if !network.missing_anchors.is_empty() {
+            let lines = network.missing_anchors.join("\n");
+            let why = format!("pf does not look at pods' rules; add to /etc/pf.conf, then service pf reload:\n{lines}");
+            return refuse(Kind::Unsupported, &why);
+        }
+        if !network.forwarding {
+            let why = "the host passes no packets on: sysctl net.inet.ip.forwarding=1";
+            report.asked(None, "ports", "pm.ports.hostport", Outcome::modified(why));
+        }
+    }
+    let shut = match network {
+        _ if !facts.pf => Some("pf is not loaded: service pf onestart"),
+        NetworkFacts { filtering: false, .. } => Some("pf is off: service pf onestart"),
+        NetworkFacts { forwarding: false, .. } => {
+            Some("the host passes no packets on: sysctl net.inet.ip.forwarding=1")
+        }
+        NetworkFacts { outside: None, .. } => Some("the host has no default route"),
+        _ if !network.missing_anchors.is_empty() => Some("the main rules of pf do not name jetpack/*: jetpack doctor"),
+        _ => None,
+    };
+    if let Some(why) = shut {
+        let outcome = Outcome::modified(format!("pods and the host only are reached: {why}"));
+        report.promised(None, "network `default`", "pod.ns.net", outcome);
     }
     steps.push(Step::ClaimAddress {
         file: network.claims.join(network.address.to_string()),
@@ -355,7 +416,8 @@ fn connected(network: &NetworkFacts, interface: &str) -> Vec<Setting> {
 /// What the pod's anchor holds: translation outwards, then the ports.
 fn filter_rules(plan: &PodPlan, network: &NetworkFacts) -> String {
     let mut rules = String::new();
-    if let Some(outside) = &network.outside {
+    let translates = network.filtering && network.missing_anchors.is_empty();
+    if let Some(outside) = network.outside.as_ref().filter(|_| translates) {
         rules.push_str(&format!("nat pass on {outside} inet from {} to any -> ({outside})\n", network.address));
     }
     for forward in &plan.ports {

@@ -1,11 +1,13 @@
 //! What each process of an app is before it becomes its program.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::facts::HostFacts;
 use crate::executor::plan::{Isolation, PodPlan};
+use crate::executor::users::User;
 
 /// The context of an app's processes: all of them, handlers too (decision 42).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,28 @@ impl Context {
             environment: of.environment.clone(),
             no_new_privileges: release.0 >= 14 && of.isolators.iter().any(forbids),
         }
+    }
+
+    /// The plan's variables, what the rootfs says about the user where the plan is silent, and the service's URL.
+    pub fn whole_environment(&self, user: &User, metadata_url: Option<&str>) -> BTreeMap<String, String> {
+        let mut environment: BTreeMap<String, String> = self.environment.iter().cloned().collect();
+        if let Some(name) = &user.name {
+            let known = [
+                ("USER", Some(name)),
+                ("LOGNAME", Some(name)),
+                ("HOME", user.home.as_ref()),
+                ("SHELL", user.shell.as_ref()),
+            ];
+            for (variable, value) in known {
+                if let Some(value) = value {
+                    environment.entry(variable.to_owned()).or_insert_with(|| value.clone());
+                }
+            }
+        }
+        if let Some(url) = metadata_url {
+            environment.insert("AC_METADATA_URL".to_owned(), url.to_owned());
+        }
+        environment
     }
 
     /// All contexts of a pod.

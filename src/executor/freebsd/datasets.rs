@@ -125,7 +125,11 @@ impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 // A pod's rootfs is a clone of it: in use, whatever the store thinks.
                 Err(error) => return Err(failed(format!("destroy {dataset}"), error)),
-                Ok(_) => freed += used.ok().and_then(|used| used.trim().parse::<u64>().ok()).unwrap_or(0),
+                Ok(_) => {
+                    // What it was mounted on, which zfs leaves behind.
+                    let _ = std::fs::remove_dir(self.directory(&short(name)));
+                    freed += used.ok().and_then(|used| used.trim().parse::<u64>().ok()).unwrap_or(0);
+                }
             }
         }
         Ok(Box::new(Destroyed(freed)))
@@ -194,16 +198,27 @@ impl<S: System + Clone + Send + 'static> Draft for Making<S> {
         let snapshot = format!("{dataset}@{SEALED}");
         self.datasets.zfs(&["snapshot", &snapshot]).map_err(|error| failed(doing("seal"), error))?;
         match self.datasets.zfs(&["rename", &dataset, &new]) {
-            // Somebody was first with the same tree: this one goes when it is dropped.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-            renamed => renamed.map_err(|error| failed(doing("publish"), error))?,
-        };
-        self.dataset = Some(new.clone());
-        // `names` sees it from here on; one that was killed before is a draft without a name, which `sweep` takes.
+            // Somebody was first with the same tree: this one goes when it is dropped. Who was killed before the last step
+            // has left one that nobody finds; it is as good as ours.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if self.datasets.find(name).is_some() {
+                    return Ok(());
+                }
+            }
+            renamed => {
+                renamed.map_err(|error| failed(doing("publish"), error))?;
+                self.dataset = Some(new.clone());
+            }
+        }
+        // `find` and `names` see it from here on.
         self.datasets
             .zfs(&["set", "readonly=on", &mountpoint, &tree, &new])
             .map_err(|error| failed(doing("publish"), error))?;
-        self.dataset = None;
+        if self.dataset.as_ref() == Some(&new) {
+            self.dataset = None;
+            // What it was mounted on, which zfs leaves behind.
+            let _ = std::fs::remove_dir(&self.path);
+        }
         Ok(())
     }
 }
@@ -213,6 +228,7 @@ impl<S: System + Clone + Send + 'static> Drop for Making<S> {
         if let Some(dataset) = self.dataset.take() {
             // What cannot be destroyed now is found by `sweep`.
             let _ = self.datasets.zfs(&["destroy", "-r", &dataset]);
+            let _ = std::fs::remove_dir(&self.path);
         }
     }
 }

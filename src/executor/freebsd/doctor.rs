@@ -112,7 +112,7 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
     findings
 }
 
-fn missing_anchors(system: &mut dyn System) -> Vec<&'static str> {
+pub(super) fn missing_anchors(system: &mut dyn System) -> Vec<&'static str> {
     let mut shown = String::new();
     for what in ["nat", "rules"] {
         if let Ok(text) = system.run(Program::Pfctl, &["-s", what], "").and_then(super::system::Ran::success) {

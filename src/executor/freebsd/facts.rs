@@ -1,12 +1,13 @@
 //! What `compile` has to know of a FreeBSD host.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::system::{Mounted, System};
+use super::system::{Found, Mounted, Program, System};
 use crate::executor::plan::{Network, PodPlan};
 use crate::executor::{Error, Kind};
 
@@ -30,8 +31,12 @@ pub struct HostFacts {
     pub racct: bool,
     /// Whether jails can have networks of their own.
     pub vnet: bool,
+    /// Whether this process may make jails and mounts.
+    pub privileged: bool,
     /// Whether Linux programs can run (`linux64`).
     pub linux: bool,
+    /// Whether devfs has a directory to mount Linux programs' shared memory on (`linux64` makes it).
+    pub linux_shm: bool,
     /// Whether the packet filter is loaded.
     pub pf: bool,
     /// The devfs rule set of pods.
@@ -99,10 +104,25 @@ pub struct NetworkFacts {
     pub unit: u32,
     /// The host's interface that leads outside, for address translation.
     pub outside: Option<String>,
+    /// Whether the host passes packets on (`net.inet.ip.forwarding`).
+    pub forwarding: bool,
+    /// Whether the packet filter is on.
+    pub filtering: bool,
+    /// Lines that its main rules lack for pods' own to be looked at.
+    pub missing_anchors: Vec<String>,
+}
+
+/// What the configuration says about a FreeBSD host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configured {
+    /// The network `default`.
+    pub network: NetworkConfig,
+    /// About jails.
+    pub settings: Settings,
 }
 
 /// The configured network, before anything of the host was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkConfig {
     /// The bridge.
     pub bridge: String,
@@ -141,7 +161,9 @@ impl HostFacts {
             mounts,
             racct: yes(system.sysctl("kern.racct.enable")),
             vnet: yes(system.sysctl("kern.features.vimage")),
+            privileged: system.privileged(),
             linux: system.has_module("linux64.ko", "linux64elf"),
+            linux_shm: system.look(Path::new("/dev/shm"), false).is_ok_and(|found| found == Found::Directory),
             pf: system.has_module("pf.ko", "pf"),
             device_rules: device_rules(system),
             network: None,
@@ -150,17 +172,40 @@ impl HostFacts {
         })
     }
 
-    /// The same for one pod: its network's facts too.
+    /// The same for one pod: its network's facts too. `reserve`: the pod is about to be made, so its address is taken at
+    /// once, before another pod can have it; [`release`](Self::release) gives it back.
     ///
     /// # Errors
     /// [`Kind::Io`]; [`Kind::Refused`] where the network's addresses are used up.
-    pub fn for_pod<S: System>(system: &mut S, plan: &PodPlan) -> Result<Self, Error> {
+    pub fn for_pod<S: System>(
+        system: &mut S,
+        plan: &PodPlan,
+        configured: &Configured,
+        reserve: bool,
+    ) -> Result<Self, Error> {
         let mut facts = Self::gather(system)?;
-        if matches!(plan.network, Network::Named(_)) && facts.vnet {
-            let claims = plan.directory.ancestors().nth(2).unwrap_or(Path::new("/")).join("network");
-            facts.network = Some(NetworkFacts::choose(system, &NetworkConfig::default(), &claims, None)?);
+        facts.settings = configured.settings.clone();
+        if matches!(plan.network, Network::Named(_)) {
+            // What the image lacks only: the host's own resolver is the pod's as long as nobody says otherwise.
+            facts.resolv_conf = system.read_text(Path::new("/etc/resolv.conf")).ok();
+            if facts.vnet && facts.privileged {
+                let claims = plan.directory.ancestors().nth(2).unwrap_or(Path::new("/")).join("network");
+                let uuid = plan.uuid.to_string();
+                let owner = reserve.then_some(uuid.as_str());
+                let mut network = NetworkFacts::choose(system, &configured.network, &claims, owner)?;
+                network.look_outside(system, facts.pf);
+                facts.network = Some(network);
+            }
         }
         Ok(facts)
+    }
+
+    /// Gives back what [`for_pod`](Self::for_pod) has reserved.
+    pub fn release<S: System>(&self, system: &mut S, plan: &PodPlan) {
+        if let Some(network) = &self.network {
+            // One that stays is taken for free as soon as the pod's directory is gone.
+            let _ = system.release(&network.claims.join(network.address.to_string()), &plan.uuid.to_string());
+        }
     }
 
     /// The dataset of all pods, when `<root>`, of which `<root>/pods/<uuid>` is this pod's directory, is a dataset.
@@ -187,8 +232,8 @@ fn device_rules<S: System>(system: &mut S) -> DeviceRules {
 }
 
 impl NetworkFacts {
-    /// The lowest free address and a free epair number. Whoever asks holds the lock over `claims` until the claims are
-    /// made.
+    /// The lowest free address and a free epair number. With `owner` the address is taken for that pod in the same moment,
+    /// so that no two pods have it; without, nothing changes.
     ///
     /// # Errors
     /// [`Kind::Refused`] where the block is used up.
@@ -196,31 +241,35 @@ impl NetworkFacts {
         system: &mut S,
         config: &NetworkConfig,
         claims: &Path,
-        outside: Option<String>,
+        owner: Option<&str>,
     ) -> Result<Self, Error> {
         let (block, prefix) = config.v4;
         let bits = 32_u32.saturating_sub(u32::from(prefix)).min(31);
         let mask = u32::MAX.checked_shl(bits).unwrap_or(0);
         let base = u32::from(block) & mask;
         let gateway = Ipv4Addr::from(base + 1);
+        let mut chosen = None;
         // The first is the bridge's, the last the broadcast address; the kernel numbers clones up to 32767.
-        let mut free = (2..((1_u32 << bits) - 1).min(22_000))
-            .map(|host| Ipv4Addr::from(base + host))
-            .filter(|address| system.look(&claims.join(address.to_string()), true).is_err());
-        let address = free.next().ok_or_else(|| {
+        for host in 2..((1_u32 << bits) - 1).min(22_000) {
+            let address = Ipv4Addr::from(base + host);
+            if take(system, &claims.join(address.to_string()), claims, owner)? {
+                chosen = Some(address);
+                break;
+            }
+        }
+        let address = chosen.ok_or_else(|| {
             Error::new(Kind::Refused, "find a free address").because(format!("{block}/{prefix} is used up"))
         })?;
-        drop(free);
         let host = u32::from(address) - base;
         let ipv6 = config.v6.map(|(block, prefix)| {
             let at = |host: u128| Ipv6Addr::from(u128::from(block) + host);
             (at(1), prefix, at(u128::from(host)))
         });
-        let interface = |system: &mut S, name: &str| {
-            system.run(super::system::Program::Ifconfig, &[name], "").is_ok_and(|ran| ran.code == 0)
-        };
+        let bridge = system.run(Program::Ifconfig, &[&config.bridge], "");
+        // One without its address is what a process left that was killed while it made it.
+        let whole = format!("inet {gateway} ");
         Ok(Self {
-            bridge_exists: interface(system, &config.bridge),
+            bridge_exists: bridge.is_ok_and(|ran| ran.code == 0 && ran.output.contains(&whole)),
             bridge: config.bridge.clone(),
             gateway,
             prefix,
@@ -229,7 +278,47 @@ impl NetworkFacts {
             claims: claims.to_owned(),
             // As the address is the pod's own, so is a number made of it; far above what people number theirs.
             unit: 10_000 + host,
-            outside,
+            outside: None,
+            forwarding: false,
+            filtering: false,
+            missing_anchors: Vec::new(),
         })
+    }
+
+    /// What lets pods reach beyond the host, and be reached: the way out, forwarding, the packet filter.
+    fn look_outside<S: System>(&mut self, system: &mut S, pf: bool) {
+        let route = system.run(Program::Route, &["-n", "get", "-inet", "default"], "");
+        self.outside = route.ok().filter(|ran| ran.code == 0).and_then(|ran| {
+            let line = ran.output.lines().find_map(|line| line.trim().strip_prefix("interface:").map(str::trim))?;
+            Some(line.to_owned())
+        });
+        self.forwarding = system.sysctl("net.inet.ip.forwarding").is_ok_and(|value| value != 0);
+        if pf {
+            let status = system.run(Program::Pfctl, &["-s", "info"], "");
+            self.filtering = status.is_ok_and(|ran| ran.code == 0 && ran.output.contains("Status: Enabled"));
+            self.missing_anchors = super::doctor::missing_anchors(system).into_iter().map(str::to_owned).collect();
+        }
+    }
+}
+
+/// Whether the address that `file` stands for is free; with an owner it is that pod's from now on.
+fn take<S: System>(system: &mut S, file: &Path, claims: &Path, owner: Option<&str>) -> Result<bool, Error> {
+    let failed = |error: io::Error| Error::new(Kind::Io, format!("take the address {}", file.display())).because(error);
+    // A pod that is gone, directory and all, has left it behind: killed before it could write down that it has it.
+    if let Ok(taken) = system.read_text(file) {
+        let pods = claims.parent().unwrap_or(claims).join("pods");
+        let gone = uuid::Uuid::parse_str(taken.trim()).is_ok()
+            && system.look(&pods.join(taken.trim()), true).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if !gone {
+            return Ok(false);
+        }
+        if owner.is_some() {
+            system.release(file, &taken).map_err(failed)?;
+        }
+    }
+    match owner.map(|owner| system.claim(file, owner)) {
+        None | Some(Ok(())) => Ok(true),
+        Some(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Some(Err(error)) => Err(failed(error)),
     }
 }

@@ -37,8 +37,24 @@ impl<S: System> FreeBsd<S> {
             Step::ProvideFile { root, path, content, replace } => {
                 self.system.write_file(root, path, content, *replace).map(drop)
             }
+            Step::MakePlaces { root, places } => places.iter().try_for_each(|place| {
+                let file = match &place.source {
+                    Some(source) => self.system.look(source, true)? == super::system::Found::File,
+                    None => false,
+                };
+                self.system.make_target(root, &place.target, file)
+            }),
             Step::FreezeRootfs { on, kind } => self.freeze(on, kind),
-            Step::ClaimAddress { file, uuid } => self.system.claim(file, uuid),
+            Step::ClaimAddress { file, uuid } => match self.system.claim(file, uuid) {
+                // It was reserved for this pod as its network was looked at.
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists
+                        && self.system.read_text(file).is_ok_and(|owner| owner == *uuid) =>
+                {
+                    Ok(())
+                }
+                done => done,
+            },
             Step::MakeBridge { name, addresses } => self.make_bridge(name, addresses),
             Step::MakeEpair { unit, bridge, description } => self.make_epair(*unit, bridge, description),
             Step::CreateJail { parameters, .. } => self.system.create_jail(parameters).map(drop),
@@ -80,6 +96,7 @@ impl<S: System> FreeBsd<S> {
             Step::FreezeRootfs { .. }
             | Step::CheckSource { .. }
             | Step::ProvideFile { .. }
+            | Step::MakePlaces { .. }
             | Step::MakeDeviceRules { .. }
             | Step::MakeBridge { .. }
             | Step::MoveInterface { .. }
@@ -121,14 +138,16 @@ impl<S: System> FreeBsd<S> {
 
     fn make_device_rules(&mut self, number: u16, mark: &Path) -> io::Result<()> {
         let set = number.to_string();
-        // Basic and login devices of the default rule sets; then what those show too much and too little.
-        let rules = "add include 1\nadd include 2\nadd include 3\nadd path zfs hide\nadd path full unhide\n\
-                     add path console unhide\n";
-        // Made anew, so that two that come here at once, or one that was killed here, leave the same rules.
-        self.system.run(Program::Devfs, &["rule", "-s", &set, "delset"], "")?;
-        for rule in rules.lines() {
-            let words: Vec<&str> = ["rule", "-s", &set].into_iter().chain(rule.split(' ')).collect();
-            self.run(Program::Devfs, &words)?;
+        // Basic and login devices of the default rule sets; then what those show too much and too little. The number of
+        // each makes adding it again an error that means nothing, so that of two pods that come here at once neither
+        // mounts with half of the rules, and one that was killed here leaves no harm.
+        for (number, rule) in DEVICE_RULES.iter().enumerate() {
+            let number = ((number + 1) * 100).to_string();
+            let words: Vec<&str> = ["rule", "-s", &set, "add", &number].into_iter().chain(rule.split(' ')).collect();
+            match self.run(Program::Devfs, &words) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                done => drop(done?),
+            }
         }
         match self.system.claim(mark, &set) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -151,23 +170,29 @@ impl<S: System> FreeBsd<S> {
             options.push(("target".to_owned(), from.to_owned()));
             let file = self.system.look(Path::new(from), true)? == super::system::Found::File;
             self.system.make_target(root, target, file)?;
-        } else if target != Path::new("/dev/fd") {
-            // devfs has its own `fd`, in which nothing can be made.
+        } else if !target.starts_with("/dev/") || target == Path::new("/dev") {
+            // devfs has its own `fd` and `shm`; nothing can be made in it.
             self.system.make_target(root, target, false)?;
         }
+        let before = self.system.mounts()?;
         self.system.mount(NewMount { kind, on: &on, options: &options, read_only, update: false })?;
         // The kernel follows a link that was put there meanwhile: the mount table tells where the mount really is.
         let mounts = self.system.mounts()?;
         let same = |mount: &&Mounted| mount.kind == kind && (kind != "nullfs" || mount.from == from);
-        match mounts.iter().rev().find(same) {
-            Some(mount) if mount.on == on => Ok(()),
-            Some(mount) if !on.starts_with(&mount.on) && mounts.last() == Some(mount) => {
-                let stray = mount.on.clone();
-                self.system.unmount(&stray, false)?;
+        if mounts.iter().filter(same).any(|mount| mount.on == on) {
+            return Ok(());
+        }
+        // Other pods mount at the same time, the same volumes too: theirs stand below their own directories.
+        let pods = root.ancestors().nth(PODS_ABOVE_ROOTFS).unwrap_or(root);
+        let foreign = |on: &Path| on.starts_with(pods) && !on.starts_with(root);
+        let new = |mount: &&Mounted| !before.contains(mount) && !foreign(&mount.on);
+        let strays: Vec<_> = mounts.iter().filter(same).filter(new).map(|mount| mount.on.clone()).collect();
+        match strays.as_slice() {
+            [stray] => {
+                self.system.unmount(stray, false)?;
                 let why = format!("it came to {} instead, which was undone", stray.display());
                 Err(io::Error::new(io::ErrorKind::InvalidInput, why))
             }
-            _ if mounts.iter().any(|mount| mount.on == on) => Ok(()),
             _ => Err(io::Error::new(io::ErrorKind::NotFound, "the mount is not where it was meant to be")),
         }
     }
@@ -189,22 +214,40 @@ impl<S: System> FreeBsd<S> {
             let options = [("target".to_owned(), on.to_string_lossy().into_owned())];
             return self.system.mount(NewMount { kind, on, options: &options, read_only: true, update: false });
         }
-        self.system.mount(NewMount { kind, on, options: &[], read_only: true, update: true })
+        self.system.mount(NewMount { kind, on, options: &[], read_only: true, update: true })?;
+        let there = self.system.mounts()?.into_iter().rev().find(|mount| mount.on == on);
+        match there {
+            Some(mount) if mount.read_only => Ok(()),
+            // An update that the file system passed over in silence: the property decides then.
+            Some(mount) => self.run(Program::Zfs, &["set", "readonly=on", &mount.from]).map(drop),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, "nothing is mounted there")),
+        }
     }
 
     fn make_bridge(&mut self, name: &str, addresses: &[String]) -> io::Result<()> {
         let made = self.run(Program::Ifconfig, &["bridge", "create"])?;
         let made = made.trim();
         if let Err(error) = self.run(Program::Ifconfig, &[made, "name", name]) {
-            // Another pod was quicker: there is a bridge of that name.
             self.run(Program::Ifconfig, &[made, "destroy"])?;
-            return if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) };
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error);
+            }
+            // Another pod was quicker, or was killed half way: what is there already is given again.
         }
         for address in addresses {
             let family = if address.contains(':') { "inet6" } else { "inet" };
-            self.run(Program::Ifconfig, &[name, family, address, "alias"])?;
+            match self.run(Program::Ifconfig, &[name, family, address, "alias"]) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.has_address(name, address) => {}
+                done => drop(done?),
+            }
         }
         self.run(Program::Ifconfig, &[name, "up"]).map(drop)
+    }
+
+    fn has_address(&mut self, interface: &str, address: &str) -> bool {
+        let address = address.split('/').next().unwrap_or(address);
+        self.run(Program::Ifconfig, &[interface])
+            .is_ok_and(|shown| shown.split_whitespace().any(|word| word == address))
     }
 
     fn make_epair(&mut self, unit: u32, bridge: &str, description: &str) -> io::Result<()> {
@@ -225,6 +268,21 @@ impl<S: System> FreeBsd<S> {
         }
     }
 }
+
+/// What the devfs rule set of pods is made of.
+const DEVICE_RULES: [&str; 7] = [
+    "include 1",
+    "include 2",
+    "include 3",
+    "path zfs hide",
+    "path full unhide",
+    "path console unhide",
+    // The directory that linux64 makes for a file system to be mounted on.
+    "path shm unhide",
+];
+
+/// How far the directory of all pods is above a rootfs: `<pods>/<uuid>/root/<app>/rootfs`.
+const PODS_ABOVE_ROOTFS: usize = 4;
 
 /// The place `inside` a rootfs, on the host.
 fn below(root: &Path, inside: &Path) -> std::path::PathBuf {

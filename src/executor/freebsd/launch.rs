@@ -9,6 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -23,6 +24,9 @@ use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::users::{self, Rootfs, User};
 use crate::executor::{Error, Kind, Phase};
 use crate::sys::freebsd::{jail, process, queue::Queue};
+
+/// How long killed processes may take to be gone before what they hold is taken away all the same.
+const REAPING: Duration = Duration::from_secs(5);
 
 /// A pod in its jail.
 pub struct JailedPod {
@@ -50,7 +54,7 @@ impl Launch for FreeBsd<Real> {
     fn launch(&mut self, plan: &PodPlan, _: &[Step], mut streams: Vec<Streams>) -> Result<JailedPod, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "watch the pod's processes").because(error);
         // Processes whose parent has ended come to this one, so that none is lost.
-        rustix::process::set_reaper_status(true).map_err(|error| failed(error.into()))?;
+        process::adopt_strays().map_err(failed)?;
         let name = super::jail::name(plan);
         let jail = self.system.find_jail(&name).map_err(failed)?;
         let jail = jail.ok_or_else(|| Error::new(Kind::Missing, format!("find the jail {name}")))?;
@@ -142,6 +146,16 @@ impl Pod for JailedPod {
     fn kill(&mut self) {
         // Kills what runs inside, at once, strays and all. The steps' undo finds the jail gone.
         let _ = jail::remove(self.jail);
+        // Until they are reaped the killed hold the jail, its network and its mounts. They are all ours, strays too.
+        let patience = Instant::now() + REAPING;
+        loop {
+            match waitpid(None, WaitOptions::NOHANG) {
+                Ok(Some((pid, _))) => drop(self.children.remove(&pid.as_raw_nonzero().get())),
+                Ok(None) if Instant::now() < patience => std::thread::sleep(Duration::from_millis(1)),
+                Err(Errno::INTR) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
         let _ = self.queue.ring();
     }
 
@@ -286,7 +300,9 @@ impl Start<'_> {
         let read = |path: &str| {
             let mut bytes = Vec::new();
             // Not a regular file, or too large: as if it were not there.
-            let file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|about| about.is_file()))?;
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
+            let file = Some(file).filter(|file| file.metadata().is_ok_and(|about| about.is_file()))?;
             file.take(users::LIMIT).read_to_end(&mut bytes).ok()?;
             Some(bytes)
         };
@@ -312,7 +328,7 @@ impl Start<'_> {
         let Some(program) = exec.first() else {
             return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
         };
-        let environment = self.environment(user);
+        let environment = self.context.whole_environment(user, self.metadata_url);
         let path = find(program, environment.get("PATH").map(String::as_str))?;
         let nul = |_| Error::new(Kind::Refused, "execute the program").because("an argument or variable holds a NUL");
         let arguments =
@@ -323,28 +339,6 @@ impl Start<'_> {
         let error = process::execute(&program, &arguments, &environment);
         let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NoProgram } else { Kind::NotExecutable };
         Err(Error::new(kind, format!("execute {}", path.display())).because(error))
-    }
-
-    /// The plan's variables, what the rootfs says about the user where the plan is silent, and the service's URL.
-    fn environment(&self, user: &User) -> HashMap<String, String> {
-        let mut environment: HashMap<String, String> = self.context.environment.iter().cloned().collect();
-        if let Some(name) = &user.name {
-            let known = [
-                ("USER", Some(name)),
-                ("LOGNAME", Some(name)),
-                ("HOME", user.home.as_ref()),
-                ("SHELL", user.shell.as_ref()),
-            ];
-            for (variable, value) in known {
-                if let Some(value) = value {
-                    environment.entry(variable.to_owned()).or_insert_with(|| value.clone());
-                }
-            }
-        }
-        if let Some(url) = self.metadata_url {
-            environment.insert("AC_METADATA_URL".to_owned(), url.to_owned());
-        }
-        environment
     }
 }
 

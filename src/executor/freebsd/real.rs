@@ -26,6 +26,9 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 /// What a program may say before it is taken for one that went mad.
 const SAID: u64 = 1 << 24;
 
+/// What is read of a file of the host that is a few lines long.
+const SMALL: u64 = 1 << 16;
+
 impl System for Real {
     fn run(&mut self, program: Program, arguments: &[&str], input: &str) -> io::Result<Ran> {
         let mut child = Command::new(program.path())
@@ -83,7 +86,7 @@ impl System for Real {
         let parent = walk(open_root(Path::new("/"))?, &parent)?;
         let about = statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW)?;
         match FileType::from_raw_mode(about.st_mode) {
-            FileType::Symlink => Err(Errno::LOOP.into()),
+            FileType::Symlink => Err(link(&name)),
             FileType::Directory => Ok(Found::Directory),
             _ => Ok(Found::File),
         }
@@ -129,7 +132,7 @@ impl System for Real {
             Err(error) => return Err(error.into()),
         }) {
             FileType::RegularFile => Ok(()),
-            FileType::Symlink => Err(Errno::LOOP.into()),
+            FileType::Symlink => Err(link(&name)),
             FileType::Directory => Err(Errno::ISDIR.into()),
             _ => Err(Errno::INVAL.into()),
         }
@@ -172,6 +175,16 @@ impl System for Real {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    fn read_text(&mut self, file: &Path) -> io::Result<String> {
+        let mut text = String::new();
+        fs::File::open(file)?.take(SMALL).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    fn privileged(&mut self) -> bool {
+        rustix::process::geteuid().is_root()
     }
 
     fn create_jail(&mut self, parameters: &[(String, Value)]) -> io::Result<i32> {
@@ -333,18 +346,31 @@ fn split(path: &Path) -> io::Result<(Vec<OsString>, Option<OsString>)> {
 
 /// The directory below `from`, each component opened from the one before, no link followed.
 fn walk(from: OwnedFd, names: &[OsString]) -> io::Result<OwnedFd> {
-    names.iter().try_fold(from, |at, name| Ok(openat(&at, name, DIRECTORY, Mode::empty())?))
+    names.iter().try_fold(from, |at, name| enter(&at, name))
 }
 
 /// The same, with what is missing made as 0:0 0755 (`vol.target.create`).
 fn make(from: OwnedFd, names: &[OsString]) -> io::Result<OwnedFd> {
-    names.iter().try_fold(from, |at, name| match openat(&at, name, DIRECTORY, Mode::empty()) {
-        Err(Errno::NOENT) => {
+    names.iter().try_fold(from, |at, name| match enter(&at, name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             mkdirat(&at, name, Mode::from_raw_mode(0o755))?;
             let made = openat(&at, name, DIRECTORY, Mode::empty())?;
             fchmod(&made, Mode::from_raw_mode(0o755))?;
             Ok(made)
         }
-        opened => Ok(opened?),
+        opened => opened,
     })
+}
+
+/// A directory in another. What the kernel says of a link (too many links) helps nobody.
+fn enter(at: &OwnedFd, name: &OsString) -> io::Result<OwnedFd> {
+    openat(at, name, DIRECTORY, Mode::empty()).map_err(|error| match statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(about) if FileType::from_raw_mode(about.st_mode) == FileType::Symlink => link(name),
+        _ => error.into(),
+    })
+}
+
+fn link(name: &OsString) -> io::Error {
+    let why = format!("{} is a symbolic link, which is not followed", Path::new(name).display());
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }

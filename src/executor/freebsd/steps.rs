@@ -77,6 +77,13 @@ pub enum Step {
         /// Whether one that is there is replaced.
         replace: bool,
     },
+    /// Makes what is missing of the places of mounts, while the rootfs can still be written to.
+    MakePlaces {
+        /// The app's rootfs on the host.
+        root: PathBuf,
+        /// The places.
+        places: Vec<Place>,
+    },
     /// Makes the rootfs read-only.
     FreezeRootfs {
         /// Where its file system is mounted.
@@ -144,6 +151,15 @@ pub enum Step {
     },
 }
 
+/// Where something will be mounted in a rootfs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// In the rootfs.
+    pub target: PathBuf,
+    /// What will be seen there, when it is of the host: the place is a file where that is one.
+    pub source: Option<PathBuf>,
+}
+
 /// A clone of a sealed snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloneOf {
@@ -173,6 +189,7 @@ impl crate::executor::Step for Step {
                 format!("mount {kind} at {} in {}", target.display(), root.display())
             }
             Self::ProvideFile { root, path, .. } => format!("provide {} in {}", path.display(), root.display()),
+            Self::MakePlaces { root, .. } => format!("make the places of mounts in {}", root.display()),
             Self::FreezeRootfs { on, .. } => format!("make {} read-only", on.display()),
             Self::ClaimAddress { file, .. } => {
                 format!("take the address {}", file.file_name().unwrap_or_default().to_string_lossy())

@@ -22,6 +22,8 @@ pub enum Program {
     Devfs,
     /// Processes.
     Ps,
+    /// Routes of the host.
+    Route,
 }
 
 impl Program {
@@ -34,6 +36,7 @@ impl Program {
             Self::Pfctl => "/sbin/pfctl",
             Self::Devfs => "/sbin/devfs",
             Self::Ps => "/bin/ps",
+            Self::Route => "/sbin/route",
         }
     }
 }
@@ -218,6 +221,12 @@ pub trait System {
 
     /// Removes such a file, if it holds this content.
     fn release(&mut self, file: &Path, content: &str) -> io::Result<()>;
+
+    /// What a small file of the host says.
+    fn read_text(&mut self, file: &Path) -> io::Result<String>;
+
+    /// Whether this process may make jails and mounts.
+    fn privileged(&mut self) -> bool;
 
     /// Makes a jail; gives its id.
     fn create_jail(&mut self, parameters: &[(String, Value)]) -> io::Result<i32>;

@@ -30,14 +30,16 @@ pub fn mount(kind: &str, on: &Path, options: &[(&str, &str)], read_only: bool, u
         let value = if value.is_empty() { None } else { Some(c_string(value)?.into_bytes_with_nul()) };
         pairs.push(name, value)?;
     }
-    pairs.push("errmsg", Some(vec![0; 255]))?;
     let mut flags = 0;
     if read_only {
         flags |= libc::MNT_RDONLY;
+        // ZFS looks at the option when a mount is updated, and puts the flag right after its property otherwise.
+        pairs.push("ro", None)?;
     }
     if update {
         flags |= libc::MNT_UPDATE;
     }
+    pairs.push("errmsg", Some(vec![0; 255]))?;
     let mut vectors = pairs.vectors();
     // SAFETY: each vector points to a buffer of its length in `pairs`, which lives across the call; the kernel writes to
     // the buffer of `errmsg` only.

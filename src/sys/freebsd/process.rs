@@ -138,6 +138,21 @@ pub fn forbid_new_privileges() -> io::Result<()> {
     check(unsafe { libc::procctl(libc::P_PID, libc::getpid().into(), NO_NEW_PRIVILEGES, (&raw mut enable).cast()) })
 }
 
+/// Makes this process the one that its descendants come to when their parents have ended.
+///
+/// # Errors
+/// The kernel's. To be that already is none.
+pub fn adopt_strays() -> io::Result<()> {
+    // SAFETY: the request takes no argument. The id is named, as not every release takes 0 for the caller's own.
+    let done = check(unsafe {
+        libc::procctl(libc::P_PID, libc::getpid().into(), libc::PROC_REAP_ACQUIRE, std::ptr::null_mut())
+    });
+    match done {
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(()),
+        done => done,
+    }
+}
+
 /// Gives every signal its default action and blocks none, as a new program expects.
 ///
 /// # Errors

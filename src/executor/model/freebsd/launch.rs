@@ -1,7 +1,7 @@
 //! Processes of the model: each records the context that it would have, which is what the conformance probe would tell.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,12 @@ pub struct Process {
     pub command: Vec<String>,
     /// Its whole environment.
     pub environment: Vec<(String, String)>,
+    /// Its working directory, in its root, links followed.
+    pub directory: PathBuf,
+    /// The name that its jail has.
+    pub hostname: String,
+    /// Whether nothing can be written to its root file system.
+    pub read_only: bool,
     /// The mounts of its rootfs, by where it sees them.
     pub mounts: Vec<Mounted>,
 }
@@ -46,6 +52,7 @@ pub struct ModelPod {
     model: Model,
     plan: PodPlan,
     release: (u32, u32),
+    streams: Vec<Streams>,
     events: VecDeque<Event>,
     ready: OwnedFd,
     bell: OwnedFd,
@@ -54,7 +61,7 @@ pub struct ModelPod {
 impl Launch for FreeBsd<Model> {
     type Pod = ModelPod;
 
-    fn launch(&mut self, plan: &PodPlan, _: &[Step], _: Vec<Streams>) -> Result<ModelPod, Error> {
+    fn launch(&mut self, plan: &PodPlan, _: &[Step], streams: Vec<Streams>) -> Result<ModelPod, Error> {
         let (ready, bell) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
             .map_err(|e| Error::new(Kind::Io, "watch the pod").because(io::Error::from(e)))?;
         let version = self.system.version();
@@ -63,6 +70,7 @@ impl Launch for FreeBsd<Model> {
             model: self.system.clone(),
             plan: plan.clone(),
             release: (major, 0),
+            streams,
             events: VecDeque::new(),
             ready,
             bell,
@@ -85,6 +93,9 @@ impl Pod for ModelPod {
             Ok(pid) => {
                 self.events.push_back(Event::Started { app, phase, pid });
                 self.events.push_back(Event::Ended { app, phase, end: End::Status(0) });
+                if let Some(process) = self.model.history().into_iter().find(|process| process.pid == pid) {
+                    tell(&process, &self.streams[app])?;
+                }
                 self.model.end(pid);
             }
             Err(error) => {
@@ -113,6 +124,17 @@ impl Pod for ModelPod {
         Ok(self.events.drain(..).collect())
     }
 }
+
+/// What the process was is its output: there is no program that could say anything else.
+fn tell(process: &Process, streams: &Streams) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::new(Kind::Io, "tell what a process was").because(error);
+    let line = serde_json::to_string(process).map_err(|error| failed(error.into()))?;
+    let mut out = std::fs::File::from(streams.stdout.try_clone().map_err(failed)?);
+    writeln!(out, "{RECORDED}{line}").map_err(failed)
+}
+
+/// How a line begins that tells what a process of the model was.
+const RECORDED: &str = "@recorded ";
 
 impl Model {
     /// Starts a process of an app. It runs until [`Model::end`].
@@ -179,10 +201,14 @@ impl Model {
         if !exists {
             return Err(Error::new(Kind::NoProgram, format!("execute {program}")));
         }
-        let mut environment = of.environment.clone();
-        if let Some(url) = metadata_url {
-            environment.push(("AC_METADATA_URL".to_owned(), url.to_owned()));
-        }
+        let environment = context.whole_environment(&user, metadata_url).into_iter().collect();
+        let directory = found(&context.working_directory).unwrap_or_default();
+        let directory = Path::new("/").join(directory.strip_prefix(&root).unwrap_or(Path::new("")));
+        let hostname = match jail.and_then(|jail| jail.parameters.get("host.hostname")) {
+            Some(Value::Text(name)) => name.clone(),
+            _ => String::new(),
+        };
+        let read_only = inner.read_only(&root);
         let seen = |mount: &Mounted| {
             let on = Path::new("/").join(mount.on.strip_prefix(&root).ok()?);
             Some(Mounted { on, ..mount.clone() })
@@ -198,6 +224,9 @@ impl Model {
             root,
             command,
             environment,
+            directory,
+            hostname,
+            read_only,
             mounts,
         };
         inner.state.processes.push(process.clone());

@@ -267,6 +267,7 @@ impl System for Model {
             Program::Pfctl => inner.pfctl(arguments, input),
             Program::Devfs => inner.devfs(arguments),
             Program::Ps => inner.ps(arguments),
+            Program::Route => inner.route(arguments),
         };
         Ok(match ran {
             Ok(output) => Ran { code: 0, output, complaint: String::new() },
@@ -375,6 +376,18 @@ impl System for Model {
             inner.state.files.remove(file);
         }
         Ok(())
+    }
+
+    fn read_text(&mut self, file: &Path) -> io::Result<String> {
+        match self.lock().state.files.get(file) {
+            Some(Node::File(text)) => Ok(text.clone()),
+            Some(_) => refuse(libc::EISDIR),
+            None => refuse(libc::ENOENT),
+        }
+    }
+
+    fn privileged(&mut self) -> bool {
+        true
     }
 
     fn create_jail(&mut self, parameters: &[(String, Value)]) -> io::Result<i32> {
@@ -524,7 +537,15 @@ impl Inner {
                 let set: u16 = set.parse().map_err(|_| format!("devfs rule: invalid ruleset number: {set}"))?;
                 match rest {
                     ["delset"] => drop(self.state.device_rules.remove(&set)),
-                    ["add", rule @ ..] => self.state.device_rules.entry(set).or_default().push(rule.join(" ")),
+                    ["add", rule @ ..] => {
+                        let rules = self.state.device_rules.entry(set).or_default();
+                        let number = |rule: &str| rule.split(' ').next().and_then(|word| word.parse::<u16>().ok());
+                        let rule = rule.join(" ");
+                        if number(&rule).is_some_and(|new| rules.iter().any(|old| number(old) == Some(new))) {
+                            return Err("devfs rule: ioctl DEVFSIO_RADD: File exists".to_owned());
+                        }
+                        rules.push(rule);
+                    }
                     _ => return Err("usage: devfs rule".to_owned()),
                 }
                 Ok(String::new())

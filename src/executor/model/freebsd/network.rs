@@ -74,7 +74,13 @@ impl Inner {
             }
             [name] => {
                 let interface = self.shown(name)?;
-                Ok(format!("{name}: flags=8843<UP>\n\tdescription: {}\n", interface.description))
+                let addresses = interface.addresses.iter().map(|address| {
+                    let (address, _) = address.split_once('/').unwrap_or((address, ""));
+                    let family = if address.contains(':') { "inet6" } else { "inet" };
+                    format!("\t{family} {address} netmask 0xffff0000\n")
+                });
+                let addresses: String = addresses.collect();
+                Ok(format!("{name}: flags=8843<UP>\n\tdescription: {}\n{addresses}", interface.description))
             }
             _ => Err(format!("the model knows no `ifconfig {}`", arguments.join(" "))),
         }
@@ -99,11 +105,19 @@ impl Inner {
         match arguments {
             ["-a", anchor, "-f", "-"] => drop(self.state.anchors.insert((*anchor).to_owned(), input.to_owned())),
             ["-a", anchor, "-F", "all"] => drop(self.state.anchors.remove(*anchor)),
+            ["-s", "info"] => return Ok("Status: Enabled for 0 days 00:10:00\n".to_owned()),
             ["-s", "nat"] => return Ok("nat-anchor \"jetpack/*\" all\nrdr-anchor \"jetpack/*\" all\n".to_owned()),
             ["-s", "rules"] => return Ok("anchor \"jetpack/*\" all\n".to_owned()),
             _ => return Err(format!("the model knows no `pfctl {}`", arguments.join(" "))),
         }
         Ok(String::new())
+    }
+
+    pub(super) fn route(&self, arguments: &[&str]) -> Result<String, String> {
+        match arguments {
+            ["-n", "get", "-inet", "default"] => Ok("   route to: 0.0.0.0\n  interface: em0\n".to_owned()),
+            _ => Err(format!("the model knows no `route {}`", arguments.join(" "))),
+        }
     }
 
     pub(super) fn configure(&mut self, id: i32, settings: &[Setting]) -> io::Result<()> {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::files::Node;
 use super::{Model, State};
-use crate::executor::freebsd::{HostFacts, Step, compile};
+use crate::executor::freebsd::facts::{Configured, HostFacts};
+use crate::executor::freebsd::{Step, compile};
 use crate::executor::plan::PodPlan;
 use crate::executor::{Compiled, Error, Kind};
 
@@ -44,9 +45,13 @@ impl Saved {
         Ok(Self { model, file: Some(file.to_owned()), _lock: Some(lock) })
     }
 
-    /// A fresh model that is kept nowhere, with the root dataset mounted at `root`.
+    /// A fresh model that is kept nowhere, with the root dataset mounted at `root` and all modules loaded.
     pub fn passing(root: &Path) -> Self {
-        Self { model: Model::at(root), file: None, _lock: None }
+        let model = Model::at(root);
+        model.change(|state| {
+            let _ = state.modules.insert("linux64".to_owned());
+        });
+        Self { model, file: None, _lock: None }
     }
 
     /// Writes the model back.
@@ -67,7 +72,7 @@ impl Saved {
     ///
     /// # Errors
     /// Those of [`compile`].
-    pub fn compile(&self, plan: &PodPlan) -> Result<Compiled<Step>, Error> {
+    pub fn compile(&self, plan: &PodPlan, configured: &Configured) -> Result<Compiled<Step>, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "show the pod's images to the model").because(error);
         let layers = plan.apps.iter().flat_map(|app| &app.layers);
         for layer in layers {
@@ -79,7 +84,8 @@ impl Saved {
             }
         }
         self.model.lock().make_directory(&plan.directory).map_err(failed)?;
-        compile(plan, &HostFacts::for_pod(&mut self.model.clone(), plan)?)
+        // The lock over the model's file keeps addresses from being given twice.
+        compile(plan, &HostFacts::for_pod(&mut self.model.clone(), plan, configured, false)?)
     }
 
     /// Shows a rendered layer of the store to the model, as the dataset that it would be on FreeBSD.

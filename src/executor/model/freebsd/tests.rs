@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::{MOUNTPOINT, Model, Node};
-use crate::executor::freebsd::facts::{NetworkConfig, NetworkFacts};
+use crate::executor::freebsd::facts::Configured;
 use crate::executor::freebsd::{FreeBsd, HostFacts, Step, compile, diagnose};
 use crate::executor::journal::{self, Fault, Journal};
 use crate::executor::plan::{
@@ -85,9 +85,7 @@ fn pod(model: &Model, number: u128, apps: Vec<AppPlan>) -> PodPlan {
 fn facts(model: &Model, plan: &PodPlan) -> HostFacts {
     let mut facts = HostFacts::gather(&mut model.clone()).unwrap();
     if matches!(plan.network, Network::Named(_)) {
-        let claims = PathBuf::from(MOUNTPOINT).join("network");
-        let network = NetworkConfig::default();
-        facts.network = Some(NetworkFacts::choose(&mut model.clone(), &network, &claims, None).unwrap());
+        facts = HostFacts::for_pod(&mut model.clone(), plan, &Configured::default(), false).unwrap();
     }
     facts
 }
@@ -348,6 +346,110 @@ fn a_pod_of_one_app_without_network_starts_at_most_three_programs() {
     assert_eq!(model.programs().len(), 1, "before the app starts: {:?}", model.programs());
     undone(&model, &steps);
     assert!(model.programs().len() <= 3, "{:?}", model.programs());
+}
+
+#[test]
+fn pods_that_start_at_the_same_moment_share_no_address() {
+    let (model, layers) = host(1);
+    let start = |number: u128| {
+        let mut plan = pod(&model, number, vec![app(0, &layers[0])]);
+        plan.network = Network::Named(vec!["default".to_owned()]);
+        let facts = HostFacts::for_pod(&mut model.clone(), &plan, &Configured::default(), true).unwrap();
+        (plan, facts)
+    };
+    // Nothing of any is applied before the last has looked for an address.
+    let started: Vec<_> = (1..=100).map(start).collect();
+    let network = |facts: &HostFacts| facts.network.clone().unwrap();
+    let addresses: std::collections::BTreeSet<_> = started.iter().map(|(_, facts)| network(facts).address).collect();
+    let units: std::collections::BTreeSet<_> = started.iter().map(|(_, facts)| network(facts).unit).collect();
+    assert_eq!((addresses.len(), units.len()), (100, 100));
+    for (plan, facts) in &started {
+        applied(&model, &compile(plan, facts).unwrap().steps);
+    }
+    assert_eq!(model.state().jails.len(), 100);
+}
+
+#[test]
+fn the_address_of_a_pod_that_is_gone_is_free_again() {
+    let (model, layers) = host(1);
+    let choose = |plan: &PodPlan| {
+        let facts = HostFacts::for_pod(&mut model.clone(), plan, &Configured::default(), true).unwrap();
+        facts.network.unwrap().address
+    };
+    let network = |number| {
+        let mut plan = pod(&model, number, vec![app(0, &layers[0])]);
+        plan.network = Network::Named(vec!["default".to_owned()]);
+        plan
+    };
+    let (first, second) = (network(1), network(2));
+    let taken = choose(&first);
+    assert_ne!(choose(&second), taken);
+    model.change(|state| state.files.retain(|path, _| !path.starts_with(&first.directory)));
+    assert_eq!(choose(&network(3)), taken);
+}
+
+#[test]
+fn a_pod_with_a_network_is_translated_outwards_where_the_host_has_a_way() {
+    let (model, layers) = host(1);
+    let mut plan = pod(&model, 1, vec![app(0, &layers[0])]);
+    plan.network = Network::Named(vec!["default".to_owned()]);
+    applied(&model, &steps(&model, &plan));
+    let rules: String = model.state().anchors.into_values().collect();
+    assert!(rules.contains("nat pass on em0 inet from 10.77.0.2 to any -> (em0)"), "{rules}");
+}
+
+#[test]
+fn ports_are_refused_where_the_packet_filter_would_not_look_at_them() {
+    let (model, layers) = host(1);
+    let mut plan = pod(&model, 1, vec![app(0, &layers[0])]);
+    plan.network = Network::Named(vec!["default".to_owned()]);
+    plan.ports.push(PortForward {
+        name: "www".to_owned(),
+        protocol: "tcp".to_owned(),
+        host_port: 8080,
+        host_ip: None,
+        pod_port: 80,
+        count: 1,
+        socket_activated: None,
+    });
+    let mut facts = facts(&model, &plan);
+    let network = facts.network.as_mut().unwrap();
+    network.missing_anchors = vec!["rdr-anchor \"jetpack/*\"".to_owned()];
+    let refused = crate::error::chain(&compile(&plan, &facts).unwrap_err());
+    assert!(refused.contains("/etc/pf.conf") && refused.contains("rdr-anchor"), "{refused}");
+    facts.network.as_mut().unwrap().filtering = false;
+    let refused = crate::error::chain(&compile(&plan, &facts).unwrap_err());
+    assert!(refused.contains("service pf onestart"), "{refused}");
+}
+
+#[test]
+fn who_is_not_root_is_told_so_before_anything_is_done() {
+    let (model, layers) = host(1);
+    let plan = pod(&model, 1, vec![app(0, &layers[0])]);
+    let mut facts = facts(&model, &plan);
+    facts.privileged = false;
+    let refused = compile(&plan, &facts).unwrap_err();
+    assert!(crate::error::chain(&refused).contains("as root"), "{refused:?}");
+}
+
+#[test]
+fn a_copied_rootfs_is_read_only_and_its_mounts_are_seen_all_the_same() {
+    let (model, layers) = host(1);
+    let mut one = app(0, &layers[0]);
+    one.read_only_rootfs = true;
+    one.mounts.push(MountPlan { volume: 0, target: PathBuf::from("/data"), read_only: false });
+    let mut plan = pod(&model, 1, vec![one]);
+    let kind = VolumeKind::Host { source: PathBuf::from("/srv/data"), recursive: false, follow_links: false };
+    plan.volumes.push(VolumePlan { name: "data".to_owned(), kind, read_only: false });
+    let mut facts = facts(&model, &plan);
+    facts.sealed.clear();
+    applied(&model, &compile(&plan, &facts).unwrap().steps);
+    let pid = model.start(&plan, 0, Phase::Main, None, (13, 2)).unwrap();
+    let process = model.history().into_iter().find(|process| process.pid == pid).unwrap();
+    let places: Vec<_> = process.mounts.iter().map(|mount| mount.on.to_string_lossy().into_owned()).collect();
+    // The rootfs over itself first: what comes after is above it.
+    assert_eq!(places, ["/", "/dev", "/data", "/dev/fd"], "{process:?}");
+    assert!(process.mounts[0].read_only);
 }
 
 #[test]
