@@ -63,7 +63,13 @@ impl Ready {
     pub fn make(target: Target) -> Result<Ready, Failure> {
         let programs = build::programs(&target)?;
         let driver = driver::of(&target, &programs)?;
-        let probe = if driver.can("run") { build::probe(&target.platform)? } else { Vec::new() };
+        let probe = if target.recorded {
+            b"what the record says".to_vec()
+        } else if driver.can("run") {
+            build::probe(&target.platform)?
+        } else {
+            Vec::new()
+        };
         Ok(Ready { target, driver, probe })
     }
 }

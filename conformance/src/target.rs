@@ -44,6 +44,10 @@ pub struct Target {
     pub can: Vec<String>,
     /// How diagnostics are written: `json` (an array or lines of objects with `clause` and `severity`) or nothing.
     pub diagnostics: Option<String>,
+    /// Whether it runs no programs but records what each would find, on lines that begin with `@recorded `. What such a
+    /// record cannot answer counts as unsupported.
+    #[serde(default)]
+    pub recorded: bool,
     /// What the host has by the implementation's own account and cases may need.
     #[serde(default)]
     pub has: Vec<String>,

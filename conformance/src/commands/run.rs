@@ -21,6 +21,9 @@ pub struct Args {
     /// A target by name, or the path of a target file; several are run one after the other [default: ours for this host and user]
     #[arg(long, value_name = "T")]
     target: Vec<String>,
+    /// The same by the system: our executor on linux, freebsd, or model:freebsd
+    #[arg(long, value_name = "SYSTEM", conflicts_with = "target", value_parser = ["linux", "freebsd", "model:freebsd"])]
+    executor: Option<String>,
     /// Only clauses of this area
     #[arg(long, value_name = "A")]
     area: Option<String>,
@@ -92,6 +95,10 @@ fn good(events: &[Event]) -> bool {
 }
 
 fn targets(args: &Args, suite: &Suite) -> Result<Vec<Target>, Failure> {
+    if let Some(system) = args.executor.as_deref().filter(|system| *system != "linux" || cfg!(not(target_os = "linux")))
+    {
+        return Ok(vec![suite.target(&format!("jetpack-{}", system.replace("model:", "model-")))?]);
+    }
     if args.target.is_empty() {
         return usual().iter().map(|name| suite.target(name)).collect();
     }

@@ -1,5 +1,6 @@
 //! What a target leaves behind on the host, told and taken away.
 
+#[cfg(not(target_os = "freebsd"))]
 use std::fs;
 use std::path::Path;
 
@@ -29,9 +30,41 @@ pub fn behind(work: &Path) -> Vec<String> {
             let _ = rustix::mount::unmount(*target, rustix::mount::UnmountFlags::DETACH);
         }
     }
+    #[cfg(target_os = "freebsd")]
+    {
+        let table = said("/sbin/mount", &["-p"]);
+        let targets = table.lines().filter_map(|line| line.split_whitespace().nth(1));
+        let targets: Vec<&str> = targets.filter(|target| target.starts_with(&place)).collect();
+        // Backwards: what was mounted last lies on top.
+        for target in targets.iter().rev() {
+            trouble.push(format!("left a mount behind: {}", target.trim_start_matches(&place)));
+            said("/sbin/umount", &["-f", target]);
+        }
+    }
     trouble
 }
 
+/// What a program of the base system says.
+#[cfg(target_os = "freebsd")]
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program).args(arguments).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+/// There is no `/proc` unless somebody mounts it.
+#[cfg(target_os = "freebsd")]
+fn processes(place: &str) -> Vec<(i32, String)> {
+    let own = std::process::id();
+    let listed = said("/bin/ps", &["-axww", "-o", "pid=,command="]);
+    let found = listed.lines().filter_map(|line| {
+        let (pid, command) = line.trim().split_once(' ')?;
+        let pid: i32 = pid.parse().ok()?;
+        (command.contains(place) && u32::try_from(pid) != Ok(own)).then(|| (pid, command.trim().to_owned()))
+    });
+    found.collect()
+}
+
+#[cfg(not(target_os = "freebsd"))]
 fn processes(place: &str) -> Vec<(i32, String)> {
     let mut found = Vec::new();
     let own = std::process::id();

@@ -6,6 +6,7 @@ mod discover;
 mod judge;
 mod left;
 mod pod;
+mod recorded;
 mod run;
 mod server;
 mod validate;
@@ -132,6 +133,11 @@ fn held(one: &Expectation, seen: &Value, bench: &Bench<'_>) -> Check {
             why: Some(format!("a matter of {} only", one.on.join(", "))),
             ..check
         };
+    }
+    if bench.target.recorded
+        && let Err(why) = recorded::answers(one, seen)
+    {
+        return Check { state: State::Unsupported, why: Some(why), ..check };
     }
     let found = see::at(seen, &one.see);
     check.evidence = Some(shown(found, seen));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::{Bench, Outcome, hold, left, pod};
+use super::{Bench, Outcome, hold, left, pod, recorded};
 use crate::Failure;
 use crate::case::Run;
 use crate::driver::{Answer, Values};
@@ -193,6 +193,13 @@ fn take(answer: Answer, seen: &mut Value, outcome: &mut Outcome) {
 fn findings(answer: &Answer) -> Value {
     let mut seen = json!({ "exit": answer.code, "stdout": answer.stdout, "stderr": answer.stderr });
     for line in answer.stdout.lines().chain(answer.stderr.lines()) {
+        if let Some(record) = recorded::line(line) {
+            for (path, value) in recorded::findings(&record) {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                see::keep(&mut seen, &path, value);
+            }
+            continue;
+        }
         // An executor may put its own mark before an app's line.
         let Some((_, said)) = line.split_once("@probe ") else { continue };
         let Ok(said) = serde_json::from_str::<Value>(said.trim_end()) else { continue };
