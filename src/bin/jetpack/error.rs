@@ -65,24 +65,15 @@ impl CommandError {
 /// Any library error: `failed to ...`, exit code 1, or what a shell would say of a program that cannot be started.
 impl<E: Error + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
-        let mut message = format!("failed to {}", appc::error::chain(&error));
+        let message = format!("failed to {}", appc::error::chain(&error));
         let mut code = FAILED;
-        let mut clause = None;
         let error: &(dyn Error + 'static) = &error;
         if let Some(error) = error.downcast_ref::<appc::executor::Error>() {
-            clause = error.clause_id();
             code = match error.kind() {
                 appc::executor::Kind::NoProgram => NO_PROGRAM,
                 appc::executor::Kind::NotExecutable => NOT_EXECUTABLE,
                 _ => FAILED,
             };
-        } else if let Some(error) = error.downcast_ref::<appc::pod::Error>() {
-            clause = error.clause_id();
-        } else if let Some(error) = error.downcast_ref::<appc::store::Error>() {
-            clause = error.clause_id();
-        }
-        if let Some(clause) = clause {
-            message.push_str(&format!(" [{clause}]"));
         }
         let mut link = Some(error);
         let mut hint = None;

@@ -82,7 +82,7 @@ impl From<&Error> for Complaint {
     fn from(error: &Error) -> Self {
         Self {
             kind: *error.kind(),
-            doing: error.to_string(),
+            doing: error.doing().to_owned(),
             clause: error.clause_id().map(str::to_owned),
             why: std::error::Error::source(error).map(crate::error::chain),
         }
@@ -92,9 +92,8 @@ impl From<&Error> for Complaint {
 impl From<Complaint> for Error {
     fn from(complaint: Complaint) -> Self {
         let mut error = Self::new(complaint.kind, complaint.doing);
-        // The clauses that can travel are those that the pod's own processes name.
-        if let Some(clause) = CLAUSES.iter().find(|clause| Some(**clause) == complaint.clause.as_deref()) {
-            error = error.clause(clause);
+        if let Some(clause) = complaint.clause.as_deref().and_then(crate::spec::clause) {
+            error = error.clause(&clause.id);
         }
         match complaint.why {
             Some(why) => error.because(why),
@@ -102,12 +101,3 @@ impl From<Complaint> for Error {
         }
     }
 }
-
-const CLAUSES: [&str; 6] = [
-    "im.app.user.required",
-    "im.app.group.required",
-    "im.app.workdir.missing",
-    "im.app.exec.path-search",
-    "im.app.exec.slash",
-    "vol.host.missing",
-];
