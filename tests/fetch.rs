@@ -7,10 +7,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
 
 use support::gpg::Gpg;
 use support::https::{Manner, Reply, Seen, Server};
-use support::image::image;
+use support::image::{image, with_dependencies};
 
 /// A store and a configuration of its own.
 struct Host {
@@ -302,6 +304,33 @@ fn endpoints_are_tried_in_their_order() {
     let output = host.fetch(&["--insecure=signature", "localhost/app:1"]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(server.paths()[server.paths().len() - 2..], ["/a/localhost/app.aci", "/b/localhost/app.aci"]);
+}
+
+#[test]
+fn dependencies_are_fetched_at_the_same_time() {
+    const NAMES: [&str; 4] = ["localhost/base-1", "localhost/base-2", "localhost/base-3", "localhost/base-4"];
+    let path = |name: &str| format!("/files/{name}-latest.aci");
+    let mut entries: HashMap<String, Vec<u8>> = NAMES.iter().map(|name| (path(name), image(name, &[], 1000))).collect();
+    entries.insert(path("localhost/app"), with_dependencies("localhost/app", &[], &NAMES, 1000));
+    let all = site(entries);
+    let (asked, changed) = (Mutex::new(0), Condvar::new());
+    let server = Server::https(move |request| {
+        if request.path.starts_with("/files/localhost/base-") {
+            // Nobody is answered before all have asked; one after the other they would wait for ever.
+            *asked.lock().unwrap() += 1;
+            changed.notify_all();
+            let patience = Duration::from_secs(60);
+            let waited = changed.wait_timeout_while(asked.lock().unwrap(), patience, |asked| *asked < NAMES.len());
+            if waited.unwrap().1.timed_out() {
+                return Reply::status(404);
+            }
+        }
+        all(request)
+    });
+    let host = Host::beside(&server);
+    let output = host.fetch(&["--insecure=signature", "localhost/app"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(host.images(), 1 + NAMES.len());
 }
 
 #[test]

@@ -213,6 +213,39 @@ fn collecting_takes_what_no_pod_and_no_image_needs_and_no_more() {
 }
 
 #[test]
+fn what_a_pod_stands_on_stays_until_the_pod_goes() {
+    let (directory, store) = store();
+    let write = |name: &str, besides| {
+        let file = directory.path().join(format!("{name}.aci"));
+        let entries = [Entry::directory(""), Entry::file(name, name)];
+        fs::write(&file, archive(&manifest(&format!("example.com/{name}"), besides), &entries)).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let base = write("base", json!({}));
+    let app = write(
+        "app",
+        json!({ "dependencies": [{ "imageName": "example.com/base" }],
+                "app": { "exec": ["/app"], "user": "0", "group": "0" } }),
+    );
+    let ids = printed(&jetpack(store.root(), &["fetch", "--pull", "never", &base, &app]));
+    let prepared = jetpack(store.root(), &["prepare", "--no-metadata", "example.com/app"]);
+    if !prepared.status.success() {
+        return println!("skipped: no pods here: {}", String::from_utf8_lossy(&prepared.stderr));
+    }
+    printed(&jetpack(store.root(), &["image", "gc"]));
+    for id in ids.lines() {
+        let refused = jetpack(store.root(), &["image", "rm", id]);
+        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("a pod uses it"));
+    }
+    assert_eq!(store.list().unwrap().len(), 2);
+    printed(&jetpack(store.root(), &["image", "verify", "--all"]));
+    let pod = String::from_utf8(prepared.stdout).unwrap();
+    printed(&jetpack(store.root(), &["rm", pod.trim()]));
+    printed(&jetpack(store.root(), &["image", "gc"]));
+    assert_eq!(store.list().unwrap(), []);
+}
+
+#[test]
 fn a_store_from_the_future_is_refused_and_left_alone() {
     let (_directory, store) = store();
     import(&store, &small("example.com/a", json!({}))).unwrap();

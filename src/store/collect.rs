@@ -56,7 +56,8 @@ impl Store {
             let _held = self.hold_exclusive()?;
             let mut gone = Gone::new(self)?;
             let doing = || format!("remove image {id}");
-            if uses.images.contains(id) {
+            let layer = self.trees().find(&TreeName::image(id)).map(|tree| tree.join("rootfs"));
+            if uses.images.contains(id) || layer.is_some_and(|layer| uses.layers.contains(&layer)) {
                 return Err(Error::new(Kind::Busy, doing()).because("a pod uses it"));
             }
             match self.put_out_of_sight(id, &mut gone)? {

@@ -4,6 +4,12 @@ use std::io::Write;
 
 /// A gzip image of this name with these labels and this much incompressible content.
 pub fn image(name: &str, labels: &[(&str, &str)], content: usize) -> Vec<u8> {
+    with_dependencies(name, labels, &[], content)
+}
+
+/// The same, with images of these names below it.
+pub fn with_dependencies(name: &str, labels: &[(&str, &str)], below: &[&str], content: usize) -> Vec<u8> {
+    let below: Vec<_> = below.iter().map(|name| serde_json::json!({ "imageName": name })).collect();
     let labels: Vec<_> =
         labels.iter().map(|(name, value)| serde_json::json!({ "name": name, "value": value })).collect();
     let manifest = serde_json::json!({
@@ -11,6 +17,7 @@ pub fn image(name: &str, labels: &[(&str, &str)], content: usize) -> Vec<u8> {
         "acVersion": "0.8.11",
         "name": name,
         "labels": labels,
+        "dependencies": below,
         "app": { "exec": ["/bin/true"], "user": "0", "group": "0" },
     });
     let mut archive = tar::Builder::new(Vec::new());
