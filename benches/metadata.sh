@@ -55,7 +55,7 @@ memory() { awk '/^(VmHWM|RssAnon|RssFile)/ { printf "%s %s kB  ", $1, $2 } END {
 others=$(($(nproc) > 1 ? 1 : 0))-$(($(nproc) - 1))
 echo "idle:  $(memory)"
 # A pause between an answer and the next request, 64 times over: some 20,000 requests a second.
-echo 'function delay() return 3 end' >"$root/paced.lua"
+echo 'function delay() return 2 end' >"$root/paced.lua"
 load() { # WHAT OPTION...: sets rate, wait_us, bad
     local what=$1
     shift

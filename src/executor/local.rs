@@ -14,7 +14,7 @@ use super::plan::{Metadata, PodPlan};
 use super::planning::{AppImage, Choices};
 use super::supervise::End;
 use super::{Compiled, Error, Kind, journal};
-use crate::metadata::{Facts, HmacKey, Offer, Service, Token};
+use crate::metadata::{By, Facts, HmacKey, Offer, Token};
 use crate::pod::{PodDir, Pods, State};
 use crate::schema::PodManifest;
 
@@ -32,6 +32,11 @@ mod this {
     }
     pub(super) fn host() -> Host {
         Host
+    }
+    /// The addresses that the networks gave, which is known once they have.
+    pub(super) fn addresses(pod: &super::PodDir, _: &[Step]) -> Box<dyn FnOnce() -> Vec<std::net::IpAddr>> {
+        let results = pod.path().join("networks");
+        Box::new(move || super::super::linux::cni::addresses(&results))
     }
 }
 
@@ -55,6 +60,15 @@ mod this {
     }
     pub(super) fn host() -> Host {
         FreeBsd::new(Real)
+    }
+    /// The addresses that the plan's steps claim.
+    pub(super) fn addresses(_: &super::PodDir, steps: &[Step]) -> Box<dyn FnOnce() -> Vec<std::net::IpAddr>> {
+        let claimed = steps.iter().filter_map(|step| match step {
+            Step::ClaimAddress { file, .. } => file.file_name()?.to_str()?.parse().ok(),
+            _ => None,
+        });
+        let claimed: Vec<_> = claimed.collect();
+        Box::new(move || claimed)
     }
 }
 
@@ -237,7 +251,7 @@ pub fn start(pod: &PodDir, root: &Path, supervision: Supervision) -> Result<Endi
         return ended;
     }
     let compiled = this::started(&plan, &configured)?;
-    let metadata = offer(pod, &plan, root)?;
+    let metadata = offer(pod, &plan, &compiled.steps, root)?;
     lifecycle::run(&mut this::host(), pod, &plan, &compiled, metadata, supervision, this::NAME)
 }
 
@@ -250,7 +264,7 @@ fn model_of(pod: &PodDir) -> Option<PathBuf> {
 }
 
 /// Who shall answer the apps' questions, and what they shall be told.
-fn offer(pod: &PodDir, plan: &PodPlan, root: &Path) -> Result<Option<Offer>, Error> {
+fn offer(pod: &PodDir, plan: &PodPlan, steps: &[this::Step], root: &Path) -> Result<Option<Offer>, Error> {
     if plan.metadata == Metadata::Off {
         return Ok(None);
     }
@@ -266,10 +280,11 @@ fn offer(pod: &PodDir, plan: &PodPlan, root: &Path) -> Result<Option<Offer>, Err
         pod_manifest: pod.read("manifest").map_err(unreadable)?,
         image_manifests,
     };
-    Ok(Some(match &plan.metadata {
-        Metadata::Domain(socket) => Offer::Domain(socket.clone(), facts),
-        _ => Offer::Own(Service::new(facts, HmacKey::load_or_create(root).map_err(failed)?).map_err(failed)?),
-    }))
+    let by = match &plan.metadata {
+        Metadata::Domain(socket) => By::Domain(socket.clone()),
+        _ => By::Itself(HmacKey::load_or_create(root).map_err(failed)?),
+    };
+    Ok(Some(Offer { facts, by, addresses: this::addresses(pod, steps) }))
 }
 
 /// Takes a pod away that no longer runs: what its journal names is undone, then its directory goes.

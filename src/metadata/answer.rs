@@ -1,6 +1,7 @@
 //! Requests to answers, without a socket.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -28,6 +29,31 @@ pub struct Facts {
     pub pod_manifest: Vec<u8>,
     /// Each app's image manifest, byte for byte as it came, by the app's name in the pod.
     pub image_manifests: BTreeMap<String, Vec<u8>>,
+}
+
+impl Facts {
+    /// Adds the annotation `ip-address` to the pod manifest, unless it says that itself. Several addresses stand in one
+    /// value with commas between, as a name may stand only once.
+    ///
+    /// # Errors
+    /// [`Kind::Manifest`] when the manifest does not parse.
+    pub(super) fn tell_addresses(&mut self, addresses: &[IpAddr]) -> Result<(), Error> {
+        const NAME: &str = "ip-address";
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let bad = |error: serde_json::Error| Error::new(Kind::Manifest, "add the pod's addresses").because(error);
+        let mut manifest: serde_json::Map<_, _> = serde_json::from_slice(&self.pod_manifest).map_err(bad)?;
+        let annotations = manifest.entry("annotations").or_insert_with(|| serde_json::json!([]));
+        if let Some(annotations) = annotations.as_array_mut()
+            && annotations.iter().all(|annotation| annotation["name"] != NAME)
+        {
+            let value = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            annotations.push(serde_json::json!({ "name": NAME, "value": value }));
+            self.pod_manifest = serde_json::to_vec(&manifest).map_err(bad)?;
+        }
+        Ok(())
+    }
 }
 
 /// A pod with all its answers rendered.

@@ -36,7 +36,7 @@ pub use register::Registration;
 pub use serve::{Limits, Serving, exchange, serve};
 pub use token::Token;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -98,11 +98,21 @@ impl Service {
 }
 
 /// How a supervisor is going to have its apps' questions answered.
-pub enum Offer {
-    /// By itself, inside the pod's network.
-    Own(Service),
-    /// By the domain service with this unix socket, which is told the facts.
-    Domain(PathBuf, Facts),
+pub struct Offer {
+    /// What is told.
+    pub facts: Facts,
+    /// By whom.
+    pub by: By,
+    /// Gives the pod's addresses once it is connected; they are told as its annotation `ip-address`.
+    pub addresses: Box<dyn FnOnce() -> Vec<IpAddr>>,
+}
+
+/// Who answers for a pod.
+pub enum By {
+    /// Its supervisor, inside the pod's network, with the key of the administrative domain.
+    Itself(HmacKey),
+    /// The domain service with this unix socket.
+    Domain(PathBuf),
 }
 
 /// Who answers, for as long as this lives.
@@ -118,19 +128,21 @@ impl Offer {
     ///
     /// # Errors
     /// What [`Service::serve`] and [`Registration::new`] say; [`Kind::Io`] where a listener is due and there is none.
-    pub fn begin(self, listener: Option<TcpListener>) -> Result<(String, Answering), Error> {
-        match self {
-            Self::Own(service) => {
+    pub fn begin(mut self, listener: Option<TcpListener>) -> Result<(String, Answering), Error> {
+        self.facts.tell_addresses(&(self.addresses)())?;
+        match self.by {
+            By::Itself(key) => {
                 let doing = || Error::new(Kind::Io, "listen inside the pod's network");
                 let listener = listener.ok_or_else(|| doing().because("there is no socket"))?;
+                let service = Service::new(self.facts, key)?;
                 let url = service.url(listener.local_addr().map_err(|error| doing().because(error))?);
                 // From here on: before, a process without privileges could not have set up its user namespaces.
                 crate::sys::secret::never_dump()
                     .map_err(|error| Error::new(Kind::Io, "keep the key out of core dumps").because(error))?;
                 Ok((url, Answering::Own(service.serve(listener)?)))
             }
-            Self::Domain(socket, facts) => {
-                let registration = Registration::new(&socket, facts)?;
+            By::Domain(socket) => {
+                let registration = Registration::new(&socket, self.facts)?;
                 Ok((registration.url().to_owned(), Answering::Domain(registration)))
             }
         }

@@ -105,6 +105,28 @@ fn every_endpoint_answers_with_its_type_and_bytes() {
 }
 
 #[test]
+fn addresses_are_told_as_an_annotation_unless_the_manifest_says_them_itself() {
+    let told = |annotations: &str, addresses: &[&str]| {
+        let mut facts = Facts {
+            uuid: Uuid::new_v4(),
+            token: Token::generate().unwrap(),
+            pod_manifest: pod_manifest(annotations).into_bytes(),
+            image_manifests: BTreeMap::new(),
+        };
+        let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        facts.tell_addresses(&addresses).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&facts.pod_manifest).unwrap();
+        manifest["annotations"].to_string()
+    };
+    assert_eq!(told("", &[]), "null");
+    assert_eq!(told("", &["10.1.2.3", "fd00::1"]), r#"[{"name":"ip-address","value":"10.1.2.3,fd00::1"}]"#);
+    let other = r#""annotations": [{"name":"a","value":"b"}],"#;
+    assert_eq!(told(other, &["10.1.2.3"]), r#"[{"name":"a","value":"b"},{"name":"ip-address","value":"10.1.2.3"}]"#);
+    let own = r#""annotations": [{"name":"ip-address","value":"1.1.1.1"}],"#;
+    assert_eq!(told(own, &["10.1.2.3"]), r#"[{"name":"ip-address","value":"1.1.1.1"}]"#);
+}
+
+#[test]
 fn absent_annotations_are_null_and_empty_ones_are_empty() {
     for (given, told) in [("", "null"), (r#""annotations": [],"#, "[]")] {
         let up = up(&a_key(), &pod_manifest(given));
