@@ -80,11 +80,13 @@ macro_rules! settings {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Config {
             $($(#[doc = $doc])+ pub $field: Setting<$type>,)+
+            /// Files of the user's that could not be read for want of permission.
+            pub unread: Vec<PathBuf>,
         }
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $($field: Setting { value: $default, origin: Origin::Default },)+ }
+                Self { $($field: Setting { value: $default, origin: Origin::Default },)+ unread: Vec::new() }
             }
         }
 
@@ -194,8 +196,12 @@ impl Config {
         match named {
             Some(path) => config.read(path, true)?,
             None => {
-                for path in files() {
-                    config.read(&path, false)?;
+                for (number, path) in files().into_iter().enumerate() {
+                    match config.read(&path, false) {
+                        // In the home directory of somebody else, whose environment we have.
+                        Err(error) if number > 0 && denied(&error) => config.unread.push(path),
+                        read => read?,
+                    }
                 }
             }
         }
@@ -267,6 +273,11 @@ fn user_directory() -> Option<PathBuf> {
     // The superuser's home may be somebody else's under sudo: only what is named counts for him.
     let home = if rustix::process::geteuid().is_root() { None } else { absolute("HOME") };
     absolute("XDG_CONFIG_HOME").or_else(|| home.map(|home| home.join(".config")))
+}
+
+fn denied(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// The files that are read, in this order.

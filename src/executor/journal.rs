@@ -61,9 +61,16 @@ impl Journal {
     }
 
     fn line(&mut self, value: &impl Serialize) -> Result<(), Error> {
-        let mut text =
-            serde_json::to_vec(value).map_err(|e| Error::new(Kind::Io, "put a step into words").because(e))?;
-        text.push(b'\n');
+        self.lines(std::slice::from_ref(value))
+    }
+
+    fn lines(&mut self, values: &[impl Serialize]) -> Result<(), Error> {
+        let mut text = Vec::new();
+        for value in values {
+            serde_json::to_writer(&mut text, value)
+                .map_err(|e| Error::new(Kind::Io, "put a step into words").because(e))?;
+            text.push(b'\n');
+        }
         self.file.write_all(&text).map_err(|e| Error::new(Kind::Io, "write the pod's journal").because(e))
     }
 
@@ -73,6 +80,10 @@ impl Journal {
     /// The host's, naming the step. The step then may be half done: undo it too.
     pub fn apply<H: Host>(&mut self, host: &mut H, step: &H::Step) -> Result<(), Error> {
         self.line(step)?;
+        self.carry_out(host, step)
+    }
+
+    fn carry_out<H: Host>(&mut self, host: &mut H, step: &H::Step) -> Result<(), Error> {
         let number = self.applied;
         self.applied += 1;
         host.apply(step)?;
@@ -90,8 +101,15 @@ impl Journal {
     /// # Errors
     /// The failing step's; what could not be undone is told with it.
     pub fn apply_all<H: Host>(&mut self, host: &mut H, steps: &[H::Step]) -> Result<(), Error> {
+        let mut written = 0;
         for (number, step) in steps.iter().enumerate() {
-            let Err(error) = self.apply(host, step) else { continue };
+            if written == number {
+                // Those that leave nothing may stand there before their time.
+                let more = steps[number + 1..].iter().take_while(|step| step.leaves_nothing()).count();
+                written = number + 1 + more;
+                self.lines(&steps[number..written])?;
+            }
+            let Err(error) = self.carry_out(host, step) else { continue };
             if *error.kind() == Kind::Interrupted {
                 return Err(error);
             }

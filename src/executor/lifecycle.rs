@@ -1,5 +1,6 @@
 //! The supervisor: applies a pod's steps, drives its apps from start to end, and takes back what must not outlive them.
 
+use std::any::Any;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -7,17 +8,22 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use serde::Serialize;
+
 use super::journal::{self, Journal};
 use super::logs::Logs;
-use super::plan::{PodPlan, Stream};
+use super::plan::{AppPlan, PodPlan, Stream};
 use super::supervise::{End, Event, Launch, Pod};
 use super::{Compiled, Error, Kind, Phase, Step};
-use crate::metadata::Offer;
+use crate::metadata::{Answering, Offer};
 use crate::pod::PodDir;
 use crate::pod::status::{AppStatus, Status};
 use crate::sys::background::Leash;
 use crate::sys::signals::Watch;
 use crate::sys::terminal::{self, Raw};
+
+/// A pod in which nothing happens for so long has started.
+const SETTLED: Duration = Duration::from_millis(300);
 
 /// How a pod is supervised.
 #[derive(Debug)]
@@ -32,12 +38,20 @@ pub struct Supervision {
     pub fault: journal::Fault,
     /// Let go of when every app is started, or has failed to be.
     pub leash: Option<Leash>,
+    /// Whether the pod is removed when it has ended, so that nobody will ask how.
+    pub passing: bool,
 }
 
 impl Default for Supervision {
     fn default() -> Self {
-        let log_limit = super::logs::LIMIT;
-        Self { foreground: true, grace: Duration::from_secs(10), log_limit, fault: journal::Fault::None, leash: None }
+        Self {
+            foreground: true,
+            grace: Duration::from_secs(10),
+            log_limit: super::logs::LIMIT,
+            fault: journal::Fault::None,
+            leash: None,
+            passing: false,
+        }
     }
 }
 
@@ -50,7 +64,13 @@ pub struct Ending {
     pub failure: Option<Error>,
     /// The exit code of the first app that failed, else 0 (decision 43).
     pub code: i32,
+    /// Dropping it waits for the end of what the system still takes down of the pod.
+    pub remains: Option<Remains>,
 }
+
+/// What is left of a killed pod for the moment that its end takes.
+#[derive(Debug)]
+pub struct Remains(#[expect(dead_code, reason = "held for what dropping it does")] Box<dyn Any>);
 
 /// Runs the pod in `directory` until all its apps have ended. The caller has one thread.
 ///
@@ -71,18 +91,24 @@ pub fn run<H: Launch>(
     let mut journal = Journal::create(&directory.path().join("journal"), executor)?;
     journal.inject(supervision.fault);
     journal.apply_all(host, &compiled.steps)?;
-    let ended = supervise(host, directory, plan, compiled, metadata, supervision, &watch);
-    let undone = match &ended {
-        // Nothing was started: nothing is to stay.
-        Err(_) => journal::undo_all(host, &compiled.steps),
-        Ok(_) => {
-            let passing: Vec<_> = compiled.steps.iter().filter(|step| !step.outlives_apps()).cloned().collect();
-            journal::undo_all(host, &passing)
+    let (mut ending, pod) = match supervise(host, directory, plan, compiled, metadata, supervision, &watch) {
+        Ok(ended) => ended,
+        Err(error) => {
+            // Nothing was started: nothing is to stay.
+            journal::undo_all(host, &compiled.steps)?;
+            return Err(error);
         }
     };
-    let ended = ended?;
-    undone?;
-    Ok(ended)
+    let stays = |step: &&H::Step| !step.outlives_apps() && !step.leaves_nothing();
+    let passing: Vec<_> = compiled.steps.iter().filter(stays).cloned().collect();
+    if passing.is_empty() {
+        // The system takes its namespaces down while the caller goes on.
+        ending.remains = Some(Remains(Box::new(pod)));
+    } else {
+        drop(pod);
+        journal::undo_all(host, &passing)?;
+    }
+    Ok(ending)
 }
 
 fn supervise<H: Launch>(
@@ -93,21 +119,19 @@ fn supervise<H: Launch>(
     metadata: Option<Offer>,
     supervision: Supervision,
     watch: &Watch,
-) -> Result<Ending, Error> {
-    let logs = directory.make_directory("logs").map_err(|e| Error::new(Kind::Io, "make the logs").because(e))?;
+) -> Result<(Ending, H::Pod), Error> {
+    let logs = directory.path().join("logs");
     let (logs, streams) = Logs::open(plan, &logs, supervision.foreground, supervision.log_limit)?;
     let mut pod = host.launch(plan, &compiled.steps, streams)?;
     let warnings = pod.prepare()?;
     let listener = pod.metadata_listener()?;
     let mut url = None;
     // Questions are answered until this is dropped, which is after the last app has ended.
-    let mut _answering = None;
+    let mut answering = None;
     if let Some(offer) = metadata {
-        let failed = |why: String| Error::new(Kind::Io, "offer the metadata service").because(why);
-        let (known, answering) = offer.begin(listener).map_err(|error| failed(crate::error::chain(&error)))?;
-        // For commands that are run in the pod later; its token is the pod's own secret.
-        directory.write("metadata-url", known.as_bytes()).map_err(|error| failed(crate::error::chain(&error)))?;
-        (url, _answering) = (Some(known), Some(answering));
+        let begun = offer.begin(listener);
+        let (known, begun) = begun.map_err(|e| Error::new(Kind::Io, "offer the metadata service").because(e))?;
+        (url, answering) = (Some(known), Some(begun));
     }
     let apps = plan.apps.iter().map(|app| AppStatus { name: app.name.clone(), ..AppStatus::default() }).collect();
     let status = Status { started: Some(now()), apps, ..Status::default() };
@@ -117,6 +141,7 @@ fn supervise<H: Launch>(
         pod: &mut pod,
         logs,
         url,
+        answering,
         status,
         running: vec![None; plan.apps.len()],
         waiting: vec![true; plan.apps.len()],
@@ -126,8 +151,8 @@ fn supervise<H: Launch>(
         failures: plan.apps.iter().map(|_| None).collect(),
         stopping: None,
         grace: supervision.grace,
+        passing: supervision.passing,
     };
-    life.save()?;
     life.happen(warnings)?;
     let _raw = life.connect_terminal(supervision.foreground)?;
     for app in 0..plan.apps.len() {
@@ -135,11 +160,21 @@ fn supervise<H: Launch>(
         life.start(app, first)?;
     }
     life.watch(watch)?;
-    life.end()
+    let ending = life.end()?;
+    Ok((ending, pod))
 }
 
 fn now() -> String {
     format!("{:.6}", jiff::Timestamp::now())
+}
+
+/// What the file `status` says.
+#[derive(Serialize)]
+struct Kept<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// For commands that are run in the pod later; its token is the pod's own secret.
+    metadata_url: Option<&'a str>,
 }
 
 struct Life<'a, P: Pod> {
@@ -148,6 +183,7 @@ struct Life<'a, P: Pod> {
     pod: &'a mut P,
     logs: Logs,
     url: Option<String>,
+    answering: Option<Answering>,
     status: Status,
     /// What runs of each app.
     running: Vec<Option<Phase>>,
@@ -162,6 +198,7 @@ struct Life<'a, P: Pod> {
     /// When patience ends.
     stopping: Option<Instant>,
     grace: Duration,
+    passing: bool,
 }
 
 impl<P: Pod> Life<'_, P> {
@@ -221,8 +258,18 @@ impl<P: Pod> Life<'_, P> {
     }
 
     fn save(&self) -> Result<(), Error> {
-        let saved = self.directory.write_json("status", &self.status);
+        let kept = Kept { status: &self.status, metadata_url: self.url.as_deref() };
+        let saved = self.directory.write_json("status", &kept);
         saved.map_err(|e| Error::new(Kind::Io, "write the pod's status").because(e))
+    }
+
+    /// Somebody asks for the first time.
+    fn asked(&mut self) -> Result<(), Error> {
+        if let Some(answering) = self.answering.take() {
+            let asked = answering.asked();
+            self.answering = Some(asked.map_err(|e| Error::new(Kind::Io, "offer the metadata service").because(e))?);
+        }
+        Ok(())
     }
 
     fn alive(&self) -> bool {
@@ -233,15 +280,23 @@ impl<P: Pod> Life<'_, P> {
     fn watch(&mut self, watch: &Watch) -> Result<(), Error> {
         let mut open: Vec<bool> = vec![true; self.logs.sources.len()];
         let mut typing = self.terminal.is_some();
+        let mut settled = false;
         while self.alive() {
             let sources: Vec<usize> = (0..open.len()).filter(|source| open[*source]).collect();
-            let timeout = self.stopping.map(|end| {
-                let left = end.saturating_duration_since(Instant::now());
-                Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
+            let timeout = self.stopping.map(|end| end.saturating_duration_since(Instant::now()));
+            let timeout = if settled { timeout } else { Some(timeout.unwrap_or(SETTLED).min(SETTLED)) };
+            let timeout = timeout.map(|left| Timespec {
+                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
             });
             let ready: Vec<bool> = {
                 let descriptor = self.pod.descriptor();
                 let mut waiting = vec![PollFd::new(&descriptor, PollFlags::IN), PollFd::new(watch, PollFlags::IN)];
+                let asked = match self.answering.as_ref().and_then(Answering::unasked) {
+                    Some(listener) => PollFd::new(listener, PollFlags::IN),
+                    None => PollFd::new(watch, PollFlags::empty()),
+                };
+                waiting.push(asked);
                 let ends: Vec<_> = sources.iter().map(|source| self.logs.descriptor(*source)).collect();
                 waiting.extend(ends.iter().map(|end| PollFd::new(end, PollFlags::IN)));
                 let stdin = io::stdin();
@@ -249,6 +304,12 @@ impl<P: Pod> Life<'_, P> {
                     waiting.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
                 }
                 match poll(&mut waiting, timeout.as_ref()) {
+                    Ok(0) if !settled => {
+                        settled = true;
+                        drop(waiting);
+                        self.pod.settle();
+                        continue;
+                    }
                     Ok(_) => {}
                     Err(Errno::INTR) => continue,
                     Err(error) => {
@@ -257,11 +318,14 @@ impl<P: Pod> Life<'_, P> {
                 }
                 waiting.iter().map(|one| !one.revents().is_empty()).collect()
             };
-            for (source, _) in sources.iter().zip(&ready[2..]).filter(|(_, ready)| **ready) {
+            for (source, _) in sources.iter().zip(&ready[3..]).filter(|(_, ready)| **ready) {
                 open[*source] = self.logs.pump(*source)?;
             }
-            if typing && ready[2 + sources.len()] {
+            if typing && ready[3 + sources.len()] {
                 typing = self.typed();
+            }
+            if ready[2] {
+                self.asked()?;
             }
             if ready[0] {
                 let events = self.pod.events()?;
@@ -311,16 +375,17 @@ impl<P: Pod> Life<'_, P> {
 
     fn happen(&mut self, events: Vec<Event>) -> Result<(), Error> {
         for event in events {
-            if let Event::Started { app, .. } | Event::Ended { app, .. } = &event {
-                self.started(*app);
-            }
+            let started = match &event {
+                Event::Started { app, .. } | Event::Ended { app, .. } => Some(*app),
+                _ => None,
+            };
             match event {
                 Event::Started { app, phase: Phase::Main, pid } => {
                     self.status.apps[app].pid = Some(pid);
                     self.status.apps[app].started = Some(now());
                     self.save()?;
                 }
-                Event::Started { .. } => {}
+                Event::Started { .. } => self.save()?,
                 Event::Failed { app, phase, error } => {
                     let name = &self.plan.apps[app].name;
                     let words = format!("failed to {}", crate::error::chain(&error));
@@ -333,6 +398,7 @@ impl<P: Pod> Life<'_, P> {
                     }
                 }
                 Event::Ended { app, phase, end } => self.ended(app, phase, end)?,
+                Event::Notified { app, text } => self.notified(app, &text)?,
                 Event::Warning(text) => tell(&format!("warning: {text}")),
                 Event::Gone => {
                     for app in 0..self.running.len() {
@@ -345,6 +411,34 @@ impl<P: Pod> Life<'_, P> {
                     self.save()?;
                 }
             }
+            // Whoever is let go of may ask for the status.
+            if let Some(app) = started {
+                self.started(app);
+            }
+        }
+        Ok(())
+    }
+
+    /// What an app says about itself: `READY=1` once, `STATUS=` as often as it likes.
+    fn notified(&mut self, app: usize, text: &str) -> Result<(), Error> {
+        let before = self.status.apps[app].clone();
+        for line in text.lines() {
+            match line.split_once('=') {
+                Some(("READY", "1")) => {
+                    self.status.apps[app].ready.get_or_insert_with(now);
+                }
+                Some(("STATUS", words)) => self.status.apps[app].said = Some(words.to_owned()),
+                _ => {}
+            }
+        }
+        if self.status.apps[app] == before {
+            return Ok(());
+        }
+        self.save()?;
+        let unready = |(app, status): (&AppPlan, &AppStatus)| app.notifies && status.ready.is_none();
+        if before.ready.is_none() && !self.plan.apps.iter().zip(&self.status.apps).any(unready) {
+            // Whoever waits for us waits for the apps.
+            crate::sys::notify::ready();
         }
         Ok(())
     }
@@ -384,11 +478,12 @@ impl<P: Pod> Life<'_, P> {
             }
             _ => {}
         }
-        self.save()
+        // The last word is said at the end.
+        if self.alive() { self.save() } else { Ok(()) }
     }
 
     fn end(mut self) -> Result<Ending, Error> {
-        // Whatever apps left running ends with the pod, and what it said is all there is then.
+        // Whatever apps left running ends with the pod, and what it has said is all there is.
         self.pod.kill();
         self.logs.finish()?;
         let (failure, code) = match self.first_failure {
@@ -397,8 +492,10 @@ impl<P: Pod> Life<'_, P> {
         };
         self.status.ended = Some(now());
         self.status.exit_code = Some(code);
-        self.save()?;
-        Ok(Ending { status: self.status, failure, code })
+        if !self.passing {
+            self.save()?;
+        }
+        Ok(Ending { status: self.status, failure, code, remains: None })
     }
 }
 

@@ -23,12 +23,12 @@ mod this {
     pub(super) use super::super::linux::steps::Step;
     pub(super) use super::super::linux::{HostFacts, LinuxHost as Host, compile};
     pub(super) const NAME: &str = "linux";
-    pub(super) fn facts(_: &super::PodPlan, _: &super::Configured) -> Result<HostFacts, super::Error> {
-        Ok(HostFacts::detect())
+    pub(super) fn facts(plan: &super::PodPlan, _: &super::Configured) -> Result<HostFacts, super::Error> {
+        Ok(HostFacts::detect(plan))
     }
     /// What the pod starts with, made for it alone.
     pub(super) fn started(plan: &super::PodPlan, _: &super::Configured) -> Result<super::Compiled<Step>, super::Error> {
-        compile(plan, &HostFacts::detect())
+        compile(plan, &HostFacts::detect(plan))
     }
     pub(super) fn host() -> Host {
         Host
@@ -224,7 +224,9 @@ impl Draft {
             pod.write(&format!("images/{}", &*app.name), manifest)?;
         }
         pod.write_json("report", blueprint.report())?;
-        pod.write_json("configured", &self.choices.freebsd)?;
+        if cfg!(target_os = "freebsd") || self.choices.model.is_some() {
+            pod.write_json("configured", &self.choices.freebsd)?;
+        }
         if let Some(file) = &self.choices.model {
             pod.write_json("model", file)?;
         }

@@ -9,7 +9,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -179,8 +179,15 @@ impl LogFile {
             self.written = 0;
         }
         if self.file.is_none() {
-            let mut options = OpenOptions::new();
-            self.file = Some(options.create(true).append(true).mode(0o600).open(&self.path).map_err(failed)?);
+            let open = || OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path);
+            let file = match (open(), self.path.parent()) {
+                // Made with the first word: most files are never read, and many apps say nothing.
+                (Err(error), Some(directory)) if error.kind() == io::ErrorKind::NotFound => {
+                    std::fs::DirBuilder::new().mode(0o700).recursive(true).create(directory).and_then(|()| open())
+                }
+                (file, _) => file,
+            };
+            self.file = Some(file.map_err(failed)?);
         }
         if let Some(file) = &mut self.file {
             file.write_all(text).map_err(failed)?;

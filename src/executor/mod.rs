@@ -73,6 +73,11 @@ pub trait Step: Clone + Debug + Serialize + DeserializeOwned {
     fn outlives_apps(&self) -> bool {
         false
     }
+
+    /// Whether there is nothing of it on the host to be taken back: it only looks, or ends with the pod's processes.
+    fn leaves_nothing(&self) -> bool {
+        false
+    }
 }
 
 /// Where steps are carried out: a real system, or a model of one that refuses what the real one refuses.

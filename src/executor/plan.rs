@@ -106,6 +106,34 @@ pub struct AppPlan {
     pub isolators: Vec<Isolation>,
     /// The three standard streams.
     pub stdio: Stdio,
+    /// The ports that it listens on, exposed or not.
+    #[serde(default)]
+    pub ports: Vec<AppPort>,
+    /// Whether it says by sd_notify(3) when it is ready (`im.ann.sdnotify`).
+    #[serde(default)]
+    pub notifies: bool,
+}
+
+/// A range of ports that an app listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppPort {
+    /// Its name in the manifests.
+    pub name: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The first port.
+    pub port: u16,
+    /// How many consecutive ports.
+    pub count: u16,
+    /// Whether the app finds the sockets open when it starts (`im.app.ports.socketactivated`).
+    pub socket_activated: bool,
+}
+
+impl AppPort {
+    /// The last port.
+    pub fn last(&self) -> u16 {
+        self.port.saturating_add(self.count.saturating_sub(1))
+    }
 }
 
 /// One volume of a pod.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::plan::{
-    AppPlan, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan,
+    AppPlan, AppPort, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan,
 };
 use super::{Error, Kind};
 use crate::pod::reify::effective;
@@ -134,6 +134,8 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
             mounts,
             isolators: isolations(&effective.isolators),
             stdio: choices.stdio.get(index).copied().unwrap_or_default(),
+            ports: app_ports(effective)?,
+            notifies: notifies(app, &image.manifest),
         });
     }
     let uuid = choices.uuid;
@@ -188,6 +190,35 @@ fn environment(name: &str, app: &App) -> Vec<(String, String)> {
     set("container", CONTAINER);
     environment.retain(|(name, _)| name != "AC_METADATA_URL");
     environment
+}
+
+/// The annotation by which an app says that it tells when it is ready.
+const NOTIFIES: &str = "appc.io/executor/supports-systemd-notify";
+
+/// What the pod says about the app counts before what its image says.
+fn notifies(app: &schema::PodApp, image: &ImageManifest) -> bool {
+    let said = [&app.annotations, &image.annotations].into_iter().flatten().find_map(|annotations| {
+        annotations.iter().find(|annotation| annotation.name.as_str() == NOTIFIES).map(|found| found.value.as_str())
+    });
+    said == Some("true")
+}
+
+fn app_ports(app: &App) -> Result<Vec<AppPort>, Error> {
+    let port = |port: &schema::Port| {
+        let range = port.range().ok_or_else(|| {
+            Error::new(Kind::Refused, format!("use the port {}", &*port.name))
+                .clause("im.app.ports.count")
+                .because("its numbers pass 65535")
+        })?;
+        Ok(AppPort {
+            name: port.name.to_string(),
+            protocol: port.protocol.to_string(),
+            port: *range.start(),
+            count: (range.end() - range.start()).saturating_add(1),
+            socket_activated: port.socket_activated,
+        })
+    };
+    app.ports.iter().map(port).collect()
 }
 
 fn ports(pod: &PodManifest, images: &[AppImage]) -> Result<Vec<PortForward>, Error> {

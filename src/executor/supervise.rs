@@ -17,7 +17,7 @@ use super::{Error, Host, Phase};
 /// A host that can start a pod once its steps are applied.
 pub trait Launch: Host {
     /// The pod, started.
-    type Pod: Pod;
+    type Pod: Pod + 'static;
 
     /// Makes what the apps need to be started in. `streams` has the app's ends of the standard streams, one entry an
     /// app of the plan. The caller has one thread only.
@@ -46,8 +46,11 @@ pub trait Pod {
     /// Sends a signal to the running process of an app. One that has ended already is no error.
     fn signal(&mut self, app: usize, signal: i32) -> Result<(), Error>;
 
-    /// Ends every process of the pod, at once.
+    /// Ends every process of the pod, at once. Dropping the pod waits until they are gone.
     fn kill(&mut self);
+
+    /// Called once when the pod has run for a while: gives back what was needed to start it only.
+    fn settle(&mut self) {}
 
     /// Readable when [`Pod::events`] has something to give.
     fn descriptor(&self) -> BorrowedFd<'_>;
@@ -98,6 +101,13 @@ pub enum Event {
         phase: Phase,
         /// How.
         end: End,
+    },
+    /// An app says something about itself, as sd_notify(3) has it.
+    Notified {
+        /// Index of the app.
+        app: usize,
+        /// Lines `NAME=VALUE`.
+        text: String,
     },
     /// Something to tell the user.
     Warning(String),

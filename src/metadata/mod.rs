@@ -117,6 +117,8 @@ pub enum By {
 
 /// Who answers, for as long as this lives.
 pub enum Answering {
+    /// The supervisor, whom nobody has asked yet: most pods never ask, and the thread that answers is started when one does.
+    Unasked(TcpListener, Service),
     /// The supervisor.
     Own(Serving),
     /// A domain service.
@@ -139,12 +141,33 @@ impl Offer {
                 // From here on: before, a process without privileges could not have set up its user namespaces.
                 crate::sys::secret::never_dump()
                     .map_err(|error| Error::new(Kind::Io, "keep the key out of core dumps").because(error))?;
-                Ok((url, Answering::Own(service.serve(listener)?)))
+                Ok((url, Answering::Unasked(listener, service)))
             }
             By::Domain(socket) => {
                 let registration = Registration::new(&socket, self.facts)?;
                 Ok((registration.url().to_owned(), Answering::Domain(registration)))
             }
+        }
+    }
+}
+
+impl Answering {
+    /// Readable when somebody asks for the first time.
+    pub fn unasked(&self) -> Option<&TcpListener> {
+        match self {
+            Self::Unasked(listener, _) => Some(listener),
+            _ => None,
+        }
+    }
+
+    /// Somebody asks.
+    ///
+    /// # Errors
+    /// What [`Service::serve`] says.
+    pub fn asked(self) -> Result<Self, Error> {
+        match self {
+            Self::Unasked(listener, service) => service.serve(listener).map(Self::Own),
+            other => Ok(other),
         }
     }
 }

@@ -206,7 +206,19 @@ fn publish(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
     let fresh = directory.join(format!("{name}.{}.new", std::process::id()));
     let written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh);
     written.and_then(|mut file| file.write_all(bytes)).map_err(io_error(failed()))?;
-    fs::rename(&fresh, directory.join(name)).map_err(io_error(failed()))
+    let place = directory.join(name);
+    // ext4 writes a file out when a rename puts it over another, which waits for the disk; not when they change places.
+    #[cfg(target_os = "linux")]
+    if exchange(&fresh, &place).is_ok() {
+        return fs::remove_file(&fresh).map_err(io_error(failed()));
+    }
+    fs::rename(&fresh, place).map_err(io_error(failed()))
+}
+
+#[cfg(target_os = "linux")]
+fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
 }
 
 impl PodDir {
@@ -365,6 +377,12 @@ impl PodDir {
     /// How its apps are. Nothing when it was never started.
     pub fn status(&self) -> Option<Status> {
         self.read_json("status").ok()
+    }
+
+    /// Where its metadata service is, while it runs and has one.
+    pub fn metadata_url(&self) -> Option<String> {
+        let status: serde_json::Value = self.read_json("status").ok()?;
+        status["metadata_url"].as_str().map(str::to_owned)
     }
 
     /// Makes a directory of the pod's.

@@ -7,7 +7,7 @@
 //!                        plan        what shall be true (executor::plan)
 //!                        report      what is enforced, modified, ignored (executor::isolation)
 //!                        journal     every step applied (executor::journal)
-//!                        status      how the apps are and how they ended
+//!                        status      how the apps are and how they ended; where the metadata service is
 //!                        logs/APP    what the apps said
 //!                        apps/ volumes/   writable layers, empty volumes
 //! <root>/names/<name>    the UUID of the living pod of that name

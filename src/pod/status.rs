@@ -26,6 +26,12 @@ pub struct AppStatus {
     pub pid: Option<i32>,
     /// When its main process was started.
     pub started: Option<String>,
+    /// When it said that it is ready, where it does so.
+    #[serde(default)]
+    pub ready: Option<String>,
+    /// What it says of how it is, where it does so.
+    #[serde(default)]
+    pub said: Option<String>,
     /// When its main process ended.
     pub ended: Option<String>,
     /// How its pre-start handler ended.

@@ -8,6 +8,7 @@ pub mod freebsd;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod loopback;
+pub mod notify;
 pub mod passing;
 pub mod secret;
 pub mod signals;

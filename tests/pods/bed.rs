@@ -15,7 +15,8 @@ pub struct Bed {
     groups: BTreeSet<PathBuf>,
 }
 
-const PROGRAMS: [&str; 10] = ["sh", "cat", "id", "env", "sleep", "ls", "readlink", "touch", "mkdir", "true"];
+const PROGRAMS: [&str; 13] =
+    ["sh", "cat", "id", "env", "sleep", "ls", "readlink", "touch", "mkdir", "true", "ln", "mv", "rm"];
 
 impl Bed {
     /// Nothing, with the reason printed, where no pods can be run.
@@ -56,20 +57,27 @@ impl Bed {
             .unwrap();
         fs::write(rootfs.join("etc/group"), "root:x:0:\nweb:x:44:\n").unwrap();
         for program in PROGRAMS {
-            let found =
-                ["/bin", "/usr/bin"].map(|place| Path::new(place).join(program)).into_iter().find(|path| path.exists());
-            let found = found.unwrap_or_else(|| panic!("the host has no {program}"));
-            copy(&found, &rootfs.join("bin").join(program));
-            let libraries = Command::new("ldd").arg(&found).output().expect("ldd");
-            for word in
-                String::from_utf8_lossy(&libraries.stdout).split_whitespace().filter(|word| word.starts_with('/'))
-            {
-                let target = rootfs.join(word.trim_start_matches('/'));
-                if !target.exists() {
-                    copy(Path::new(word), &target);
-                }
+            assert!(self.add_program(name, program), "the host has no {program}");
+        }
+    }
+
+    /// Adds a program of the host's with its libraries. Says whether the host has it.
+    pub fn add_program(&self, name: &str, program: &str) -> bool {
+        let rootfs = self.layout(name);
+        let places = ["/bin", "/usr/bin"].map(|place| Path::new(place).join(program));
+        let Some(found) = places.into_iter().find(|path| path.exists()) else {
+            println!("skipped: the host has no {program}");
+            return false;
+        };
+        copy(&found, &rootfs.join("bin").join(program));
+        let libraries = Command::new("ldd").arg(&found).output().expect("ldd");
+        for word in String::from_utf8_lossy(&libraries.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
+            let target = rootfs.join(word.trim_start_matches('/'));
+            if !target.exists() {
+                copy(Path::new(word), &target);
             }
         }
+        true
     }
 
     /// An image of a layout, with this app; user and group are root's unless it says so.

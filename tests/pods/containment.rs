@@ -68,6 +68,93 @@ fn the_first_process_gives_away_neither_program_nor_root_nor_arguments() {
     bed.assert_nothing_left();
 }
 
+/// CVE-2019-5736: even who may look into the first process cannot change the host's program, which the supervisor runs.
+#[test]
+fn the_hosts_program_cannot_be_written_through_a_process_of_the_pod() {
+    let Some(bed) = Bed::new() else { return };
+    let program = bed.path("jetpack");
+    fs::copy(env!("CARGO_BIN_EXE_jetpack"), &program).unwrap();
+    let before = (fs::read(&program).unwrap().len(), fs::metadata(&program).unwrap().modified().unwrap());
+    let script = "for p in /proc/[0-9]*; do { echo x > $p/exe; } 2>/dev/null && test $p != /proc/$$ && echo wrote $p; done; true";
+    // The app becomes the host's program first: what it finds as its own program must be safe too.
+    let again = json!({"exec": ["/proc/self/exe", "--version"]});
+    for (name, app) in [("write", json!({"exec": ["/bin/sh", "-c", script]})), ("become", again)] {
+        let image = bed.image(name, "base", app);
+        let line = ["run", "--rm", "--caps-retain", "CAP_SYS_PTRACE,CAP_DAC_OVERRIDE", &image];
+        let output =
+            std::process::Command::new(&program).arg("--root").arg(bed.path("root")).args(line).output().unwrap();
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("wrote"), "{output:?}");
+    }
+    let after = (fs::read(&program).unwrap().len(), fs::metadata(&program).unwrap().modified().unwrap());
+    assert_eq!(before, after);
+    bed.assert_nothing_left();
+}
+
+/// CVE-2025-52565: what the image has in the place of the console, or of terminals, is not used.
+#[test]
+fn a_console_is_the_apps_own_whatever_the_image_has_in_its_place() {
+    let Some(bed) = Bed::new() else { return };
+    let outside = bed.path("outside");
+    fs::write(&outside, "the host's").unwrap();
+    bed.fill_rootfs("console");
+    let dev = bed.layout("console").join("dev");
+    fs::create_dir(&dev).unwrap();
+    for name in ["console", "ptmx", "pts", "null"] {
+        symlink(&outside, dev.join(name)).unwrap();
+    }
+    let script = "test -c /dev/console && test -c /dev/null && test -d /dev/pts && echo x > /dev/console && echo fine";
+    assert_eq!(
+        bed.say(&["run", "--rm", &bed.image("console", "console", json!({"exec": ["/bin/sh", "-c", script]}))]),
+        "fine\n"
+    );
+    assert_eq!(fs::read_to_string(outside).unwrap(), "the host's");
+    bed.assert_nothing_left();
+}
+
+/// CVE-2018-15664: what is copied in and out stays the app's while the app changes the path under the copier.
+#[test]
+fn copies_never_leave_the_app_however_it_swaps_its_paths() {
+    let Some(bed) = Bed::new() else { return };
+    let outside = bed.path("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("word"), "the host's").unwrap();
+    // Another directory of the name that the host has too, and a link to it, take turns.
+    let script = format!(
+        "mkdir -p {0} /a; echo mine > {0}/word; echo mine > /a/word; ln -s {0} /link; ln -s /proc/1/root{0} /deep; \
+         while :; do mv -T /a /b; mv -T /link /a; mv -T /a /link; mv -T /deep /a; mv -T /a /deep; mv -T /b /a; done",
+        outside.display()
+    );
+    bed.say(&["run", "-d", "--name", "swap", &bed.script("swap", &script)]);
+    let (back, new) = (bed.path("back"), bed.path("new"));
+    fs::write(&new, "new").unwrap();
+    bed.wait_for("the first copy", || bed.tell(&["cp", "swap:/a/word", back.to_str().unwrap()]).0 == 0);
+    for _ in 0..40 {
+        if bed.tell(&["cp", "swap:/a/word", back.to_str().unwrap()]).0 == 0 {
+            assert_ne!(fs::read_to_string(&back).unwrap(), "the host's");
+        }
+        bed.tell(&["cp", new.to_str().unwrap(), "swap:/a/word2"]);
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    bed.say(&["stop", "--force", "swap"]);
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+/// CVE-2017-1002101: a volume's target is a link that the image made, and leads outside.
+#[test]
+fn a_volume_is_mounted_inside_whatever_the_target_leads_to() {
+    let Some(bed) = Bed::new() else { return };
+    let outside = bed.path("outside");
+    fs::create_dir(&outside).unwrap();
+    bed.fill_rootfs("target");
+    symlink(&outside, bed.layout("target").join("data")).unwrap();
+    let app = json!({"exec": ["/bin/sh", "-c", "echo x > /data/written"], "mountPoints": [{"name": "data", "path": "/data"}]});
+    bed.tell(&["run", "--rm", "--volume", "data,kind=empty", &bed.image("target", "target", app)]);
+    bed.say(&["gc"]);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    bed.assert_nothing_left();
+}
+
 /// CVE-2025-31133, CVE-2025-52881: what is masked is masked by the null device, and procfs is procfs.
 #[test]
 fn what_tells_too_much_is_masked_or_read_only() {

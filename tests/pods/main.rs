@@ -5,8 +5,12 @@
 
 mod bed;
 mod containment;
+mod endings;
 mod faults;
+mod groups;
 mod isolators;
 mod lifecycle;
+mod networks;
 mod refusals;
+mod sockets;
 mod volumes;

@@ -277,6 +277,7 @@ fn from_images(
     let mut apps: Vec<PodApp> = Vec::new();
     for (index, words) in args.images.images.iter().enumerate() {
         let image = obtain(context, store, &named_image(words)?, args.pull.unwrap_or(context.config.pull.value))?;
+        check_labels(&image, words)?;
         let name = match words.last("name") {
             Some(name) => name.parse().map_err(|error| wrong("name", name, error))?,
             None => app_name(&image, &apps)?,
@@ -331,12 +332,25 @@ fn named_image(words: &ImageWords) -> Result<ImageRef, CommandError> {
     for text in words.all("label") {
         let (name, value) = text.split_once('=').ok_or_else(|| wrong("label", text, "it is not NAME=VALUE"))?;
         let name = name.parse().map_err(|error| wrong("label", text, error))?;
-        match &mut reference {
-            ImageRef::Name(wanted) => drop(wanted.labels.insert(name, value.to_owned())),
-            _ => return Err(wrong("label", text, "labels choose among images of a name")),
+        // Of an image that is named otherwise they are looked at when it is there.
+        if let ImageRef::Name(wanted) = &mut reference {
+            wanted.labels.insert(name, value.to_owned());
         }
     }
     Ok(reference)
+}
+
+/// Whether the image has the labels asked for.
+fn check_labels(image: &Image, words: &ImageWords) -> Result<(), CommandError> {
+    for text in words.all("label") {
+        let Some((name, value)) = text.split_once('=') else { continue };
+        let has = image.manifest().label(name);
+        if has != Some(value) {
+            let has = has.map_or_else(|| "it has no such label".to_owned(), |has| format!("it has {name}={has}"));
+            return Err(CommandError::failed(format!("take image {} with the label {text}: {has}", words.image)));
+        }
+    }
+    Ok(())
 }
 
 /// The last part of the image's name, made an AC name, with a number where another app has it.

@@ -29,6 +29,9 @@ impl Context {
     /// From the options that every subcommand takes.
     pub fn new(root: Option<PathBuf>, config: Option<&Path>, insecure: Insecure) -> Result<Self, CommandError> {
         let mut config = Config::load(config)?;
+        for path in &config.unread {
+            eprintln!("jetpack: warning: {} may not be read and is passed over: is HOME yours?", path.display());
+        }
         if let Some(root) = root {
             config.root = Setting { value: Some(std::path::absolute(root)?), origin: Origin::CommandLine };
         }

@@ -74,10 +74,14 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
 pub fn start(pod: PodDir, how: &Start, context: &Context) -> Result<ExitCode, CommandError> {
     let root = context.root()?;
     let pods = context.pods()?;
-    let mut supervision =
-        Supervision { foreground: !how.detach, fault: how.inject.unwrap_or_default(), ..Supervision::default() };
-    supervision.grace = context.config.stop_grace.value;
-    supervision.log_limit = context.config.log_limit.value;
+    let mut supervision = Supervision {
+        foreground: !how.detach,
+        grace: context.config.stop_grace.value,
+        log_limit: context.config.log_limit.value,
+        fault: how.inject.unwrap_or_default(),
+        leash: None,
+        passing: how.rm,
+    };
     if how.detach {
         let uuid = pod.uuid();
         match leave_behind().map_err(|error| CommandError::failed(format!("leave the pod running: {error}")))? {

@@ -1,8 +1,10 @@
 //! `jetpack status`: how a pod is.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use appc::executor::isolation::Report;
+use appc::executor::plan::PodPlan;
 use appc::executor::supervise::End;
 use appc::pod::{PodDir, State};
 use serde::Serialize;
@@ -18,6 +20,9 @@ pub struct Args {
     /// Wait until the pod has ended
     #[arg(long)]
     wait: bool,
+    /// Wait until every app that tells when it is ready has told so; fail when the pod ends before
+    #[arg(long, conflicts_with = "wait")]
+    wait_ready: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -54,6 +59,9 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     if args.wait {
         pod.wait()?;
     }
+    if args.wait_ready {
+        wait_until_ready(&pod)?;
+    }
     let facts = Facts::of(&pod);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&facts)?);
@@ -61,6 +69,21 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         print(&facts);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn wait_until_ready(pod: &PodDir) -> Result<(), CommandError> {
+    let plan: PodPlan = pod.read_json("plan")?;
+    let telling = |name: &str| plan.apps.iter().any(|app| app.name == name && app.notifies);
+    loop {
+        let (state, status) = (pod.state(), pod.status());
+        let ready =
+            status.is_some_and(|status| status.apps.iter().all(|app| app.ready.is_some() || !telling(&app.name)));
+        match state {
+            State::Running if ready => return Ok(()),
+            State::Running | State::Preparing | State::Prepared => std::thread::sleep(Duration::from_millis(20)),
+            _ => return Err(CommandError::failed(format!("wait for pod {}: it has {state}", pod.uuid()))),
+        }
+    }
 }
 
 fn print(facts: &Facts) {
@@ -82,6 +105,10 @@ fn print(facts: &Facts) {
         if let Some(pid) = app.pid {
             words.push(format!("running as process {pid}"));
         }
+        if app.ready.is_some() {
+            words.push("ready".to_owned());
+        }
+        words.extend(app.said.clone());
         for (phase, end) in [("pre-start", app.pre_start), ("main", app.main), ("post-stop", app.post_stop)] {
             match end {
                 Some(End::Status(status)) => words.push(format!("{phase} exited with {status}")),

@@ -65,7 +65,7 @@ impl<'a> Entrance<'a> {
         let jail = jail.ok_or_else(|| {
             Error::new(Kind::Missing, format!("enter app {}", self.plan.apps[self.app].name)).because("it does not run")
         })?;
-        let url = self.pod.read("metadata-url").ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let url = self.pod.metadata_url();
         let start = Start {
             plan: &self.plan,
             app: self.app,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use super::facts::HostFacts;
 use super::groups::Groups;
 use super::isolators::{capabilities, seccomp};
-use super::steps::{AppStep, Namespace, PodStep, ProcessStep, Step};
+use super::steps::{AppStep, Listen, Namespace, PodStep, ProcessStep, SecurityModule, Step};
 use super::{network, parameters};
 use crate::executor::isolation::{Outcome, Report};
-use crate::executor::plan::{AppPlan, Isolation, Metadata, MountPlan, Network, PodPlan, VolumeKind};
+use crate::executor::plan::{AppPlan, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, VolumeKind};
 use crate::executor::{Compiled, Error, Kind};
 
 /// Paths of procfs and sysfs that tell or do too much.
@@ -106,7 +106,12 @@ impl Compiler<'_> {
             }
         }
         self.directory(plan.directory.join("apps"), 0o700, None);
-        self.directory(plan.directory.join("volumes"), 0o700, None);
+        if plan.volumes.iter().any(|volume| matches!(volume.kind, VolumeKind::Empty { .. })) {
+            self.directory(plan.directory.join("volumes"), 0o700, None);
+        }
+        if self.facts.overlay {
+            self.steps.push(Step::MakeMountPoints { path: mount_points(plan) });
+        }
         for volume in &plan.volumes {
             if let VolumeKind::Empty { mode, uid, gid } = volume.kind {
                 if !self.mapped(uid, true) || !self.mapped(gid, false) {
@@ -122,8 +127,9 @@ impl Compiler<'_> {
             let place = self.places().app(&app.name);
             // Not root's only: the app's own user has to pass from the mount namespace's point of view.
             self.directory(place.clone(), 0o755, None);
-            self.directory(place.join("rootfs"), 0o755, None);
-            if self.facts.overlay {
+            if !self.facts.overlay {
+                self.directory(place.join("rootfs"), 0o755, None);
+            } else {
                 self.directory(place.join("upper"), 0o755, None);
                 self.directory(place.join("work"), 0o755, None);
             }
@@ -137,6 +143,7 @@ impl Compiler<'_> {
 
     fn pod(&mut self) {
         let plan = self.plan;
+        let ids_differ = self.user_namespace();
         let mut namespaces = vec![Namespace::Pid, Namespace::Mount, Namespace::Ipc, Namespace::Uts];
         let own_network = plan.network != Network::Host;
         if plan.network == Network::None {
@@ -154,11 +161,10 @@ impl Compiler<'_> {
         self.report.promised(None, "network namespace", "pod.ns.net", network);
         let ids = if self.user_namespace() {
             namespaces.insert(0, Namespace::User);
-            let one = self.facts.ids.users.iter().map(|(.., count)| u64::from(*count)).sum::<u64>() == 1;
-            let how = if one {
-                "without root: only user and group 0 exist in the pod"
-            } else {
-                "without root: subordinate ids"
+            let how = match &self.facts.no_subordinate_ids {
+                Some(why) => format!("without root, only user and group 0 exist in the pod: {why}"),
+                None => "without root, users and groups beyond 0 are subordinate ids; files of images belong to 0"
+                    .to_owned(),
             };
             self.report.promised(None, "users", "im.app.user.numeric", Outcome::modified(how));
             Some(self.facts.ids.clone())
@@ -167,6 +173,14 @@ impl Compiler<'_> {
         };
         self.steps.push(Step::MakeNamespaces { namespaces, ids });
         self.steps.push(Step::Pod(PodStep::SeparateMounts));
+        for volume in plan.volumes.iter().filter(|_| ids_differ) {
+            if let VolumeKind::Empty { uid, gid, .. } = volume.kind
+                && (uid, gid) != (0, 0)
+            {
+                let path = self.places().volume(&volume.name);
+                self.steps.push(Step::Pod(PodStep::OwnDirectory { path, uid, gid }));
+            }
+        }
         if let Network::Named(_) = plan.network {
             let path = plan.directory.join("network");
             self.steps.push(Step::Pod(PodStep::EnterNetwork { path }));
@@ -175,8 +189,10 @@ impl Compiler<'_> {
         if own_network {
             self.steps.push(Step::Pod(PodStep::RaiseLoopback));
         }
+        self.sockets();
         if plan.metadata == Metadata::Own {
-            let not = plan.ports.iter().map(|port| (port.pod_port, port.pod_port.saturating_add(port.count - 1)));
+            let exposed = plan.ports.iter().map(|port| (port.pod_port, port.pod_port.saturating_add(port.count - 1)));
+            let not = exposed.chain(plan.apps.iter().flat_map(|app| &app.ports).map(|port| (port.port, port.last())));
             self.steps.push(Step::Pod(PodStep::ListenForMetadata { not: not.collect() }));
         }
         self.report.promised(None, "metadata service", "mds.provided", plan.metadata.outcome());
@@ -204,11 +220,45 @@ impl Compiler<'_> {
         }
     }
 
+    /// The sockets that apps find open, and those by which they say that they are ready.
+    fn sockets(&mut self) {
+        let plan = self.plan;
+        for (number, app) in plan.apps.iter().enumerate() {
+            for port in app.ports.iter().filter(|port| port.socket_activated) {
+                let listen = |first: u16| Listen {
+                    app: number,
+                    name: port.name.clone(),
+                    protocol: port.protocol.clone(),
+                    port: first,
+                    count: port.count,
+                };
+                self.steps.push(Step::Pod(PodStep::Listen(listen(port.port))));
+                let exposed = |forward: &&PortForward| {
+                    network::by_socket(plan, forward)
+                        && forward.name == port.name
+                        && forward.socket_activated.as_ref() == Some(&app.name)
+                };
+                for forward in plan.ports.iter().filter(exposed) {
+                    let step = Step::ListenOnHost { listen: listen(forward.host_port), address: forward.host_ip };
+                    self.steps.push(step);
+                }
+                let what = format!("socket of port {}", port.name);
+                self.report.promised(Some(&app.name), &what, "im.app.ports.socketactivated", Outcome::Enforced);
+            }
+            if app.notifies {
+                self.steps.push(Step::Pod(PodStep::ListenForReadiness { app: number }));
+                self.report.promised(Some(&app.name), "readiness", "im.ann.sdnotify", Outcome::Enforced);
+            }
+        }
+    }
+
     /// What becomes of an isolator that may stand in pods and apps and is no matter of control groups.
     fn everywhere(&self, isolation: &Isolation, of_app: bool, otherwise: &str) -> Outcome {
         match isolation {
             Isolation::SelinuxContext { .. } if !self.facts.selinux => Outcome::ignored("SELinux is not on"),
             Isolation::ApparmorProfile { .. } if !self.facts.apparmor => Outcome::ignored("AppArmor is not on"),
+            // By each app's own steps.
+            Isolation::SelinuxContext { .. } | Isolation::ApparmorProfile { .. } => Outcome::Enforced,
             Isolation::NetworkBandwidth { .. } => network::bandwidth_outcome(self.plan, self.facts, of_app),
             _ => Outcome::ignored(otherwise),
         }
@@ -243,12 +293,13 @@ impl Compiler<'_> {
     fn filesystem(&mut self, number: usize, app: &AppPlan) -> Result<(), Error> {
         let bind = self.user_namespace();
         let place = self.places().app(&app.name);
-        let at = place.join("rootfs");
-        let lower = app.layers.clone();
+        let mut lower = app.layers.clone();
         let rootfs = if self.facts.overlay {
-            AppStep::MountOverlay { lower, upper: place.join("upper"), work: place.join("work"), at, user_marks: bind }
+            lower.insert(0, mount_points(self.plan));
+            let (upper, work) = (place.join("upper"), place.join("work"));
+            AppStep::MountOverlay { lower, upper, work, at: place, user_marks: bind }
         } else {
-            AppStep::CopyRootfs { lower, at }
+            AppStep::CopyRootfs { lower, at: place.join("rootfs") }
         };
         let mut steps = vec![rootfs];
         let mut volumes = app.mounts.iter().map(|mount| self.volume(mount)).collect::<Result<Vec<_>, _>>()?;
@@ -301,11 +352,43 @@ impl Compiler<'_> {
         Ok(AppStep::MountVolume { source, target, recursive, read_only, follow_links })
     }
 
+    /// What security modules are told about the app's programs: what it says itself, else what the pod says
+    /// (`iso.apparmor.override`, `iso.selinux.override`).
+    fn labels(&self, app: &AppPlan) -> Result<Vec<ProcessStep>, Error> {
+        let mut labels: Vec<ProcessStep> = Vec::new();
+        for isolation in app.isolators.iter().chain(&self.plan.isolators) {
+            let (module, label) = match isolation {
+                Isolation::ApparmorProfile { profile } if self.facts.apparmor => (SecurityModule::Apparmor, profile),
+                Isolation::SelinuxContext { context } if self.facts.selinux => (SecurityModule::Selinux, context),
+                _ => continue,
+            };
+            let loaded = self.facts.apparmor_profiles.as_ref().is_none_or(|known| known.contains(label));
+            if module == SecurityModule::Apparmor && !loaded && label != "unconfined" {
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("apply the AppArmor profile {label} to app {}", app.name),
+                )
+                .clause("iso.apparmor.missing")
+                .because("no profile of that name is loaded"));
+            }
+            let said =
+                |step: &ProcessStep| matches!(step, ProcessStep::Label { module: other, .. } if *other == module);
+            if !labels.iter().any(said) {
+                labels.push(ProcessStep::Label { module, label: label.clone() });
+            }
+        }
+        Ok(labels)
+    }
+
     fn process(&mut self, number: usize, app: &AppPlan) -> Result<(), Error> {
         let mut steps = Vec::new();
         if !self.joined[number].is_empty() {
             steps.push(ProcessStep::JoinGroups { paths: self.joined[number].clone() });
         }
+        if self.facts.group_namespaces {
+            steps.push(ProcessStep::SeparateGroups);
+        }
+        steps.extend(self.labels(app)?);
         steps.push(ProcessStep::ChangeDirectory { path: app.working_directory.clone() });
         let name = Some(app.name.as_str());
         let (bounding, unknown) = capabilities::bounding(&app.isolators);
@@ -371,16 +454,15 @@ impl Compiler<'_> {
             self.report.promised(name, "default capabilities", "iso.caps.default", outcome);
         }
         steps.push(ProcessStep::BoundCapabilities { keep: bounding.0 });
-        steps.push(ProcessStep::BecomeUser {
-            user: app.user.clone(),
-            group: app.group.clone(),
-            supplementary: app.supplementary_gids.clone(),
-            set_groups: !self.user_namespace() || self.facts.ids.groups.iter().any(|(.., count)| *count > 1),
-        });
-        if self.user_namespace() && !app.supplementary_gids.is_empty() {
-            let outcome = Outcome::ignored("groups cannot be set in a user namespace of one id");
+        let set_groups = !self.user_namespace() || self.facts.ids.groups.iter().any(|(.., count)| *count > 1);
+        let (supplementary, unmapped): (Vec<u32>, Vec<u32>) =
+            app.supplementary_gids.iter().partition(|gid| set_groups && self.mapped(**gid, false));
+        if !unmapped.is_empty() {
+            let outcome = Outcome::ignored(format!("the user namespace does not have the groups {unmapped:?}"));
             self.report.asked(name, "supplementaryGIDs", "im.app.supgids.applied", outcome);
         }
+        let (user, group) = (app.user.clone(), app.group.clone());
+        steps.push(ProcessStep::BecomeUser { user, group, supplementary, set_groups });
         if no_new_privileges {
             steps.push(ProcessStep::ForbidNewPrivileges);
         }
@@ -394,6 +476,13 @@ impl Compiler<'_> {
         self.steps.extend(steps.into_iter().map(|step| Step::Process { app: number, step }));
         Ok(())
     }
+}
+
+/// The lowest layer of every app, shared by all pods below one root: directories for what the executor mounts, so that
+/// they need not be made in each pod anew.
+fn mount_points(plan: &PodPlan) -> PathBuf {
+    let root = plan.directory.ancestors().nth(2).unwrap_or(Path::new("/"));
+    root.join("mount-points")
 }
 
 /// What `/etc/hosts` says where the image has none (`linux.hosts.localhost`).

@@ -14,7 +14,7 @@ use rustix::process::{
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
 use super::filesystem::Filesystem;
-use super::host::{clone_mapped, namespaces_of};
+use super::host::{clone_mapped, make_mount_points, namespaces_of};
 use super::inside::{self, Reach};
 use super::message::Complaint;
 use super::process::{Process, join_groups, open_groups};
@@ -56,7 +56,7 @@ impl<'a> Entrance<'a> {
             Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
                 .because(format!("its apps are {}", names.join(", ")))
         })?;
-        let steps = compile(&plan, &HostFacts::detect())?.steps;
+        let steps = compile(&plan, &HostFacts::detect(&plan))?.steps;
         Ok(Self { pod, plan, steps, app })
     }
 
@@ -84,7 +84,7 @@ impl<'a> Entrance<'a> {
     pub fn execute(&self, command: &[String], tty: bool) -> Result<End, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "enter the pod").because(error);
         let process = self.process()?;
-        let url = self.pod.read("metadata-url").ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let url = self.pod.metadata_url();
         let watch =
             Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH, libc::SIGCHLD])
                 .map_err(failed)?;
@@ -101,7 +101,9 @@ impl<'a> Entrance<'a> {
             .collect();
         join_groups(&open_groups(steps.iter().copied())?)?;
         // Without the flag of a namespace that was joined by its file, the process's own is meant.
-        sys::enter(process.as_fd(), flags | if self.own_network() { namespace::NET } else { 0 }).map_err(failed)?;
+        let network = if self.own_network() { namespace::NET } else { 0 };
+        let groups = if steps.contains(&&ProcessStep::SeparateGroups) { namespace::CGROUP } else { 0 };
+        sys::enter(process.as_fd(), flags | network | groups).map_err(failed)?;
         let (near, streams) =
             if tty { with_terminal().map_err(failed)? } else { (None, own_streams().map_err(failed)?) };
         let (ours, theirs) = channel::pair().map_err(failed)?;
@@ -110,7 +112,14 @@ impl<'a> Entrance<'a> {
             let _ = set_parent_process_death_signal(Some(Signal::KILL));
             let error = match Process::connect(&streams) {
                 Ok(()) => {
-                    let process = Process { app, exec: command, steps, metadata_url: url.as_deref() };
+                    let process = Process {
+                        app,
+                        exec: command,
+                        steps,
+                        metadata_url: url.as_deref(),
+                        listening: Vec::new(),
+                        notify: None,
+                    };
                     process.become_program(|| {})
                 }
                 Err(error) => error,
@@ -192,6 +201,7 @@ impl<'a> Entrance<'a> {
         let mut files = Filesystem::new(None);
         for step in &self.steps {
             match step {
+                Step::MakeMountPoints { path } => make_mount_points(path).map_err(failed)?,
                 Step::App { app, step: step @ AppStep::MountOverlay { work, .. } } if *app == self.app => {
                     // The mark of an overlay that was not synced; its file system has not crashed since.
                     let mark = work.join("work/incompat/volatile");
@@ -202,6 +212,10 @@ impl<'a> Entrance<'a> {
                 }
                 Step::App { app, step: AppStep::CopyRootfs { at, .. } } if *app == self.app => {
                     files.apply(&AppStep::CopyRootfs { lower: Vec::new(), at: at.clone() })?;
+                }
+                // Its volumes too, as far as they are still there.
+                Step::App { app, step: step @ AppStep::MountVolume { .. } } if *app == self.app => {
+                    let _ = files.apply(step);
                 }
                 _ => {}
             }

@@ -6,8 +6,10 @@ use rustix::thread::CapabilitySet;
 use serde::Serialize;
 
 use super::cni::Networks;
-use super::isolators::cgroup::Controllers;
+use super::isolators::cgroup::{Controller, Controllers};
 use super::steps::IdMap;
+use super::subordinate;
+use crate::executor::plan::{Network, PodPlan};
 
 /// What `compile` has to know about a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,6 +20,8 @@ pub struct HostFacts {
     pub no_user_namespaces: Option<String>,
     /// How ids map in a user namespace of the caller's.
     pub ids: IdMap,
+    /// Why these are no more than one user and one group, where they are not.
+    pub no_subordinate_ids: Option<String>,
     /// Whether overlays can be mounted.
     pub overlay: bool,
     /// The caller's own bounding set: what is outside it cannot be given to an app.
@@ -36,8 +40,12 @@ pub struct HostFacts {
     pub seccomp: bool,
     /// Whether AppArmor is on.
     pub apparmor: bool,
+    /// The AppArmor profiles that are loaded, where that can be read.
+    pub apparmor_profiles: Option<Vec<String>>,
     /// Whether SELinux is on.
     pub selinux: bool,
+    /// Whether there are cgroup namespaces.
+    pub group_namespaces: bool,
     /// The os label of images that run here.
     pub os: &'static str,
     /// The arch label of images that run here.
@@ -45,8 +53,10 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
-    /// This host, as this process sees it.
-    pub fn detect() -> Self {
+    /// This host, as this process sees it; what `plan` does not ask for is not looked at.
+    pub fn detect(plan: &PodPlan) -> Self {
+        let mut isolators = plan.isolators.iter().chain(plan.apps.iter().flat_map(|app| &app.isolators));
+        let limited = isolators.any(|isolation| Controller::of(isolation).is_some());
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let effective = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
         let uid = rustix::process::geteuid().as_raw();
@@ -55,20 +65,33 @@ impl HostFacts {
         Self {
             privileged: uid == 0 && effective.contains(needed),
             no_user_namespaces: user_namespaces_forbidden(&read),
-            ids: IdMap { users: vec![(0, uid, 1)], groups: vec![(0, gid, 1)] },
+            ids: subordinate::map(uid, gid).unwrap_or_else(|_| subordinate::one(uid, gid)),
+            no_subordinate_ids: subordinate::map(uid, gid).err(),
             overlay: read("/proc/filesystems").lines().any(|line| line.split('\t').nth(1) == Some("overlay")),
             capabilities: bounding(&read("/proc/self/status")),
             lower_oom_score: effective.contains(CapabilitySet::SYS_RESOURCE),
             oom_score: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
-            controllers: Controllers::detect(),
-            networks: Networks::detect(),
+            controllers: if limited { Controllers::detect() } else { Controllers::default() },
+            networks: match plan.network {
+                Network::Named(_) => Networks::detect(),
+                _ => Networks::default(),
+            },
             seccomp: read("/proc/self/status").lines().any(|line| line.starts_with("Seccomp:")),
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
+            apparmor_profiles: fs::read_to_string("/sys/kernel/security/apparmor/profiles")
+                .ok()
+                .map(|text| profiles(&text)),
+            group_namespaces: fs::exists("/proc/self/ns/cgroup").unwrap_or(false),
             selinux: fs::exists("/sys/fs/selinux/status").unwrap_or(false),
             os: std::env::consts::OS,
             arch: arch(),
         }
     }
+}
+
+/// The names in the list of loaded profiles: `NAME (MODE)`, a line each.
+fn profiles(text: &str) -> Vec<String> {
+    text.lines().filter_map(|line| line.rsplit_once(" (")).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// The specification's name of this machine's architecture.

@@ -11,8 +11,10 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::init::Init;
 use super::inside;
+use super::listening::{self, Listening};
 use super::message::{Order, Report};
 use super::steps::{IdMap, Namespace, Step};
+use super::subordinate;
 use crate::executor::plan::PodPlan;
 use crate::executor::supervise::{Event, Launch, Pod, Streams};
 use crate::executor::{Error, Host, Kind, Phase, Step as _};
@@ -43,22 +45,27 @@ impl Host for LinuxHost {
             },
             Step::EnableControllers { path, controllers } => {
                 let words: Vec<String> = controllers.iter().map(|controller| format!("+{controller}")).collect();
-                fs::write(path.join("cgroup.subtree_control"), words.join(" ")).map_err(failed)
+                write_there(&path.join("cgroup.subtree_control"), &words.join(" ")).map_err(failed)
             }
-            Step::SetGroup { path, value, optional } => match fs::write(path, value) {
+            Step::SetGroup { path, value, optional } => match write_there(path, value) {
                 Err(error) if *optional && error.kind() == io::ErrorKind::NotFound => Ok(()),
                 done => done.map_err(failed),
             },
             Step::MakeNetwork { path } => make_network(path).map_err(failed),
             Step::Connect { connection } => connection.add(),
+            Step::MakeMountPoints { path } => make_mount_points(path).map_err(failed),
             // These are carried out inside, when the pod is launched.
-            Step::MakeNamespaces { .. } | Step::Pod(_) | Step::App { .. } | Step::Process { .. } => Ok(()),
+            Step::ListenOnHost { .. }
+            | Step::MakeNamespaces { .. }
+            | Step::Pod(_)
+            | Step::App { .. }
+            | Step::Process { .. } => Ok(()),
         }
     }
 
     fn undo(&mut self, step: &Step) -> Result<(), Error> {
         match step {
-            Step::MakeDirectory { path, .. } => crate::executor::remove_tree(path),
+            Step::MakeDirectory { path, .. } => remove_directory(path),
             Step::MakeGroup { path } => remove_group(path),
             Step::MakeNetwork { path } => {
                 match rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH) {
@@ -76,11 +83,60 @@ impl Host for LinuxHost {
             Step::CheckSource { .. }
             | Step::EnableControllers { .. }
             | Step::SetGroup { .. }
+            | Step::MakeMountPoints { .. }
+            | Step::ListenOnHost { .. }
             | Step::MakeNamespaces { .. }
             | Step::Pod(_)
             | Step::App { .. }
             | Step::Process { .. } => Ok(()),
         }
+    }
+}
+
+/// What apps of a pod without root have made may belong to subordinate ids, which only a user namespace gives power over.
+fn remove_directory(path: &Path) -> Result<(), Error> {
+    let removed = crate::executor::remove_tree(path);
+    let Err(error) = removed else { return Ok(()) };
+    let ids = subordinate::map(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let Ok(ids) = ids else { return Err(error) };
+    let child = clone_mapped(namespace::USER, Some(&ids), || match crate::executor::remove_tree(path) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    })?;
+    let ended = waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED);
+    match ended {
+        Ok(Some(status)) if status.exit_status() == Some(0) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Writes a file that has to be there: asked to make one, the kernel's own file systems speak of permissions.
+fn write_there(path: &Path, text: &str) -> io::Result<()> {
+    io::Write::write_all(&mut fs::OpenOptions::new().write(true).open(path)?, text.as_bytes())
+}
+
+/// Published by a rename, so that it is never seen unfinished.
+pub(super) fn make_mount_points(path: &Path) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let directory = |path: &Path| {
+        fs::create_dir(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+    };
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    directory(&fresh)?;
+    for name in ["dev", "etc", "proc", "sys"] {
+        directory(&fresh.join(name))?;
+    }
+    match fs::rename(&fresh, path) {
+        // Another pod was faster.
+        Err(error) if path.exists() => {
+            fs::remove_dir_all(&fresh)?;
+            let _ = error;
+            Ok(())
+        }
+        done => done,
     }
 }
 
@@ -145,10 +201,23 @@ impl Launch for LinuxHost {
         let failed = |error: io::Error| Error::new(Kind::Io, "make the pod's namespaces").because(error);
         let (flags, ids) = namespaces_of(steps);
         let (near, far) = channel::pair().map_err(failed)?;
-        let init = Init { plan, steps, streams, channel: far };
+        let sockets = host_sockets(steps)?;
+        let init = Init { plan, steps, streams, channel: far, sockets };
         let child = clone_mapped(flags, ids, move || init.run())?;
         Ok(LinuxPod { channel: near, init: child, listener: None, terminal: None, ready: false, gone: false })
     }
+}
+
+/// The host's own listening sockets that apps are to find open.
+fn host_sockets(steps: &[Step]) -> Result<Vec<Listening>, Error> {
+    let mut sockets = Vec::new();
+    for step in steps {
+        if let Step::ListenOnHost { listen, address } = step {
+            let opened = listening::open(listen, address.map(Into::into));
+            sockets.extend(opened.map_err(|e| Error::new(Kind::Busy, step.describe()).because(e))?);
+        }
+    }
+    Ok(sockets)
 }
 
 /// A child in the new namespaces `flags`, which runs `body` when the ids of its user namespace, if it has one, are there.
@@ -218,6 +287,9 @@ fn namespaces_refused(error: io::Error, user: bool) -> Error {
 
 fn map_ids(child: &Child, ids: &IdMap) -> Result<(), Error> {
     let pid = child.pid.as_raw_nonzero();
+    if ids.users.len() > 1 {
+        return subordinate::write(pid.get(), ids);
+    }
     let write = |name: &str, text: &str| {
         let path = format!("/proc/{pid}/{name}");
         fs::write(&path, text)
@@ -232,7 +304,7 @@ fn map_ids(child: &Child, ids: &IdMap) -> Result<(), Error> {
     write("gid_map", &lines(&ids.groups))
 }
 
-/// A running pod. Dropping it kills the pod.
+/// A running pod. Dropping it kills the pod and waits for its end.
 pub struct LinuxPod {
     channel: Channel,
     init: Child,
@@ -245,6 +317,7 @@ pub struct LinuxPod {
 impl Drop for LinuxPod {
     fn drop(&mut self) {
         self.kill();
+        let _ = waitid(WaitId::PidFd(self.init.handle.as_fd()), WaitIdOptions::EXITED);
     }
 }
 
@@ -312,8 +385,11 @@ impl Pod for LinuxPod {
             self.gone = true;
             // It cannot have been reaped by anyone else, so the descriptor still means it.
             let _ = pidfd_send_signal(&self.init.handle, Signal::KILL);
-            let _ = waitid(WaitId::PidFd(self.init.handle.as_fd()), WaitIdOptions::EXITED);
         }
+    }
+
+    fn settle(&mut self) {
+        crate::sys::linux::memory::trim();
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
@@ -341,6 +417,7 @@ impl Pod for LinuxPod {
                 Report::Failed { app, phase, why } => events.push(Event::Failed { app, phase, error: why.into() }),
                 Report::Ended { app, phase, end } => events.push(Event::Ended { app, phase, end }),
                 Report::Warning(text) => events.push(Event::Warning(text)),
+                Report::Notified { app, text } => events.push(Event::Notified { app, text }),
                 Report::Ready { .. } => {}
                 Report::Broken(complaint) => return Err(complaint.into()),
             }

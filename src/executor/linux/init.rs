@@ -7,15 +7,16 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, pivot_root, wait};
 
 use super::filesystem::Filesystem;
+use super::listening::{self, Listening};
 use super::message::{Complaint, Order, Report};
-use super::process::{Process, join_groups, open_groups};
+use super::process::{Process, join_groups, open_groups, separate_groups};
 use super::steps::{PodStep, ProcessStep, Step};
 use crate::executor::plan::{PodPlan, Stream};
 use crate::executor::supervise::{End, Streams};
@@ -23,6 +24,9 @@ use crate::executor::{Error, Kind, Phase};
 use crate::sys::linux::channel::Channel;
 use crate::sys::linux::mount::{self, Attributes, FsOption};
 use crate::sys::linux::process::{self as sys, namespace};
+
+/// A pod in which nothing happens for so long has started.
+const SETTLED: Timespec = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
 
 /// What the first process knows.
 pub struct Init<'a> {
@@ -34,6 +38,8 @@ pub struct Init<'a> {
     pub streams: Vec<Streams>,
     /// To the supervisor.
     pub channel: Channel,
+    /// The sockets that apps find open; those of the pod's own network are added.
+    pub sockets: Vec<Listening>,
 }
 
 /// An app whose file system stands.
@@ -43,6 +49,8 @@ struct App {
     groups: Vec<OwnedFd>,
     /// Both ends of its console; the near one is kept open so that the far one stays usable.
     console: Option<(OwnedFd, OwnedFd)>,
+    /// By which it says that it is ready.
+    readiness: Option<OwnedFd>,
 }
 
 impl Init<'_> {
@@ -90,6 +98,7 @@ impl Init<'_> {
         crate::sys::background::nothing_as(&[0, 1, 2]).map_err(failed("let go of the standard streams"))?;
         let mut listener = None;
         let mut shared_memory = None;
+        let mut readiness: Vec<Option<OwnedFd>> = self.plan.apps.iter().map(|_| None).collect();
         for step in self.steps {
             if let Step::Pod(step) = step {
                 let doing = |error: std::io::Error| Error::new(Kind::Io, step.describe()).because(error);
@@ -109,6 +118,14 @@ impl Init<'_> {
                     PodStep::RaiseLoopback => crate::sys::loopback::bring_up().map_err(doing)?,
                     PodStep::SetParameter { key, value } => set_parameter(key, value).map_err(doing)?,
                     PodStep::ListenForMetadata { not } => listener = Some(listen(not).map_err(doing)?),
+                    PodStep::OwnDirectory { path, uid, gid } => {
+                        std::os::unix::fs::lchown(path, Some(*uid), Some(*gid)).map_err(doing)?;
+                    }
+                    PodStep::Listen(listen) => self.sockets.extend(listening::open(listen, None).map_err(doing)?),
+                    PodStep::ListenForReadiness { app } => {
+                        let socket = listening::notify_socket(self.plan.uuid, &self.plan.apps[*app].name);
+                        readiness[*app] = Some(socket.map_err(doing)?);
+                    }
                     PodStep::MakeSharedMemory => {
                         let attributes = Attributes::MOUNT_ATTR_NOSUID
                             | Attributes::MOUNT_ATTR_NODEV
@@ -121,9 +138,12 @@ impl Init<'_> {
         }
         let mut apps = Vec::new();
         let own = own_mount_namespace().map_err(failed("open the pod's mount namespace"))?;
-        for number in 0..self.plan.apps.len() {
-            apps.push(self.set_up_app(number, shared_memory.as_ref(), own.as_fd())?);
+        for (number, readiness) in readiness.into_iter().enumerate() {
+            let app = self.set_up_app(number, shared_memory.as_ref(), own.as_fd())?;
+            apps.push(App { readiness, ..app });
         }
+        // Where no socket is put that a program finds.
+        self.channel.raise(listening::above(self.sockets.len())).map_err(failed("keep the supervisor in reach"))?;
         drop(shared_memory);
         leave_host_tree().map_err(failed("let go of the host's file systems"))?;
         let terminal = self.plan.apps.iter().zip(&apps).find(|(plan, _)| plan.stdio.stdout == Stream::Tty);
@@ -139,10 +159,7 @@ impl Init<'_> {
         let failed = |error: std::io::Error| {
             Error::new(Kind::Io, format!("make the mount namespace of app {name}")).because(error)
         };
-        let groups = open_groups(self.steps.iter().filter_map(|step| match step {
-            Step::Process { app, step } if *app == number => Some(step),
-            _ => None,
-        }))?;
+        let groups = open_groups(self.steps_of(number))?;
         sys::unshare(namespace::MOUNT).map_err(failed)?;
         let namespace = own_mount_namespace().map_err(failed)?;
         let mut filesystem = Filesystem::new(shared.map(OwnedFd::try_clone).transpose().map_err(failed)?);
@@ -163,7 +180,7 @@ impl Init<'_> {
         for warning in filesystem.warnings {
             self.tell(&Report::Warning(format!("app {name}: {warning}")), &[]);
         }
-        Ok(App { namespace, groups, console: filesystem.console })
+        Ok(App { namespace, groups, console: filesystem.console, readiness: None })
     }
 
     /// The streams of the app that are to be a terminal are its console.
@@ -187,6 +204,7 @@ impl Init<'_> {
         let failed = |doing: &'static str| move |error: std::io::Error| Error::new(Kind::Io, doing).because(error);
         let signals = sys::signal_descriptor(&[libc::SIGCHLD]).map_err(failed("watch the pod's processes"))?;
         let mut running: HashMap<Pid, (usize, Phase)> = HashMap::new();
+        let mut settled = false;
         loop {
             let mut ready = vec![PollFd::new(&self.channel, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
             // What is written to a console that nobody looks at goes nowhere, and must not block who writes.
@@ -194,13 +212,25 @@ impl Init<'_> {
             let blind: Vec<&OwnedFd> =
                 blind.filter_map(|(app, _)| app.console.as_ref()).map(|(near, _)| near).collect();
             ready.extend(blind.iter().map(|near| PollFd::new(*near, PollFlags::IN)));
-            match poll(&mut ready, None) {
+            let telling =
+                || apps.iter().enumerate().filter_map(|(number, app)| Some((number, app.readiness.as_ref()?)));
+            ready.extend(telling().map(|(_, socket)| PollFd::new(socket, PollFlags::IN)));
+            match poll(&mut ready, if settled { None } else { Some(&SETTLED) }) {
+                Ok(0) if !settled => {
+                    crate::sys::linux::memory::trim();
+                    settled = true;
+                }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(failed("wait for the pod's processes")(error.into())),
             }
             let mut nowhere = [0_u8; 1024];
             for near in &blind {
                 while rustix::io::read(near, &mut nowhere).is_ok_and(|length| length > 0) {}
+            }
+            for (app, socket) in telling() {
+                while let Some(text) = listening::notified(socket.as_fd()) {
+                    self.tell(&Report::Notified { app, text }, &[]);
+                }
             }
             while sys::next_signal(signals.as_fd()).is_some() {}
             while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -241,19 +271,25 @@ impl Init<'_> {
     fn start(&self, apps: &[App], number: usize, phase: Phase, metadata_url: Option<&str>) -> Result<Pid, Error> {
         let plan = &self.plan.apps[number];
         let child = sys::clone(0, || {
-            let error = match self.enter(&apps[number], number) {
+            let error = match self.enter(&apps[number], number, phase) {
                 Ok(()) => {
-                    let steps = self.steps.iter().filter_map(|step| match step {
-                        Step::Process { app, step } if *app == number => Some(step),
-                        _ => None,
-                    });
-                    let steps: Vec<&ProcessStep> = steps.collect();
+                    let steps = self.steps_of(number).collect();
                     let exec = match phase {
                         Phase::PreStart => plan.pre_start.as_deref().unwrap_or_default(),
                         Phase::Main => &plan.exec,
                         Phase::PostStop => plan.post_stop.as_deref().unwrap_or_default(),
                     };
-                    let process = Process { app: plan, exec, steps, metadata_url };
+                    let main = phase == Phase::Main;
+                    let sockets = self.sockets.iter().filter(|socket| main && socket.app == number);
+                    let notify = apps[number].readiness.as_ref().filter(|_| main);
+                    let process = Process {
+                        app: plan,
+                        exec,
+                        steps,
+                        metadata_url,
+                        listening: sockets.map(|socket| socket.name.as_str()).collect(),
+                        notify: notify.map(|_| listening::notify_address(self.plan.uuid, &plan.name)),
+                    };
                     process.become_program(|| self.tell(&Report::Started { app: number, phase }, &[]))
                 }
                 Err(error) => error,
@@ -271,11 +307,22 @@ impl Init<'_> {
     }
 
     /// Into the app's file system, with the app's standard streams.
-    fn enter(&self, app: &App, number: usize) -> Result<(), Error> {
+    fn enter(&self, app: &App, number: usize, phase: Phase) -> Result<(), Error> {
         join_groups(&app.groups)?;
+        separate_groups(self.steps_of(number))?;
         sys::enter(app.namespace.as_fd(), namespace::MOUNT)
             .map_err(|e| Error::new(Kind::Io, "enter the app's file system").because(e))?;
-        Process::connect(&self.streams[number])
+        Process::connect(&self.streams[number])?;
+        let sockets = self.sockets.iter().filter(|socket| phase == Phase::Main && socket.app == number);
+        listening::hand_over(&sockets.collect::<Vec<_>>())
+            .map_err(|e| Error::new(Kind::Io, "hand the listening sockets over").because(e))
+    }
+
+    fn steps_of(&self, number: usize) -> impl Iterator<Item = &ProcessStep> {
+        self.steps.iter().filter_map(move |step| match step {
+            Step::Process { app, step } if *app == number => Some(step),
+            _ => None,
+        })
     }
 }
 

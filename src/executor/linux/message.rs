@@ -65,6 +65,13 @@ pub enum Report {
         /// How.
         end: End,
     },
+    /// An app says something about itself.
+    Notified {
+        /// Index of the app.
+        app: usize,
+        /// Lines `NAME=VALUE`.
+        text: String,
+    },
     /// Something to tell the user.
     Warning(String),
 }

@@ -19,11 +19,13 @@ mod host;
 mod init;
 pub mod inside;
 pub mod isolators;
+mod listening;
 mod message;
 mod network;
 mod parameters;
 mod process;
 pub mod steps;
+mod subordinate;
 
 pub use compile::compile;
 pub use facts::HostFacts;

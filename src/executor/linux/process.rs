@@ -19,9 +19,9 @@ use rustix::thread::{
     set_capabilities, set_keep_capabilities, set_no_new_privs,
 };
 
-use super::inside;
 use super::isolators::seccomp::Filter;
-use super::steps::ProcessStep;
+use super::steps::{ProcessStep, SecurityModule};
+use super::{inside, listening};
 use crate::executor::plan::AppPlan;
 use crate::executor::supervise::Streams;
 use crate::executor::users::{self, User};
@@ -38,6 +38,10 @@ pub struct Process<'a> {
     pub steps: Vec<&'a ProcessStep>,
     /// `AC_METADATA_URL`.
     pub metadata_url: Option<&'a str>,
+    /// Names of the sockets that it was handed over.
+    pub listening: Vec<&'a str>,
+    /// `NOTIFY_SOCKET`.
+    pub notify: Option<String>,
 }
 
 impl Process<'_> {
@@ -87,7 +91,8 @@ impl Process<'_> {
         let path = find_program(program, environment.get("PATH").map(String::as_str))?;
         let environment = environment.iter().map(|(name, value)| text(&format!("{name}={value}")));
         let environment = environment.collect::<Result<Vec<_>, _>>()?;
-        sys::close_on_exec_from(3).map_err(|e| Error::new(Kind::Io, "close descriptors at exec").because(e))?;
+        let first = u32::try_from(listening::above(self.listening.len())).unwrap_or(u32::MAX);
+        sys::close_on_exec_from(first).map_err(|e| Error::new(Kind::Io, "close descriptors at exec").because(e))?;
         self.filter()?;
         Ok((CString::new(path.as_os_str().as_bytes()).map_err(nul)?, arguments, environment))
     }
@@ -119,6 +124,12 @@ impl Process<'_> {
         if let Some(url) = self.metadata_url {
             environment.insert("AC_METADATA_URL".to_owned(), url.to_owned());
         }
+        if !self.listening.is_empty() {
+            environment.extend(listening::variables(&self.listening));
+        }
+        if let Some(address) = &self.notify {
+            environment.insert("NOTIFY_SOCKET".to_owned(), address.clone());
+        }
         environment
     }
 }
@@ -137,6 +148,16 @@ pub fn open_groups<'a>(steps: impl IntoIterator<Item = &'a ProcessStep>) -> Resu
     Ok(groups)
 }
 
+/// Gives the calling process the view of the control groups that `steps` ask for, once it has joined its own.
+pub fn separate_groups<'a>(steps: impl IntoIterator<Item = &'a ProcessStep>) -> Result<(), Error> {
+    match steps.into_iter().find(|step| **step == ProcessStep::SeparateGroups) {
+        Some(step) => {
+            sys::unshare(sys::namespace::CGROUP).map_err(|e| Error::new(Kind::Io, step.describe()).because(e))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Moves the calling process into groups of [`open_groups`].
 pub fn join_groups(groups: &[OwnedFd]) -> Result<(), Error> {
     for group in groups {
@@ -152,7 +173,17 @@ fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
     let refused = |error: Errno| failed(error.into());
     match step {
         // Done before this process was in the app's file system.
-        ProcessStep::JoinGroups { .. } => Ok(()),
+        ProcessStep::JoinGroups { .. } | ProcessStep::SeparateGroups => Ok(()),
+        ProcessStep::Label { module: SecurityModule::Apparmor, label } => {
+            let label = format!("exec {label}");
+            match write_own("attr/apparmor/exec", &label) {
+                // Before Linux 5.1 modules had no directories of their own.
+                Err(error) if inside::is(&error, Errno::NOENT) => write_own("attr/exec", &label),
+                done => done,
+            }
+            .map_err(failed)
+        }
+        ProcessStep::Label { module: SecurityModule::Selinux, label } => write_own("attr/exec", label).map_err(failed),
         ProcessStep::SetOomScore { value } => write_own("oom_score_adj", &value.to_string()).map_err(failed),
         ProcessStep::ChangeDirectory { path } => change_directory(path).map_err(|error| {
             Error::new(Kind::Missing, step.describe()).clause("im.app.workdir.missing").because(error)

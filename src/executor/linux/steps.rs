@@ -63,6 +63,18 @@ pub enum Step {
         /// How.
         connection: Connection,
     },
+    /// Makes the directories that every app finds, for all pods: they stay.
+    MakeMountPoints {
+        /// The layer that has them.
+        path: PathBuf,
+    },
+    /// Opens listening sockets in the host's own network, for an app of a pod that has none but loopback.
+    ListenOnHost {
+        /// Which, for whom.
+        listen: Listen,
+        /// The address; nothing: all.
+        address: Option<std::net::Ipv4Addr>,
+    },
     /// Makes the pod's first process in new namespaces; undone by killing it, and all processes of the pod with it.
     MakeNamespaces {
         /// `pid`, `mount`, `ipc`, `uts`, `net`, `cgroup`, `user`.
@@ -86,6 +98,27 @@ pub enum Step {
         /// What.
         step: ProcessStep,
     },
+}
+
+/// Sockets that an app finds open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    /// Index of the app.
+    pub app: usize,
+    /// The port's name.
+    pub name: String,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The first port.
+    pub port: u16,
+    /// How many consecutive ones.
+    pub count: u16,
+}
+
+impl Listen {
+    fn describe(&self) -> String {
+        format!("listen on {} port {} for the port {}", self.protocol, self.port, self.name)
+    }
 }
 
 /// A kind of namespace.
@@ -146,6 +179,22 @@ pub enum PodStep {
     ListenForMetadata {
         /// Ports that apps claim.
         not: Vec<(u16, u16)>,
+    },
+    /// Gives a directory of the pod to an id of its user namespace.
+    OwnDirectory {
+        /// On the host.
+        path: PathBuf,
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+    /// Opens the listening sockets that an app finds open when it starts.
+    Listen(Listen),
+    /// Opens the socket by which an app says that it is ready.
+    ListenForReadiness {
+        /// Index of the app.
+        app: usize,
     },
     /// Makes the memory file system that the pod's apps share as `/dev/shm`.
     MakeSharedMemory,
@@ -243,6 +292,15 @@ pub enum ProcessStep {
         /// Their directories.
         paths: Vec<PathBuf>,
     },
+    /// Gives it a view of the control groups in which its own is the root.
+    SeparateGroups,
+    /// Has a security module label the program.
+    Label {
+        /// Which.
+        module: SecurityModule,
+        /// A profile's name, a context.
+        label: String,
+    },
     /// Sets how eagerly the kernel kills it when memory is short.
     SetOomScore {
         /// -1000..=1000
@@ -282,9 +340,26 @@ pub enum ProcessStep {
     },
 }
 
+/// A module of the kernel that labels processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecurityModule {
+    /// AppArmor: profiles by name.
+    Apparmor,
+    /// SELinux: contexts.
+    Selinux,
+}
+
 impl crate::executor::Step for Step {
     fn outlives_apps(&self) -> bool {
         matches!(self, Self::MakeDirectory { .. })
+    }
+
+    fn leaves_nothing(&self) -> bool {
+        !matches!(
+            self,
+            Self::MakeDirectory { .. } | Self::MakeGroup { .. } | Self::MakeNetwork { .. } | Self::Connect { .. }
+        )
     }
 
     fn describe(&self) -> String {
@@ -296,6 +371,8 @@ impl crate::executor::Step for Step {
             Self::SetGroup { path, value, .. } => format!("write {value} into {}", path.display()),
             Self::MakeNetwork { .. } => "make the pod's network namespace".to_owned(),
             Self::Connect { connection } => format!("connect the pod to network {}", connection.network.name),
+            Self::MakeMountPoints { path } => format!("make the mount points in {}", path.display()),
+            Self::ListenOnHost { listen, .. } => format!("{} on the host", listen.describe()),
             Self::MakeNamespaces { .. } => "make the pod's namespaces".to_owned(),
             Self::Pod(step) => step.describe(),
             Self::App { step, .. } => step.describe(),
@@ -314,6 +391,9 @@ impl PodStep {
             Self::RaiseLoopback => "raise the loopback interface".to_owned(),
             Self::SetParameter { key, value } => format!("set the kernel parameter {key} to {value}"),
             Self::ListenForMetadata { .. } => "listen for the metadata service".to_owned(),
+            Self::OwnDirectory { path, uid, gid } => format!("give {} to {uid}:{gid}", path.display()),
+            Self::Listen(listen) => listen.describe(),
+            Self::ListenForReadiness { .. } => "listen for the app's readiness".to_owned(),
             Self::MakeSharedMemory => "make the pod's shared memory".to_owned(),
         }
     }
@@ -352,6 +432,9 @@ impl ProcessStep {
     pub fn describe(&self) -> String {
         match self {
             Self::JoinGroups { .. } => "join the control groups".to_owned(),
+            Self::SeparateGroups => "separate the view of the control groups".to_owned(),
+            Self::Label { module: SecurityModule::Apparmor, label } => format!("apply the AppArmor profile {label}"),
+            Self::Label { module: SecurityModule::Selinux, label } => format!("apply the SELinux context {label}"),
             Self::SetOomScore { value } => format!("set the OOM score adjustment {value}"),
             Self::ChangeDirectory { path } => format!("change to the working directory {}", inside(path)),
             Self::BoundCapabilities { .. } => "bound the capabilities".to_owned(),

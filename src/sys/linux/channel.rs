@@ -42,6 +42,12 @@ impl AsFd for Channel {
 }
 
 impl Channel {
+    /// Gives this end a number of at least `number`.
+    pub fn raise(&mut self, number: i32) -> io::Result<()> {
+        self.0 = rustix::io::fcntl_dupfd_cloexec(&self.0, number)?;
+        Ok(())
+    }
+
     /// Sends `bytes` and copies of `descriptors`.
     pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];

@@ -3,5 +3,6 @@
 #![allow(unsafe_code)]
 
 pub mod channel;
+pub mod memory;
 pub mod mount;
 pub mod process;

@@ -28,6 +28,18 @@ pub enum Controller {
     Io,
 }
 
+impl Controller {
+    /// The one that enforces `isolation`, where it is a matter of control groups.
+    pub fn of(isolation: &Isolation) -> Option<Self> {
+        match isolation {
+            Isolation::Cpu { .. } | Isolation::CpuShares { .. } => Some(Self::Cpu),
+            Isolation::Memory { .. } => Some(Self::Memory),
+            Isolation::BlockBandwidth { .. } | Isolation::BlockIops { .. } => Some(Self::Io),
+            _ => None,
+        }
+    }
+}
+
 /// Where a controller is, and which interface it has there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
@@ -112,12 +124,7 @@ impl Controllers {
     /// # Errors
     /// Why this host cannot enforce it.
     pub fn settings(&self, isolation: &Isolation) -> Option<Result<Vec<Setting>, String>> {
-        let controller = match isolation {
-            Isolation::Cpu { .. } | Isolation::CpuShares { .. } => Controller::Cpu,
-            Isolation::Memory { .. } => Controller::Memory,
-            Isolation::BlockBandwidth { .. } | Isolation::BlockIops { .. } => Controller::Io,
-            _ => return None,
-        };
+        let controller = Controller::of(isolation)?;
         let Some(hierarchy) = self.hierarchies.get(&controller) else {
             return Some(Err(format!("this host has no control group controller for {}", isolation.name())));
         };

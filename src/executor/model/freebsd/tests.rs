@@ -58,6 +58,8 @@ fn app(number: usize, layer: &Path) -> AppPlan {
         mounts: Vec::new(),
         isolators: Vec::new(),
         stdio: Stdio::default(),
+        ports: Vec::new(),
+        notifies: false,
     }
 }
 

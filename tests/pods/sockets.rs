@@ -1,0 +1,82 @@
+//! Sockets that apps find open, and the one by which they say that they are ready.
+
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+
+use serde_json::{Value, json};
+
+use crate::bed::Bed;
+
+fn port(name: &str, protocol: &str, number: u16, activated: bool) -> Value {
+    json!({"name": name, "protocol": protocol, "port": number, "socketActivated": activated})
+}
+
+/// A port of the host that nobody has just now.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn the_main_process_alone_finds_its_sockets_in_the_manifests_order() {
+    let Some(bed) = Bed::new() else { return };
+    let tell = "echo $0 $LISTEN_FDS $LISTEN_FDNAMES; test \"$LISTEN_PID\" = $$ && echo ours; \
+        for n in 3 4 5 6 7; do readlink /proc/$$/fd/$n; done | while read a; do echo ${a%%:*}; done; true";
+    let handler = |name: &str| json!({"name": name, "exec": ["/bin/sh", "-c", tell, name]});
+    let ports = [port("web", "tcp", 4080, true), port("plain", "tcp", 4081, false), port("dns", "udp", 4053, true)];
+    let app = json!({"exec": ["/bin/sh", "-c", tell, "main"], "ports": ports,
+        "eventHandlers": [handler("pre-start"), handler("post-stop")]});
+    let out = bed.say(&["run", "--rm", &bed.image("sockets", "base", app)]);
+    assert_eq!(out, "pre-start\nmain 2 web:dns\nours\nsocket\nsocket\npost-stop\n");
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn an_exposed_socket_leads_into_a_pod_without_a_network() {
+    let Some(bed) = Bed::new() else { return };
+    if !bed.add_program("base", "perl") {
+        return;
+    }
+    // The first is the host's.
+    let serve = "open(S, '+<&=3'); while (accept(C, S)) { syswrite(C, 'hello'); close(C) }";
+    let app = json!({"exec": ["/bin/perl", "-e", serve], "ports": [port("web", "tcp", 4080, true)]});
+    let number = free_port();
+    let line = ["run", "-d", "--name", "web", "--net", "none", "--port", &format!("web=127.0.0.1:{number}")];
+    let image = bed.image("web", "base", app);
+    bed.say(&[&line[..], &[&image]].concat());
+    let mut text = String::new();
+    TcpStream::connect(("127.0.0.1", number)).unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "hello");
+    // Taken: told, and nothing is left of the second.
+    let line = ["run", "--net", "none", "--port", &format!("web=127.0.0.1:{number}"), &image];
+    let (code, _, err) = bed.tell(&line);
+    assert_eq!(code, 125);
+    assert!(err.contains(&format!("port {number}")) && err.contains("in use"), "{err}");
+    bed.say(&["stop", "--force", "web"]);
+    assert!(TcpStream::connect(("127.0.0.1", number)).is_err());
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn an_app_that_says_when_it_is_ready_is_heard() {
+    let Some(bed) = Bed::new() else { return };
+    if !bed.add_program("base", "perl") {
+        return;
+    }
+    let say = "socket(S, 1, 2, 0); my $to = pack('Sa*', 1, \"\\0\" . substr($ENV{NOTIFY_SOCKET}, 1)); \
+        send(S, \"STATUS=warming up\", 0, $to); sleep 1; send(S, \"STATUS=at work\\nREADY=1\", 0, $to); sleep 1000";
+    let image = bed.image("ready", "base", json!({"exec": ["/bin/perl", "-e", say]}));
+    // Without the annotation there is nobody to tell.
+    let quiet = bed.say(&["run", "--rm", "--exec", "/bin/env", &image]);
+    assert!(!quiet.contains("NOTIFY_SOCKET"), "{quiet}");
+    let annotation = "appc.io/executor/supports-systemd-notify=true";
+    bed.say(&["run", "-d", "--name", "ready", "--annotation", annotation, &image]);
+    bed.say(&["status", "--wait-ready", "ready"]);
+    let status = bed.status("ready");
+    assert!(status["apps"][0]["ready"].is_string(), "{status}");
+    assert_eq!(status["apps"][0]["said"], "at work");
+    bed.say(&["stop", "--force", "ready"]);
+    assert_eq!(bed.tell(&["status", "--wait-ready", "ready"]).0, 1);
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
