@@ -89,6 +89,49 @@ fn what_a_template_may_leave_open_a_reified_pod_may_not() {
     }
 }
 
+/// `edits.jsonl`: two good manifests, then a line a case: what is changed in one of them, and what must be told of it and where.
+#[test]
+fn each_change_of_a_good_manifest_is_told_under_its_clause_and_at_its_place() {
+    use serde_json::Value;
+
+    let text = fs::read_to_string(root().join("edits.jsonl")).unwrap();
+    let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let (image, pod) = (lines.next().unwrap()["image"].clone(), lines.next().unwrap()["pod"].clone());
+    let mut cases = 0;
+    for case in lines {
+        let mut manifest = if case["base"] == "image" { image.clone() } else { pod.clone() };
+        for edit in case["edits"].as_array().unwrap() {
+            let (parent, key) = edit[0].as_str().unwrap().rsplit_once('/').unwrap();
+            match (manifest.pointer_mut(parent).unwrap(), edit.get(1)) {
+                (Value::Object(members), Some(value)) => drop(members.insert(key.to_owned(), value.clone())),
+                (Value::Object(members), None) => drop(members.shift_remove(key).unwrap()),
+                (Value::Array(items), Some(value)) if key == "-" => items.push(value.clone()),
+                (Value::Array(items), Some(value)) => items[key.parse::<usize>().unwrap()] = value.clone(),
+                (Value::Array(items), None) => drop(items.remove(key.parse().unwrap())),
+                (other, _) => panic!("{other} has no `{key}`"),
+            }
+        }
+        let options = match case["options"].as_str() {
+            Some("strict") => STRICT,
+            Some("reified") => REIFIED,
+            _ => Options::default(),
+        };
+        let report = validate_manifest(manifest.to_string().as_bytes(), &options);
+        for (severity, key) in [(Severity::Error, "errors"), (Severity::Warning, "warnings")] {
+            let told: Vec<[&str; 2]> = report
+                .diagnostics
+                .iter()
+                .filter(|diagnostic| diagnostic.severity == severity)
+                .map(|diagnostic| [diagnostic.clause.as_ref(), diagnostic.place.pointer.as_deref().unwrap()])
+                .collect();
+            let expected = case.get(key).unwrap_or(&Value::Null).as_array().map_or(&[][..], Vec::as_slice);
+            assert_eq!(serde_json::json!(told), serde_json::json!(expected), "{key} of {case}");
+        }
+        cases += 1;
+    }
+    assert!(cases > 1000, "only {cases} cases");
+}
+
 #[test]
 fn every_finding_in_readable_json_has_a_place() {
     for directory in ["bad", "strict", "reified"] {

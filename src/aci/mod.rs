@@ -116,7 +116,7 @@ pub struct ReadOptions {
     pub findings: Findings,
     /// Bytes after decompression, and of all files together (holes counted), that are accepted. 16 GiB unless told.
     pub max_size: u64,
-    /// Bytes of the manifest that are accepted. 4 MiB unless told.
+    /// Bytes of the manifest that are accepted. 16 MiB unless told.
     pub max_manifest: u64,
     /// The passphrase for encrypted images.
     pub passphrase: Option<Passphrase>,
@@ -124,7 +124,7 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { findings: Findings::Fail, max_size: 16 << 30, max_manifest: 4 << 20, passphrase: None }
+        Self { findings: Findings::Fail, max_size: 16 << 30, max_manifest: 16 << 20, passphrase: None }
     }
 }
 

@@ -105,7 +105,8 @@ impl Rules {
             }
         }
         sound &= self.top_level(entry)?;
-        sound &= self.parents(entry)?;
+        // What is below `manifest` has been told.
+        sound &= entry.name.starts_with(b"manifest/") || self.parents(entry)?;
         sound &= self.once(entry)?;
         sound &= self.link(entry)?;
         Ok(sound)

@@ -1,5 +1,6 @@
 //! Isolators: scopes, how often one may stand, names of system calls, errors and capabilities, amounts.
 
+use crate::schema::AcIdentifier;
 use crate::schema::findings::Findings;
 use crate::schema::isolator::{self, Scope};
 use crate::schema::json::{Node, Span, Value};
@@ -24,7 +25,8 @@ pub(super) fn check(list: &[Node<'_>], place: Place, findings: &mut Findings) {
         let Some(node) = isolator.get("name") else { continue };
         let Some(name) = node.as_str() else { continue };
         let Some(known) = isolator::known(name) else {
-            if !name.is_empty() {
+            // One that is no name at all has been told.
+            if name.parse::<AcIdentifier>().is_ok() {
                 findings
                     .warning(
                         "iso.unknown.ignore",

@@ -11,6 +11,7 @@ mod pod;
 
 use std::collections::HashMap;
 
+use super::AcIdentifier;
 use super::findings::Findings;
 use super::json::{Node, Span};
 use super::validate::Profile;
@@ -62,7 +63,7 @@ fn version(root: &Node<'_>, findings: &mut Findings) {
 fn url_like(name: &Node<'_>, findings: &mut Findings) {
     let Some(text) = name.as_str() else { return };
     let host = text.split('/').next().unwrap_or_default();
-    if !text.is_empty() && !host.contains('.') && host != "localhost" {
+    if !host.contains('.') && host != "localhost" && text.parse::<AcIdentifier>().is_ok() {
         findings
             .warning("im.name.urllike", name.span, format!("`{}` does not begin with a host", short(text)))
             .label("discovery cannot find it")

@@ -39,10 +39,16 @@ pub(super) fn check(root: &Node<'_>, profile: Profile, findings: &mut Findings) 
 fn pod_app(pod_app: &Node<'_>, volumes: &[Node<'_>], profile: Profile, findings: &mut Findings) {
     if let Some(image) = pod_app.get("image") {
         lists::labels(image.list("labels"), findings);
-        if profile == Profile::Reified && image.get("id").is_none() && matches!(image.value, Value::Object(_)) {
-            findings
-                .error("pod.reified.ids", start(image), "a reified pod names its images by id")
-                .help("add `id`: `sha512-` and 128 hex digits");
+        if image.get("id").is_none() && matches!(image.value, Value::Object(_)) {
+            if profile == Profile::Reified {
+                findings
+                    .error("pod.reified.ids", start(image), "a reified pod names its images by id")
+                    .help("add `id`: `sha512-` and 128 hex digits");
+            } else if image.get("name").is_none() {
+                findings
+                    .error("pm.apps.image.id", start(image), "the image is named neither by `id` nor by `name`")
+                    .help("add `name`, by which it can be found, or `id`");
+            }
         }
     }
     lists::annotations(pod_app.list("annotations"), findings);
