@@ -21,6 +21,7 @@ mod compare;
 mod decrypt;
 #[cfg(feature = "run")]
 mod extract;
+mod gzip;
 mod hash;
 mod open;
 #[cfg(feature = "run")]

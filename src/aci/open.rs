@@ -1,9 +1,10 @@
 //! What a file is, by its first bytes, and its decoder.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::gzip::Gzip;
 use super::stream::End;
 use super::{Compression, Error, Kind, ReadOptions, Result};
 use crate::diagnostic::Diagnostic;
@@ -47,7 +48,7 @@ fn sniff(magic: &[u8]) -> Form {
 
 /// Decrypts and decompresses, bounded in size and ratio.
 pub(super) struct Decoder<'a> {
-    codec: Codec<Source<'a>>,
+    codec: Codec<'a>,
     source: Watch,
     compression: Compression,
     encrypted: bool,
@@ -55,18 +56,19 @@ pub(super) struct Decoder<'a> {
     size: u64,
 }
 
-type Source<'a> = BufReader<Box<dyn Read + Send + 'a>>;
+type Raw<'a> = Box<dyn Read + Send + 'a>;
+type Source<'a> = BufReader<Raw<'a>>;
 
 // There is one decoder an archive, on the stack of its pass.
 #[allow(clippy::large_enum_variant)]
-enum Codec<B: BufRead> {
-    None(B),
-    Gzip(Gzip<B>),
-    Bzip2(bzip2::bufread::MultiBzDecoder<B>),
+enum Codec<'a> {
+    None(Source<'a>),
+    Gzip(Gzip<Raw<'a>>),
+    Bzip2(bzip2::bufread::MultiBzDecoder<Source<'a>>),
     #[cfg(feature = "xz")]
-    Xz(liblzma::bufread::XzDecoder<B>),
+    Xz(liblzma::bufread::XzDecoder<Source<'a>>),
     #[cfg(feature = "zstd")]
-    Zstd(zstd::stream::read::Decoder<'static, B>),
+    Zstd(zstd::stream::read::Decoder<'static, Source<'a>>),
 }
 
 impl<'a> Decoder<'a> {
@@ -89,7 +91,7 @@ impl<'a> Decoder<'a> {
             return Err(Error::new(Kind::Encrypted, "read an archive that is encrypted twice").clause("aci.encrypt"));
         };
         let source: Box<dyn Read + Send + 'a> = Box::new(Cursor::new(magic).chain(source));
-        let codec = Codec::new(compression, BufReader::with_capacity(BUFFER, source))?;
+        let codec = Codec::new(compression, source)?;
         Ok(Self { codec, source: watch, compression, encrypted, max_size: options.max_size, size: 0 })
     }
 
@@ -124,7 +126,7 @@ impl<'a> Decoder<'a> {
             diagnostics
                 .push(Diagnostic::warning("x.aci.zstd", "zstd is an extension: the specification does not know it"));
         }
-        if let Codec::Gzip(Gzip { padded: true, .. }) = self.codec {
+        if matches!(&self.codec, Codec::Gzip(gzip) if gzip.padded()) {
             diagnostics.push(Diagnostic::warning("aci.compress", "zero bytes follow the last gzip member"));
         }
         End {
@@ -173,11 +175,14 @@ fn decrypt<'a>(_: Box<dyn Read + Send + 'a>, _: &super::Passphrase) -> Result<Bo
     Err(Error::new(Kind::Unsupported, "decrypt the archive").clause("aci.encrypt").because("this build cannot"))
 }
 
-impl<B: BufRead> Codec<B> {
-    fn new(compression: Compression, source: B) -> Result<Self> {
+impl<'a> Codec<'a> {
+    fn new(compression: Compression, source: Raw<'a>) -> Result<Self> {
+        if compression == Compression::Gzip {
+            return Ok(Self::Gzip(Gzip::new(source)));
+        }
+        let source = BufReader::with_capacity(BUFFER, source);
         Ok(match compression {
             Compression::None => Self::None(source),
-            Compression::Gzip => Self::Gzip(Gzip::new(source)),
             Compression::Bzip2 => Self::Bzip2(bzip2::bufread::MultiBzDecoder::new(source)),
             #[cfg(feature = "xz")]
             Compression::Xz => {
@@ -210,50 +215,6 @@ impl<B: BufRead> Codec<B> {
             Self::Xz(decoder) => decoder.read(into),
             #[cfg(feature = "zstd")]
             Self::Zstd(decoder) => decoder.read(into),
-        }
-    }
-}
-
-/// gzip members one after the other. The library's own multi-member reader takes zero bytes for a broken member.
-struct Gzip<B> {
-    member: Option<flate2::bufread::GzDecoder<B>>,
-    padded: bool,
-}
-
-impl<B: BufRead> Gzip<B> {
-    fn new(source: B) -> Self {
-        Self { member: Some(flate2::bufread::GzDecoder::new(source)), padded: false }
-    }
-
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while let Some(member) = &mut self.member {
-            let count = member.read(into)?;
-            if count > 0 {
-                return Ok(count);
-            }
-            // Set until the end was found below.
-            let Some(mut source) = self.member.take().map(flate2::bufread::GzDecoder::into_inner) else { break };
-            match source.fill_buf()?.first() {
-                None => break,
-                Some(0) => return self.zeros(source).map(|()| 0),
-                Some(_) => self.member = Some(flate2::bufread::GzDecoder::new(source)),
-            }
-        }
-        Ok(0)
-    }
-
-    fn zeros(&mut self, mut source: B) -> io::Result<()> {
-        self.padded = true;
-        loop {
-            let ready = source.fill_buf()?;
-            if ready.is_empty() {
-                return Ok(());
-            }
-            if ready.iter().any(|&byte| byte != 0) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "something else follows the last gzip member"));
-            }
-            let count = ready.len();
-            source.consume(count);
         }
     }
 }
