@@ -59,6 +59,10 @@ impl FromStr for ImageRef {
         if ["http://", "https://", "file://"].iter().any(|scheme| text.starts_with(scheme)) {
             return url::Url::parse(text).map(Self::Url).map_err(|error| refuse(text).because(error));
         }
+        if let Some((scheme, _)) = text.split_once("://") {
+            let why = format!("`{}` is no way to get an image; https, http and file are", scheme.escape_debug());
+            return Err(refuse(text).because(why));
+        }
         if text.starts_with('/') || text.starts_with("./") || text.starts_with("../") || text.ends_with(".aci") {
             return Ok(Self::File(PathBuf::from(text)));
         }

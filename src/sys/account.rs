@@ -63,10 +63,10 @@ fn no_new_privileges() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::thread::set_no_new_privs(true)?;
     #[cfg(target_os = "freebsd")]
-    match rustix::process::set_no_new_privs(None) {
+    match super::freebsd::process::forbid_new_privileges() {
         // Before 14.0 there is no such thing.
-        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-        Err(error) => return Err(error.into()),
+        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => return Err(error),
+        _ => {}
     }
     Ok(())
 }

@@ -39,9 +39,9 @@ impl CommandError {
         self
     }
 
-    /// The message alone, for an error that is told within another.
+    /// The message alone, in words that read on after "failed to", for an error that is told within another.
     pub fn into_message(self) -> String {
-        self.message
+        self.message.strip_prefix("failed to ").map(str::to_owned).unwrap_or(self.message)
     }
 
     /// Adds what the user can do about it.
