@@ -129,7 +129,9 @@ fn references_are_read_as_they_are_meant() {
     ] {
         assert_eq!(reference(text).to_string(), canonical, "{text}");
     }
-    for wrong in ["", "A", "a:", "a,os", "a,os=1,os=2", "a,name=b", "ftp://h/a.aci", "sha512-", "sha512-xyz", "a b", "a--b"] {
+    for wrong in
+        ["", "A", "a:", "a,os", "a,os=1,os=2", "a,name=b", "ftp://h/a.aci", "sha512-", "sha512-xyz", "a b", "a--b"]
+    {
         assert_eq!(*wrong.parse::<ImageRef>().unwrap_err().kind(), Kind::Reference, "{wrong}");
     }
 }
