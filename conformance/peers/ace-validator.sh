@@ -3,15 +3,22 @@
 # our `actool build`, main and sidekick in one pod. Prints the validator's OK lines; ends with `skipped: <reason>` where it cannot run.
 #
 #   conformance/peers/ace-validator.sh [DIRECTORY OF actool AND jetpack]
+#
+# On FreeBSD it runs the program that ACE_VALIDATOR names, as contrib/freebsd/build.sh builds it elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 skip() { echo "skipped: $1"; exit 0; }
 
-[ "$(uname -s)" = Linux ] || skip "the pod is run by the Linux executor"
+system=$(uname -s | tr '[:upper:]' '[:lower:]')
+case $system in linux | freebsd) ;; *) skip "no executor of ours runs on $system" ;; esac
 [ "$(id -u)" = 0 ] || skip "needs root"
 spec=/usr/share/gocode/src/github.com/appc/spec/ace
-if ! command -v go >/dev/null || [ ! -d "$spec" ]; then
+if [ -n "${ACE_VALIDATOR:-}" ]; then
+    [ -f "$ACE_VALIDATOR" ] || skip "there is no $ACE_VALIDATOR"
+elif [ "$system" != linux ]; then
+    skip "ACE_VALIDATOR names no validator for $system; contrib/freebsd/build.sh builds one"
+elif ! command -v go >/dev/null || [ ! -d "$spec" ]; then
     command -v apt-get >/dev/null || skip "needs Go and Debian's golang-github-appc-spec-dev"
     { apt-get update && apt-get install --yes --no-install-recommends golang-go golang-github-appc-spec-dev; } >/dev/null 2>&1 ||
         skip "failed to install golang-go and golang-github-appc-spec-dev"
@@ -31,8 +38,13 @@ cleanup() {
 }
 trap cleanup EXIT
 
-GOPATH=/usr/share/gocode GO111MODULE=off CGO_ENABLED=0 GOCACHE="$work/cache" \
-    go build -o "$work/ace-validator" github.com/appc/spec/ace || skip "the validator does not build with this Go"
+if [ -n "${ACE_VALIDATOR:-}" ]; then
+    cp "$ACE_VALIDATOR" "$work/ace-validator"
+    chmod 755 "$work/ace-validator"
+else
+    GOPATH=/usr/share/gocode GO111MODULE=off CGO_ENABLED=0 GOCACHE="$work/cache" \
+        go build -o "$work/ace-validator" github.com/appc/spec/ace || skip "the validator does not build with this Go"
+fi
 
 # One layout an app: the validator and its working directory, nothing else.
 for app in main sidekick; do
@@ -51,7 +63,7 @@ for app in main sidekick; do
   "acKind": "ImageManifest",
   "acVersion": "0.8.11",
   "name": "coreos.com/ace-validator-$app",
-  "labels": [{ "name": "version", "value": "0.8.11" }, { "name": "os", "value": "linux" }, { "name": "arch", "value": "amd64" }],
+  "labels": [{ "name": "version", "value": "0.8.11" }, { "name": "os", "value": "$system" }, { "name": "arch", "value": "amd64" }],
   "app": {
     "exec": ["/ace-validator", "$app"],
     $handlers

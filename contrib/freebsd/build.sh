@@ -197,3 +197,13 @@ fi
 
 for binary in actool jetpack appc-conformance; do echo "$binaries/$binary"; done
 echo "$probe"
+
+# The specification's own validator of executors, for conformance/peers/ace-validator.sh there.
+ace=$target_dir/freebsd-tools/ace-validator
+if command -v go >/dev/null && [ -d /usr/share/gocode/src/github.com/appc/spec/ace ] &&
+    GOOS=freebsd GOARCH=amd64 GOPATH=/usr/share/gocode GO111MODULE=off CGO_ENABLED=0 GOCACHE=$target_dir/freebsd-tools/go \
+        go build -o "$ace" github.com/appc/spec/ace >&2; then
+    echo "$ace"
+else
+    say "the ACE validator is left out: it needs golang-go and golang-github-appc-spec-dev"
+fi

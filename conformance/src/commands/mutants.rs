@@ -80,7 +80,7 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
                 format!("untried   {:<32} {why}", mutant.name)
             }
         };
-        writeln!(out, "{line}").map_err(lost)?;
+        writeln!(out, "{line}").and_then(|()| out.flush()).map_err(lost)?;
     }
     let survived = chosen.len() - caught - untried;
     writeln!(out, "{} mutants: {caught} caught, {survived} survived, {untried} could not be tried here", chosen.len())

@@ -18,6 +18,13 @@ pub fn line(line: &str) -> Option<Value> {
     serde_json::from_str(line.split_once(MARK)?.1.trim_end()).ok()
 }
 
+/// Whether the program would have ended otherwise than the record has it, so that all later records are void.
+pub fn ends_all(record: &Value) -> bool {
+    let words = record["command"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let fails = |word: &str| word == "abort" || word.strip_prefix("exit:").is_some_and(|code| code != "0");
+    record["phase"] == "pre-start" && words.into_iter().any(fails)
+}
+
 /// What the probe would have told of what the record says, by path.
 pub fn findings(record: &Value) -> Vec<(Vec<String>, Value)> {
     let words: Vec<&str> = record["command"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -92,6 +99,8 @@ fn there(path: &str, seen: &Value) -> bool {
         "exit" | "stderr" => refused,
         "isolation" | "refused" | "fetched" | "cleaned" | "left" | "id" => true,
         "host" | "here" | "stdout" | "logs" | "other" | "dialled" | "status" | "list" => false,
+        // Of what a service would say nothing is recorded.
+        _ if steps.iter().any(|step| step == "AC_METADATA_URL") => false,
         who => steps.get(1).is_some_and(|verb| {
             // With an argument the finding stands below the verb.
             match seen[who].get(verb) {

@@ -199,6 +199,9 @@ fn findings(answer: &Answer) -> Value {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 see::keep(&mut seen, &path, value);
             }
+            if recorded::ends_all(&record) {
+                break;
+            }
             continue;
         }
         // An executor may put its own mark before an app's line.

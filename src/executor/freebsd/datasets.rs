@@ -197,7 +197,7 @@ impl<S: System + Clone + Send + 'static> Draft for Making<S> {
         let tree = format!("appc:tree={name}");
         let snapshot = format!("{dataset}@{SEALED}");
         self.datasets.zfs(&["snapshot", &snapshot]).map_err(|error| failed(doing("seal"), error))?;
-        match self.datasets.zfs(&["rename", &dataset, &new]) {
+        match self.datasets.zfs(&["rename", "-f", &dataset, &new]) {
             // Somebody was first with the same tree: this one goes when it is dropped. Who was killed before the last step
             // has left one that nobody finds; it is as good as ours.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::steps::{CloneOf, Step};
-use super::system::{Mounted, NewMount, Program, System};
+use super::system::{Hidden, Mounted, NewMount, Program, System};
 use crate::executor::{Error, Host, Kind, Step as _};
 
 /// A host that runs FreeBSD, real or modelled.
@@ -12,12 +12,14 @@ use crate::executor::{Error, Host, Kind, Step as _};
 pub struct FreeBsd<S> {
     /// The system beneath.
     pub system: S,
+    /// What the user is to be told of what was done.
+    pub warnings: Vec<String>,
 }
 
 impl<S: System> FreeBsd<S> {
     /// On this system.
     pub fn new(system: S) -> Self {
-        Self { system }
+        Self { system, warnings: Vec::new() }
     }
 
     fn run(&mut self, program: Program, arguments: &[&str]) -> io::Result<String> {
@@ -37,13 +39,9 @@ impl<S: System> FreeBsd<S> {
             Step::ProvideFile { root, path, content, replace } => {
                 self.system.write_file(root, path, content, *replace).map(drop)
             }
-            Step::MakePlaces { root, places } => places.iter().try_for_each(|place| {
-                let file = match &place.source {
-                    Some(source) => self.system.look(source, true)? == super::system::Found::File,
-                    None => false,
-                };
-                self.system.make_target(root, &place.target, file)
-            }),
+            Step::MakePlaces { root, places } => {
+                places.iter().try_for_each(|place| self.make_place(root, &place.target, place.source.as_deref()))
+            }
             Step::FreezeRootfs { on, kind } => self.freeze(on, kind),
             Step::ClaimAddress { file, uuid } => match self.system.claim(file, uuid) {
                 // It was reserved for this pod as its network was looked at.
@@ -155,6 +153,25 @@ impl<S: System> FreeBsd<S> {
         }
     }
 
+    /// Makes the place of a mount; with a source, a volume's, what it hides is told (`vol.target.warn`).
+    fn make_place(&mut self, root: &Path, target: &Path, source: Option<&Path>) -> io::Result<()> {
+        let file = match source {
+            Some(source) => self.system.look(source, true)? == super::system::Found::File,
+            None => false,
+        };
+        let hidden = self.system.make_target(root, target, file)?.filter(|_| source.is_some());
+        let what = match hidden {
+            None => return Ok(()),
+            Some(Hidden::File) => "a file",
+            Some(Hidden::Content) => "a directory that is not empty",
+        };
+        let warning = format!("a volume masks {what} at {} [vol.target.warn]", target.display());
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+        Ok(())
+    }
+
     fn mount(
         &mut self,
         kind: &str,
@@ -168,8 +185,7 @@ impl<S: System> FreeBsd<S> {
         let mut options = options.to_vec();
         if kind == "nullfs" {
             options.push(("target".to_owned(), from.to_owned()));
-            let file = self.system.look(Path::new(from), true)? == super::system::Found::File;
-            self.system.make_target(root, target, file)?;
+            self.make_place(root, target, Some(Path::new(from)))?;
         } else if !target.starts_with("/dev/") || target == Path::new("/dev") {
             // devfs has its own `fd` and `shm`; nothing can be made in it.
             self.system.make_target(root, target, false)?;

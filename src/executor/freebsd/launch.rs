@@ -73,7 +73,7 @@ impl Launch for FreeBsd<Real> {
             streams,
             queue: Queue::new().map_err(failed)?,
             children: HashMap::new(),
-            events: VecDeque::new(),
+            events: self.warnings.drain(..).map(Event::Warning).collect(),
             terminal,
         })
     }
@@ -81,7 +81,8 @@ impl Launch for FreeBsd<Real> {
 
 impl Pod for JailedPod {
     fn prepare(&mut self) -> Result<Vec<Event>, Error> {
-        Ok(Vec::new())
+        // Nothing has happened yet but what was found as the steps were applied.
+        Ok(self.events.drain(..).collect())
     }
 
     fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error> {

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown,
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::system::{Found, Mounted, NewMount, Program, Ran, Setting, System, Value};
+use super::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Value};
 use crate::sys::freebsd::{jail, kernel, mount, network, process, resource};
 use crate::sys::{loopback, passing};
 
@@ -115,26 +115,36 @@ impl System for Real {
         }
     }
 
-    fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<()> {
+    fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<Option<Hidden>> {
         let (parent, name) = split(inside)?;
-        let Some(name) = name else { return Ok(()) };
+        let Some(name) = name else { return Ok(None) };
         let parent = make(open_root(root)?, &parent)?;
-        if !file {
-            return make(parent, std::slice::from_ref(&name)).map(drop);
-        }
-        match FileType::from_raw_mode(match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(about) => about.st_mode,
-            Err(Errno::NOENT) => {
+        let found = match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(about) => Some(FileType::from_raw_mode(about.st_mode)),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(error.into()),
+        };
+        match (found, file) {
+            (Some(FileType::Symlink), _) => Err(link(&name)),
+            (None, true) => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?;
-                return Ok(());
+                Ok(None)
             }
-            Err(error) => return Err(error.into()),
-        }) {
-            FileType::RegularFile => Ok(()),
-            FileType::Symlink => Err(link(&name)),
-            FileType::Directory => Err(Errno::ISDIR.into()),
-            _ => Err(Errno::INVAL.into()),
+            (Some(FileType::RegularFile), true) => Ok(Some(Hidden::File)),
+            (Some(FileType::Directory), true) => Err(Errno::ISDIR.into()),
+            (Some(_), true) => Err(Errno::INVAL.into()),
+            (None, false) => make(parent, std::slice::from_ref(&name)).map(|_| None),
+            (Some(FileType::Directory), false) => {
+                let place = enter(&parent, &name)?;
+                let inside = rustix::fs::Dir::read_from(&place)?;
+                let mut names = inside.filter_map(Result::ok).map(|entry| entry.file_name().to_owned());
+                Ok(names.any(|name| !matches!(name.to_bytes(), b"." | b"..")).then_some(Hidden::Content))
+            }
+            (Some(_), false) => {
+                unlinkat(&parent, &name, AtFlags::empty())?;
+                make(parent, std::slice::from_ref(&name)).map(|_| Some(Hidden::File))
+            }
         }
     }
 

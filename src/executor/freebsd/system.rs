@@ -116,6 +116,15 @@ pub enum Found {
     File,
 }
 
+/// What is no longer seen in a rootfs because of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// A file.
+    File,
+    /// What is in a directory.
+    Content,
+}
+
 /// A parameter of a jail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -206,8 +215,9 @@ pub trait System {
     fn remove_directory(&mut self, path: &Path) -> io::Result<()>;
 
     /// Makes what is missing of `inside` below `root` (0755, 0:0), without following links; the last component is a
-    /// directory or an empty file.
-    fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<()>;
+    /// directory or an empty file. A file in the place of a directory is removed (`vol.target.file`). Gives what a mount
+    /// will hide, or what was removed for it.
+    fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<Option<Hidden>>;
 
     /// Writes a file below `root`, without following links. Gives whether it did: one that is there stands unless it
     /// is to be replaced.

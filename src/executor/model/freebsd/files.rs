@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Inner, refuse};
-use crate::executor::freebsd::system::Found;
+use crate::executor::freebsd::system::{Found, Hidden};
 
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,28 +152,39 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<()> {
+    pub(super) fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<Option<Hidden>> {
         self.plain(root)?;
         let all = components(inside);
         let mut at = root.to_owned();
+        let mut hidden = None;
         for (number, component) in all.iter().enumerate() {
             at.push(component);
             let last = number + 1 == all.len();
             match self.node(&at) {
                 Some(Node::Link(_)) => return refuse(libc::ELOOP),
                 Some(Node::Directory) if last && file => return refuse(libc::EISDIR),
-                Some(Node::File(_)) if !last || !file => return refuse(libc::ENOTDIR),
-                Some(_) => {}
+                Some(Node::File(_)) if !last => return refuse(libc::ENOTDIR),
+                Some(Node::File(_)) if file => hidden = Some(Hidden::File),
+                Some(Node::File(_)) => {
+                    self.put(&at, Node::Directory)?;
+                    hidden = Some(Hidden::File);
+                }
+                Some(Node::Directory) if last => {
+                    let place = self.place(&at);
+                    let inside = self.state.files.keys().any(|path| path != &place && path.starts_with(&place));
+                    hidden = inside.then_some(Hidden::Content);
+                }
+                Some(Node::Directory) => {}
                 None => self.put(&at, if last && file { Node::File(String::new()) } else { Node::Directory })?,
             }
         }
-        Ok(())
+        Ok(hidden)
     }
 
     pub(super) fn write_file(&mut self, root: &Path, inside: &Path, text: &str, replace: bool) -> io::Result<bool> {
         self.plain(root)?;
         if let Some(parent) = inside.parent() {
-            self.make_target(root, parent, false)?;
+            self.make_target(root, parent, false).map(drop)?;
         }
         let at = root.join(inside.strip_prefix("/").unwrap_or(inside));
         match self.node(&at) {

@@ -71,7 +71,7 @@ impl Launch for FreeBsd<Model> {
             plan: plan.clone(),
             release: (major, 0),
             streams,
-            events: VecDeque::new(),
+            events: self.warnings.drain(..).map(Event::Warning).collect(),
             ready,
             bell,
         })
@@ -80,7 +80,7 @@ impl Launch for FreeBsd<Model> {
 
 impl Pod for ModelPod {
     fn prepare(&mut self) -> Result<Vec<Event>, Error> {
-        Ok(Vec::new())
+        Ok(self.events.drain(..).collect())
     }
 
     fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error> {

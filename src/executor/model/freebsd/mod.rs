@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::executor::freebsd::system::{Found, Mounted, NewMount, Program, Ran, Setting, System, Value};
+use crate::executor::freebsd::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Value};
 
 pub use files::Node;
 pub use launch::{ModelPod, Process};
@@ -346,7 +346,7 @@ impl System for Model {
         Ok(())
     }
 
-    fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<()> {
+    fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<Option<Hidden>> {
         self.lock().make_target(root, inside, file)
     }
 
