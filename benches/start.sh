@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# How long a pod of a static `true` takes, beside runc and crun with the same rootfs. Needs root, hyperfine, a release build.
-# usage: benches/start.sh [RUNS]
+# How long a pod of a static `true` takes, beside runc and crun with the same rootfs; what many pods cost, prepared and running.
+# Needs root, hyperfine, a release build.
+# usage: benches/start.sh [RUNS [PODS]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 runs=${1:-50}
+pods=${2:-1000}
 jetpack=$PWD/target/release/jetpack
 actool=$PWD/target/release/actool
 [ "$(id -u)" = 0 ] || { echo "skipped: needs root"; exit 0; }
@@ -16,7 +18,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/image/rootfs/bin" "$work/bundle"
 echo 'int main(void) { return 0; }' >"$work/true.c"
-cc -static -O2 -o "$work/image/rootfs/bin/true" "$work/true.c"
+printf '#include <unistd.h>\nint main(void) { for (;;) pause(); }\n' >"$work/pause.c"
+for name in true pause; do cc -static -O2 -o "$work/image/rootfs/bin/$name" "$work/$name.c"; done
 cat >"$work/image/manifest" <<'JSON'
 {"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/true","labels":[{"name":"os","value":"linux"}],
  "app":{"exec":["/bin/true"],"user":"0","group":"0"}}
@@ -26,9 +29,6 @@ root=$work/root
 image=$("$jetpack" --root "$root" fetch "$work/true.aci")
 
 commands=(-n "jetpack run --rm" "$jetpack --root $root run --rm $image")
-# A prepared pod runs once: each run gets its own, made before the clock starts.
-hyperfine_prepared=(--prepare "$jetpack --root $root prepare $image >$work/uuid" -n "jetpack run-prepared"
-    "$jetpack --root $root run-prepared --rm \$(cat $work/uuid)")
 cp -a "$work/image/rootfs" "$work/bundle/rootfs"
 for runtime in runc crun; do
     command -v "$runtime" >/dev/null || continue
@@ -41,7 +41,9 @@ for runtime in runc crun; do
     fi
 done
 hyperfine -N --warmup 5 --runs "$runs" "${commands[@]}"
-hyperfine --warmup 5 --runs "$runs" "${hyperfine_prepared[@]}"
+# A prepared pod runs once: each run gets its own, made before the clock starts.
+hyperfine -N --warmup 5 --runs "$runs" --prepare "$jetpack --root $root prepare --pod-name bench $image" \
+    -n "jetpack run-prepared" "$jetpack --root $root run-prepared --rm bench"
 
 # Many pods: list of 1,000, removal of one among 10 and among 1,000.
 many() {
@@ -49,8 +51,41 @@ many() {
     "$jetpack" --root "$root" fetch "$work/true.aci" >/dev/null
     for _ in $(seq "$1"); do "$jetpack" --root "$root" prepare "$image" >/dev/null; done
     hyperfine -N --warmup 2 --runs 10 -n "list of $1" "$jetpack --root $root list"
-    hyperfine --runs 10 --prepare "$jetpack --root $root prepare $image >$work/uuid" -n "rm among $1" \
-        "$jetpack --root $root rm \$(cat $work/uuid)"
+    hyperfine -N --warmup 2 --runs 40 --prepare "$jetpack --root $root prepare --pod-name bench $image" -n "rm among $1" \
+        "$jetpack --root $root rm bench"
+    for pod in $("$jetpack" --root "$root" list --no-legend | cut -d' ' -f1); do "$jetpack" --root "$root" rm "$pod" >/dev/null; done
 }
 many 10
-many 1000
+many "$pods"
+
+# Many running pods: how fast they start, what one takes of memory (the supervisor and the pod's first process), and what
+# all of them take of a processor while they do nothing.
+running() {
+    local root=$work/running start stop
+    "$jetpack" --root "$root" fetch "$work/true.aci" >/dev/null
+    start=$(date +%s%N)
+    for _ in $(seq "$1"); do "$jetpack" --root "$root" run -d --stdout null --stderr null --exec /bin/pause "$image" >/dev/null; done
+    stop=$(date +%s%N)
+    sleep 2
+    local processes
+    processes=$(pgrep -f "^($jetpack --root $root|jetpack-init)")
+    awk -v pods="$1" -v ns=$((stop - start)) 'BEGIN { printf "%d pods: %.0f a second\n", pods, pods * 1e9 / ns }'
+    for pid in $processes; do cat "/proc/$pid/smaps_rollup" 2>/dev/null; done |
+        awk -v pods="$1" '/^Pss:/ { pss += $2 } /^Private_Dirty:/ { own += $2 } /^Rss:/ { rss += $2 }
+            END { printf "a pod: %.2f MB proportional, %.2f MB its own, %.2f MB resident in two processes\n",
+                pss / pods / 1024, own / pods / 1024, rss / pods / 1024 }'
+    ticks() { for pid in $processes; do cat "/proc/$pid/stat" 2>/dev/null; done | awk '{ ticks += $14 + $15 } END { print ticks }'; }
+    local before
+    before=$(ticks)
+    sleep 10
+    echo "at rest: $(($(ticks) - before)) ticks of $(getconf CLK_TCK) a second, in 10 s"
+    hyperfine -N --warmup 2 --runs 10 -n "list of $1 running" "$jetpack --root $root list"
+    start=$(date +%s%N)
+    for pod in $("$jetpack" --root "$root" list --no-legend | cut -d' ' -f1); do
+        "$jetpack" --root "$root" stop --force "$pod" >/dev/null
+        "$jetpack" --root "$root" rm "$pod" >/dev/null
+    done
+    stop=$(date +%s%N)
+    awk -v pods="$1" -v ns=$((stop - start)) 'BEGIN { printf "stopped and removed: %.0f a second\n", pods * 1e9 / ns }'
+}
+running "$pods"

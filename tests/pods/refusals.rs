@@ -51,6 +51,20 @@ fn strictly_what_is_not_enforced_is_refused_before_anything_is_made() {
     bed.assert_nothing_left();
 }
 
+/// 1 and 2 could be an app's own exit status.
+#[test]
+fn a_command_line_that_cannot_be_understood_has_the_tools_own_exit_code() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("usage", "true");
+    for line in [&["run"][..], &["run", "--no-such-option", &image], &["run", "--memory", "lots", &image], &["exec"]] {
+        assert_eq!(bed.tell(line).0, 125, "{line:?}");
+    }
+    assert_eq!(bed.tell(&["run", "--help"]).0, 0);
+    assert_eq!(bed.tell(&["list", "run", "--no-such-option"]).0, 2);
+    assert_eq!(bed.tell(&["run", "--label", "os=plan9", &image]).0, 125);
+    bed.assert_nothing_left();
+}
+
 #[test]
 fn planning_touches_nothing() {
     let Some(bed) = Bed::new() else { return };

@@ -1,17 +1,23 @@
 //! Library errors turned into words for people, with hints and exit codes. The one place where that happens.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Anything that went wrong.
 const FAILED: u8 = 1;
+/// A command line that cannot be understood.
+const USAGE: u8 = 2;
 /// jetpack failed before an app was started.
 const BEFORE_START: u8 = 125;
 /// An app's program cannot be executed.
 const NOT_EXECUTABLE: u8 = 126;
 /// An app's program is not there.
 const NO_PROGRAM: u8 = 127;
+
+/// The commands that end as apps do, and so have other codes of their own.
+const STARTING: [&str; 5] = ["run", "run-prepared", "exec", "enter", "console"];
 
 /// Why a command did not do what was asked.
 pub struct CommandError {
@@ -23,7 +29,7 @@ pub struct CommandError {
 impl CommandError {
     /// A mistake in the command line that the parser cannot see: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, code: 2 }
+        Self { message: message.into(), hint: None, code: USAGE }
     }
 
     /// Anything that went wrong, in words that read on after "failed to".
@@ -31,12 +37,23 @@ impl CommandError {
         Self { message: format!("failed to {doing}"), hint: None, code: FAILED }
     }
 
-    /// The same error of a command that starts apps, where 1 could be an app's own exit status.
+    /// The same error of a command that starts apps, where 1 and 2 could be an app's own exit status.
     pub fn before_start(mut self) -> Self {
-        if self.code == FAILED {
+        if matches!(self.code, FAILED | USAGE) {
             self.code = BEFORE_START;
         }
         self
+    }
+
+    /// What the parser has to say about a command line that begins with `words`: help, or a mistake.
+    pub fn of_parser(error: &clap::Error, words: &[OsString]) -> ExitCode {
+        let _ = error.print();
+        let command = crate::trust::subcommand(words).and_then(|at| words.get(at));
+        let starts = |word: &OsString| STARTING.iter().any(|name| word == name);
+        match u8::try_from(error.exit_code()).unwrap_or(USAGE) {
+            USAGE if command.is_some_and(starts) => ExitCode::from(BEFORE_START),
+            code => ExitCode::from(code),
+        }
     }
 
     /// The message alone, in words that read on after "failed to", for an error that is told within another.

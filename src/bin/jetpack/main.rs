@@ -109,7 +109,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    run(Cli::parse_from(trust::arguments(std::env::args_os()))).unwrap_or_else(error::CommandError::report)
+    let words = trust::arguments(std::env::args_os());
+    match Cli::try_parse_from(&words) {
+        Ok(cli) => run(cli).unwrap_or_else(error::CommandError::report),
+        Err(error) => error::CommandError::of_parser(&error, &words),
+    }
 }
 
 fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {

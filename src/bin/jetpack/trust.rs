@@ -88,11 +88,11 @@ pub fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
 }
 
 /// Where the name of the command stands: the first argument that is neither an option nor an option's value.
-fn subcommand(arguments: &[OsString]) -> Option<usize> {
+pub fn subcommand(arguments: &[OsString]) -> Option<usize> {
     let mut at = 1;
     loop {
         match arguments.get(at)?.to_str() {
-            Some("--root" | "--config") => at += 2,
+            Some("--root" | "--config" | "--host") => at += 2,
             Some(option) if option.starts_with('-') => at += 1,
             _ => return Some(at),
         }
