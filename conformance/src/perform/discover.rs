@@ -37,6 +37,9 @@ pub fn perform(case: &Discover, bench: &Bench<'_>, work: &Path) -> Result<Outcom
     for (label, name) in &case.names {
         let root = work.join(format!("root-{label}"));
         fs::create_dir(&root).map_err(|e| Failure::file(&root, e))?;
+        if bench.target.run_as.as_deref() == Some("user") {
+            super::run::give_away(&root)?;
+        }
         let values = Values::from([
             ("name".into(), name.clone()),
             ("port".into(), port.clone()),

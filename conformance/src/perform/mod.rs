@@ -73,6 +73,10 @@ pub fn perform(case: &Case, bench: &Bench<'_>) -> Result<Outcome, Failure> {
         .tempdir()
         .map_err(|e| Failure::new(format!("failed to make a directory: {e}")))?;
     open_to_all(work.path())?;
+    if as_user {
+        // The target writes what it makes there itself.
+        run::give_away(work.path())?;
+    }
     let outcome = match &case.action {
         Action::Validate(validate) => validate::perform(validate, bench, work.path()),
         Action::Archive(archive) => archive::perform(archive, bench, work.path()),

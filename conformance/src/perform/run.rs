@@ -264,7 +264,7 @@ fn here() -> Value {
 }
 
 /// Makes a case's directory the ordinary user's.
-fn give_away(dir: &Path) -> Result<(), Failure> {
+pub(super) fn give_away(dir: &Path) -> Result<(), Failure> {
     let own = Some(crate::host::ORDINARY);
     std::os::unix::fs::lchown(dir, own, own).map_err(|e| Failure::file(dir, e))?;
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
