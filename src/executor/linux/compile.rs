@@ -421,8 +421,7 @@ impl Compiler<'_> {
                     no_new_privileges = *value;
                     Outcome::Enforced
                 }
-                Isolation::OomScoreAdj { value } if self.user_namespace() => {
-                    let _ = value;
+                Isolation::OomScoreAdj { .. } if self.user_namespace() => {
                     Outcome::ignored("it cannot be set without root")
                 }
                 Isolation::OomScoreAdj { value } if *value < self.facts.oom_score && !self.facts.lower_oom_score => {
