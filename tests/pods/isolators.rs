@@ -2,7 +2,62 @@
 
 use std::path::Path;
 
+use appc::executor::Step as _;
+use appc::executor::linux::isolators::cgroup::{Controller, Controllers, Hierarchy};
+use appc::executor::linux::{HostFacts, compile};
+use appc::executor::plan::PodPlan;
+
 use crate::bed::Bed;
+
+/// What would be run, as data.
+fn planned(bed: &Bed, line: &[&str]) -> PodPlan {
+    let outline: serde_json::Value = serde_json::from_str(&bed.say(&[&["plan", "--json"], line].concat())).unwrap();
+    serde_json::from_value(outline["plan"].clone()).unwrap()
+}
+
+#[test]
+fn where_security_modules_are_on_programs_are_labelled_and_missing_profiles_refused() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("labelled", "true");
+    let profile = r#"os/linux/apparmor-profile={"profile":"known"}"#;
+    let context = r#"os/linux/selinux-context={"user":"u","role":"r","type":"t","level":"s0"}"#;
+    let plan = planned(&bed, &["--isolator", profile, "--isolator", context, &image]);
+    let mut facts = HostFacts::detect(&plan);
+    (facts.apparmor, facts.selinux) = (true, true);
+    facts.apparmor_profiles = Some(vec!["known".to_owned()]);
+    let words: Vec<String> = compile(&plan, &facts).unwrap().steps.iter().map(|step| step.describe()).collect();
+    let place = |what: &str| words.iter().position(|word| word == what).unwrap_or_else(|| panic!("{what}: {words:?}"));
+    let user = words.iter().position(|word| word.starts_with("become user")).unwrap();
+    assert!(place("apply the AppArmor profile known") < user && place("apply the SELinux context u:r:t:s0") < user);
+    facts.apparmor_profiles = Some(vec!["other".to_owned()]);
+    assert_eq!(compile(&plan, &facts).unwrap_err().clause_id(), Some("iso.apparmor.missing"));
+}
+
+#[test]
+fn in_version_2_controllers_are_enabled_from_the_root_down_before_a_group_is_set() {
+    let Some(bed) = Bed::new() else { return };
+    let plan = planned(&bed, &["--memory", "64M", "--cpu", "500m", &bed.script("unified", "true")]);
+    let mut facts = HostFacts::detect(&plan);
+    facts.privileged = true;
+    let place = || Hierarchy { root: "/cg".into(), unified: true };
+    let hierarchies = [(Controller::Cpu, place()), (Controller::Memory, place())].into_iter().collect();
+    facts.controllers = Controllers { hierarchies, devices: Vec::new() };
+    let pod = format!("/cg/jetpack-{}", plan.uuid);
+    let app = format!("{pod}/unified");
+    let words: Vec<String> = compile(&plan, &facts).unwrap().steps.iter().map(|step| step.describe()).collect();
+    let wanted = [
+        "enable controllers below /cg".to_owned(),
+        format!("make the control group {pod}"),
+        format!("enable controllers below {pod}"),
+        format!("make the control group {app}"),
+    ];
+    let places: Vec<Option<usize>> = wanted.iter().map(|what| words.iter().position(|word| word == what)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {words:?}");
+    for set in ["64000000 into {}/memory.max", "50000 100000 into {}/cpu.max"] {
+        let set = format!("write {}", set.replace("{}", &app));
+        assert!(words.iter().position(|word| *word == set) > places[3], "{set}: {words:?}");
+    }
+}
 
 fn of_status(out: &str, field: &str) -> String {
     let line = out.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_else(|| panic!("no {field} in {out}"));
