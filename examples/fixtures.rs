@@ -432,7 +432,6 @@ fn strict() -> Vec<Change> {
         ("iso.caps-remove.set", Image, ISOLATORS, isolator("os/linux/capabilities-remove-set", json!({"set": []}))),
         ("pm.volumes.mode", Pod, "/volumes/1/mode", Some(json!("0755"))),
         ("pm.volumes.recursive", Pod, "/volumes/0/recursive", Some(json!(true))),
-        ("pm.ports.name", Pod, "/ports/0/name", Some(json!("https"))),
         ("pm.apps", Pod, "/apps", Some(json!([]))),
         ("x.isolator.duplicate", Image, ISOLATORS, twice("resource/cpu", &json!({"limit": "1"}))),
         ("x.json.key-case", Image, "/app/supplementaryGids", Some(json!([1]))),

@@ -31,7 +31,7 @@ pub(super) fn check(root: &Node<'_>, profile: Profile, findings: &mut Findings) 
         pod_app(app, root.list("volumes"), profile, findings);
     }
     port_names(apps, findings);
-    exposed(root.list("ports"), apps, profile, findings);
+    exposed(root.list("ports"), apps, findings);
     isolators::check(root.list("isolators"), Place::Pod, findings);
     lists::annotations(root.list("annotations"), findings);
 }
@@ -182,11 +182,16 @@ fn port_names(apps: &[Node<'_>], findings: &mut Findings) {
 }
 
 /// The pod's list of ports that the host shows.
-fn exposed(ports: &[Node<'_>], apps: &[Node<'_>], profile: Profile, findings: &mut Findings) {
+fn exposed(ports: &[Node<'_>], apps: &[Node<'_>], findings: &mut Findings) {
     let sections = || apps.iter().filter_map(|app| app.get("app"));
     let known = || sections().flat_map(|section| section.list("ports"));
-    // What ports an app has is only seen where the pod says how it is run.
-    let complete = !apps.is_empty() && sections().count() == apps.len();
+    // What ports an app has is only seen where the pod says how it is run, and says it well.
+    let legible = |section: &Node<'_>| {
+        matches!(section.value, Value::Object(_))
+            && section.get("ports").is_none_or(|ports| matches!(ports.value, Value::Array(_)))
+            && section.list("ports").iter().all(|port| port.text("name").is_some())
+    };
+    let complete = !apps.is_empty() && sections().filter(|section| legible(section)).count() == apps.len();
     let mut taken: Vec<Taken<'_>> = Vec::new();
     for port in ports {
         if let Some(own) = port.get("podPort") {
@@ -196,12 +201,8 @@ fn exposed(ports: &[Node<'_>], apps: &[Node<'_>], profile: Profile, findings: &m
         let name = node.as_str().unwrap_or_default();
         let target = port.get("podPort").or_else(|| known().find(|port| port.text("name") == Some(name)));
         if target.is_none() && complete && !name.is_empty() {
-            let severity = match profile {
-                Profile::Template => Severity::Warning,
-                Profile::Reified => Severity::Error,
-            };
             findings
-                .add(severity, "pm.ports.name", node.span, format!("no app has a port `{}`", short(name)))
+                .add(Severity::Error, "pm.ports.name", node.span, format!("no app has a port `{}`", short(name)))
                 .meant(name, known().filter_map(|port| port.text("name")));
         }
         host_range(port, target, &mut taken, findings);
