@@ -198,13 +198,13 @@ impl Draft {
     }
 
     /// Makes the pod's directory with all that is needed to start it, its lock held. Nothing stays after a failure.
-    pub fn prepare(&self, pods: &Pods, blueprint: &Blueprint) -> Result<PodDir, Error> {
+    pub fn prepare(&self, pods: &Pods, blueprint: &Blueprint, begin: Begin) -> Result<PodDir, Error> {
         let failed = |error: crate::pod::Error| {
             let kind = if *error.kind() == crate::pod::Kind::Busy { Kind::Busy } else { Kind::Io };
             Error::new(kind, "prepare the pod").because(crate::error::chain(&error))
         };
         let pod = pods.create(self.choices.uuid).map_err(failed)?;
-        let filled = self.fill(pods, &pod, blueprint).map_err(failed);
+        let filled = self.fill(pods, &pod, blueprint, begin).map_err(failed);
         match filled {
             Ok(()) => Ok(pod),
             Err(error) => {
@@ -214,7 +214,10 @@ impl Draft {
         }
     }
 
-    fn fill(&self, pods: &Pods, pod: &PodDir, blueprint: &Blueprint) -> Result<(), crate::pod::Error> {
+    fn fill(&self, pods: &Pods, pod: &PodDir, blueprint: &Blueprint, begin: Begin) -> Result<(), crate::pod::Error> {
+        if begin == Begin::AtOnce {
+            pod.mark_begun()?;
+        }
         if let Some(name) = &self.choices.name {
             pods.name(pod, name)?;
         }
@@ -233,6 +236,15 @@ impl Draft {
         // Last: with it the pod is prepared.
         pod.write_json("plan", &blueprint.plan)
     }
+}
+
+/// When a pod that is being prepared is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// By the process that prepares it: should that end before, the pod has ended.
+    AtOnce,
+    /// By somebody, some time.
+    Later,
 }
 
 /// Runs a prepared pod, its lock held, until its apps have ended. The caller has one thread.

@@ -315,6 +315,11 @@ impl PodDir {
         }
     }
 
+    /// Marks a pod that is not to wait for somebody to start it: when nobody has it in hand, it has ended.
+    pub fn mark_begun(&self) -> Result<(), Error> {
+        self.write("begun", b"")
+    }
+
     /// Whether it has been run, however far that went.
     pub fn has_started(&self) -> bool {
         self.path.join("journal").exists()
@@ -330,7 +335,7 @@ impl PodDir {
             if in_hand { State::Running } else { State::Exited }
         } else if in_hand {
             State::Preparing
-        } else if has("journal") {
+        } else if has("journal") || has("begun") {
             // Its supervisor was gone before an app was started.
             State::Exited
         } else if has("plan") {

@@ -7,6 +7,7 @@
 //!                        plan        what shall be true (executor::plan)
 //!                        report      what is enforced, modified, ignored (executor::isolation)
 //!                        journal     every step applied (executor::journal)
+//!                        begun       there when the pod was started by what prepared it
 //!                        status      how the apps are and how they ended; where the metadata service is
 //!                        logs/APP    what the apps said
 //!                        apps/ volumes/   writable layers, empty volumes

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use appc::executor::local;
+use appc::executor::local::{self, Begin};
 
 use crate::assemble;
 use crate::context::Context;
@@ -26,7 +26,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let _ = args.quiet;
     let pods = context.pods()?;
     let assembled = assemble::assemble(&args.pod, context).map_err(CommandError::before_start)?;
-    let pod = assembled.draft.prepare(&pods, &assembled.blueprint)?;
+    let pod = assembled.draft.prepare(&pods, &assembled.blueprint, Begin::Later)?;
     if let Err(error) = save_uuid(args.uuid_file_save.as_deref(), &pod) {
         local::remove(&pods, pod)?;
         return Err(error);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use appc::executor::journal::Fault;
 use appc::executor::lifecycle::Supervision;
-use appc::executor::local;
+use appc::executor::local::{self, Begin};
 use appc::pod::PodDir;
 use appc::sys::background::{Side, leave_behind};
 
@@ -59,7 +59,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let begin = || -> Result<ExitCode, CommandError> {
         let pods = context.pods()?;
         let assembled = assemble::assemble(&args.pod, context)?;
-        let pod = assembled.draft.prepare(&pods, &assembled.blueprint)?;
+        let pod = assembled.draft.prepare(&pods, &assembled.blueprint, Begin::AtOnce)?;
         if let Err(error) = save_uuid(args.uuid_file_save.as_deref(), &pod) {
             local::remove(&pods, pod)?;
             return Err(error);
