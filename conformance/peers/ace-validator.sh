@@ -24,8 +24,8 @@ elif ! command -v go >/dev/null || [ ! -d "$spec" ]; then
         skip "failed to install golang-go and golang-github-appc-spec-dev"
 fi
 
-if [ $# -gt 0 ]; then
-    bin=$(realpath "$1")
+if [ -n "${1:-${BIN:-}}" ]; then
+    bin=$(realpath "${1:-$BIN}")
 else
     cargo build --quiet --release --package appc --bin actool --bin jetpack
     bin=$(realpath "${CARGO_TARGET_DIR:-target}/release")

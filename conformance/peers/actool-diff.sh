@@ -7,4 +7,5 @@ if [ ! -x "$actool" ]; then
     echo "skipped: there is no $actool (Debian package appc-spec)"
     exit 0
 fi
+[ -z "${BIN:-}" ] || exec "$BIN/actool-diff" --actool "$actool" --cases "${CASES:-500}" "$@"
 exec cargo run --release --quiet --package actool-diff -- --actool "$actool" --cases "${CASES:-500}" "$@"

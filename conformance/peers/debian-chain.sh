@@ -14,8 +14,8 @@ skip() { echo "skipped: $1"; exit 0; }
 [ "$(id -u)" = 0 ] || skip "needs root"
 for tool in python3 dpkg-deb apt-get; do command -v $tool >/dev/null || skip "needs $tool"; done
 
-if [ $# -gt 0 ]; then
-    bin=$(realpath "$1")
+if [ -n "${1:-${BIN:-}}" ]; then
+    bin=$(realpath "${1:-$BIN}")
 else
     cargo build --quiet --release --package appc --bin actool --bin jetpack
     bin=$(realpath "${CARGO_TARGET_DIR:-target}/release")

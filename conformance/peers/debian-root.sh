@@ -15,8 +15,8 @@ if ! command -v debootstrap >/dev/null; then
     { apt-get update && apt-get install --yes --no-install-recommends debootstrap; } >/dev/null 2>&1 || skip "failed to install debootstrap"
 fi
 
-if [ $# -gt 0 ]; then
-    bin=$(realpath "$1")
+if [ -n "${1:-${BIN:-}}" ]; then
+    bin=$(realpath "${1:-$BIN}")
 else
     cargo build --quiet --release --package appc --bin actool --bin jetpack
     bin=$(realpath "${CARGO_TARGET_DIR:-target}/release")

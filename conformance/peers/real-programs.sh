@@ -22,8 +22,8 @@ need curl curl
 need iptables iptables
 need /usr/lib/cni/bridge containernetworking-plugins
 
-if [ $# -gt 0 ]; then
-    bin=$(realpath "$1")
+if [ -n "${1:-${BIN:-}}" ]; then
+    bin=$(realpath "${1:-$BIN}")
 else
     cargo build --quiet --release --locked --package appc --bin actool --bin jetpack
     bin=$(realpath "${CARGO_TARGET_DIR:-target}/release")

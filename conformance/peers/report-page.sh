@@ -19,6 +19,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ $# -gt 0 ]; then
     cp "$1" "$work/index.html"
+elif [ -n "${BIN:-}" ]; then
+    "$BIN/appc-conformance" run --target actool --area types --report "$work" >/dev/null
 else
     cargo run --quiet --release --locked --package appc-conformance -- run --target actool --area types --report "$work" >/dev/null
 fi
