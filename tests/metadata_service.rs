@@ -52,6 +52,7 @@ fn a_pod_is_known_while_its_supervisor_is_there() {
 }
 
 /// A pod of one app, `main`, that prints the environment; its image's archive.
+#[cfg(target_os = "linux")]
 fn printing_pod(root: &Path) -> std::path::PathBuf {
     let (layout, image) = (root.join("layout"), root.join("print.aci"));
     std::fs::create_dir_all(layout.join("rootfs/bin")).unwrap();
