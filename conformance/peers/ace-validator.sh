@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-skip() { echo "skipped: $1"; exit 0; }
+source conformance/peers/common.bash
 
 system=$(uname -s | tr '[:upper:]' '[:lower:]')
 case $system in linux | freebsd) ;; *) skip "no executor of ours runs on $system" ;; esac
@@ -24,12 +24,7 @@ elif ! command -v go >/dev/null || [ ! -d "$spec" ]; then
         skip "failed to install golang-go and golang-github-appc-spec-dev"
 fi
 
-if [ -n "${1:-${BIN:-}}" ]; then
-    bin=$(realpath "${1:-$BIN}")
-else
-    cargo build --quiet --release --package appc --bin actool --bin jetpack
-    bin=$(realpath "${CARGO_TARGET_DIR:-target}/release")
-fi
+find_binaries "${1:-}"
 
 work=$(mktemp -d)
 cleanup() {

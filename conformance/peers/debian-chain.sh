@@ -8,18 +8,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-skip() { echo "skipped: $1"; exit 0; }
+source conformance/peers/common.bash
 
 [ "$(uname -s)" = Linux ] || skip "overlays are Linux's"
 [ "$(id -u)" = 0 ] || skip "needs root"
 for tool in python3 dpkg-deb apt-get; do command -v $tool >/dev/null || skip "needs $tool"; done
 
-if [ -n "${1:-${BIN:-}}" ]; then
-    bin=$(realpath "${1:-$BIN}")
-else
-    cargo build --quiet --release --package appc --bin actool --bin jetpack
-    bin=$(realpath "${CARGO_TARGET_DIR:-target}/release")
-fi
+find_binaries "${1:-}"
 
 work=$(mktemp -d)
 cleanup() { umount "$work/overlay" 2>/dev/null || true; rm -rf "$work"; }
@@ -41,8 +36,9 @@ if [ $# -gt 1 ]; then
     rm -r "$work/base/rootfs"
     cp -a "$2" "$work/base/rootfs"
 else
-    command -v debootstrap >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends debootstrap; } >/dev/null 2>&1 || skip "needs debootstrap"
-    debootstrap --variant=minbase "$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")" "$work/base/rootfs" >"$work/log" 2>&1 || skip "debootstrap failed, most likely without a mirror"
+    rmdir "$work/base/rootfs"
+    debian_root "$work/base/rootfs"
+    rm -rf "$work/base/rootfs/var/cache/apt/archives"
 fi
 mkdir "$work/debs"
 (cd "$work/debs" && apt-get download less nano netcat-openbsd file >/dev/null 2>&1) || skip "packages cannot be downloaded"
@@ -99,7 +95,7 @@ def extract(tree, name, lists, counter=[0]):
         tree[path] = (archive, source, (counter[0], source.name))
 
 def xattrs(path):
-    names = [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(("trusted.", "system."))]
+    names = [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith("trusted.")]
     return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 def compare(tree, root):

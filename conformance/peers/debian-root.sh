@@ -6,21 +6,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-skip() { echo "skipped: $1"; exit 0; }
+source conformance/peers/common.bash
 
 [ "$(uname -s)" = Linux ] || skip "the pod is run by the Linux executor"
 [ "$(id -u)" = 0 ] || skip "needs root"
-if ! command -v debootstrap >/dev/null; then
-    command -v apt-get >/dev/null || skip "needs debootstrap"
-    { apt-get update && apt-get install --yes --no-install-recommends debootstrap; } >/dev/null 2>&1 || skip "failed to install debootstrap"
-fi
-
-if [ -n "${1:-${BIN:-}}" ]; then
-    bin=$(realpath "${1:-$BIN}")
-else
-    cargo build --quiet --release --package appc --bin actool --bin jetpack
-    bin=$(realpath "${CARGO_TARGET_DIR:-target}/release")
-fi
+find_binaries "${1:-}"
 
 work=$(mktemp -d)
 cleanup() {
@@ -29,18 +19,10 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# The host's own mirror, where it names one.
-mirror=$(sed -nE 's/^(deb +(\[[^]]*\] +)?|URIs: *)([^ ]+).*/\3/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | head -n 1 || true)
-suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
 layout=$work/layout
 mkdir "$layout"
-debootstrap --variant=minbase "$suite" "$layout/rootfs" ${mirror:+"$mirror"} >"$work/debootstrap.log" 2>&1 || {
-    tail -n 3 "$work/debootstrap.log"
-    skip "debootstrap failed, most likely without a mirror"
-}
-rm -rf "$layout/rootfs/var/cache/apt/archives" "$layout/rootfs/var/lib/apt/lists"
-# The Go actool opens device nodes and reads them for ever; an executor brings its own.
-find "$layout/rootfs/dev" -mindepth 1 -delete
+debian_root "$layout/rootfs"
+rm -rf "$layout/rootfs/var/cache/apt/archives"
 cat >"$layout/manifest" <<'MANIFEST'
 {
   "acKind": "ImageManifest",

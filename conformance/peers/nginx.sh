@@ -4,19 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-skip() { echo "skipped: $*"; exit 0; }
-for program in nginx openssl gpg; do
-    command -v "$program" >/dev/null || {
-        [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -qq "$program" >/dev/null 2>&1 || true
-    }
-    command -v "$program" >/dev/null || skip "$program cannot be had"
-done
-
-bin=${BIN:-target/release}
-if [ ! -x "$bin/jetpack" ] || [ ! -x "$bin/actool" ]; then
-    cargo build --quiet --release --locked --package appc --bins
-fi
-bin=$(cd "$bin" && pwd)
+source conformance/peers/common.bash
+for program in nginx openssl gpg; do need $program $program; done
+find_binaries "${1:-}"
 
 work=$(mktemp -d)
 nginx_pid=

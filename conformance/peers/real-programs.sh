@@ -7,27 +7,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-skip() { echo "skipped: $1"; exit 0; }
-fail() { echo "FAILED: $*"; exit 1; }
+source conformance/peers/common.bash
 
 [ "$(uname -s)" = Linux ] || skip "the pods are run by the Linux executor"
 [ "$(id -u)" = 0 ] || skip "needs root"
-need() { # PROGRAM PACKAGE
-    command -v "$1" >/dev/null || [ -x "$1" ] && return
-    command -v apt-get >/dev/null || skip "needs $2"
-    { apt-get update && apt-get install --yes --no-install-recommends "$2"; } >/dev/null 2>&1 || skip "failed to install $2"
-}
-need debootstrap debootstrap
 need curl curl
 need iptables iptables
 need /usr/lib/cni/bridge containernetworking-plugins
 
-if [ -n "${1:-${BIN:-}}" ]; then
-    bin=$(realpath "${1:-$BIN}")
-else
-    cargo build --quiet --release --locked --package appc --bin actool --bin jetpack
-    bin=$(realpath "${CARGO_TARGET_DIR:-target}/release")
-fi
+find_binaries "${1:-}"
 
 work=$(mktemp -d)
 net=jetpack-peer-$$
@@ -49,18 +37,12 @@ until_it_answers() { # COMMAND...
     fail "no answer: $*"
 }
 
-mirror=$(sed -nE 's/^(deb +(\[[^]]*\] +)?|URIs: *)([^ ]+).*/\3/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | head -n 1 || true)
-suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-stable}")
 layout=$work/layout
 mkdir "$layout" "$work/net.d" "$work/data"
-debootstrap --variant=minbase --include=nginx-light,redis-server,lighttpd "$suite" "$layout/rootfs" ${mirror:+"$mirror"} >"$work/debootstrap.log" 2>&1 || {
-    tail -n 3 "$work/debootstrap.log"
-    skip "debootstrap failed, most likely without a mirror"
-}
-find "$layout/rootfs/dev" -mindepth 1 -delete
+debian_root "$layout/rootfs"
 package=$(find "$layout/rootfs/var/cache/apt/archives" -name 'adduser_*.deb' | head -n 1)
 cp "$package" "$layout/rootfs/package.deb" 2>/dev/null || echo "skipped: installing a package: none was kept"
-rm -rf "$layout/rootfs/var/cache/apt/archives" "$layout/rootfs/var/lib/apt/lists"
+rm -rf "$layout/rootfs/var/cache/apt/archives"
 echo "hello from nginx" >"$layout/rootfs/var/www/html/index.html"
 mkdir "$layout/rootfs/srv/www"
 echo "hello from lighttpd" >"$layout/rootfs/srv/www/index.html"
