@@ -24,21 +24,24 @@ pub fn perform(case: &Build, bench: &Bench<'_>, work: &Path) -> Result<Outcome, 
         .and_then(|()| fs::write(layout.join("manifest"), make::bytes(&manifest)))
         .and_then(|()| files::lay_out(&layout.join("rootfs"), &listed));
     laid.map_err(|e| Failure::file(&layout, e))?;
-    let mut seen = pack(&layout, &work.join(&case.file), bench, work)?;
+    let mut outcome = Outcome::default();
+    let mut seen = pack(&layout, &work.join(&case.file), bench, work, &mut outcome)?;
     let again = work.join("again");
     fs::create_dir(&again).map_err(|e| Failure::file(&again, e))?;
     bench.fault.between_builds(&layout);
-    seen["again"] = pack(&layout, &again.join(&case.file), bench, work)?;
-    Ok(Outcome { checks: hold(&case.expect, &seen, bench), trouble: Vec::new() })
+    seen["again"] = pack(&layout, &again.join(&case.file), bench, work, &mut outcome)?;
+    outcome.checks = hold(&case.expect, &seen, bench);
+    Ok(outcome)
 }
 
-fn pack(layout: &Path, out: &Path, bench: &Bench<'_>, work: &Path) -> Result<Value, Failure> {
+fn pack(layout: &Path, out: &Path, bench: &Bench<'_>, work: &Path, outcome: &mut Outcome) -> Result<Value, Failure> {
     let values = Values::from([
         ("dir".into(), layout.display().to_string()),
         ("out".into(), out.display().to_string()),
         ("work".into(), work.display().to_string()),
     ]);
     let answer: Answer = bench.driver.ask("build", &values)?;
+    outcome.watch("build", &answer);
     let mut seen = json!({ "exit": answer.code, "stderr": answer.stderr, "written": out.exists() });
     if let Ok(bytes) = fs::read(out) {
         let tar = plain(&bytes);

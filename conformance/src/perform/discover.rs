@@ -7,14 +7,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::pod::{self, Unmade};
 use super::server::{Server, Site};
-use super::{Bench, Outcome, hold, pod};
+use super::{Bench, Outcome, hold};
 use crate::Failure;
 use crate::case::Discover;
 use crate::driver::Values;
 use crate::see;
 
-pub fn perform(case: &Discover, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Failure> {
+pub fn perform(case: &Discover, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Unmade> {
     let images = work.join("images");
     fs::create_dir_all(&images).map_err(|e| Failure::file(&images, e))?;
     let mut archives = BTreeMap::new();
@@ -33,7 +34,7 @@ pub fn perform(case: &Discover, bench: &Bench<'_>, work: &Path) -> Result<Outcom
         Server::start(listener, Site { pages, archives }).map_err(|e| Failure::new(format!("failed to serve: {e}")))?;
     let port = server.port.to_string();
     let mut seen = json!({ "server": format!("http://localhost:{port}") });
-    let mut trouble = Vec::new();
+    let mut outcome = Outcome::default();
     for (label, name) in &case.names {
         let root = work.join(format!("root-{label}"));
         fs::create_dir(&root).map_err(|e| Failure::file(&root, e))?;
@@ -49,9 +50,7 @@ pub fn perform(case: &Discover, bench: &Bench<'_>, work: &Path) -> Result<Outcom
         let before = server.asked().len();
         let mut answer = bench.driver.ask(bench.fault.action(&case.ask), &values)?;
         bench.fault.answer(&case.ask, &values, &mut answer);
-        if !answer.orderly() {
-            trouble.push(format!("`{}` {}", case.ask, answer.ending()));
-        }
+        outcome.watch(&case.ask, &answer);
         // The port differs from run to run: findings are told without it.
         let plain = |text: &str| text.replace(&format!(":{port}"), "");
         let mut found = json!({ "exit": answer.code, "stdout": plain(&answer.stdout), "stderr": plain(&answer.stderr), "asked": server.asked()[before..].to_vec() });
@@ -60,5 +59,6 @@ pub fn perform(case: &Discover, bench: &Bench<'_>, work: &Path) -> Result<Outcom
         }
         see::keep(&mut seen, &[label], found);
     }
-    Ok(Outcome { checks: hold(&case.expect, &seen, bench), trouble })
+    outcome.checks = hold(&case.expect, &seen, bench);
+    Ok(outcome)
 }

@@ -15,8 +15,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use self::pod::Unmade;
 use crate::case::{Action, Case, Expectation};
-use crate::driver::Driver;
+use crate::driver::{Answer, Driver};
 use crate::event::{Check, State};
 use crate::fault::Fault;
 use crate::see;
@@ -49,6 +50,15 @@ pub struct Outcome {
     pub trouble: Vec<String>,
 }
 
+impl Outcome {
+    /// Tells of an action that crashed or hung.
+    fn watch(&mut self, action: &str, answer: &Answer) {
+        if !answer.orderly() {
+            self.trouble.push(format!("`{action}` {}", answer.ending()));
+        }
+    }
+}
+
 /// Does a case.
 pub fn perform(case: &Case, bench: &Bench<'_>) -> Result<Outcome, Failure> {
     let as_user = bench.target.run_as.as_deref() == Some("user");
@@ -78,16 +88,25 @@ pub fn perform(case: &Case, bench: &Bench<'_>) -> Result<Outcome, Failure> {
         run::give_away(work.path())?;
     }
     let outcome = match &case.action {
-        Action::Validate(validate) => validate::perform(validate, bench, work.path()),
-        Action::Archive(archive) => archive::perform(archive, bench, work.path()),
-        Action::Build(build) => build::perform(build, bench, work.path()),
+        Action::Validate(validate) => Ok(validate::perform(validate, bench, work.path())?),
+        Action::Archive(archive) => Ok(archive::perform(archive, bench, work.path())?),
+        Action::Build(build) => Ok(build::perform(build, bench, work.path())?),
         Action::Discover(discover) => discover::perform(discover, bench, work.path()),
         Action::Run(run) => run::perform(run, bench, work.path()),
     };
     if bench.keep {
         eprintln!("kept: {} {}", case.name, work.keep().display());
     }
-    outcome
+    match outcome {
+        Ok(outcome) => Ok(outcome),
+        Err(Unmade::Failed(e)) => Err(e),
+        Err(Unmade::Refused(answer)) => {
+            let why = format!("the target did not pack an image: {}; {}", answer.ending(), answer.stderr.trim());
+            let failed = all(case, State::Fail, &why).checks;
+            let checks = failed.into_iter().map(|check| settled(check, bench.target)).collect();
+            Ok(Outcome { checks, trouble: vec![why.replacen("the target ", "", 1)] })
+        }
+    }
 }
 
 /// A case that is not done, for the given reason.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Bench;
 use crate::Failure;
 use crate::case::{App, Image, Run};
-use crate::driver::Values;
+use crate::driver::{Answer, Values};
 use crate::make::archive::{self as make, Tar};
 use crate::make::document;
 use crate::make::files::{self, Entry};
@@ -24,6 +24,20 @@ pub struct Made {
     pub id: String,
 }
 
+/// Why there is no image.
+pub enum Unmade {
+    /// The suite could not make it.
+    Failed(Failure),
+    /// The target was asked to pack it and did not.
+    Refused(Answer),
+}
+
+impl From<Failure> for Unmade {
+    fn from(failure: Failure) -> Unmade {
+        Unmade::Failed(failure)
+    }
+}
+
 /// The name of the image with this short name.
 pub fn full(short: &str) -> String {
     format!("conformance.test/{short}")
@@ -35,7 +49,7 @@ pub fn images(
     bench: &Bench<'_>,
     work: &Path,
     values: &BTreeMap<String, String>,
-) -> Result<Vec<Made>, Failure> {
+) -> Result<Vec<Made>, Unmade> {
     let dir = work.join("images");
     fs::create_dir_all(&dir).map_err(|e| Failure::file(&dir, e))?;
     if bench.target.run_as.as_deref() == Some("user") {
@@ -100,7 +114,7 @@ pub fn image(
     bench: &Bench<'_>,
     work: &Path,
     values: &BTreeMap<String, String>,
-) -> Result<Made, Failure> {
+) -> Result<Made, Unmade> {
     let mut manifest = manifest(short, image, values);
     bench.fault.manifest(short, &mut manifest);
     let mut listed = image.files.clone();
@@ -144,7 +158,7 @@ fn built(
     bench: &Bench<'_>,
     work: &Path,
     file: PathBuf,
-) -> Result<Made, Failure> {
+) -> Result<Made, Unmade> {
     let layout = work.join("layouts").join(short);
     let rootfs = layout.join("rootfs");
     let laid = fs::create_dir_all(&rootfs)
@@ -160,13 +174,12 @@ fn built(
     ]);
     let answer = bench.driver.ask("build", &values)?;
     if !answer.succeeded() {
-        return Err(Failure::new(format!(
-            "the target failed to build {short}: {}: {}",
-            answer.ending(),
-            answer.stderr.trim()
-        )));
+        return Err(Unmade::Refused(answer));
     }
     let answer = bench.driver.ask("id", &Values::from([("file".into(), file.display().to_string())]))?;
+    if !answer.succeeded() {
+        return Err(Unmade::Refused(answer));
+    }
     Ok(Made { short: short.to_owned(), file, id: answer.stdout.trim().to_owned() })
 }
 

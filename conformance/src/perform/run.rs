@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::{Bench, Outcome, hold, left, pod, recorded};
+use super::pod::{self, Unmade};
+use super::{Bench, Outcome, hold, left, recorded};
 use crate::Failure;
 use crate::case::Run;
 use crate::driver::{Answer, Values};
 use crate::make::files;
 use crate::see;
 
-pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Failure> {
+pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Unmade> {
     if bench.probe.is_empty() {
-        return Err(Failure::new("there is no probe for this target's platform"));
+        return Err(Failure::new("there is no probe for this target's platform").into());
     }
     let host = work.join("host");
     let root = work.join("root");
@@ -182,9 +183,7 @@ fn executed(
 }
 
 fn take(answer: Answer, seen: &mut Value, outcome: &mut Outcome) {
-    if !answer.orderly() {
-        outcome.trouble.push(format!("`run` {}", answer.ending()));
-    }
+    outcome.watch("run", &answer);
     if let (Value::Object(seen), Value::Object(found)) = (seen, findings(&answer)) {
         seen.extend(found);
     }

@@ -1,0 +1,76 @@
+//! Implementations that misbehave: each is told as what it is, nothing of it stays, and the run goes on to its end.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// What `appc-conformance run` prints for a target whose commands are the given lines of shell, and its exit status.
+fn run(dir: &Path, case: &str, commands: &[(&str, &str)]) -> (Option<i32>, String) {
+    let line = |(action, script): &(&str, &str)| {
+        let words = ["sh", "-c", script, "target", "{root}", "{out}", "{file}"];
+        format!("{action} = {}\n", serde_json::json!(words))
+    };
+    let lines: String = commands.iter().map(line).collect();
+    let file = dir.join("bad.toml");
+    let text = format!("about = \"a bad one\"\nplatform = \"linux\"\npatience = 1\n[commands]\n{lines}");
+    fs::write(&file, text).expect("a directory to write to");
+    let output = Command::new(env!("CARGO_BIN_EXE_appc-conformance"))
+        .args(["run", "--case", case, "--target"])
+        .arg(&file)
+        // Nothing of it is run.
+        .env("APPC_PROBE", std::env::current_exe().expect("this test has a file"))
+        .output()
+        .expect("the suite starts");
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (output.status.code(), text)
+}
+
+#[test]
+fn misbehaviour_is_told_and_fails_the_clause_that_was_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let noise = "head -c 100000 /dev/urandom";
+    for (case, action, script, told) in [
+        ("types/isolators", "validate", "kill -SEGV $$", "killed by signal 11"),
+        ("types/isolators", "validate", noise, "was accepted"),
+        ("types/isolators", "validate", "exit 9", "exit status 9"),
+        ("image-archive/build", "build", "sleep 60", "hung and was killed"),
+        ("image-archive/build", "build", "head -c 100000 /dev/urandom >$2", "fail"),
+        ("environment/", "run", noise, "fail"),
+        ("environment/", "run", "kill -KILL $$", "killed by signal 9"),
+    ] {
+        let (status, text) = run(dir.path(), case, &[(action, script)]);
+        assert_eq!(status, Some(1), "{action} by `{script}`:\n{text}");
+        assert!(text.contains(told), "{action} by `{script}` is not told as `{told}`:\n{text}");
+    }
+}
+
+#[test]
+fn an_image_that_the_target_does_not_pack_fails_the_case_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let commands = [("build", "echo no room >&2; exit 4"), ("id", "exit 0"), ("run", "exit 0")];
+    let (status, text) = run(dir.path(), "image-archive/built", &commands);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("did not pack an image: exit status 4; no room"), "{text}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_a_target_leaves_behind_is_told_and_ended() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let process = "setsid sh -c 'sleep 61; :' left $1 >/dev/null 2>&1 &";
+    let (status, text) = run(dir.path(), "environment/app-name", &[("run", process)]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("TROUBLE") && text.contains("sleep 61"), "{text}");
+    let processes = Command::new("ps").args(["-axww", "-o", "command="]).output().expect("ps").stdout;
+    assert!(!String::from_utf8_lossy(&processes).contains("sleep 61; : left"), "it still runs");
+
+    let mount = "mount -t tmpfs left-by-a-bad-target $1";
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: a mount that is left: it takes root to make one");
+    }
+    let (status, text) = run(dir.path(), "environment/app-name", &[("run", mount)]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("TROUBLE") && text.contains("mount"), "{text}");
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc");
+    assert!(!mounts.contains("left-by-a-bad-target"), "it is still mounted: {mounts}");
+}
