@@ -215,6 +215,13 @@ fn publish(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
     fs::rename(&fresh, place).map_err(io_error(failed()))
 }
 
+/// Writes the caller's process id over whatever stands in a lock, in the width of the longest there is: a reader never finds it empty,
+/// and ext4 writes a file out when one that was cut to nothing is closed, which waits for the disk.
+fn sign(lock: &File) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    lock.write_all_at(format!("{:<10}\n", std::process::id()).as_bytes(), 0)
+}
+
 #[cfg(target_os = "linux")]
 fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -243,7 +250,7 @@ impl PodDir {
         let doing = || format!("take pod {} in hand", self.uuid);
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true).mode(0o600);
-        let mut file = options.open(self.path.join("lock")).map_err(io_error(doing()))?;
+        let file = options.open(self.path.join("lock")).map_err(io_error(doing()))?;
         // Whoever looks at the state holds the lock shared for a moment.
         let mut patience = 50;
         loop {
@@ -259,8 +266,7 @@ impl PodDir {
                 Err(fs::TryLockError::Error(error)) => return Err(io_error(doing())(error)),
             }
         }
-        let pid = std::process::id().to_string();
-        file.set_len(0).and_then(|()| file.write_all(pid.as_bytes())).map_err(io_error(doing()))?;
+        sign(&file).map_err(io_error(doing()))?;
         self.lock = Some(file);
         Ok(())
     }
@@ -280,14 +286,8 @@ impl PodDir {
 
     /// Writes the caller's process id into the lock that it holds, after it has become another process.
     pub fn sign_lock(&self) -> Result<(), Error> {
-        let Some(mut file) = self.lock.as_ref() else { return Ok(()) };
-        let pid = std::process::id().to_string();
-        let mut sign = || -> io::Result<()> {
-            file.set_len(0)?;
-            io::Seek::rewind(&mut file)?;
-            file.write_all(pid.as_bytes())
-        };
-        sign().map_err(io_error(format!("take pod {} in hand", self.uuid)))
+        let Some(file) = self.lock.as_ref() else { return Ok(()) };
+        sign(file).map_err(io_error(format!("take pod {} in hand", self.uuid)))
     }
 
     /// Waits until nobody has the pod in hand, which is when it has ended.

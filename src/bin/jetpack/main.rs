@@ -39,11 +39,12 @@ mod stop;
 mod trust;
 mod version;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use appc::executor::model::freebsd::Saved;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Fetch App Container Images and run pods of them (appc 0.8.11).
 #[derive(Parser)]
@@ -110,10 +111,32 @@ enum Command {
 
 fn main() -> ExitCode {
     let words = trust::arguments(std::env::args_os());
-    match Cli::try_parse_from(&words) {
+    match quick(&words).map_or_else(|| Cli::try_parse_from(&words), Ok) {
         Ok(cli) => run(cli).unwrap_or_else(error::CommandError::report),
         Err(error) => error::CommandError::of_parser(&error, &words),
     }
+}
+
+/// The commands that start pods, understood without the options of the thirty others, which are half a megabyte to make. None
+/// where another command stands there or the words do not fit, which the whole of it tells.
+fn quick(words: &[OsString]) -> Option<Cli> {
+    let name = words.get(trust::subcommand(words)?)?;
+    if name == "run" {
+        alone("run", words, Command::Run)
+    } else if name == "run-prepared" {
+        alone("run-prepared", words, Command::RunPrepared)
+    } else {
+        None
+    }
+}
+
+fn alone<Args: clap::Args>(name: &'static str, words: &[OsString], command: fn(Args) -> Command) -> Option<Cli> {
+    let it = Args::augment_args(clap::Command::new(name));
+    let jetpack = Global::augment_args(clap::Command::new("jetpack")).subcommand_required(true).subcommand(it);
+    let mut matches = jetpack.try_get_matches_from(words).ok()?;
+    let (_, mut given) = matches.remove_subcommand()?;
+    let args = Args::from_arg_matches_mut(&mut given).ok()?;
+    Some(Cli { global: Global::from_arg_matches_mut(&mut matches).ok()?, command: command(args) })
 }
 
 fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {

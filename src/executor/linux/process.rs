@@ -193,8 +193,9 @@ fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
                 let capability = CapabilitySet::from_bits_retain(1 << number);
                 if keep & (1 << number) == 0 {
                     match remove_capability_from_bounding_set(capability) {
+                        Ok(()) => {}
                         // Beyond the last capability of this kernel.
-                        Ok(()) | Err(Errno::INVAL) => {}
+                        Err(Errno::INVAL) => break,
                         Err(error) => return Err(refused(error)),
                     }
                 }
