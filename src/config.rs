@@ -4,11 +4,13 @@
 //! /etc/jetpack.toml (Linux), /usr/local/etc/jetpack.toml (FreeBSD)
 //! $XDG_CONFIG_HOME/jetpack.toml, else $XDG_CONFIG_HOME/jetpack/config.toml   (~/.config where the variable is not set)
 //! --config FILE                                    instead of both
+//! variables that others set, too: https_proxy, http_proxy, all_proxy, no_proxy, NETCONFPATH, CNI_PATH
 //! the command line's options
 //! ```
 //! What comes later holds. A file that is not there is no error, except the one that `--config` names. A key that nobody
 //! knows is an error with the nearest known name, and so is a value of another type. A new key is one line of the list below.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::fs;
@@ -59,6 +61,8 @@ pub enum Origin {
         /// The line, from 1.
         line: usize,
     },
+    /// A variable of the environment.
+    Environment(&'static str),
     /// The command line.
     CommandLine,
 }
@@ -68,6 +72,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Environment(variable) => write!(f, "${variable}"),
             Self::CommandLine => f.write_str("command line"),
         }
     }
@@ -123,10 +128,18 @@ settings! {
     "trust-directory" trust_directory: Option<PathBuf> = own_directory().map(|own| own.join("trust"));
     /// Where the keys are that came with the system, or with the host for its users.
     "system-trust-directories" system_trust_directories: Vec<PathBuf> = system_trust_directories();
+    /// Which protections are switched off: tls (certificates are not checked), http (plain http will do), signature.
+    "insecure" insecure: Vec<Protection> = Vec::new();
     /// Where files with credentials by host are; a later directory wins.
     "credential-directories" credential_directories: Vec<PathBuf> = credential_directories();
     /// Whether public servers may send us to private addresses.
     "private-redirects" private_redirects: bool = false;
+    /// The proxy for https, as http://HOST:PORT.
+    "https-proxy" https_proxy: Option<Proxy> = None;
+    /// The proxy for plain http.
+    "http-proxy" http_proxy: Option<Proxy> = None;
+    /// Hosts and domains that are reached without a proxy.
+    "no-proxy" no_proxy: Vec<String> = Vec::new();
     /// How long a connection may take to come about.
     "connect-timeout" connect_timeout: Duration = Duration::from_secs(20);
     /// How long a server may be silent, or slower than 1 KiB/s.
@@ -141,6 +154,10 @@ settings! {
     /// What pods are connected to: networks by name, or none, or host; nothing: the network named default where there is
     /// one, else none.
     "network" network: Vec<String> = Vec::new();
+    /// Where the configurations of networks are (CNI).
+    "cni-configurations" cni_configurations: PathBuf = crate::executor::plan::Cni::default().configurations;
+    /// Where the plugins that make networks are (CNI); the first directory that has one counts.
+    "cni-plugins" cni_plugins: Vec<PathBuf> = crate::executor::plan::Cni::default().plugins;
     /// How long apps that are asked to stop may take before they are killed.
     "stop-grace" stop_grace: Duration = Duration::from_secs(10);
     /// How long `gc` keeps pods that have ended.
@@ -174,6 +191,38 @@ pub enum Signatures {
     None,
 }
 
+/// What is not checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Protection {
+    /// Take any certificate: whoever is on the way can pose as the server
+    Tls,
+    /// Use plain http where https gives nothing, or where a URL says so
+    Http,
+    /// Take images that nobody trusted has signed
+    Signature,
+}
+
+/// The address of a proxy, which may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy(String);
+
+impl fmt::Display for Proxy {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((before, host)) = self.0.rsplit_once('@') else { return f.write_str(&self.0) };
+        let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
+        write!(f, "{scheme}***@{host}")
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
 /// Who answers the questions of a pod's apps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -205,7 +254,45 @@ impl Config {
                 }
             }
         }
+        config.take_environment(&|name| env::var(name).ok().filter(|value| !value.is_empty()));
         Ok(config)
+    }
+
+    /// What others set for all programs, nearer to the user than any file.
+    fn take_environment(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+        let first =
+            |names: &[&'static str]| names.iter().find_map(|name| Some((variable(name)?, Origin::Environment(name))));
+        let proxies = [
+            (&mut self.https_proxy, ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+            (&mut self.http_proxy, ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]),
+        ];
+        for (setting, names) in proxies {
+            if let Some((value, origin)) = first(&names) {
+                *setting = Setting { value: Some(Proxy(value)), origin };
+            }
+        }
+        if let Some((value, origin)) = first(&["no_proxy", "NO_PROXY"]) {
+            let hosts = value.split([',', ' ']).map(str::trim).filter(|host| !host.is_empty());
+            self.no_proxy = Setting { value: hosts.map(str::to_owned).collect(), origin };
+        }
+        if let Some((value, origin)) = first(&["NETCONFPATH"]) {
+            self.cni_configurations = Setting { value: value.into(), origin };
+        }
+        if let Some((value, origin)) = first(&["CNI_PATH"]) {
+            self.cni_plugins = Setting { value: env::split_paths(&value).collect(), origin };
+        }
+    }
+
+    /// The proxies, by the names that a client knows them by.
+    pub fn proxies(&self) -> BTreeMap<&'static str, String> {
+        let address = |setting: &Setting<Option<Proxy>>| Some(setting.value.as_ref()?.0.clone());
+        let hosts = Some(self.no_proxy.value.join(",")).filter(|hosts| !hosts.is_empty());
+        let named = [
+            ("https_proxy", address(&self.https_proxy)),
+            ("http_proxy", address(&self.http_proxy)),
+            ("no_proxy", hosts),
+        ];
+        named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
     fn read(&mut self, path: &Path, must: bool) -> Result<(), Error> {
@@ -312,6 +399,52 @@ impl Value for Option<PathBuf> {
 
     fn show(&self) -> serde_json::Value {
         json!(self.as_ref().map(|path| path.to_string_lossy()))
+    }
+}
+
+impl Value for PathBuf {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        // Nothing but a path is read as one.
+        Option::<Self>::read(value).map(Option::unwrap_or_default)
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self.to_string_lossy())
+    }
+}
+
+impl Value for Option<Proxy> {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let text = text(value)?;
+        let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let known =
+            |url: &url::Url| url.has_host() && ["http", "https", "socks4", "socks4a", "socks5"].contains(&url.scheme());
+        // The value may hold a password and is not repeated.
+        match url::Url::parse(&whole).is_ok_and(|url| known(&url)) {
+            true => Ok(Some(Proxy(text.to_owned()))),
+            false => Err("this is no proxy; `http://proxy.example.com:3128` is one".to_owned()),
+        }
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self.as_ref().map(Proxy::to_string))
+    }
+}
+
+impl Value for Vec<Protection> {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let words = Vec::<String>::read(value)?;
+        let protection = |word: &String| match word.as_str() {
+            "tls" => Ok(Protection::Tls),
+            "http" => Ok(Protection::Http),
+            "signature" => Ok(Protection::Signature),
+            other => Err(format!("`{other}` is none of tls, http, signature")),
+        };
+        words.iter().map(protection).collect()
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self)
     }
 }
 
@@ -504,6 +637,10 @@ mod tests {
             "private-redirects = 1",
             "system-trust-directories = \"/a\"",
             "system-trust-directories = [\"a\"]",
+            "insecure = [\"tls\", \"everything\"]",
+            "https-proxy = \"gopher://p:1\"",
+            "cni-configurations = [\"/a\"]",
+            "cni-plugins = \"/a\"",
         ] {
             assert!(take(text).unwrap_err().starts_with("understand /etc/jetpack.toml:1"), "{text}");
         }
@@ -514,6 +651,26 @@ mod tests {
         let config = take("signatures = \"all\"\nretries = 7\nsystem-trust-directories = [\"/a\", \"/b\"]").unwrap();
         assert_eq!((config.signatures.value, config.retries.value), (Signatures::All, 7));
         assert_eq!(config.system_trust_directories.value, [Path::new("/a"), Path::new("/b")]);
+    }
+
+    #[test]
+    fn variables_that_others_set_hold_against_files_and_passwords_are_not_shown() {
+        let mut config =
+            take("https-proxy = \"http://me:secret@p:1\"\nhttp-proxy = \"q:2\"\ninsecure = \"http\"").unwrap();
+        config.take_environment(&|name| match name {
+            "ALL_PROXY" => None,
+            "HTTP_PROXY" => Some("r:3".to_owned()),
+            "no_proxy" => Some("localhost, .corp".to_owned()),
+            "CNI_PATH" => Some("/a:/b".to_owned()),
+            _ => None,
+        });
+        let proxies = [("http_proxy", "r:3"), ("https_proxy", "http://me:secret@p:1"), ("no_proxy", "localhost,.corp")];
+        assert_eq!(config.proxies(), proxies.map(|(name, value)| (name, value.to_owned())).into());
+        assert_eq!(config.http_proxy.origin.to_string(), "$HTTP_PROXY");
+        assert_eq!(config.insecure.value, [Protection::Http]);
+        assert_eq!(config.cni_plugins.value, [Path::new("/a"), Path::new("/b")]);
+        let shown: Vec<_> = config.facts().into_iter().map(|(key, value, ..)| (key, value)).collect();
+        assert!(shown.contains(&("https-proxy", json!("http://***@p:1"))), "{shown:?}");
     }
 
     #[test]

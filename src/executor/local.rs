@@ -404,15 +404,17 @@ pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> R
 }
 
 /// What a pod is connected to when nobody says: the network named `default` where one is configured, else nothing.
-pub fn default_network(freebsd_has_one: bool) -> super::plan::Network {
+pub fn default_network(freebsd_has_one: bool, cni: &super::plan::Cni) -> super::plan::Network {
     if Executor::THIS == Executor::Freebsd && freebsd_has_one {
         return super::plan::Network::Named(vec!["default".to_owned()]);
     }
     #[cfg(target_os = "linux")]
-    if rustix::process::geteuid().is_root() && super::linux::cni::Networks::detect().configured.contains_key("default")
+    if rustix::process::geteuid().is_root()
+        && super::linux::cni::Networks::detect(cni).configured.contains_key("default")
     {
         return super::plan::Network::Named(vec!["default".to_owned()]);
     }
+    let _ = cni;
     super::plan::Network::None
 }
 

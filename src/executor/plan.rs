@@ -32,6 +32,9 @@ pub struct PodPlan {
     pub isolators: Vec<Isolation>,
     /// What the pod is connected to.
     pub network: Network,
+    /// Where networks of other names than FreeBSD's own come from.
+    #[serde(default)]
+    pub cni: Cni,
     /// Ports of the host that lead to ports of the pod.
     pub ports: Vec<PortForward>,
     /// Name servers, search domains and options for `/etc/resolv.conf`; nothing: the image's file stands.
@@ -40,6 +43,24 @@ pub struct PodPlan {
     pub hosts_entries: Vec<(String, Vec<String>)>,
     /// Who answers the apps' questions about the pod (decision 47).
     pub metadata: Metadata,
+}
+
+/// Where the Container Network Interface has its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cni {
+    /// The directory of the networks' configurations.
+    pub configurations: PathBuf,
+    /// The directories of the plugins; the first that has one counts.
+    pub plugins: Vec<PathBuf>,
+}
+
+impl Default for Cni {
+    fn default() -> Self {
+        Self {
+            configurations: "/etc/cni/net.d".into(),
+            plugins: ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"].map(PathBuf::from).to_vec(),
+        }
+    }
 }
 
 /// Who answers the apps' questions about their pod.

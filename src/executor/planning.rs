@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::plan::{
-    AppPlan, AppPort, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan,
+    AppPlan, AppPort, Cni, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind,
+    VolumePlan,
 };
 use super::{Error, Kind};
 use crate::pod::reify::effective;
@@ -31,6 +32,8 @@ pub struct Choices {
     pub directory: PathBuf,
     /// What it is connected to.
     pub network: Network,
+    /// Where networks are described and made.
+    pub cni: Cni,
     /// What `/etc/resolv.conf` says.
     pub dns: Dns,
     /// Lines added to `/etc/hosts`.
@@ -56,6 +59,7 @@ impl Choices {
             hostname: None,
             directory,
             network: Network::None,
+            cni: Cni::default(),
             dns: Dns::default(),
             hosts_entries: Vec::new(),
             metadata: Metadata::Own,
@@ -150,6 +154,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
         volumes,
         isolators: isolations(&pod.isolators),
         network: choices.network.clone(),
+        cni: choices.cni.clone(),
         dns: choices.dns.clone(),
         hosts_entries: choices.hosts_entries.clone(),
         metadata: choices.metadata.clone(),

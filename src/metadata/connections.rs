@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -30,6 +30,15 @@ pub struct Connections {
 struct Live {
     clock: Clock,
     task: AbortHandle,
+}
+
+impl Live {
+    /// Ends the connection: by its own doing where a request has begun, as that has an answer coming, and else at once.
+    fn give_up(&self) {
+        if !self.clock.expire() {
+            self.task.abort();
+        }
+    }
 }
 
 impl Connections {
@@ -71,7 +80,7 @@ impl Connections {
             let (since, busy) = live.clock.read();
             let allowed = if busy { self.request } else { self.idle };
             if now.saturating_sub(since) > allowed {
-                live.task.abort();
+                live.give_up();
             }
         }
     }
@@ -88,7 +97,7 @@ impl Connections {
         let Some(slowest) = slowest else { return };
         let (since, busy) = slowest.clock.read();
         if !busy || now.saturating_sub(since) > GRACE {
-            slowest.task.abort();
+            slowest.give_up();
         }
     }
 }
@@ -111,11 +120,19 @@ fn lock(live: &Mutex<HashMap<u64, Live>>) -> MutexGuard<'_, HashMap<u64, Live>> 
     live.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Since when a connection has been doing what it does: milliseconds above three flags.
+/// Since when a connection has been doing what it does.
 #[derive(Debug, Clone)]
 pub struct Clock {
     start: Instant,
-    state: Arc<AtomicU64>,
+    shared: Arc<Hands>,
+}
+
+#[derive(Debug, Default)]
+struct Hands {
+    /// Milliseconds above the flags.
+    state: AtomicU64,
+    /// Who waits for the client.
+    waiting: Mutex<Option<Waker>>,
 }
 
 /// A request is on its way, or its answer.
@@ -124,45 +141,84 @@ const BUSY: u64 = 1;
 const ANSWERED: u64 = 2;
 /// Our half is closed.
 const CLOSING: u64 = 4;
-const FLAGS: u32 = 3;
+/// A byte of the request has come.
+const BEGUN: u64 = 8;
+/// It took too long.
+const EXPIRED: u64 = 16;
+const FLAGS: u32 = 5;
+
+/// What a client gets whose request took too long to come.
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=us-ascii\r\ncontent-length: 35\r\n\
+connection: close\r\n\r\nthe request took too long to arrive";
 
 impl Clock {
     fn new(start: Instant) -> Self {
-        let clock = Self { start, state: Arc::default() };
+        let clock = Self { start, shared: Arc::default() };
         clock.set(BUSY);
         clock
     }
 
     /// The answer is known: once it is written, the connection idles.
     pub fn answered(&self) {
-        self.state.fetch_or(ANSWERED, Ordering::Relaxed);
+        self.shared.state.fetch_or(ANSWERED, Ordering::Relaxed);
+    }
+
+    fn flags(&self) -> u64 {
+        self.shared.state.load(Ordering::Relaxed)
     }
 
     fn read_something(&self) {
-        if self.state.load(Ordering::Relaxed) & BUSY == 0 {
-            self.set(BUSY);
+        match self.flags() & (BUSY | BEGUN) {
+            0 => self.set(BUSY | BEGUN),
+            // Time runs from the connection's beginning.
+            BUSY => drop(self.shared.state.fetch_or(BEGUN, Ordering::Relaxed)),
+            _ => {}
         }
     }
 
     fn written_all(&self) {
-        if self.state.load(Ordering::Relaxed) & ANSWERED != 0 {
+        if self.flags() & ANSWERED != 0 {
             self.set(0);
         }
     }
 
     fn closing(&self) {
-        if self.state.load(Ordering::Relaxed) & CLOSING == 0 {
+        if self.flags() & CLOSING == 0 {
             self.set(BUSY | CLOSING);
+        }
+    }
+
+    /// Has the connection tell its client that a request took too long. False when there is nothing to tell, or when it
+    /// was told before.
+    fn expire(&self) -> bool {
+        if self.flags() & (BEGUN | ANSWERED | CLOSING | EXPIRED) != BEGUN {
+            return false;
+        }
+        self.shared.state.fetch_or(EXPIRED, Ordering::Relaxed);
+        let waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        waiting.map(Waker::wake).is_some()
+    }
+
+    fn expired(&self) -> bool {
+        self.flags() & EXPIRED != 0
+    }
+
+    /// Has whoever waits for the client woken when time is up.
+    fn wait(&self, cx: &Context<'_>) {
+        let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waiting = Some(cx.waker().clone());
         }
     }
 
     fn set(&self, flags: u64) {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX >> FLAGS);
-        self.state.store(now << FLAGS | flags, Ordering::Relaxed);
+        self.shared.state.store(now << FLAGS | flags, Ordering::Relaxed);
     }
 
     fn read(&self) -> (Duration, bool) {
-        let state = self.state.load(Ordering::Relaxed);
+        let state = self.flags();
         (Duration::from_millis(state >> FLAGS), state & BUSY != 0)
     }
 }
@@ -189,15 +245,30 @@ impl<S> Watched<S> {
     pub fn clock(&self) -> Clock {
         self.clock.clone()
     }
+
+    /// After the client was told that it is too late, nothing else is said.
+    fn still_wanted(&self) -> io::Result<()> {
+        if self.clock.expired() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
 }
 
-impl<S: AsyncRead + Unpin> Read for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Read for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.clock.expired() {
+            // Nothing was written for this request, so it fits; a client that cannot take it has lost nothing.
+            let _ = Pin::new(&mut self.stream).poll_write(cx, TOO_SLOW);
+            let _ = Pin::new(&mut self.stream).poll_flush(cx);
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         // Copied by way of the stack: handing out hyper's uninitialised memory takes `unsafe`.
         let mut bytes = [0_u8; 4096];
         let most = bytes.len().min(into.remaining());
         let mut buffer = ReadBuf::new(&mut bytes[..most]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+        if read.is_pending() {
+            self.clock.wait(cx);
+        }
+        ready!(read)?;
         if !buffer.filled().is_empty() {
             self.clock.read_something();
             into.put_slice(buffer.filled());
@@ -208,6 +279,7 @@ impl<S: AsyncRead + Unpin> Read for Watched<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Write for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.still_wanted()?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -216,6 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.still_wanted()?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 

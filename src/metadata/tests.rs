@@ -29,6 +29,10 @@ fn pod_manifest(annotations: &str) -> String {
 }
 
 fn up(key: &HmacKey, manifest: &str) -> Up {
+    up_within(key, manifest, Limits::of_one_pod())
+}
+
+fn up_within(key: &HmacKey, manifest: &str, limits: Limits) -> Up {
     let uuid = Uuid::new_v4();
     let bare = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/bare"}"#;
     let images = [("main", IMAGE), ("plain", bare)].map(|(name, image)| (name.to_owned(), image.into()));
@@ -42,7 +46,7 @@ fn up(key: &HmacKey, manifest: &str) -> Up {
     let listener = crate::sys::loopback::listen().unwrap();
     let address = listener.local_addr().unwrap();
     let url = service.url(address);
-    Up { address, url, uuid, _serving: service.serve(listener).unwrap() }
+    Up { address, url, uuid, _serving: serve(listener, service.pods, limits).unwrap() }
 }
 
 fn a_key() -> HmacKey {
@@ -269,6 +273,35 @@ fn a_connection_serves_request_after_request() {
             response.push(byte[0]);
         }
         assert!(response.starts_with(b"HTTP/1.1 200 "));
+    }
+}
+
+#[test]
+fn a_client_that_is_too_slow_with_a_request_is_told_and_one_that_never_began_is_not() {
+    let brief = std::time::Duration::from_millis(50);
+    let up = up_within(&a_key(), &pod_manifest(""), Limits { request: brief, ..Limits::of_one_pod() });
+    let path = format!("{}/acMetadata/v1/pod", up.path());
+    let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 80\r\n\r\ncontent=";
+    let begun = [
+        (String::new(), ""),
+        ("GET /".to_owned(), "HTTP/1.1 408 "),
+        (format!("GET {path}/uuid HTTP/1.1\r\nHost: "), "HTTP/1.1 408 "),
+        (format!("POST {path}/hmac/sign HTTP/1.1\r\nHost: x\r\n{form}"), "HTTP/1.1 408 "),
+    ];
+    let mut open = begun.map(|(request, told)| {
+        let mut stream = TcpStream::connect(up.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        (stream, told)
+    });
+    // One that has been answered once.
+    let again = &mut open[1].0;
+    again.write_all(format!("{} HTTP/1.1\r\nHost: x\r\n\r\n", path.trim_start_matches('/')).as_bytes()).unwrap();
+    assert!(again.read(&mut [0; 4096]).unwrap() > 0);
+    again.write_all(b"GET /").unwrap();
+    for (mut stream, told) in open {
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with(told) && response.is_empty() == told.is_empty(), "{response}");
     }
 }
 

@@ -112,9 +112,9 @@ struct Inner {
 }
 
 impl Client {
-    /// A client for these settings and the environment's proxies and certificates. Nothing is connected to yet.
+    /// A client for these settings and the environment's certificates. Nothing is connected to yet.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let proxies = Proxies::from_environment()?;
+        let proxies = Proxies::new(&settings.proxies)?;
         let seen = Seen::default();
         let tls = Tls::new(settings.insecure_tls);
         let agent = |public_only: bool| {

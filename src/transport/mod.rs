@@ -23,6 +23,7 @@ mod credentials;
 mod proxy;
 mod tls;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use body::{Body, Progress, Watch};
@@ -116,4 +117,7 @@ pub struct Settings {
     pub private_redirects: bool,
     /// Names and passwords by host.
     pub credentials: Credentials,
+    /// Proxies by the names of the environment's variables in small letters: `https_proxy`, `http_proxy`, `all_proxy`,
+    /// `no_proxy`. What is not here is as the environment says.
+    pub proxies: BTreeMap<&'static str, String>,
 }

@@ -1,5 +1,7 @@
-//! Proxies from the environment, by the scheme of what is asked for: `https_proxy`, `http_proxy`, `all_proxy`, and
-//! `no_proxy` for the hosts that are reached without one; lower or upper case.
+//! Proxies, by the scheme of what is asked for: `https_proxy`, `http_proxy`, `all_proxy`, and `no_proxy` for the hosts that
+//! are reached without one; from the settings, else from the environment's variables in lower or upper case.
+
+use std::collections::BTreeMap;
 
 use ureq::Proxy;
 use url::Url;
@@ -15,15 +17,10 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// As the environment says. A proxy that cannot be understood is an error: going round it may be what its user
-    /// wanted to prevent.
-    pub fn from_environment() -> Result<Self, Error> {
-        Self::from_lookup(|name| {
-            [name.to_owned(), name.to_ascii_uppercase()]
-                .iter()
-                .find_map(|name| std::env::var(name).ok())
-                .filter(|value| !value.is_empty())
-        })
+    /// As `settings` say, and where they say nothing, the environment. A proxy that cannot be understood is an error: going
+    /// round it may be what its user wanted to prevent.
+    pub fn new(settings: &BTreeMap<&'static str, String>) -> Result<Self, Error> {
+        Self::from_lookup(|name| settings.get(name).cloned().or_else(|| variable(name)))
     }
 
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
@@ -35,7 +32,7 @@ impl Proxies {
             // The value may hold a password and is not repeated.
             Proxy::new(&value)
                 .map(Some)
-                .map_err(|_| Error::new(Kind::Address, format!("understand the proxy in the variable `{name}`")))
+                .map_err(|_| Error::new(Kind::Address, format!("understand the proxy that `{name}` names")))
         };
         let direct = lookup("no_proxy").unwrap_or_default();
         let direct = direct.split([',', ' ']).map(|entry| entry.trim().to_ascii_lowercase());
@@ -52,6 +49,12 @@ impl Proxies {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
         proxy.as_ref().filter(|_| !self.direct.iter().any(|entry| covers(entry, host)))
     }
+}
+
+/// What the environment says under this name, in lower or upper case.
+fn variable(name: &str) -> Option<String> {
+    let names = [name.to_owned(), name.to_ascii_uppercase()];
+    names.iter().find_map(|name| std::env::var(name).ok()).filter(|value| !value.is_empty())
 }
 
 /// Whether an entry of `no_proxy` means this host: itself, a domain it is in, or `*`.

@@ -4,16 +4,7 @@ use std::sync::Once;
 
 use appc::transport::Settings;
 
-/// What is not checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Protection {
-    /// Take any certificate: whoever is on the way can pose as the server
-    Tls,
-    /// Use plain http where https gives nothing, or where a URL says so
-    Http,
-    /// Take images that nobody trusted has signed
-    Signature,
-}
+pub use appc::config::Protection;
 
 /// The option.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -33,6 +24,18 @@ pub struct Insecure {
 }
 
 impl Insecure {
+    /// With these switched off.
+    #[allow(dead_code, reason = "one of the programs has a configuration")]
+    pub fn of(protections: &[Protection]) -> Self {
+        Self { insecure: protections.to_vec() }
+    }
+
+    /// What a command line names.
+    #[allow(dead_code, reason = "one of the programs has a configuration")]
+    pub fn named(&self) -> Option<&[Protection]> {
+        Some(self.insecure.as_slice()).filter(|named| !named.is_empty())
+    }
+
     /// Whether this one is switched off.
     pub fn is(&self, protection: Protection) -> bool {
         self.insecure.contains(&protection)

@@ -181,8 +181,9 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     choices.hostname.clone_from(&args.hostname);
     choices.follow_links = args.follow_links;
     let net = if args.net.is_empty() { &context.config.network.value } else { &args.net };
+    choices.cni = context.cni();
     choices.network = match net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => local::default_network(context.config.freebsd_network.value.is_some()),
+        [] => local::default_network(context.config.freebsd_network.value.is_some(), &choices.cni),
         ["none"] => Network::None,
         ["host"] => Network::Host,
         names if names.contains(&"none") || names.contains(&"host") => {

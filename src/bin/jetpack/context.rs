@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use appc::config::{Block, Config, Origin, Setting};
 use appc::executor::freebsd::facts::Configured;
+use appc::executor::plan::Cni;
 use appc::pod::Pods;
 use appc::render::Fetcher;
 use appc::store::{self, Store, Uses};
@@ -42,6 +43,13 @@ impl Context {
         {
             *root = real;
         }
+        let insecure = match insecure.named() {
+            Some(value) => {
+                config.insecure = Setting { value: value.to_vec(), origin: Origin::CommandLine };
+                insecure
+            }
+            None => Insecure::of(&config.insecure.value),
+        };
         Ok(Self { config, network: Network { insecure, ..Network::default() }, model: None })
     }
 
@@ -50,6 +58,14 @@ impl Context {
         self.config.root.value.clone().ok_or_else(|| {
             CommandError::usage("there is no home directory to keep images in").hint("--root names a place")
         })
+    }
+
+    /// Where networks are described and made.
+    pub fn cni(&self) -> Cni {
+        Cni {
+            configurations: self.config.cni_configurations.value.clone(),
+            plugins: self.config.cni_plugins.value.clone(),
+        }
     }
 
     /// What holds for pods on a FreeBSD host.

@@ -52,7 +52,8 @@ pub fn remote(context: &Context) -> Result<Remote, CommandError> {
         ..Limits::default()
     };
     let private_redirects = config.private_redirects.value;
-    let mut settings = Settings { limits, credentials, private_redirects, ..Settings::default() };
+    let proxies = config.proxies();
+    let mut settings = Settings { limits, credentials, private_redirects, proxies, ..Settings::default() };
     network.insecure.apply("jetpack", &mut settings);
     // What was said without protection must not be believed later with it.
     let cache = if settings.insecure_tls || settings.insecure_http { "http-insecure" } else { "http" };

@@ -1,7 +1,6 @@
 //! Networks by the Container Network Interface: configurations as they stand in a directory, plugins as they come.
 //!
-//! `$NETCONFPATH` (`/etc/cni/net.d`) has `*.conflist`, `*.conf` and `*.json`; plugins are programs found along `$CNI_PATH`
-//! (`/opt/cni/bin:/usr/lib/cni:/usr/libexec/cni`).
+//! The directory that [`Cni`] names has `*.conflist`, `*.conf` and `*.json`; plugins are programs found along its others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +12,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::executor::plan::PortForward;
+use crate::executor::plan::{Cni, PortForward};
 use crate::executor::{Error, Kind};
 
 /// A network that a pod can be connected to.
@@ -56,15 +55,10 @@ pub struct Connection {
 }
 
 impl Networks {
-    /// Reads the configurations of this host. A file that is none is as if it were not there.
-    pub fn detect() -> Self {
-        let directory = std::env::var_os("NETCONFPATH").map_or_else(|| PathBuf::from("/etc/cni/net.d"), PathBuf::from);
-        let plugins = match std::env::var_os("CNI_PATH") {
-            Some(list) => std::env::split_paths(&list).collect(),
-            None => ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"].map(PathBuf::from).to_vec(),
-        };
+    /// Reads the configurations there. A file that is none is as if it were not there.
+    pub fn detect(cni: &Cni) -> Self {
         let mut files: Vec<PathBuf> =
-            fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+            fs::read_dir(&cni.configurations).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         files.retain(|file| matches!(file.extension().and_then(|e| e.to_str()), Some("conflist" | "conf" | "json")));
         files.sort();
         let mut configured = BTreeMap::new();
@@ -74,7 +68,7 @@ impl Networks {
                 configured.entry(configuration.name.clone()).or_insert(configuration);
             }
         }
-        Self { configured, plugins }
+        Self { configured, plugins: cni.plugins.clone() }
     }
 
     /// Whether a plugin of this type is there.

@@ -73,7 +73,7 @@ impl HostFacts {
             oom_score: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
             controllers: if limited { Controllers::detect() } else { Controllers::default() },
             networks: match plan.network {
-                Network::Named(_) => Networks::detect(),
+                Network::Named(_) => Networks::detect(&plan.cni),
                 _ => Networks::default(),
             },
             seccomp: read("/proc/self/status").lines().any(|line| line.starts_with("Seccomp:")),

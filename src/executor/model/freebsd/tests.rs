@@ -77,6 +77,7 @@ fn pod(model: &Model, number: u128, apps: Vec<AppPlan>) -> PodPlan {
         volumes: Vec::new(),
         isolators: Vec::new(),
         network: Network::None,
+        cni: Default::default(),
         ports: Vec::new(),
         dns: Dns::default(),
         hosts_entries: Vec::new(),
