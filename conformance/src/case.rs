@@ -45,6 +45,22 @@ pub enum Action {
 }
 
 impl Action {
+    /// What a target has to be able to do for this.
+    pub fn asks(&self) -> Vec<&str> {
+        match self {
+            Action::Validate(_) | Action::Archive(_) => vec!["validate"],
+            Action::Build(_) => vec!["build"],
+            Action::Discover(discover) => vec![&discover.ask],
+            Action::Run(run) => {
+                let mut asks = vec![if run.words.is_some() { "run-image" } else { "run" }];
+                if run.image.values().any(|image| image.built) {
+                    asks.extend(["build", "id"]);
+                }
+                asks
+            }
+        }
+    }
+
     /// The clauses that the case checks, in order, once each.
     pub fn clauses(&self) -> Vec<&str> {
         let all: Vec<&str> = match self {

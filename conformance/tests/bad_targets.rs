@@ -54,6 +54,16 @@ fn an_image_that_the_target_does_not_pack_fails_the_case_alone() {
 }
 
 #[test]
+fn what_a_target_cannot_do_is_unsupported() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (case, action) in [("image-archive/built", "build"), ("image-manifest/exec-words", "run-image")] {
+        let (status, text) = run(dir.path(), case, &[("run", "exit 0")]);
+        assert_eq!(status, Some(0), "{text}");
+        assert!(text.contains("unsupported   M") && text.contains(&format!("no action `{action}`")), "{text}");
+    }
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn what_a_target_leaves_behind_is_told_and_ended() {
     let dir = tempfile::tempdir().expect("a directory");

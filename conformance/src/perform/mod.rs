@@ -69,13 +69,7 @@ pub fn perform(case: &Case, bench: &Bench<'_>) -> Result<Outcome, Failure> {
     if !case.platforms.is_empty() && !case.platforms.contains(&bench.target.platform) {
         return Ok(all(case, State::Unsupported, &format!("a matter of {} only", case.platforms.join(", "))));
     }
-    let action = match &case.action {
-        Action::Validate(_) | Action::Archive(_) => "validate",
-        Action::Build(_) => "build",
-        Action::Discover(discover) => &discover.ask,
-        Action::Run(_) => "run",
-    };
-    if !bench.driver.can(action) {
+    if let Some(action) = case.action.asks().into_iter().find(|action| !bench.driver.can(action)) {
         return Ok(all(case, State::Unsupported, &format!("the target has no action `{action}`")));
     }
     let work = tempfile::Builder::new()
