@@ -34,21 +34,36 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
     }
     for app in &plan.apps {
         let root = rootfs(app);
-        files(plan, app, facts, &root, &mut steps);
         let mut mounted = Vec::new();
         mounts(plan, app, facts, &root, &mut mounted)?;
-        // A dataset is made read-only beneath its mounts. Where the rootfs is a copy it is covered by itself, read-only,
-        // which would cover them too: they come after, and their places before.
-        match app.layers.as_slice() {
-            _ if !app.read_only_rootfs => steps.append(&mut mounted),
-            [layer] if facts.snapshot_of(layer).is_some() && facts.dataset_of_pods(&plan.directory).is_some() => {
+        let above = root.parent().unwrap_or(&root).to_owned();
+        match snapshot(plan, app, facts) {
+            // A dataset is made read-only beneath its mounts.
+            Some(_) => {
+                files(plan, app, facts, &root, &mut steps);
                 steps.append(&mut mounted);
-                let on = root.parent().unwrap_or(&root).to_owned();
-                steps.push(Step::FreezeRootfs { on, kind: "zfs".to_owned() });
+                if app.read_only_rootfs {
+                    steps.push(Step::FreezeRootfs { on: above });
+                }
             }
-            _ => {
-                steps.push(Step::MakePlaces { root: root.clone(), places: places(&mounted) });
-                steps.push(Step::FreezeRootfs { on: root, kind: "nullfs".to_owned() });
+            None if app.read_only_rootfs => {
+                // A copy is shown read-only where the rootfs is to be. That is no place for mounts to be made in any more.
+                let copy = copy_of(plan, app).join("rootfs");
+                files(plan, app, facts, &copy, &mut steps);
+                steps.push(Step::MakePlaces { root: copy.clone(), places: places(&mounted) });
+                steps.push(Step::Mount {
+                    kind: "nullfs".to_owned(),
+                    from: copy.to_string_lossy().into_owned(),
+                    root: above,
+                    target: PathBuf::from("/rootfs"),
+                    file: false,
+                    options: Vec::new(),
+                    read_only: true,
+                });
+                steps.append(&mut mounted);
+            }
+            None => {
+                files(plan, app, facts, &root, &mut steps);
                 steps.append(&mut mounted);
             }
         }
@@ -121,6 +136,24 @@ fn looks_at_images(plan: &PodPlan, facts: &HostFacts) -> Result<bool, Error> {
     Ok(linux)
 }
 
+/// The sealed snapshot that an app's rootfs is a clone of, where the host can clone it.
+fn snapshot(plan: &PodPlan, app: &AppPlan, facts: &HostFacts) -> Option<String> {
+    facts.dataset_of_pods(&plan.directory)?;
+    match app.layers.as_slice() {
+        [layer] => facts.snapshot_of(layer),
+        _ => None,
+    }
+}
+
+/// Where the copy of a read-only rootfs is. Not where it is seen: a file system that is mounted over itself by nullfs
+/// shares the lock of its own mount point.
+fn copy_of(plan: &PodPlan, app: &AppPlan) -> PathBuf {
+    plan.directory.join(COPIES).join(&app.name)
+}
+
+/// In a pod's directory: copies that apps see read-only.
+pub(super) const COPIES: &str = "copies";
+
 fn root_file_systems(
     plan: &PodPlan,
     facts: &HostFacts,
@@ -130,24 +163,28 @@ fn root_file_systems(
 ) -> Result<(), Error> {
     let mut clones = Vec::new();
     let pods = facts.dataset_of_pods(&plan.directory).map(|pods| format!("{pods}/{}", plan.uuid));
+    let copied = |app: &&AppPlan| app.read_only_rootfs && snapshot(plan, app, facts).is_none();
+    if plan.apps.iter().any(|app| copied(&app)) {
+        steps.push(Step::MakeDirectory { path: plan.directory.join(COPIES), mode: 0o700, owner: Some((0, 0)) });
+    }
     for app in &plan.apps {
-        let snapshot = match app.layers.as_slice() {
-            [layer] => facts.snapshot_of(layer),
-            [] => {
-                return Err(Error::new(Kind::Refused, format!("make the rootfs of app {}", app.name))
-                    .because("its image has no layers"));
-            }
-            _ => None,
-        };
-        match (snapshot, &pods) {
+        if app.layers.is_empty() {
+            return Err(Error::new(Kind::Refused, format!("make the rootfs of app {}", app.name))
+                .because("its image has no layers"));
+        }
+        match (snapshot(plan, app, facts), &pods) {
             (Some(snapshot), Some(pods)) => clones.push(CloneOf {
                 snapshot,
                 dataset: format!("{pods}/{}", app.name),
                 mountpoint: root.join(&app.name),
             }),
             _ => {
-                let into = root.join(&app.name);
-                steps.push(Step::MakeDirectory { path: into.clone(), mode: 0o755, owner: Some((0, 0)) });
+                let seen = root.join(&app.name);
+                steps.push(Step::MakeDirectory { path: seen.clone(), mode: 0o755, owner: Some((0, 0)) });
+                let into = if copied(&app) { copy_of(plan, app) } else { seen.clone() };
+                if into != seen {
+                    steps.push(Step::MakeDirectory { path: into.clone(), mode: 0o755, owner: Some((0, 0)) });
+                }
                 steps.push(Step::CopyRootfs { layers: app.layers.clone(), into: into.join("rootfs") });
                 let why =
                     if pods.is_some() { "the image is in no dataset" } else { "the root directory is no dataset" };
@@ -427,7 +464,8 @@ fn filter_rules(plan: &PodPlan, network: &NetworkFacts) -> String {
 }
 
 fn forwarded(forward: &PortForward, network: &NetworkFacts) -> String {
-    let to = forward.host_ip.map_or("any".to_owned(), |address| address.to_string());
+    // All addresses of the host, as they are when a packet comes: what pods send to elsewhere goes there.
+    let to = forward.host_ip.map_or("(self)".to_owned(), |address| address.to_string());
     let range = |first: u16| match forward.count {
         0 | 1 => first.to_string(),
         count => format!("{first}:{}", first.saturating_add(count - 1)),

@@ -112,9 +112,15 @@ impl<'a> Entrance<'a> {
         }
     }
 
-    /// The app's rootfs on the host, which is there until the pod is removed.
+    /// The app's rootfs on the host, which is there until the pod is removed. A read-only copy is seen in its place only
+    /// while the pod runs.
     fn rootfs(&self) -> PathBuf {
-        self.pod.path().join("root").join(&self.plan.apps[self.app].name).join("rootfs")
+        let name = &self.plan.apps[self.app].name;
+        let copy = self.pod.path().join(super::compile::COPIES).join(name).join("rootfs");
+        if copy.is_dir() && self.pod.state() != State::Running {
+            return copy;
+        }
+        self.pod.path().join("root").join(name).join("rootfs")
     }
 
     /// A directory of the app's, no link followed on the way.

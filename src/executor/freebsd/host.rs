@@ -42,7 +42,7 @@ impl<S: System> FreeBsd<S> {
             Step::MakePlaces { root, places } => {
                 places.iter().try_for_each(|place| self.make_place(root, &place.target, place.source.as_deref()))
             }
-            Step::FreezeRootfs { on, kind } => self.freeze(on, kind),
+            Step::FreezeRootfs { on } => self.freeze(on),
             Step::ClaimAddress { file, uuid } => match self.system.claim(file, uuid) {
                 // It was reserved for this pod as its network was looked at.
                 Err(error)
@@ -79,7 +79,6 @@ impl<S: System> FreeBsd<S> {
             Step::CopyRootfs { into, .. } => self.remove_directory(into),
             Step::CloneRootfs { dataset, .. } => self.destroy(dataset),
             Step::Mount { kind, root, target, .. } => self.unmount(kind, &below(root, target)),
-            Step::FreezeRootfs { on, kind } if kind == "nullfs" => self.unmount(kind, on),
             Step::ClaimAddress { file, uuid } => self.system.release(file, uuid),
             Step::MakeEpair { unit, description, .. } => self.destroy_epair(*unit, description),
             Step::CreateJail { name, .. } => match self.system.find_jail(name)? {
@@ -225,16 +224,15 @@ impl<S: System> FreeBsd<S> {
         }
     }
 
-    fn freeze(&mut self, on: &Path, kind: &str) -> io::Result<()> {
-        if kind == "nullfs" {
-            let options = [("target".to_owned(), on.to_string_lossy().into_owned())];
-            return self.system.mount(NewMount { kind, on, options: &options, read_only: true, update: false });
-        }
-        self.system.mount(NewMount { kind, on, options: &[], read_only: true, update: true })?;
-        let there = self.system.mounts()?.into_iter().rev().find(|mount| mount.on == on);
-        match there {
-            Some(mount) if mount.read_only => Ok(()),
-            // An update that the file system passed over in silence: the property decides then.
+    fn freeze(&mut self, on: &Path) -> io::Result<()> {
+        let there = |mounts: Vec<Mounted>| mounts.into_iter().rev().find(|mount| mount.on == on && mount.kind == "zfs");
+        let from = there(self.system.mounts()?).map(|mount| ("from".to_owned(), mount.from));
+        let options: Vec<_> = from.into_iter().collect();
+        let new = NewMount { kind: "zfs", on, options: &options, read_only: true, update: true };
+        let updated = self.system.mount(new);
+        match there(self.system.mounts()?) {
+            Some(mount) if updated.is_ok() && mount.read_only => Ok(()),
+            // An update that the file system refuses, or passes over in silence: the property decides then.
             Some(mount) => self.run(Program::Zfs, &["set", "readonly=on", &mount.from]).map(drop),
             None => Err(io::Error::new(io::ErrorKind::NotFound, "nothing is mounted there")),
         }

@@ -6,6 +6,7 @@
 //!
 //! <pod>/root/                          the jail's root
 //!            <app>/rootfs/             the app's root: a clone of the image's sealed snapshot, or a copy without ZFS
+//! <pod>/copies/<app>/rootfs/           a copy that the app sees read-only at its root
 //! <pod>/volumes/<n>/                   empty volumes
 //! ```
 //! One jail a pod, so that its apps share processes, network, IPC and host name. [`compile`] decides, purely; [`host`]

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Component, Path};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
@@ -215,9 +216,13 @@ impl System for Real {
 
     fn remove_jail(&mut self, id: i32) -> io::Result<()> {
         match jail::remove(id) {
+            Ok(()) => {
+                wait_for_end(id);
+                Ok(())
+            }
             // Gone since it was found.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            done => done,
+            Err(error) => Err(error),
         }
     }
 
@@ -278,6 +283,15 @@ fn set(setting: &Setting) -> io::Result<()> {
         Setting::Raise { interface } => network::raise(interface),
         Setting::DefaultRoute { gateway } => network::add_default_route(*gateway),
         Setting::Sysctl { name, value } => kernel::set_number(name, *value),
+    }
+}
+
+/// Waits for what a removed jail was made of to be gone: killed processes still hold its mounts for a moment, and its
+/// network its interfaces. A connection that was closed a moment ago keeps it for a minute, which nothing waits for.
+pub(super) fn wait_for_end(id: i32) {
+    let patience = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < patience && jail::lingers(id).unwrap_or(false) {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

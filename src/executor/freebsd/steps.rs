@@ -84,12 +84,10 @@ pub enum Step {
         /// The places.
         places: Vec<Place>,
     },
-    /// Makes the rootfs read-only.
+    /// Makes a clone read-only.
     FreezeRootfs {
-        /// Where its file system is mounted.
+        /// Where it is mounted.
         on: PathBuf,
-        /// `zfs`, or `nullfs` over itself where it is a copy.
-        kind: String,
     },
     /// Takes an address of the bridge's network for this pod.
     ClaimAddress {

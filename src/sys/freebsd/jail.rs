@@ -67,6 +67,22 @@ pub fn find(name: &str) -> io::Result<Option<i32>> {
     if error.raw_os_error() == Some(libc::ENOENT) { Ok(None) } else { Err(explained(error, message(&pairs))) }
 }
 
+/// Whether the jail of this id is there or still dying: processes, sockets or a network of it are being taken down.
+///
+/// # Errors
+/// The kernel's.
+pub fn lingers(id: i32) -> io::Result<bool> {
+    let mut pairs = with_message(&[("jid", Value::Number(id))])?;
+    let mut vectors = pairs.vectors();
+    // SAFETY: as in `find`.
+    let found = unsafe { libc::jail_get(vectors.as_mut_ptr(), vectors.len() as libc::c_uint, libc::JAIL_DYING) };
+    if found >= 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::ENOENT) { Ok(false) } else { Err(explained(error, message(&pairs))) }
+}
+
 /// Puts this process into the jail. It must hold no open directory (`EPERM`).
 ///
 /// # Errors

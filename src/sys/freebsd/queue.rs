@@ -12,7 +12,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// An empty one, closed on exec as all of its kind are at fork.
+    /// One that hears of ended children and of nothing else yet; a forked child does not have it.
     ///
     /// # Errors
     /// The kernel's.
@@ -25,6 +25,9 @@ impl Queue {
         };
         let queue = Self { descriptor };
         queue.change(0, libc::EVFILT_USER, libc::EV_ADD | libc::EV_CLEAR, 0)?;
+        // Strays whose parents have ended come to this process: nobody else hears of their end, nor reaps them.
+        let signal = usize::try_from(libc::SIGCHLD).map_err(io::Error::other)?;
+        queue.change(signal, libc::EVFILT_SIGNAL, libc::EV_ADD, 0)?;
         Ok(queue)
     }
 

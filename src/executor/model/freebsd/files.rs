@@ -55,7 +55,7 @@ impl Inner {
         self.mount_of(path).is_some_and(|mount| self.state.mounts[mount].read_only)
     }
 
-    fn node(&self, path: &Path) -> Option<Node> {
+    pub(super) fn node(&self, path: &Path) -> Option<Node> {
         if let Some(mount) = self.mount_of(path)
             && self.state.mounts[mount].kind == "devfs"
         {

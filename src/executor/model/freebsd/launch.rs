@@ -174,7 +174,7 @@ impl Model {
             )
             .clause("im.app.workdir.missing"));
         }
-        let file = |path: &str| match found(Path::new(path)).and_then(|path| inner.state.files.get(&path).cloned()) {
+        let file = |path: &str| match found(Path::new(path)).and_then(|path| inner.node(&path)) {
             Some(Node::File(text)) => Some(text.into_bytes()),
             _ => None,
         };

@@ -288,6 +288,7 @@ proptest! {
             seen.sort();
             meant.sort();
             prop_assert_eq!(seen, meant);
+            prop_assert!(model.state().mounts.iter().all(|mount| Path::new(&mount.from) != mount.on));
             if app.read_only_rootfs {
                 prop_assert!(model.lock().read_only(&process.root.join("etc")));
             }
@@ -450,7 +451,7 @@ fn a_copied_rootfs_is_read_only_and_its_mounts_are_seen_all_the_same() {
     let pid = model.start(&plan, 0, Phase::Main, None, (13, 2)).unwrap();
     let process = model.history().into_iter().find(|process| process.pid == pid).unwrap();
     let places: Vec<_> = process.mounts.iter().map(|mount| mount.on.to_string_lossy().into_owned()).collect();
-    // The rootfs over itself first: what comes after is above it.
+    // The rootfs first: what comes after is above it.
     assert_eq!(places, ["/", "/dev", "/data", "/dev/fd"], "{process:?}");
     assert!(process.mounts[0].read_only);
 }
