@@ -21,6 +21,7 @@ pub mod journal;
 pub mod lifecycle;
 #[cfg(target_os = "linux")]
 pub mod linux;
+pub mod listening;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod local;
 pub mod logs;

@@ -101,6 +101,9 @@ pub struct AppPlan {
     pub os: Option<String>,
     /// The `arch` label of its image, where it has one.
     pub arch: Option<String>,
+    /// The `osrelease` label of its image, where it has one: which release of its system its programs shall see.
+    #[serde(default)]
+    pub os_release: Option<String>,
     /// The rendered layers of its rootfs, lowest first; never written to.
     pub layers: Vec<PathBuf>,
     /// Whether the app sees its rootfs read-only (`pm.apps.rorootfs`).

@@ -125,6 +125,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
             image_id: image.id.clone(),
             os: image.manifest.label("os").map(str::to_owned),
             arch: image.manifest.label("arch").map(str::to_owned),
+            os_release: image.manifest.label("osrelease").map(str::to_owned),
             layers: image.layers.clone(),
             read_only_rootfs: app.read_only_root_fs,
             exec: effective.exec.clone(),

@@ -8,6 +8,7 @@ use super::resources::{self, hold};
 use super::steps::{CloneOf, Place, Step};
 use super::system::Setting;
 use crate::executor::isolation::{Outcome, Report};
+use crate::executor::listening::{Listen, by_socket, exposed};
 use crate::executor::plan::{AppPlan, MountPlan, Network, PodPlan, PortForward, VolumeKind};
 use crate::executor::{Compiled, Error, Kind};
 
@@ -78,7 +79,9 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
     let name = jail::name(plan);
     let network = network(plan, facts, &mut steps, &mut report)?;
     report.promised(None, "metadata service", "mds.provided", plan.metadata.outcome());
-    steps.push(Step::CreateJail { name: name.clone(), parameters: jail::parameters(plan, facts, linux) });
+    let release = release(plan, &mut report);
+    let parameters = jail::parameters(plan, facts, linux, release.as_ref());
+    steps.push(Step::CreateJail { name: name.clone(), parameters });
     if let Some((_, interface)) = &network {
         steps.push(Step::MoveInterface { interface: interface.clone(), jail: name.clone() });
     }
@@ -91,6 +94,7 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
         steps.push(Step::SetUpNetwork { jail: name, settings });
     }
 
+    sockets(plan, facts, &mut steps, &mut report);
     if !pod.rules.is_empty() {
         steps.push(Step::AddRules { subject: resources::jail_subject(plan), rules: pod.rules });
     }
@@ -107,6 +111,53 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
         }
     }
     Ok(Compiled { steps, report })
+}
+
+/// The release that programs are told, where an image's label `osrelease` names one. Apps share a jail: the first counts.
+fn release(plan: &PodPlan, report: &mut Report) -> Option<jail::Release> {
+    let mut chosen: Option<jail::Release> = None;
+    for app in plan.apps.iter().filter(|app| app.os.as_deref() != Some("linux")) {
+        let Some(label) = app.os_release.as_deref() else { continue };
+        let outcome = match (jail::Release::of(label), &chosen) {
+            (None, _) => Outcome::ignored(format!("`{label}` is no release of FreeBSD, as 13.2-RELEASE is")),
+            (Some(release), None) => {
+                chosen = Some(release);
+                Outcome::Enforced
+            }
+            (Some(release), Some(first)) if release.name == first.name => Outcome::Enforced,
+            (Some(_), Some(first)) => {
+                Outcome::ignored(format!("the pod's apps share a jail, whose release is {}", first.name))
+            }
+        };
+        report.asked(Some(&app.name), &format!("release {label}"), "im.labels.value", outcome);
+    }
+    chosen
+}
+
+/// The sockets that apps find open when they start.
+fn sockets(plan: &PodPlan, facts: &HostFacts, steps: &mut Vec<Step>, report: &mut Report) {
+    for (number, app) in plan.apps.iter().enumerate() {
+        for port in app.ports.iter().filter(|port| port.socket_activated) {
+            let outcome = if plan.network == Network::Host || facts.vnet {
+                let listen = Listen::of(number, port, port.port);
+                steps.push(Step::Listen { listen, on_host: false, address: None });
+                for forward in exposed(plan, &app.name, port) {
+                    let listen = Listen::of(number, port, forward.host_port);
+                    steps.push(Step::Listen { listen, on_host: true, address: forward.host_ip });
+                }
+                Outcome::Enforced
+            } else {
+                Outcome::ignored("the pod has no network to listen in: this kernel has no VIMAGE")
+            };
+            let what = format!("socket of port {}", port.name);
+            report.promised(Some(&app.name), &what, "im.app.ports.socketactivated", outcome);
+        }
+        if app.notifies {
+            let why =
+                "FreeBSD has no names for sockets but files of the rootfs: the app counts as started when it runs";
+            report.asked(Some(&app.name), "readiness", "im.ann.sdnotify", Outcome::ignored(why));
+        }
+    }
 }
 
 /// Whether Linux programs run in the pod; refuses images that cannot run here.
@@ -359,8 +410,10 @@ fn network<'a>(
         );
     }
     let Network::Named(names) = &plan.network else {
-        if !plan.ports.is_empty() && plan.network == Network::None {
-            report.asked(None, "ports", "pm.ports.hostport", Outcome::ignored("the pod has no network"));
+        if plan.network == Network::None && !plan.ports.is_empty() {
+            let lost: Vec<_> = plan.ports.iter().filter(|port| !by_socket(plan, port)).collect();
+            let outcome = if lost.is_empty() { Outcome::Enforced } else { Outcome::ignored("the pod has no network") };
+            report.asked(None, "ports", "pm.ports.hostport", outcome);
         }
         return Ok(None);
     };

@@ -76,6 +76,7 @@ impl<'a> Entrance<'a> {
             metadata_url: url.as_deref(),
             // With a terminal the command stays in the caller's session, so that job control and signals are the terminal's.
             own_session: !tty,
+            sockets: Vec::new(),
         };
         let streams = Streams {
             stdin: io::stdin().as_fd().try_clone_to_owned().map_err(failed)?,

@@ -64,6 +64,8 @@ impl<S: System> FreeBsd<S> {
                 let jail = self.jail(jail)?;
                 self.system.configure(jail, settings)
             }
+            // Done where the apps are started: a socket is nothing that others could take back.
+            Step::Listen { .. } => Ok(()),
             Step::AddRules { subject, rules } => {
                 rules.iter().try_for_each(|rule| self.system.add_rule(&format!("{subject}:{rule}")))
             }
@@ -97,7 +99,8 @@ impl<S: System> FreeBsd<S> {
             | Step::MakeDeviceRules { .. }
             | Step::MakeBridge { .. }
             | Step::MoveInterface { .. }
-            | Step::SetUpNetwork { .. } => Ok(()),
+            | Step::SetUpNetwork { .. }
+            | Step::Listen { .. } => Ok(()),
         }
     }
 

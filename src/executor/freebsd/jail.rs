@@ -9,8 +9,34 @@ pub(super) fn name(plan: &PodPlan) -> String {
     format!("jetpack-{}", plan.uuid)
 }
 
+/// A release of FreeBSD as programs ask for it.
+pub(super) struct Release {
+    /// `12.4-RELEASE`
+    pub name: String,
+    /// `1204000`, as `__FreeBSD_version` has it.
+    pub number: i32,
+}
+
+impl Release {
+    /// The release that a label names; nothing where it names none.
+    pub(super) fn of(label: &str) -> Option<Self> {
+        let (numbers, branch) = label.split_once('-')?;
+        let (major, minor) = numbers.split_once('.')?;
+        let (major, minor): (u8, u8) = (major.parse().ok()?, minor.parse().ok()?);
+        // What the kernel keeps of it, the zero at its end not counted.
+        let fits =
+            label.len() < 32 && !branch.is_empty() && label.is_ascii() && (1..100).contains(&major) && minor < 100;
+        fits.then(|| Self { name: label.to_owned(), number: i32::from(major) * 100_000 + i32::from(minor) * 1000 })
+    }
+}
+
 /// All parameters at once: a jail is never there half made.
-pub(super) fn parameters(plan: &PodPlan, facts: &HostFacts, linux: bool) -> Vec<(String, Value)> {
+pub(super) fn parameters(
+    plan: &PodPlan,
+    facts: &HostFacts,
+    linux: bool,
+    release: Option<&Release>,
+) -> Vec<(String, Value)> {
     let text = |value: &str| Value::Text(value.to_owned());
     let mut all = vec![
         ("name", text(&name(plan))),
@@ -35,6 +61,9 @@ pub(super) fn parameters(plan: &PodPlan, facts: &HostFacts, linux: bool) -> Vec<
         _ if facts.vnet => all.push(("vnet", Value::New)),
         // Without networks of jails' own, none is the nearest to loopback only.
         _ => all.extend([("ip4", Value::Number(0)), ("ip6", Value::Number(0))]),
+    }
+    if let Some(release) = release {
+        all.extend([("osrelease", text(&release.name)), ("osreldate", Value::Number(release.number))]);
     }
     if linux {
         all.extend([

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::mem::ManuallyDrop;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -17,12 +18,13 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpi
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde::{Deserialize, Serialize};
 
-use super::real::{Real, listen_in, wait_for_end};
+use super::real::{Real, sockets_in, wait_for_end};
 use super::{Context, FreeBsd, Step, System as _};
+use crate::executor::listening::{self, Listening};
 use crate::executor::plan::{Metadata, Network, PodPlan, Stream};
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::users::{self, Rootfs, User};
-use crate::executor::{Error, Kind, Phase};
+use crate::executor::{Error, Kind, Phase, Step as _};
 use crate::sys::freebsd::{jail, process, queue::Queue};
 
 /// How long killed processes may take to be gone before what they hold is taken away all the same.
@@ -38,6 +40,7 @@ pub struct JailedPod {
     children: HashMap<i32, (usize, Phase)>,
     events: VecDeque<Event>,
     terminal: Option<OwnedFd>,
+    sockets: Vec<Listening>,
 }
 
 /// An error on its way from a child to the supervisor.
@@ -51,7 +54,7 @@ struct Complaint {
 impl Launch for FreeBsd<Real> {
     type Pod = JailedPod;
 
-    fn launch(&mut self, plan: &PodPlan, _: &[Step], mut streams: Vec<Streams>) -> Result<JailedPod, Error> {
+    fn launch(&mut self, plan: &PodPlan, steps: &[Step], mut streams: Vec<Streams>) -> Result<JailedPod, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "watch the pod's processes").because(error);
         // Processes whose parent has ended come to this one, so that none is lost.
         process::adopt_strays().map_err(failed)?;
@@ -75,8 +78,27 @@ impl Launch for FreeBsd<Real> {
             children: HashMap::new(),
             events: self.warnings.drain(..).map(Event::Warning).collect(),
             terminal,
+            sockets: sockets(jail, steps)?,
         })
     }
+}
+
+/// The sockets that apps are to find open.
+fn sockets(jail: i32, steps: &[Step]) -> Result<Vec<Listening>, Error> {
+    let mut sockets = Vec::new();
+    for step in steps {
+        let Step::Listen { listen, on_host, address } = step else { continue };
+        let open = || listening::open(listen, address.map(Into::into));
+        let opened = if *on_host {
+            open()
+        } else {
+            let made = sockets_in(jail, || Ok(open()?.into_iter().map(|one| one.socket).collect()));
+            let named = |socket| Listening { app: listen.app, name: listen.name.clone(), socket };
+            made.map(|sockets| sockets.into_iter().map(named).collect())
+        };
+        sockets.extend(opened.map_err(|error| Error::new(Kind::Busy, step.describe()).because(error))?);
+    }
+    Ok(sockets)
 }
 
 impl Pod for JailedPod {
@@ -89,8 +111,10 @@ impl Pod for JailedPod {
         if self.plan.metadata != Metadata::Own {
             return Ok(None);
         }
-        let listener = listen_in(self.jail);
-        listener.map(Some).map_err(|error| Error::new(Kind::Io, "listen for the metadata service").because(error))
+        let not = listening::claimed(&self.plan);
+        let made = sockets_in(self.jail, || Ok(vec![listening::on_loopback(&not)?]));
+        made.map(|made| made.into_iter().next().map(TcpListener::from))
+            .map_err(|error| Error::new(Kind::Io, "listen for the metadata service").because(error))
     }
 
     fn terminal(&mut self) -> Option<OwnedFd> {
@@ -109,6 +133,7 @@ impl Pod for JailedPod {
             jail: self.jail,
             metadata_url,
             own_session: true,
+            sockets: self.sockets.iter().filter(|one| phase == Phase::Main && one.app == app).collect(),
         };
         let (mut read, write) = io::pipe().map_err(failed)?;
         let streams = &self.streams[app];
@@ -212,10 +237,8 @@ pub(super) fn tell(start: &Start<'_>, streams: &Streams, over: BorrowedFd<'_>) -
         why: std::error::Error::source(&error).map(crate::error::chain),
     };
     let told = serde_json::to_vec(&complaint).unwrap_or_default();
-    // Once only it and the standard streams were kept it is descriptor 3; before, it is what it was.
-    if rustix::io::write(process::kept(), &told).is_err() {
-        let _ = rustix::io::write(over, &told);
-    }
+    // Nobody is there to be told when this fails.
+    let _ = rustix::io::write(process::kept().unwrap_or(over), &told);
     match error.kind() {
         Kind::NoProgram => 127,
         Kind::NotExecutable => 126,
@@ -259,6 +282,8 @@ pub(super) struct Start<'a> {
     pub(super) metadata_url: Option<&'a str>,
     /// Whether it leads a session of its own.
     pub(super) own_session: bool,
+    /// What it finds open beside its standard streams.
+    pub(super) sockets: Vec<&'a Listening>,
 }
 
 impl Start<'_> {
@@ -275,7 +300,14 @@ impl Start<'_> {
             rustix::process::setsid().map_err(|error| io("make a session".to_owned())(error.into()))?;
         }
         // An open directory keeps a process out of a jail, and everything else is nobody's business inside.
-        process::keep_only(tell).map_err(io("close the supervisor's descriptors".to_owned()))?;
+        let number = listening::above(self.sockets.len());
+        // Out of the way of the sockets; it is not to be closed when this fails, as it is what tells so.
+        let tell = ManuallyDrop::new(
+            rustix::io::fcntl_dupfd_cloexec(tell, number)
+                .map_err(|error| io("keep the way to the supervisor".to_owned())(error.into()))?,
+        );
+        listening::hand_over(&self.sockets).map_err(io("hand the listening sockets over".to_owned()))?;
+        process::keep_only(tell.as_fd(), number).map_err(io("close the supervisor's descriptors".to_owned()))?;
         process::set_login_class(&context.login_class)
             .map_err(io(format!("set the login class {}", context.login_class)))?;
         jail::attach(self.jail).map_err(io(format!("attach to the jail {}", context.jail)))?;
@@ -333,7 +365,11 @@ impl Start<'_> {
         let Some(program) = exec.first() else {
             return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
         };
-        let environment = self.context.whole_environment(user, self.metadata_url);
+        let mut environment = self.context.whole_environment(user, self.metadata_url);
+        if !self.sockets.is_empty() {
+            let names: Vec<_> = self.sockets.iter().map(|socket| socket.name.as_str()).collect();
+            environment.extend(listening::variables(&names));
+        }
         let path = find(program, environment.get("PATH").map(String::as_str))?;
         let nul = |_| Error::new(Kind::Refused, "execute the program").because("an argument or variable holds a NUL");
         let arguments =

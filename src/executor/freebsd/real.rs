@@ -3,8 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::TcpListener;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Component, Path};
 use std::process::{Command, Stdio};
@@ -16,7 +15,7 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Value};
 use crate::sys::freebsd::{jail, kernel, mount, network, process, resource};
-use crate::sys::{loopback, passing};
+use crate::sys::passing;
 
 /// The system that this process runs on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -240,7 +239,7 @@ impl System for Real {
         drop(write);
         let mut told = String::new();
         read.read_to_string(&mut told)?;
-        if child.succeeded()? { Ok(()) } else { Err(io::Error::other(told)) }
+        if child.succeeded()? { Ok(()) } else { Err(io::Error::other(told.trim().to_owned())) }
     }
 
     fn add_rule(&mut self, rule: &str) -> io::Result<()> {
@@ -305,17 +304,16 @@ fn inside(
     let child = process::fork(|| {
         let done = (|| {
             // A directory that is open would keep this process out of the jail.
-            let through = process::keep_only(through)?;
+            let through = process::keep_only(through, 3)?;
             jail::attach(jail).map_err(|error| io::Error::new(error.kind(), format!("attach to the jail: {error}")))?;
             what(through)
         })();
         match done {
             Ok(()) => 0,
             Err(error) => {
-                let told = error.to_string();
-                if rustix::io::write(process::kept(), told.as_bytes()).is_err() {
-                    let _ = rustix::io::write(through, told.as_bytes());
-                }
+                // Who takes sockets from here takes a byte for the end of them.
+                let told = format!(" {error}");
+                let _ = rustix::io::write(process::kept().unwrap_or(through), told.as_bytes());
                 1
             }
         }
@@ -337,17 +335,28 @@ impl Child {
     }
 }
 
-/// A socket that listens on loopback in the jail's network, at a port of the kernel's choice. It is made by a child that
-/// attaches, and served from outside.
-pub(super) fn listen_in(jail: i32) -> io::Result<TcpListener> {
+/// Sockets that `make` makes in the jail's network. They are made by a child that attaches, and belong to this process.
+pub(super) fn sockets_in<S: AsFd>(jail: i32, make: impl FnOnce() -> io::Result<Vec<S>>) -> io::Result<Vec<OwnedFd>> {
     let (here, there) = passing::pair()?;
-    let child = inside(jail, there.as_fd(), |through| passing::send(through, loopback::listen()?.as_fd()))?;
+    let child = inside(jail, there.as_fd(), |through| {
+        make()?.iter().try_for_each(|socket| passing::send(through, socket.as_fd()))
+    })?;
     drop(there);
-    let received = passing::receive(&here);
-    if child.succeeded()? {
-        return received.map(TcpListener::from);
+    let mut received = Vec::new();
+    let ended = loop {
+        match passing::receive(&here) {
+            Ok(socket) => received.push(socket),
+            Err(error) => break error,
+        }
+    };
+    let mut told = String::new();
+    // The end of the sockets is the beginning of a complaint, if there is one.
+    fs::File::from(here).take(SMALL).read_to_string(&mut told)?;
+    match child.succeeded()? {
+        true if ended.kind() == io::ErrorKind::UnexpectedEof => Ok(received),
+        true => Err(ended),
+        false => Err(io::Error::other(told)),
     }
-    Err(io::Error::other("no socket could be made in the jail's network"))
 }
 
 fn open_root(root: &Path) -> io::Result<OwnedFd> {

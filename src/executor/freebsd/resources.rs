@@ -9,6 +9,11 @@ use crate::executor::plan::{Isolation, Network, PodPlan};
 /// What is missing where the kernel does not account, and what would turn it on.
 const NO_RACCT: &str = "the kernel does not account resources; add kern.racct.enable=1 to /boot/loader.conf and reboot";
 
+/// Why interfaces are not bounded, and how an administrator bounds the bridge of all pods.
+const NO_SHAPER: &str = "jetpack sets up no traffic shaper on FreeBSD; all pods together are bounded by hand: \
+    net.inet.ip.fw.default_to_accept=1, ipfw_load=YES and dummynet_load=YES in /boot/loader.conf, then \
+    ipfw pipe 1 config bw 10Mbit/s; ipfw add pipe 1 ip from any to any via jetpack0";
+
 /// The subject of a pod's rules.
 pub(super) fn jail_subject(plan: &PodPlan) -> String {
     format!("jail:{}", super::jail::name(plan))
@@ -79,7 +84,7 @@ fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &Hos
         }
         Isolation::BlockBandwidth { limit } => throttle(facts, held, ["readbps", "writebps"], *limit, honest),
         Isolation::BlockIops { limit } => throttle(facts, held, ["readiops", "writeiops"], *limit, honest),
-        Isolation::NetworkBandwidth { .. } => Outcome::ignored("no traffic shaper is set up on this host"),
+        Isolation::NetworkBandwidth { .. } => Outcome::ignored(NO_SHAPER),
         Isolation::NoNewPrivileges { value: false } => Outcome::Enforced,
         Isolation::NoNewPrivileges { value: true } if facts.release.0 >= 14 => {
             held.no_new_privileges = true;

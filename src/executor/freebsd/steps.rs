@@ -1,10 +1,12 @@
 //! What the FreeBSD executor does to a host, as data.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::system::{Setting, Value};
+use crate::executor::listening::Listen;
 
 /// One change of the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +135,15 @@ pub enum Step {
         /// What is set.
         settings: Vec<Setting>,
     },
+    /// Opens sockets that an app finds open when it starts. They end with the supervisor.
+    Listen {
+        /// Which.
+        listen: Listen,
+        /// Whether in the host's own network, for a pod that has none but loopback.
+        on_host: bool,
+        /// The address; nothing: all.
+        address: Option<Ipv4Addr>,
+    },
     /// Adds resource rules; undone by removing all rules of the subject.
     AddRules {
         /// `jail:NAME`, `loginclass:CLASS`.
@@ -197,9 +208,15 @@ impl crate::executor::Step for Step {
             Self::CreateJail { name, .. } => format!("make the jail {name}"),
             Self::MoveInterface { interface, jail } => format!("move {interface} into the jail {jail}"),
             Self::SetUpNetwork { jail, .. } => format!("set up the network of the jail {jail}"),
+            Self::Listen { listen, on_host: true, .. } => format!("{} on the host", listen.describe()),
+            Self::Listen { listen, .. } => listen.describe(),
             Self::AddRules { subject, .. } => format!("add resource rules for {subject}"),
             Self::LoadAnchor { anchor, .. } => format!("load the packet filter anchor {anchor}"),
         }
+    }
+
+    fn leaves_nothing(&self) -> bool {
+        matches!(self, Self::Listen { .. } | Self::CheckSource { .. })
     }
 
     fn outlives_apps(&self) -> bool {

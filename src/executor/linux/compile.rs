@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use super::facts::HostFacts;
 use super::groups::Groups;
 use super::isolators::{capabilities, seccomp};
-use super::steps::{AppStep, Listen, Namespace, PodStep, ProcessStep, SecurityModule, Step};
+use super::steps::{AppStep, Namespace, PodStep, ProcessStep, SecurityModule, Step};
 use super::{network, parameters};
 use crate::executor::isolation::{Outcome, Report};
-use crate::executor::plan::{AppPlan, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, VolumeKind};
+use crate::executor::listening::{Listen, claimed, exposed};
+use crate::executor::plan::{AppPlan, Isolation, Metadata, MountPlan, Network, PodPlan, VolumeKind};
 use crate::executor::{Compiled, Error, Kind};
 
 /// Paths of procfs and sysfs that tell or do too much.
@@ -191,9 +192,7 @@ impl Compiler<'_> {
         }
         self.sockets();
         if plan.metadata == Metadata::Own {
-            let exposed = plan.ports.iter().map(|port| (port.pod_port, port.pod_port.saturating_add(port.count - 1)));
-            let not = exposed.chain(plan.apps.iter().flat_map(|app| &app.ports).map(|port| (port.port, port.last())));
-            self.steps.push(Step::Pod(PodStep::ListenForMetadata { not: not.collect() }));
+            self.steps.push(Step::Pod(PodStep::ListenForMetadata { not: claimed(plan) }));
         }
         self.report.promised(None, "metadata service", "mds.provided", plan.metadata.outcome());
         self.steps.push(Step::Pod(PodStep::MakeSharedMemory));
@@ -225,22 +224,10 @@ impl Compiler<'_> {
         let plan = self.plan;
         for (number, app) in plan.apps.iter().enumerate() {
             for port in app.ports.iter().filter(|port| port.socket_activated) {
-                let listen = |first: u16| Listen {
-                    app: number,
-                    name: port.name.clone(),
-                    protocol: port.protocol.clone(),
-                    port: first,
-                    count: port.count,
-                };
-                self.steps.push(Step::Pod(PodStep::Listen(listen(port.port))));
-                let exposed = |forward: &&PortForward| {
-                    network::by_socket(plan, forward)
-                        && forward.name == port.name
-                        && forward.socket_activated.as_ref() == Some(&app.name)
-                };
-                for forward in plan.ports.iter().filter(exposed) {
-                    let step = Step::ListenOnHost { listen: listen(forward.host_port), address: forward.host_ip };
-                    self.steps.push(step);
+                self.steps.push(Step::Pod(PodStep::Listen(Listen::of(number, port, port.port))));
+                for forward in exposed(plan, &app.name, port) {
+                    let listen = Listen::of(number, port, forward.host_port);
+                    self.steps.push(Step::ListenOnHost { listen, address: forward.host_ip });
                 }
                 let what = format!("socket of port {}", port.name);
                 self.report.promised(Some(&app.name), &what, "im.app.ports.socketactivated", Outcome::Enforced);

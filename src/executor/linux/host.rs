@@ -11,10 +11,10 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::init::Init;
 use super::inside;
-use super::listening::{self, Listening};
 use super::message::{Order, Report};
 use super::steps::{IdMap, Namespace, Step};
 use super::subordinate;
+use crate::executor::listening::{self, Listening};
 use crate::executor::plan::PodPlan;
 use crate::executor::supervise::{Event, Launch, Pod, Streams};
 use crate::executor::{Error, Host, Kind, Phase, Step as _};

@@ -4,7 +4,6 @@
 //! It ends when its supervisor does: the channel reads as end of file then, and the kernel is asked for a signal too.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,10 +13,11 @@ use rustix::mount::UnmountFlags;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, pivot_root, wait};
 
 use super::filesystem::Filesystem;
-use super::listening::{self, Listening};
 use super::message::{Complaint, Order, Report};
 use super::process::{Process, join_groups, open_groups, separate_groups};
+use super::readiness;
 use super::steps::{PodStep, ProcessStep, Step};
+use crate::executor::listening::{self, Listening};
 use crate::executor::plan::{PodPlan, Stream};
 use crate::executor::supervise::{End, Streams};
 use crate::executor::{Error, Kind, Phase};
@@ -117,13 +117,13 @@ impl Init<'_> {
                     }
                     PodStep::RaiseLoopback => crate::sys::loopback::bring_up().map_err(doing)?,
                     PodStep::SetParameter { key, value } => set_parameter(key, value).map_err(doing)?,
-                    PodStep::ListenForMetadata { not } => listener = Some(listen(not).map_err(doing)?),
+                    PodStep::ListenForMetadata { not } => listener = Some(listening::on_loopback(not).map_err(doing)?),
                     PodStep::OwnDirectory { path, uid, gid } => {
                         std::os::unix::fs::lchown(path, Some(*uid), Some(*gid)).map_err(doing)?;
                     }
                     PodStep::Listen(listen) => self.sockets.extend(listening::open(listen, None).map_err(doing)?),
                     PodStep::ListenForReadiness { app } => {
-                        let socket = listening::notify_socket(self.plan.uuid, &self.plan.apps[*app].name);
+                        let socket = readiness::notify_socket(self.plan.uuid, &self.plan.apps[*app].name);
                         readiness[*app] = Some(socket.map_err(doing)?);
                     }
                     PodStep::MakeSharedMemory => {
@@ -228,7 +228,7 @@ impl Init<'_> {
                 while rustix::io::read(near, &mut nowhere).is_ok_and(|length| length > 0) {}
             }
             for (app, socket) in telling() {
-                while let Some(text) = listening::notified(socket.as_fd()) {
+                while let Some(text) = readiness::notified(socket.as_fd()) {
                     self.tell(&Report::Notified { app, text }, &[]);
                 }
             }
@@ -288,7 +288,7 @@ impl Init<'_> {
                         steps,
                         metadata_url,
                         listening: sockets.map(|socket| socket.name.as_str()).collect(),
-                        notify: notify.map(|_| listening::notify_address(self.plan.uuid, &plan.name)),
+                        notify: notify.map(|_| readiness::notify_address(self.plan.uuid, &plan.name)),
                     };
                     process.become_program(|| self.tell(&Report::Started { app: number, phase }, &[]))
                 }
@@ -356,18 +356,4 @@ fn leave_host_tree() -> std::io::Result<()> {
     rustix::mount::unmount(".", UnmountFlags::DETACH)?;
     rustix::process::chdir("/")?;
     Ok(())
-}
-
-/// A listening socket on loopback, at a port outside of all ranges (first, last) of `not`.
-fn listen(not: &[(u16, u16)]) -> std::io::Result<TcpListener> {
-    let mut unfit = Vec::new();
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
-        if !not.iter().any(|&(first, last)| (first..=last).contains(&port)) {
-            return Ok(listener);
-        }
-        // Kept until a fit one is found, so that the kernel gives another.
-        unfit.push(listener);
-    }
 }

@@ -19,11 +19,11 @@ mod host;
 mod init;
 pub mod inside;
 pub mod isolators;
-mod listening;
 mod message;
 mod network;
 mod parameters;
 mod process;
+mod readiness;
 pub mod steps;
 mod subordinate;
 

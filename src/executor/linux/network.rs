@@ -6,7 +6,8 @@ use super::cni::{Connection, bandwidth, port_mappings};
 use super::facts::HostFacts;
 use super::steps::Step;
 use crate::executor::isolation::{Outcome, Report};
-use crate::executor::plan::{Isolation, Network, PodPlan, PortForward};
+use crate::executor::listening::by_socket;
+use crate::executor::plan::{Isolation, Network, PodPlan};
 use crate::executor::{Error, Kind};
 
 /// The steps on the host that connect the pod; what becomes of the ports goes into `report`.
@@ -74,12 +75,6 @@ pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<V
         });
     }
     Ok(steps)
-}
-
-/// Whether a port of the host leads into the pod by a listening socket that an app is handed over, which needs no
-/// network between them.
-pub fn by_socket(plan: &PodPlan, port: &PortForward) -> bool {
-    plan.network == Network::None && port.socket_activated.is_some()
 }
 
 /// The least of all limits on what passes through the pod's interfaces, which its apps share.

@@ -19,9 +19,10 @@ use rustix::thread::{
     set_capabilities, set_keep_capabilities, set_no_new_privs,
 };
 
+use super::inside;
 use super::isolators::seccomp::Filter;
 use super::steps::{ProcessStep, SecurityModule};
-use super::{inside, listening};
+use crate::executor::listening;
 use crate::executor::plan::AppPlan;
 use crate::executor::supervise::Streams;
 use crate::executor::users::{self, User};

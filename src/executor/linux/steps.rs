@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::cni::Connection;
 
 use crate::executor::Step as _;
+use crate::executor::listening::Listen;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,27 +99,6 @@ pub enum Step {
         /// What.
         step: ProcessStep,
     },
-}
-
-/// Sockets that an app finds open.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listen {
-    /// Index of the app.
-    pub app: usize,
-    /// The port's name.
-    pub name: String,
-    /// `tcp` or `udp`.
-    pub protocol: String,
-    /// The first port.
-    pub port: u16,
-    /// How many consecutive ones.
-    pub count: u16,
-}
-
-impl Listen {
-    fn describe(&self) -> String {
-        format!("listen on {} port {} for the port {}", self.protocol, self.port, self.name)
-    }
 }
 
 /// A kind of namespace.

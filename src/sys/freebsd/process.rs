@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::process::Pid;
 
@@ -46,20 +47,25 @@ pub fn close_from(first: RawFd) {
     unsafe { libc::closefrom(first) }
 }
 
-/// Keeps only the standard streams and `fd`, which becomes descriptor 3 and is closed at exec.
+/// The number of what [`keep_only`] has kept; before, none.
+static KEPT: AtomicI32 = AtomicI32::new(-1);
+
+/// Keeps only the descriptors below `number` and `fd`, which becomes that descriptor and is closed at exec.
 ///
 /// # Errors
 /// The kernel's.
-pub fn keep_only(fd: BorrowedFd<'_>) -> io::Result<BorrowedFd<'static>> {
-    let kept = place_closing(fd, 3)?;
-    close_from(4);
+pub fn keep_only(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<BorrowedFd<'static>> {
+    let kept = place_closing(fd, number)?;
+    KEPT.store(number, Ordering::Relaxed);
+    close_from(number + 1);
     Ok(kept)
 }
 
-/// What [`keep_only`] has kept, as a descriptor that may or may not be open.
-pub fn kept() -> BorrowedFd<'static> {
-    // SAFETY: a child that has called `keep_only` has it open for the rest of its life; for another, using it fails.
-    unsafe { BorrowedFd::borrow_raw(3) }
+/// What [`keep_only`] has kept, once it has.
+pub fn kept() -> Option<BorrowedFd<'static>> {
+    let number = KEPT.load(Ordering::Relaxed);
+    // SAFETY: a child that has called `keep_only` has it open for the rest of its life.
+    (number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(number) })
 }
 
 /// Makes `fd` the descriptor of number `number`, which stays open at exec. `fd` itself is left as it is.

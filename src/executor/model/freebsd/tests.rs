@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use super::{MOUNTPOINT, Model, Node};
 use crate::executor::freebsd::facts::Configured;
+use crate::executor::freebsd::system::Value;
 use crate::executor::freebsd::{FreeBsd, HostFacts, Step, compile, diagnose};
 use crate::executor::journal::{self, Fault, Journal};
 use crate::executor::plan::{
-    AppPlan, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan,
+    AppPlan, AppPort, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan,
 };
 use crate::executor::{Host as _, Kind, Phase, Step as _};
 
@@ -45,6 +46,7 @@ fn app(number: usize, layer: &Path) -> AppPlan {
         image_id: format!("sha512-{number:0128}"),
         os: None,
         arch: None,
+        os_release: None,
         layers: vec![layer.to_owned()],
         read_only_rootfs: false,
         exec: vec!["/bin/app".to_owned()],
@@ -509,6 +511,47 @@ fn a_recursive_volume_brings_what_is_mounted_below_it_read_only_too() {
     assert!(seen[1].on.ends_with("data/below"));
     undone(&model, &steps);
     assert_eq!(before, model.state());
+}
+
+#[test]
+fn what_apps_ask_of_sockets_and_releases_is_done_or_told() {
+    let (model, layers) = host(2);
+    let (mut one, mut other) = (app(0, &layers[0]), app(1, &layers[1]));
+    one.ports.push(AppPort {
+        name: "web".to_owned(),
+        protocol: "tcp".to_owned(),
+        port: 80,
+        count: 2,
+        socket_activated: true,
+    });
+    one.notifies = true;
+    one.os_release = Some("12.4-RELEASE".to_owned());
+    other.os_release = Some("13.1-RELEASE".to_owned());
+    other.isolators.push(Isolation::NetworkBandwidth { limit: 1 << 20 });
+    let mut plan = pod(&model, 1, vec![one, other]);
+    plan.ports.push(PortForward {
+        name: "web".to_owned(),
+        protocol: "tcp".to_owned(),
+        host_port: 8080,
+        host_ip: None,
+        pod_port: 80,
+        count: 2,
+        socket_activated: Some("app-0".to_owned()),
+    });
+    let compiled = compile(&plan, &facts(&model, &plan)).unwrap();
+    let opened = compiled.steps.iter().filter_map(|step| match step {
+        Step::Listen { listen, on_host, .. } => Some((listen.app, listen.port, listen.count, *on_host)),
+        _ => None,
+    });
+    assert_eq!(opened.collect::<Vec<_>>(), [(0, 80, 2, false), (0, 8080, 2, true)]);
+    applied(&model, &compiled.steps);
+    let jail = model.state().jails.into_values().next().unwrap();
+    assert_eq!(jail.parameters["osrelease"], Value::Text("12.4-RELEASE".to_owned()));
+    assert_eq!(jail.parameters["osreldate"], Value::Number(1_204_000));
+    let unmet: Vec<String> = compiled.report.unmet().map(ToString::to_string).collect();
+    for words in ["readiness", "13.1-RELEASE", "ipfw pipe"] {
+        assert!(unmet.iter().any(|line| line.contains(words)), "{words}: {unmet:?}");
+    }
 }
 
 #[test]
