@@ -56,6 +56,11 @@ fn json_tells_every_file_and_every_place() {
     let report: Value = serde_json::from_slice(&done.stdout).unwrap();
     let files = report["files"].as_array().unwrap();
     assert_eq!(files.iter().map(|file| file["valid"].as_bool().unwrap()).collect::<Vec<_>>(), [false, false, true]);
+    // What has no place in a manifest says so.
+    let unreadable = files[1]["diagnostics"][0].as_object().unwrap();
+    for key in ["pointer", "line", "column"] {
+        assert_eq!(unreadable.get(key), Some(&Value::Null), "{key}");
+    }
     let found = &files[0]["diagnostics"][0];
     assert_eq!(found["clause"], "im.labels.unique");
     assert_eq!((&found["severity"], &found["pointer"]), (&json!("error"), &json!("/labels/1/name")));
@@ -191,6 +196,49 @@ fn hostile_input_is_told_and_the_other_files_are_still_checked() {
         assert!(found.contains(clause), "{}: {found:?}", path.display());
     }
     assert_eq!(report["files"][files.len()]["valid"], true);
+}
+
+/// Anything that takes each finding, reference or duplicate through the whole document again does not end.
+#[test]
+fn work_and_memory_stay_in_proportion_to_a_long_line_of_faults() {
+    const MANY: usize = 10_000;
+    let list = |item: &dyn Fn(usize) -> String| (0..MANY).map(item).collect::<Vec<_>>().join(",");
+    let image = |body: String| format!(r#"{{"acKind":"ImageManifest","acVersion":"0.8.11","name":"a.b/c",{body}}}"#);
+    let id = "sha512-".to_owned() + &"0".repeat(128);
+    let documents = [
+        ("labels", image(format!(r#""labels":[{}]"#, list(&|n| format!(r#"{{"name":"é{n}","value":"x"}}"#))))),
+        ("keys", image(list(&|n| format!(r#""pathWhitelst{n}":1"#)))),
+        (
+            "isolators",
+            image(format!(
+                r#""app":{{"user":"0","group":"0","isolators":[{}]}}"#,
+                list(&|_| r#"{"name":"os/linux/capabilities-remove-set","value":{"set":["CAP_X"]}}"#.to_owned())
+            )),
+        ),
+        (
+            "mounts",
+            format!(
+                r#"{{"acKind":"PodManifest","acVersion":"0.8.11","apps":[{{"name":"a","image":{{"id":"{id}"}},"mounts":[{}]}}],"volumes":[{}]}}"#,
+                list(&|n| format!(r#"{{"volume":"v{n}","path":"/p{n}"}}"#)),
+                list(&|n| format!(r#"{{"name":"w{n}","kind":"empty"}}"#)),
+            ),
+        ),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in documents {
+        let file = directory.path().join(name);
+        fs::write(&file, &text).unwrap();
+        for format in ["human", "sarif"].into_iter().filter(|_| name == "labels") {
+            assert!(!actool(&["validate", "--format", format, file.to_str().unwrap()]).stdout.is_empty());
+        }
+        let done = actool(&["validate", "--format", "json", file.to_str().unwrap()]);
+        let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+        let found = report["files"][0]["diagnostics"].as_array().unwrap();
+        assert!(found.len() >= MANY - 1, "{name}");
+        let last = found.last().unwrap();
+        let column = usize::try_from(last["column"].as_u64().unwrap()).unwrap();
+        assert_eq!(text.chars().nth(column - 1), Some('"'), "{name}: {last}");
+    }
 }
 
 #[test]

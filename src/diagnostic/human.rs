@@ -15,6 +15,8 @@ pub struct Style {
 
 /// Characters of a line that are shown; manifests are often one long line.
 const WIDTH: usize = 96;
+/// Bytes of a character at most.
+const LONGEST: usize = 4;
 
 /// Writes all findings about a file, and one line with the verdict.
 pub fn write(out: &mut dyn Write, file: &FileReport, style: Style) -> io::Result<()> {
@@ -65,11 +67,8 @@ fn one(out: &mut dyn Write, file: &FileReport, diagnostic: &Diagnostic, paint: P
     let gutter = " ".repeat(number.len() + 1);
     writeln!(out, "{gutter}{} {at}", paint.with(BLUE, "-->"))?;
 
-    if let (Some(line), Some(column)) = (place.line, place.column)
-        && let Some(text) = file.source.split(|byte| *byte == b'\n').nth(line as usize - 1)
-    {
-        let excerpt =
-            Excerpt::of(&String::from_utf8_lossy(text), column as usize - 1, place.length.unwrap_or(1) as usize);
+    if let Some((before, behind)) = place.offset.and_then(|offset| file.source.split_at_checked(offset)) {
+        let excerpt = Excerpt::of(before, behind, place.length.unwrap_or(1) as usize);
         let bar = paint.with(BLUE, "|");
         let label = diagnostic.label.as_deref().map(|label| format!(" {}", visible(label))).unwrap_or_default();
         let marks = format!("{}{label}", "^".repeat(excerpt.marked));
@@ -92,17 +91,25 @@ struct Excerpt {
 }
 
 impl Excerpt {
-    fn of(line: &str, at: usize, length: usize) -> Self {
-        let chars: Vec<char> = line.trim_end().chars().map(plain).collect();
-        let at = at.min(chars.len());
+    /// The line around a place that stands between `before` and `behind`.
+    fn of(before: &[u8], behind: &[u8], length: usize) -> Self {
+        // Lines are cut in bytes first: one of megabytes is not counted for each of its findings.
+        let start = before.len().saturating_sub(WIDTH * LONGEST);
+        let near = &before[start..];
+        let left = near.iter().rposition(|byte| *byte == b'\n').map_or(near, |at| &near[at + 1..]);
+        let near = &behind[..behind.len().min((WIDTH + 1) * LONGEST)];
+        let right = near.iter().position(|byte| *byte == b'\n').map_or(near, |at| &near[..at]);
+        let left: Vec<char> = String::from_utf8_lossy(left).chars().map(plain).collect();
+        let right: Vec<char> = String::from_utf8_lossy(right).trim_end().chars().map(plain).collect();
         // The marked place and a little before it, as much behind it as fits.
-        let first = if chars.len() <= WIDTH { 0 } else { at.saturating_sub(WIDTH / 3) };
-        let last = chars.len().min(first + WIDTH);
-        let before = if first > 0 { "…" } else { "" };
-        let behind = if last < chars.len() { "…" } else { "" };
-        let shown: String = chars[first..last].iter().collect();
-        let marked = length.min(last.saturating_sub(at)).max(1);
-        Self { text: format!("{before}{shown}{behind}"), indent: at - first + before.chars().count(), marked }
+        let cut = left.len() + right.len() > WIDTH;
+        let shown = if cut { left.len().min(WIDTH / 3) } else { left.len() };
+        let most = WIDTH - shown;
+        let ellipsis = |there: bool| if there { "…" } else { "" };
+        let (start, end) = (ellipsis(shown < left.len()), ellipsis(most < right.len()));
+        let text: String = left[left.len() - shown..].iter().chain(right.iter().take(most)).collect();
+        let marked = length.min(right.len().min(most)).max(1);
+        Self { text: format!("{start}{text}{end}"), indent: shown + start.chars().count(), marked }
     }
 }
 
@@ -151,6 +158,7 @@ mod tests {
         diagnostic.place.line = Some(2);
         diagnostic.place.column = Some(3);
         diagnostic.place.length = Some(4);
+        diagnostic.place.offset = Some(4);
         let mut file = FileReport::new("a.json", FileType::Manifest).with([diagnostic]);
         file.source = b"[\n\t \"os\"\x1b]\n".to_vec();
         file
@@ -174,11 +182,12 @@ a.json: invalid manifest: 1 error
 
     #[test]
     fn long_lines_are_cut_around_the_place() {
-        let excerpt = Excerpt::of(&"x".repeat(10_000), 5000, 9000);
+        let line = "x".repeat(5000);
+        let excerpt = Excerpt::of(line.as_bytes(), line.as_bytes(), 9000);
         assert_eq!(excerpt.text.chars().count(), WIDTH + 2);
         assert_eq!((excerpt.indent, excerpt.marked), (WIDTH / 3 + 1, WIDTH - WIDTH / 3));
-        let end = Excerpt::of("abc", 3, 1);
-        assert_eq!((end.indent, end.marked), (3, 1));
+        let end = Excerpt::of(b"xyz\nabc", b"", 1);
+        assert_eq!((end.text.as_str(), end.indent, end.marked), ("abc", 3, 1));
     }
 
     #[test]

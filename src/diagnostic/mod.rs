@@ -23,21 +23,21 @@ pub enum Severity {
     Error,
 }
 
-/// Where in a file a finding is. All parts that are known are given.
+/// Where in a file a finding is. All parts that are known are given; in JSON those within a manifest are null where they are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Place {
     /// Entry of an archive or file of a layout (`manifest`, `rootfs/bin/sh`), lossy where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
-    /// JSON pointer (RFC 6901) into the manifest.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// JSON pointer (RFC 6901) into the manifest; empty for all of it.
     pub pointer: Option<String>,
     /// Line in the manifest, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
     /// Column in that line in characters, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<u32>,
+    /// The same place in bytes from the start of the manifest.
+    #[serde(skip)]
+    pub offset: Option<usize>,
     /// Length of the marked place in characters, where it is known.
     #[serde(skip)]
     pub length: Option<u32>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{Diagnostic, FileReport, FileType, Severity};
@@ -33,28 +34,51 @@ pub fn write(out: &mut dyn Write, files: &[FileReport], describe: impl Fn(&str) 
             })
         })
         .collect();
-    let results: Vec<Value> = files
-        .iter()
-        .flat_map(|file| file.diagnostics.iter().map(move |diagnostic| (file, diagnostic)))
-        .map(|(file, diagnostic)| result(file, diagnostic, rules[diagnostic.clause.as_ref()]))
-        .collect();
-    let log = json!({
-        "$schema": SCHEMA,
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": {
+    let found = files.iter().flat_map(|file| file.diagnostics.iter().map(move |diagnostic| (file, diagnostic)));
+    let log = Log {
+        schema: SCHEMA,
+        version: "2.1.0",
+        runs: [Run {
+            tool: json!({ "driver": {
                 "name": "actool",
                 "version": env!("CARGO_PKG_VERSION"),
                 "semanticVersion": env!("CARGO_PKG_VERSION"),
                 "informationUri": "https://github.com/appc/spec",
                 "rules": described,
-            } },
-            "columnKind": "unicodeCodePoints",
-            "results": results,
+            } }),
+            column_kind: "unicodeCodePoints",
+            results: Results(
+                found.map(|(file, diagnostic)| result(file, diagnostic, rules[diagnostic.clause.as_ref()])),
+            ),
         }],
-    });
+    };
     serde_json::to_writer_pretty(&mut *out, &log)?;
     writeln!(out)
+}
+
+#[derive(Serialize)]
+struct Log<R: Serialize> {
+    #[serde(rename = "$schema")]
+    schema: &'static str,
+    version: &'static str,
+    runs: [Run<R>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Run<R: Serialize> {
+    tool: Value,
+    column_kind: &'static str,
+    results: R,
+}
+
+/// Results that are made while they are written: a document may have a million faults.
+struct Results<I>(I);
+
+impl<I: Iterator<Item = Value> + Clone> Serialize for Results<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
 }
 
 fn result(file: &FileReport, diagnostic: &Diagnostic, rule: usize) -> Value {

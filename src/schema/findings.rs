@@ -14,7 +14,14 @@ pub(super) struct Finding {
     label: Option<String>,
     related: Option<(Span, &'static str)>,
     help: Option<String>,
+    /// So many came before that nobody reads what this one might have meant.
+    late: bool,
 }
+
+/// Findings that get suggestions: finding them is the dearest part, and a document may have a million faults.
+const SUGGESTED: usize = 100;
+/// Names that a suggestion is looked for among.
+const CANDIDATES: usize = 1000;
 
 impl Finding {
     /// Says beside the marked place what the matter is.
@@ -37,7 +44,15 @@ impl Finding {
 
     /// "did you mean", where there is something near.
     pub(super) fn meant<'c>(&mut self, word: &str, candidates: impl IntoIterator<Item = &'c str>) -> &mut Self {
-        if let Some(near) = super::suggest::nearest(word, candidates) {
+        self.meant_one_of(word, || candidates.into_iter().collect())
+    }
+
+    /// The same with candidates that are dear to list.
+    pub(super) fn meant_one_of<'c>(&mut self, word: &str, candidates: impl FnOnce() -> Vec<&'c str>) -> &mut Self {
+        if self.late {
+            return self;
+        }
+        if let Some(near) = super::suggest::nearest(word, candidates().into_iter().take(CANDIDATES)) {
             self.help = Some(format!("did you mean `{near}`?"));
         }
         self
@@ -57,8 +72,8 @@ impl Findings {
         span: Span,
         message: impl Into<String>,
     ) -> &mut Finding {
-        let message = message.into();
-        self.0.push(Finding { severity, clause, span, message, label: None, related: None, help: None });
+        let (message, late) = (message.into(), self.0.len() >= SUGGESTED);
+        self.0.push(Finding { severity, clause, span, message, label: None, related: None, help: None, late });
         self.0.last_mut().expect("one was just added")
     }
 
@@ -83,18 +98,20 @@ impl Findings {
             return Vec::new();
         }
         self.0.sort_by_key(|finding| finding.span.start);
-        let lines = Lines::new(text);
+        let mut lines = Lines::new(text);
         self.0
             .into_iter()
             .map(|finding| {
                 let (line, column) = lines.place(finding.span.start);
                 let mut diagnostic = Diagnostic::new(finding.severity, Cow::Borrowed(finding.clause), finding.message);
-                diagnostic.place.pointer = root.map(|root| root.pointer(finding.span));
+                // A text that cannot be read has only itself to point at.
+                diagnostic.place.pointer = Some(root.map(|root| root.pointer(finding.span)).unwrap_or_default());
+                diagnostic.place.offset = Some(finding.span.start);
                 diagnostic.place.line = Some(line);
                 diagnostic.place.column = Some(column);
                 diagnostic.place.length = lines.length(finding.span);
                 diagnostic.label = finding.label.or_else(|| {
-                    finding.related.map(|(span, words)| format!("{words} on line {}", lines.place(span.start).0))
+                    finding.related.map(|(span, words)| format!("{words} on line {}", lines.line(span.start)))
                 });
                 diagnostic.help = finding.help;
                 diagnostic

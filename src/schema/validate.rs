@@ -207,6 +207,29 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_document_does_not_hide_its_faults() {
+        let text = IMAGE.replace("example.com/a", "Example") + "{}";
+        let report = validate_manifest(text.as_bytes(), &Options::default());
+        let places = report.diagnostics.iter().map(|d| (d.clause.as_ref(), d.place.pointer.as_deref(), d.place.column));
+        assert_eq!(
+            places.collect::<Vec<_>>(),
+            [("types.acidentifier.charset", Some("/name"), Some(60)), ("im.json.valid", Some(""), Some(70))]
+        );
+    }
+
+    #[test]
+    fn versions_beyond_64_bits_are_told() {
+        for (version, clause) in [
+            ("18446744073709551616.0.0", "types.acversion.major"),
+            ("0.18446744073709551616.0", "types.acversion.tagged"),
+            ("0.8.18446744073709551616-rc.1", "types.acversion.tagged"),
+        ] {
+            let text = IMAGE.replace("0.8.11", version);
+            assert_eq!(clauses(&text, &Options::default()), [clause]);
+        }
+    }
+
+    #[test]
     fn places_are_exact() {
         let text = "{\"acKind\": \"ImageManifest\", \"acVersion\": \"0.8.11\",\n \"name\": \"example.com/a\", \"labels\": [\n\t{\"name\": \"os\", \"value\": null}]}";
         let report = validate_manifest(text.as_bytes(), &Options::default());

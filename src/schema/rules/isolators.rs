@@ -39,7 +39,10 @@ pub(super) fn check(list: &[Node<'_>], place: Place, findings: &mut Findings) {
         };
         scope(known, place, node.span, findings);
         occurrence(known, node.span, &seen, findings);
-        seen.push((name, node.span));
+        // The first of each name is all that is asked for.
+        if seen.iter().all(|(other, _)| *other != name) {
+            seen.push((name, node.span));
+        }
         if let Some(value) = isolator.get("value") {
             self::value(name, value, findings);
         }

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use super::AcIdentifier;
 use super::findings::Findings;
 use super::json::{Node, Span};
+use super::shape::SHAPES;
 use super::validate::Profile;
 use super::walk::short;
 
@@ -48,7 +49,10 @@ pub(super) fn pod(root: &Node<'_>, profile: Profile, findings: &mut Findings) {
 fn version(root: &Node<'_>, findings: &mut Findings) {
     let Some(node) = root.get("acVersion") else { return };
     let Some(text) = node.as_str().filter(|text| *text != crate::SPEC_VERSION) else { return };
-    let Ok(version) = semver::Version::parse(text) else { return };
+    let Ok(version) = semver::Version::parse(text) else {
+        numbers_beyond(node, text, findings);
+        return;
+    };
     let ours = semver::Version::parse(crate::SPEC_VERSION).expect("the specification's version is well-formed");
     if version.major != ours.major {
         findings
@@ -56,6 +60,19 @@ fn version(root: &Node<'_>, findings: &mut Findings) {
             .help(format!("a manifest for this specification has a version {}.x", ours.major));
     } else if (version.minor, version.patch) > (ours.minor, ours.patch) {
         findings.warning("types.acversion.tagged", node.span, format!("version {version} is newer than {ours}"));
+    }
+}
+
+/// A version of the right form whose numbers are too large to be held.
+fn numbers_beyond(node: &Node<'_>, text: &str, findings: &mut Findings) {
+    if !SHAPES.definition("acVersion").pattern.as_ref().is_some_and(|pattern| pattern.matches(text)) {
+        return;
+    }
+    let (text, ours) = (short(text), crate::SPEC_VERSION);
+    if text.starts_with("0.") {
+        findings.warning("types.acversion.tagged", node.span, format!("version {text} is newer than {ours}"));
+    } else {
+        findings.error("types.acversion.major", node.span, format!("version {text} is not compatible with {ours}"));
     }
 }
 

@@ -27,8 +27,9 @@ pub(super) fn check(root: &Node<'_>, profile: Profile, findings: &mut Findings) 
     for volume in root.list("volumes") {
         self::volume(volume, findings);
     }
+    let volumes = Named::new(root.list("volumes"));
     for app in apps {
-        pod_app(app, root.list("volumes"), profile, findings);
+        pod_app(app, &volumes, profile, findings);
     }
     port_names(apps, findings);
     exposed(root.list("ports"), apps, findings);
@@ -36,7 +37,34 @@ pub(super) fn check(root: &Node<'_>, profile: Profile, findings: &mut Findings) 
     lists::annotations(root.list("annotations"), findings);
 }
 
-fn pod_app(pod_app: &Node<'_>, volumes: &[Node<'_>], profile: Profile, findings: &mut Findings) {
+/// The objects of lists by their names, the first of each. Documents may be long, and are searched for every reference.
+#[derive(Default)]
+struct Named<'n, 'd>(HashMap<&'n str, &'n Node<'d>>);
+
+impl<'n, 'd> Named<'n, 'd> {
+    fn new(items: impl IntoIterator<Item = &'n Node<'d>>) -> Self {
+        let mut named = HashMap::new();
+        for item in items {
+            if let Some(name) = item.text("name") {
+                named.entry(name).or_insert(item);
+            }
+        }
+        Self(named)
+    }
+
+    fn get(&self, name: &str) -> Option<&'n Node<'d>> {
+        self.0.get(name).copied()
+    }
+
+    /// In an order of their own, as maps have none.
+    fn names(&self) -> Vec<&'n str> {
+        let mut names: Vec<&str> = self.0.keys().copied().collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+fn pod_app(pod_app: &Node<'_>, volumes: &Named<'_, '_>, profile: Profile, findings: &mut Findings) {
     if let Some(image) = pod_app.get("image") {
         lists::labels(image.list("labels"), findings);
         if image.get("id").is_none() && matches!(image.value, Value::Object(_)) {
@@ -60,54 +88,54 @@ fn pod_app(pod_app: &Node<'_>, volumes: &[Node<'_>], profile: Profile, findings:
     for mount in mounts {
         self::mount(mount, volumes, profile, findings);
     }
+    let mut targets: HashMap<String, &Node<'_>> = HashMap::new();
+    for mount in mounts {
+        if let Some(path) = mount.text("path").and_then(|text| text.parse::<AbsPath>().ok()) {
+            targets.entry(path.clean().to_string()).or_insert(mount);
+        }
+    }
     for point in pod_app.get("app").map_or(&[][..], |section| section.list("mountPoints")) {
-        mount_point(point, mounts, volumes, profile, findings);
+        mount_point(point, &targets, volumes, profile, findings);
     }
 }
 
 /// A mount's volume: its own or one of the pod's.
-fn mount(mount: &Node<'_>, volumes: &[Node<'_>], profile: Profile, findings: &mut Findings) {
+fn mount(mount: &Node<'_>, volumes: &Named<'_, '_>, profile: Profile, findings: &mut Findings) {
     if let Some(own) = mount.get("appVolume") {
         volume(own, findings);
         return;
     }
     let Some(node) = mount.get("volume") else { return };
     let Some(name) = node.as_str().filter(|name| !name.is_empty()) else { return };
-    if find(volumes, name).is_none() {
+    if volumes.get(name).is_none() {
         let (severity, message) = match profile {
             Profile::Reified => (Severity::Error, format!("the pod has no volume `{}`", short(name))),
             Profile::Template => {
                 (Severity::Note, format!("volume `{}` must be given before the pod runs", short(name)))
             }
         };
-        findings
-            .add(severity, "pm.apps.mounts.volume", node.span, message)
-            .meant(name, volumes.iter().filter_map(|volume| volume.text("name")));
+        findings.add(severity, "pm.apps.mounts.volume", node.span, message).meant_one_of(name, || volumes.names());
     }
 }
 
-fn find<'n, 'd>(list: &'n [Node<'d>], name: &str) -> Option<&'n Node<'d>> {
-    list.iter().find(|item| item.text("name") == Some(name))
-}
-
 /// pod.reified.mounts, pm.apps.mounts.map: a mount with the mount point's path, on a volume that suits.
-fn mount_point(point: &Node<'_>, mounts: &[Node<'_>], volumes: &[Node<'_>], profile: Profile, findings: &mut Findings) {
+fn mount_point(
+    point: &Node<'_>,
+    mounts: &HashMap<String, &Node<'_>>,
+    volumes: &Named<'_, '_>,
+    profile: Profile,
+    findings: &mut Findings,
+) {
     let Some(node) = point.get("path") else { return };
     let Some(path) = node.as_str().and_then(|text| text.parse::<AbsPath>().ok()) else { return };
-    let here = |mount: &&Node<'_>| {
-        mount
-            .text("path")
-            .and_then(|text| text.parse::<AbsPath>().ok())
-            .is_some_and(|other| other.clean() == path.clean())
-    };
-    let Some(mount) = mounts.iter().find(here) else {
+    let Some(mount) = mounts.get(&path.clean().to_string()) else {
         if profile == Profile::Reified {
             let message = format!("no mount satisfies the mount point at `{}`", short(&path));
             findings.error("pod.reified.mounts", node.span, message);
         }
         return;
     };
-    let volume = mount.get("appVolume").or_else(|| find(volumes, mount.text("volume")?));
+    let volume = mount.get("appVolume").or_else(|| volumes.get(mount.text("volume")?));
     let flag = |node: &Node<'_>| node.get("readOnly").is_some_and(|flag| flag.value == Value::Bool(true));
     if let Some(volume) = volume
         && flag(volume)
@@ -184,7 +212,7 @@ fn port_names(apps: &[Node<'_>], findings: &mut Findings) {
 /// The pod's list of ports that the host shows.
 fn exposed(ports: &[Node<'_>], apps: &[Node<'_>], findings: &mut Findings) {
     let sections = || apps.iter().filter_map(|app| app.get("app"));
-    let known = || sections().flat_map(|section| section.list("ports"));
+    let known = Named::new(sections().flat_map(|section| section.list("ports")));
     // What ports an app has is only seen where the pod says how it is run, and says it well.
     let legible = |section: &Node<'_>| {
         matches!(section.value, Value::Object(_))
@@ -199,11 +227,11 @@ fn exposed(ports: &[Node<'_>], apps: &[Node<'_>], findings: &mut Findings) {
         }
         let Some(node) = port.get("name") else { continue };
         let name = node.as_str().unwrap_or_default();
-        let target = port.get("podPort").or_else(|| known().find(|port| port.text("name") == Some(name)));
+        let target = port.get("podPort").or_else(|| known.get(name));
         if target.is_none() && complete && !name.is_empty() {
             findings
                 .add(Severity::Error, "pm.ports.name", node.span, format!("no app has a port `{}`", short(name)))
-                .meant(name, known().filter_map(|port| port.text("name")));
+                .meant_one_of(name, || known.names());
         }
         host_range(port, target, &mut taken, findings);
     }
