@@ -336,7 +336,20 @@ fn interfaces() -> Value {
     Value::Object(seen)
 }
 
+/// The command lines that the kernel shows, sorted.
+#[cfg(target_os = "freebsd")]
+fn processes() -> Value {
+    match crate::sys::command_lines() {
+        Ok(mut lines) => {
+            lines.sort();
+            json!(lines)
+        }
+        Err(e) => say::error(&e),
+    }
+}
+
 /// The command lines that show in /proc, sorted.
+#[cfg(not(target_os = "freebsd"))]
 fn processes() -> Value {
     let mut seen = Vec::new();
     let Ok(entries) = fs::read_dir("/proc") else { return json!({ "unknown": "no /proc" }) };

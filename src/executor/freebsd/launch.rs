@@ -25,7 +25,7 @@ use crate::executor::plan::{Metadata, Network, PodPlan, Stream};
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::users::{self, Rootfs, User};
 use crate::executor::{Error, Kind, Phase, Step as _};
-use crate::sys::freebsd::{jail, process, queue::Queue};
+use crate::sys::freebsd::{jail, named, process, queue::Queue};
 
 /// How long killed processes may take to be gone before what they hold is taken away all the same.
 const REAPING: Duration = Duration::from_secs(5);
@@ -309,9 +309,14 @@ impl Start<'_> {
         listening::hand_over(&self.sockets).map_err(io("hand the listening sockets over".to_owned()))?;
         process::keep_only(tell.as_fd(), number).map_err(io("close the supervisor's descriptors".to_owned()))?;
         process::set_login_class(&context.login_class)
+            .map_err(|error| named("setloginclass", error))
             .map_err(io(format!("set the login class {}", context.login_class)))?;
-        jail::attach(self.jail).map_err(io(format!("attach to the jail {}", context.jail)))?;
-        process::change_root(&context.root).map_err(io(format!("change the root to {}", context.root.display())))?;
+        jail::attach(self.jail)
+            .map_err(|error| named("jail_attach", error))
+            .map_err(io(format!("attach to the jail {}", context.jail)))?;
+        process::change_root(&context.root)
+            .map_err(|error| named("chroot", error))
+            .map_err(io(format!("change the root to {}", context.root.display())))?;
         std::env::set_current_dir("/").map_err(io("change to the root".to_owned()))?;
         let (user, gid) = self.who()?;
         std::env::set_current_dir(&context.working_directory).map_err(|error| {
@@ -377,7 +382,7 @@ impl Start<'_> {
         let environment = environment.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
         let environment = environment.collect::<Result<Vec<_>, _>>().map_err(nul)?;
         let program = CString::new(path.as_os_str().as_bytes()).map_err(nul)?;
-        let error = process::execute(&program, &arguments, &environment);
+        let error = named("execve", process::execute(&program, &arguments, &environment));
         let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NoProgram } else { Kind::NotExecutable };
         Err(Error::new(kind, format!("execute {}", path.display())).because(error))
     }

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Value};
-use crate::sys::freebsd::{jail, kernel, mount, network, process, resource};
+use crate::sys::freebsd::{jail, kernel, mount, named, network, process, resource};
 use crate::sys::passing;
 
 /// The system that this process runs on.
@@ -60,11 +60,11 @@ impl System for Real {
 
     fn mount(&mut self, new: NewMount<'_>) -> io::Result<()> {
         let options: Vec<(&str, &str)> = new.options.iter().map(|(name, value)| (&**name, &**value)).collect();
-        mount::mount(new.kind, new.on, &options, new.read_only, new.update)
+        mount::mount(new.kind, new.on, &options, new.read_only, new.update).map_err(|error| named("nmount", error))
     }
 
     fn unmount(&mut self, on: &Path, force: bool) -> io::Result<()> {
-        mount::unmount(on, force)
+        mount::unmount(on, force).map_err(|error| named("unmount", error))
     }
 
     fn mounts(&mut self) -> io::Result<Vec<Mounted>> {
@@ -206,11 +206,11 @@ impl System for Real {
             Value::Flag => jail::Value::Flag,
         };
         let parameters: Vec<_> = parameters.iter().map(|(name, of)| (name.as_str(), value(of))).collect();
-        jail::create(&parameters)
+        jail::create(&parameters).map_err(|error| named("jail_set", error))
     }
 
     fn find_jail(&mut self, name: &str) -> io::Result<Option<i32>> {
-        jail::find(name)
+        jail::find(name).map_err(|error| named("jail_get", error))
     }
 
     fn remove_jail(&mut self, id: i32) -> io::Result<()> {
@@ -221,12 +221,12 @@ impl System for Real {
             }
             // Gone since it was found.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => Err(named("jail_remove", error)),
         }
     }
 
     fn move_interface(&mut self, interface: &str, jail: i32) -> io::Result<()> {
-        network::move_to_jail(interface, jail)
+        network::move_to_jail(interface, jail).map_err(|error| named("ioctl(SIOCSIFVNET)", error))
     }
 
     fn configure(&mut self, jail: i32, settings: &[Setting]) -> io::Result<()> {
@@ -243,18 +243,18 @@ impl System for Real {
     }
 
     fn add_rule(&mut self, rule: &str) -> io::Result<()> {
-        resource::add_rule(rule)
+        resource::add_rule(rule).map_err(|error| named("rctl_add_rule", error))
     }
 
     fn remove_rules(&mut self, subject: &str) -> io::Result<()> {
         match resource::remove_rules(subject) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOSYS | libc::EOPNOTSUPP)) => Ok(()),
-            done => done,
+            done => done.map_err(|error| named("rctl_remove_rule", error)),
         }
     }
 
     fn usage(&mut self, subject: &str) -> io::Result<Vec<(String, u64)>> {
-        resource::usage(subject)
+        resource::usage(subject).map_err(|error| named("rctl_get_racct", error))
     }
 
     fn sysctl(&mut self, name: &str) -> io::Result<i64> {
@@ -276,12 +276,14 @@ fn set(setting: &Setting) -> io::Result<()> {
             match network::add_address(interface, *address, *prefix) {
                 // The kernel gives loopback its own address when it is raised, and may have no IPv6.
                 Err(_) if *optional => Ok(()),
-                done => done,
+                done => done.map_err(|error| named("ioctl(SIOCAIFADDR)", error)),
             }
         }
-        Setting::Raise { interface } => network::raise(interface),
-        Setting::DefaultRoute { gateway } => network::add_default_route(*gateway),
-        Setting::Sysctl { name, value } => kernel::set_number(name, *value),
+        Setting::Raise { interface } => network::raise(interface).map_err(|error| named("ioctl(SIOCSIFFLAGS)", error)),
+        Setting::DefaultRoute { gateway } => {
+            network::add_default_route(*gateway).map_err(|error| named("write(RTM_ADD)", error))
+        }
+        Setting::Sysctl { name, value } => kernel::set_number(name, *value).map_err(|error| named("sysctl", error)),
     }
 }
 
@@ -305,7 +307,7 @@ fn inside(
         let done = (|| {
             // A directory that is open would keep this process out of the jail.
             let through = process::keep_only(through, 3)?;
-            jail::attach(jail).map_err(|error| io::Error::new(error.kind(), format!("attach to the jail: {error}")))?;
+            jail::attach(jail).map_err(|error| named("jail_attach", error))?;
             what(through)
         })();
         match done {

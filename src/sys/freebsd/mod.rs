@@ -28,13 +28,56 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// The names of errors that these calls give, as manual pages have them.
+const NAMES: [(libc::c_int, &str); 30] = [
+    (libc::EPERM, "EPERM"),
+    (libc::ENOENT, "ENOENT"),
+    (libc::ESRCH, "ESRCH"),
+    (libc::EIO, "EIO"),
+    (libc::ENXIO, "ENXIO"),
+    (libc::EBADF, "EBADF"),
+    (libc::EDEADLK, "EDEADLK"),
+    (libc::ENOMEM, "ENOMEM"),
+    (libc::EACCES, "EACCES"),
+    (libc::EFAULT, "EFAULT"),
+    (libc::EBUSY, "EBUSY"),
+    (libc::EEXIST, "EEXIST"),
+    (libc::EXDEV, "EXDEV"),
+    (libc::ENODEV, "ENODEV"),
+    (libc::ENOTDIR, "ENOTDIR"),
+    (libc::EISDIR, "EISDIR"),
+    (libc::EINVAL, "EINVAL"),
+    (libc::ENOSPC, "ENOSPC"),
+    (libc::EROFS, "EROFS"),
+    (libc::EMLINK, "EMLINK"),
+    (libc::ERANGE, "ERANGE"),
+    (libc::EAGAIN, "EAGAIN"),
+    (libc::EOPNOTSUPP, "EOPNOTSUPP"),
+    (libc::EAFNOSUPPORT, "EAFNOSUPPORT"),
+    (libc::EADDRINUSE, "EADDRINUSE"),
+    (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL"),
+    (libc::ENETUNREACH, "ENETUNREACH"),
+    (libc::ELOOP, "ELOOP"),
+    (libc::ENAMETOOLONG, "ENAMETOOLONG"),
+    (libc::ENOSYS, "ENOSYS"),
+];
+
+/// The error of a system call with the call's name and its own, as people look for them: `nmount: EBUSY: Device busy`.
+pub fn named(call: &str, error: io::Error) -> io::Error {
+    let number = error.raw_os_error();
+    let name =
+        NAMES.iter().find(|(known, _)| Some(*known) == number).map_or(String::new(), |(_, name)| format!("{name}: "));
+    io::Error::new(error.kind(), format!("{call}: {name}{error}"))
+}
+
 /// What the kernel wrote into the buffer that it was given for a message.
 fn explained(error: io::Error, message: &[u8]) -> io::Error {
     let text = message.split(|&byte| byte == 0).next().unwrap_or_default();
     if text.is_empty() {
         return error;
     }
-    io::Error::new(error.kind(), format!("{} ({error})", String::from_utf8_lossy(text)))
+    let name = NAMES.iter().find(|(known, _)| Some(*known) == error.raw_os_error()).map_or("", |(_, name)| name);
+    io::Error::new(error.kind(), format!("{} ({name}: {error})", String::from_utf8_lossy(text)))
 }
 
 /// A list of names and values as `jail_set(2)` and `nmount(2)` take them, owning what it points to.
