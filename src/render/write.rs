@@ -246,7 +246,9 @@ fn clone_file(_: &File, _: &File) -> bool {
 }
 
 fn make_node(root: &File, path: &[u8], kind: FileType, stat: &Stat) -> io::Result<()> {
-    Ok(rustix::fs::mknodat(root, path, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)?)
+    // What is no device has no number there, which FreeBSD does not take for none.
+    let device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
+    Ok(rustix::fs::mknodat(root, path, kind, Mode::RUSR | Mode::WUSR, if device { stat.st_rdev } else { 0 })?)
 }
 
 fn mode(stat: &Stat) -> Mode {

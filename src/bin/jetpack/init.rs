@@ -21,8 +21,14 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let root = context.root()?;
     let done = with_system(context, |system| {
-        initialise(system, &args.dataset, &root)
-            .map_err(|error| CommandError::failed(format!("make the datasets below {}: {error}", args.dataset)))
+        initialise(system, &args.dataset, &root).map_err(|error| {
+            let why = error.to_string();
+            let told = CommandError::failed(format!("make the datasets below {}: {why}", args.dataset));
+            if why.contains("/dev/zfs") || why.contains("no such pool") {
+                return told.hint("make a pool or name one by --dataset; without ZFS nothing needs to be made");
+            }
+            told
+        })
     })?;
     for dataset in &done.made {
         println!("{dataset}");

@@ -55,8 +55,15 @@ pub fn top(args: &TopArgs, context: &Context) -> Result<ExitCode, CommandError> 
     let mut all = serde_json::Map::new();
     for pod in wanted {
         let used = with_system(context, |system| {
-            usage::used(system, pod.uuid())
-                .map_err(|error| CommandError::failed(format!("ask what pod {} uses: {error}", pod.uuid())))
+            usage::used(system, pod.uuid()).map_err(|error| {
+                let told = CommandError::failed(format!("ask what pod {} uses: {error}", pod.uuid()));
+                match error.kind() {
+                    std::io::ErrorKind::Unsupported => {
+                        told.hint("add kern.racct.enable=1 to /boot/loader.conf and reboot")
+                    }
+                    _ => told,
+                }
+            })
         })?;
         if args.json {
             let used = used.into_iter().map(|(name, value)| (name, value.into())).collect();

@@ -91,7 +91,13 @@ impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
             }
             None => self.zfs(&["create", "-o", &mountpoint, &dataset]),
         };
-        made.map_err(|error| failed(format!("make the dataset {dataset}"), error))?;
+        made.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                let why = format!("{error}; jetpack init --dataset {} makes what is missing", self.root);
+                failed(format!("make the dataset {dataset}"), io::Error::new(error.kind(), why))
+            }
+            _ => failed(format!("make the dataset {dataset}"), error),
+        })?;
         Ok(Box::new(Making {
             datasets: Self {
                 system: Mutex::new(self.system().clone()),
@@ -251,7 +257,11 @@ pub fn initialise(system: &mut dyn System, root: &str, mountpoint: &Path) -> io:
     let mut zfs = |arguments: &[&str]| system.run(Program::Zfs, arguments, "")?.success();
     let at = mountpoint.display();
     let sets = [
-        (root.to_owned(), vec![format!("mountpoint={at}"), "appc:version=1".to_owned()]),
+        // Images bring programs, setuid ones too, which a dataset above may forbid, as those of /tmp and /var/tmp do.
+        (
+            root.to_owned(),
+            vec![format!("mountpoint={at}"), "exec=on".to_owned(), "setuid=on".to_owned(), "appc:version=1".to_owned()],
+        ),
         // Only what is below these two is mounted.
         (format!("{root}/images"), vec![format!("mountpoint={at}/trees"), "canmount=off".to_owned()]),
         (format!("{root}/pods"), vec!["mountpoint=none".to_owned(), "canmount=off".to_owned()]),

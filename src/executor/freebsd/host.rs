@@ -314,6 +314,37 @@ fn gone(done: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// What an administrator can do about a step that failed so.
+fn advice(step: &Step, error: io::ErrorKind) -> Option<String> {
+    use io::ErrorKind::{AlreadyExists, NotFound, ResourceBusy, StorageFull, Unsupported};
+    Some(match (step, error) {
+        (_, StorageFull) => "make room: jetpack gc, then look at zfs list -o space".to_owned(),
+        (Step::MakeBridge { .. }, AlreadyExists) => {
+            "the host has that address already: give freebsd.network in the configuration another block".to_owned()
+        }
+        (Step::MakeEpair { unit, .. }, AlreadyExists) => {
+            format!("it is not this pod's: look at ifconfig epair{unit}a, and destroy it if it is nobody's")
+        }
+        (Step::MakeEpair { .. } | Step::MakeBridge { .. }, _) => {
+            "look at ifconfig -l and kldstat -m if_epair".to_owned()
+        }
+        (Step::CreateJail { name, .. }, AlreadyExists) => format!("look at jls -j {name}; jail -r {name} removes it"),
+        (Step::CloneRootfs { dataset, .. }, NotFound) => {
+            format!("look at zfs list -r {}", dataset.split("/pods").next().unwrap_or(dataset))
+        }
+        (Step::CloneRootfs { dataset, .. }, ResourceBusy | AlreadyExists) => {
+            format!("a pod has left it: zfs destroy -r {dataset}")
+        }
+        (Step::Mount { kind, .. }, Unsupported) => format!("load the file system: kldload {kind}"),
+        (Step::AddRules { .. }, Unsupported) => {
+            "the kernel does not account resources: kern.racct.enable=1 in /boot/loader.conf".to_owned()
+        }
+        (Step::LoadAnchor { .. }, _) => "look at pfctl -s info and /etc/pf.conf; jetpack doctor tells more".to_owned(),
+        (Step::MakeDeviceRules { .. }, _) => "service devfs restart makes the default rule sets anew".to_owned(),
+        _ => return None,
+    })
+}
+
 fn failed(step: &Step, error: io::Error) -> Error {
     let kind = match (step, error.kind()) {
         (Step::CheckSource { .. }, _) => Kind::Missing,
@@ -322,7 +353,11 @@ fn failed(step: &Step, error: io::Error) -> Error {
         (_, io::ErrorKind::Unsupported) => Kind::Unsupported,
         _ => Kind::Io,
     };
-    let failure = Error::new(kind, step.describe()).because(error);
+    let why = match advice(step, error.kind()) {
+        Some(advice) => io::Error::new(error.kind(), format!("{error}; {advice}")),
+        None => error,
+    };
+    let failure = Error::new(kind, step.describe()).because(why);
     match step {
         Step::CheckSource { .. } => failure.clause("vol.host.missing"),
         _ => failure,

@@ -109,9 +109,14 @@ impl Item<'_> {
                 // The kernel shares the blocks where the file system can.
                 io::copy(&mut File::from(source), &mut File::from(target))?;
             }
+            // A name that nobody listens behind; FreeBSD makes none by mknod.
+            FileType::Socket if cfg!(target_os = "freebsd") => return clear(to, new),
             kind => {
                 clear(to, new)?;
-                mknodat(to, new, kind, Mode::from_raw_mode(about.st_mode & 0o7777), about.st_rdev)?;
+                // What is no device has no number there, which FreeBSD does not take for none.
+                let device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
+                let number = if device { about.st_rdev } else { 0 };
+                mknodat(to, new, kind, Mode::from_raw_mode(about.st_mode & 0o7777), number)?;
             }
         }
         adopt(to, new, about, kind != FileType::Symlink)

@@ -617,14 +617,28 @@ fn an_image_for_another_system_or_machine_is_refused_by_name() {
 #[test]
 fn refusals_are_told_with_the_step_and_the_systems_words() {
     type Spoil = fn(&Model, &PodPlan);
-    let cases: [(Spoil, &str); 4] = [
-        (|model, _| model.change(|state| state.free = 0), "No space left"),
+    let cases: [(Spoil, &str); 6] = [
+        (
+            |model, _| {
+                let other = super::Interface { addresses: vec!["10.77.0.1/16".to_owned()], ..Default::default() };
+                model.change(|state| drop(state.interfaces.insert("em1".to_owned(), other)));
+            },
+            "freebsd.network",
+        ),
+        (
+            |model, _| {
+                let other = super::Interface { kind: "epair".to_owned(), ..Default::default() };
+                model.change(|state| drop(state.interfaces.insert("epair10002a".to_owned(), other)));
+            },
+            "ifconfig epair10002a",
+        ),
+        (|model, _| model.change(|state| state.free = 0), "jetpack gc"),
         (
             |model, plan| {
                 let jail = super::Jail { id: 99, parameters: BTreeMap::new(), settings: Vec::new() };
                 model.change(|state| drop(state.jails.insert(format!("jetpack-{}", plan.uuid), jail)));
             },
-            "already exists",
+            "jail -r",
         ),
         (
             |model, _| {
@@ -662,7 +676,7 @@ fn refusals_are_told_with_the_step_and_the_systems_words() {
                 let failed = compiled.steps.iter().position(|step| host.apply(step).is_err()).unwrap();
                 let error = host.apply(&compiled.steps[failed]).unwrap_err();
                 // A jail of that name that is not ours must not be taken away with ours.
-                if words != "already exists" {
+                if words != "jail -r" {
                     undone(&model, &compiled.steps[..=failed]);
                     assert_eq!(before, without_shared(&model), "{words}");
                 }
