@@ -40,9 +40,14 @@ impl CommandError {
     }
 }
 
-/// Any library error: `failed to ...`, exit code 1.
-impl<E: Error> From<E> for CommandError {
+/// Any library error: `failed to ...`, exit code 1. Those that stand bare are of standard output: the library says what it did
+/// with a file.
+impl<E: Error + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
-        Self { message: format!("failed to {}", appc::error::chain(&error)), hint: None, code: 1 }
+        let what = match (&error as &dyn Error).downcast_ref() {
+            Some(bare) if io::Error::raw_os_error(bare).is_some() => crate::output::lost(bare),
+            _ => appc::error::chain(&error),
+        };
+        Self::failed(what)
     }
 }

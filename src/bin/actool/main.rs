@@ -1,5 +1,9 @@
 //! `actool`: build, inspect and validate App Container Images.
 
+#[macro_use]
+#[path = "../common/output.rs"]
+mod output;
+
 mod build;
 mod cat_manifest;
 mod diff;
@@ -68,7 +72,9 @@ fn main() -> ExitCode {
         Command::Diff(args) => diff::run(&args),
         Command::Discover(args) => discover::run(&args),
         Command::Ls(args) => ls::run(&args),
-        Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Man(args) => {
+            manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(error::CommandError::failed)
+        }
         Command::PatchManifest(args) => patch_manifest::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Sign(args) => sign::run(&args),

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -36,9 +37,13 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Its name appears when it is whole.
-    let private = tempfile::Builder::new().prefix(".sign").tempdir_in(parent)?;
+    let private = tempfile::Builder::new().prefix(".sign").tempdir_in(parent);
+    let private = private.map_err(|error| CommandError::failed(format!("write {}: {error}", out.display())))?;
     let home = match &args.key {
-        Some(_) => Some(Home(tempfile::tempdir()?)),
+        Some(_) => {
+            let made = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir();
+            Some(Home(made.map_err(|error| CommandError::failed(format!("make a home for gpg: {error}")))?))
+        }
         None => None,
     };
     if let (Some(home), Some(key)) = (&home, &args.key) {

@@ -1,7 +1,6 @@
 //! `completions` and `man`, which both binaries have: made from the command line's own definition, so never stale.
 
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use clap::Command;
@@ -23,10 +22,13 @@ pub struct ManArgs {
 
 pub fn completions(args: &CompletionsArgs, mut command: Command) {
     let name = command.get_name().to_owned();
-    clap_complete::generate(args.shell, &mut command, name, &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, name, &mut script);
+    print!("{}", String::from_utf8_lossy(&script));
 }
 
-pub fn man(args: &ManArgs, command: Command) -> io::Result<()> {
-    fs::create_dir_all(&args.directory)?;
-    clap_mangen::generate_to(command, &args.directory)
+/// Writes the pages; an error is what could not be done, in words that read on after "failed to".
+pub fn man(args: &ManArgs, command: Command) -> Result<(), String> {
+    let written = fs::create_dir_all(&args.directory).and_then(|()| clap_mangen::generate_to(command, &args.directory));
+    written.map_err(|error| format!("write manual pages into {}: {error}", args.directory.display()))
 }

@@ -80,11 +80,16 @@ impl CommandError {
 }
 
 /// Any library error: `failed to ...`, exit code 1, or what a shell would say of a program that cannot be started.
+/// Those that stand bare are of standard output: the library says what it did with a file.
 impl<E: Error + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
-        let message = format!("failed to {}", appc::error::chain(&error));
         let mut code = FAILED;
         let error: &(dyn Error + 'static) = &error;
+        let what = match error.downcast_ref() {
+            Some(bare) if io::Error::raw_os_error(bare).is_some() => crate::output::lost(bare),
+            _ => appc::error::chain(error),
+        };
+        let message = format!("failed to {what}");
         if let Some(error) = error.downcast_ref::<appc::executor::Error>() {
             code = match error.kind() {
                 appc::executor::Kind::NoProgram => NO_PROGRAM,

@@ -46,14 +46,15 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
             return Err(CommandError::failed(format!("find app {app} in pod {}", pod.uuid())));
         }
     }
+    let unread = |error: io::Error| CommandError::failed(format!("read the logs of pod {}: {error}", pod.uuid()));
     loop {
         // Asked before reading: what is said until the end is read then.
         let ended = !matches!(pod.state(), State::Running | State::Preparing | State::Prepared);
-        find(&pod, args, &mut readers)?;
+        find(&pod, args, &mut readers).map_err(unread)?;
         let many = readers.len() > 1;
         let mut entries: Vec<(String, String, Vec<u8>)> = Vec::new();
         for (app, reader) in &mut readers {
-            for line in reader.lines()? {
+            for line in reader.lines().map_err(unread)? {
                 if let Some(entry) = parse(&line) {
                     entries.push((entry.time.to_owned(), app.clone(), line.clone()));
                 }

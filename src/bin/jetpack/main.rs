@@ -1,5 +1,9 @@
 //! `jetpack`: fetch images, run pods.
 
+#[macro_use]
+#[path = "../common/output.rs"]
+mod output;
+
 mod adapt;
 mod assemble;
 mod cat_manifest;
@@ -180,7 +184,9 @@ fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, er
         Command::Images(args) => images::run(args, context),
         Command::Key(args) => key::run(args, context),
         Command::List(args) => list::run(&args, context),
-        Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        Command::Man(args) => {
+            manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(error::CommandError::failed)
+        }
         Command::MetadataService(args) => metadata_service::run(args, context),
         Command::Rm(args) => rm::run(&args, context),
         Command::Run(args) => run::run(args, context),

@@ -100,7 +100,7 @@ mod linux {
             return Err(CommandError::failed(format!("list the processes of pod {}: no app of it runs", pod.uuid())));
         };
         println!("{:>8}  {:>8}  COMMAND", "PID", "UID");
-        let entries = fs::read_dir("/proc")?;
+        let entries = fs::read_dir("/proc").map_err(|error| CommandError::failed(format!("list /proc: {error}")))?;
         let mut pids: Vec<i32> =
             entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         pids.sort_unstable();

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use appc::aci::{self, ExtractOptions};
 use appc::store::ImageRef;
 
-use super::output::Output;
+use super::output::{Output, failed};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::obtain::{find, reference};
@@ -29,7 +29,7 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let image = find(&context.store()?, &args.image)?;
     let output = Output::new(&args.dir)?;
-    let directory = File::open(output.path())?;
+    let directory = File::open(output.path()).map_err(|error| failed("open", output.path(), error))?;
     let summary = aci::import(image.archive()?, directory.as_fd(), &ExtractOptions::default())?;
     for note in &summary.diagnostics {
         eprintln!("jetpack: {}", note.message);

@@ -1,7 +1,6 @@
 //! A directory that is written out whole or not at all.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::CommandError;
@@ -35,7 +34,8 @@ impl Output {
         let written = if rootfs_only { self.path().join("rootfs") } else { self.path().to_owned() };
         if !rootfs_only {
             use std::os::unix::fs::PermissionsExt as _;
-            fs::set_permissions(&written, fs::Permissions::from_mode(0o755))?;
+            fs::set_permissions(&written, fs::Permissions::from_mode(0o755))
+                .map_err(|error| failed("open to all", &written, error))?;
         }
         // Onto an empty directory made meanwhile a rename works; onto anything else it fails.
         fs::rename(&written, &self.target).map_err(|error| failed("write", &self.target, error))?;
@@ -47,6 +47,7 @@ impl Output {
     }
 }
 
-fn failed(doing: &str, path: &Path, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CommandError {
-    CommandError::from(io::Error::other(format!("{doing} {}: {}", path.display(), why.into())))
+/// What could not be done with a file, and why.
+pub fn failed(doing: &str, path: &Path, why: impl std::fmt::Display) -> CommandError {
+    CommandError::failed(format!("{doing} {}: {why}", path.display()))
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use appc::render::{Pull, Resolver};
 use appc::store::ImageRef;
 
-use super::output::Output;
+use super::output::{Output, failed};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::obtain::{find, reference};
@@ -33,7 +33,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let resolver = Resolver { store: &store, fetcher: fetcher.as_deref(), pull: Pull::New };
     store.render_into(&image, output.path(), &resolver)?;
     if !args.rootfs_only {
-        fs::write(output.path().join("manifest"), image.manifest_bytes())?;
+        let manifest = output.path().join("manifest");
+        fs::write(&manifest, image.manifest_bytes()).map_err(|error| failed("write", &manifest, error))?;
     }
     output.publish(args.rootfs_only)?;
     Ok(ExitCode::SUCCESS)
