@@ -16,12 +16,16 @@ pub struct Args {
     /// Keep pods that ended less than this long ago [default: as configured, 0s unless it says otherwise]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     grace: Option<Duration>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pods = context.pods()?;
     let grace = args.grace.unwrap_or(context.config.pod_grace.value);
     let mut failed = None;
+    let mut collected = Vec::new();
     for pod in pods.list()? {
         let collect = match pod.state() {
             State::Embryo | State::Removing => true,
@@ -31,11 +35,15 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         if collect {
             let uuid = pod.uuid();
             match local::remove(&pods, pod) {
+                Ok(()) if args.json => collected.push(uuid),
                 Ok(()) => println!("{uuid}"),
                 // One that cannot be removed must not keep the others.
                 Err(error) => failed = Some(error),
             }
         }
+    }
+    if args.json {
+        println!("{:#}", serde_json::json!({ "pods": collected }));
     }
     match failed {
         Some(error) => Err(error.into()),

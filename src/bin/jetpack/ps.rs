@@ -15,6 +15,9 @@ pub struct Args {
     /// A UUID, the beginning of one, or a name
     #[arg(value_name = "POD")]
     pod: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Show what pods use of the resources that are accounted.
@@ -35,7 +38,10 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     }
     #[cfg(target_os = "linux")]
     if context.model.is_none() {
-        return linux::list(&pod);
+        return linux::list(&pod, args.json);
+    }
+    if args.json {
+        return Err(CommandError::usage("processes in a jail are listed as text only"));
     }
     let listed = with_system(context, |system| {
         usage::processes(system, pod.uuid())
@@ -92,14 +98,17 @@ mod linux {
     use crate::error::CommandError;
 
     /// The processes of the pid namespace that the pod's apps are in.
-    pub fn list(pod: &PodDir) -> Result<ExitCode, CommandError> {
+    pub fn list(pod: &PodDir, json: bool) -> Result<ExitCode, CommandError> {
         let namespace = |pid: i32| fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|about| about.ino());
         let status = pod.status();
         let ours = status.iter().flat_map(|status| &status.apps).filter_map(|app| namespace(app.pid?)).next();
         let Some(ours) = ours else {
             return Err(CommandError::failed(format!("list the processes of pod {}: no app of it runs", pod.uuid())));
         };
-        println!("{:>8}  {:>8}  COMMAND", "PID", "UID");
+        if !json {
+            println!("{:>8}  {:>8}  COMMAND", "PID", "UID");
+        }
+        let mut facts = Vec::new();
         let entries = fs::read_dir("/proc").map_err(|error| CommandError::failed(format!("list /proc: {error}")))?;
         let mut pids: Vec<i32> =
             entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -108,8 +117,16 @@ mod linux {
             // One that has ended meanwhile is none.
             let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
             let uid = fs::metadata(format!("/proc/{pid}")).map_or(0, |about| about.uid());
+            let command = command.strip_suffix(&[0]).unwrap_or(&command);
             let words: Vec<_> = command.split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
-            println!("{pid:>8}  {uid:>8}  {}", words.join(" ").trim_end());
+            if json {
+                facts.push(serde_json::json!({ "pid": pid, "uid": uid, "command": words }));
+            } else {
+                println!("{pid:>8}  {uid:>8}  {}", words.join(" ").trim_end());
+            }
+        }
+        if json {
+            println!("{:#}", serde_json::Value::from(facts));
         }
         Ok(ExitCode::SUCCESS)
     }

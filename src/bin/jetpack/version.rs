@@ -7,9 +7,18 @@ use crate::error::CommandError;
 
 /// Print the version of jetpack and of the specification it follows.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
 
-pub fn run(_: &Args, _: &Context) -> Result<ExitCode, CommandError> {
+pub fn run(args: &Args, _: &Context) -> Result<ExitCode, CommandError> {
+    if args.json {
+        let facts = serde_json::json!({ "jetpack": env!("CARGO_PKG_VERSION"), "appc": appc::SPEC_VERSION });
+        println!("{facts:#}");
+        return Ok(ExitCode::SUCCESS);
+    }
     println!("jetpack version {}", env!("CARGO_PKG_VERSION"));
     println!("appc specification {}", appc::SPEC_VERSION);
     Ok(ExitCode::SUCCESS)

@@ -143,11 +143,14 @@ pub(super) fn make_mount_points(path: &Path) -> io::Result<()> {
 /// The namespace outlives the process that it was made in as long as it is mounted.
 fn make_network(path: &Path) -> io::Result<()> {
     fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+    let parent = rustix::process::getpid();
     let child = sys::clone(namespace::NET, || {
         let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-        loop {
+        // Who went before that sends no signal.
+        while rustix::process::getppid() == Some(parent) {
             rustix::event::pause();
         }
+        0
     })?;
     let source = format!("/proc/{}/ns/net", child.pid.as_raw_nonzero());
     let mounted = rustix::mount::mount_bind(source, path);
@@ -203,8 +206,17 @@ impl Launch for LinuxHost {
         let (near, far) = channel::pair().map_err(failed)?;
         let sockets = host_sockets(steps)?;
         let init = Init { plan, steps, streams, channel: far, sockets };
-        let child = clone_mapped(flags, ids, move || init.run())?;
-        Ok(LinuxPod { channel: near, init: child, listener: None, terminal: None, ready: false, gone: false })
+        let (mut near, mut init) = (Some(near), Some(init));
+        let child = clone_mapped(flags, ids, || {
+            // Held here too, it would hide that the supervisor has gone; who went before this process could ask for a signal
+            // shows in nothing else.
+            drop(near.take());
+            init.take().map_or(125, Init::run)
+        })?;
+        drop(init);
+        // The child's copy is gone, this one is not.
+        let Some(channel) = near else { return Err(failed(io::ErrorKind::BrokenPipe.into())) };
+        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready: false, gone: false })
     }
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use appc::aci::ReadOptions;
 use appc::store::{Damage, ImageRef, Store};
+use serde_json::json;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -18,6 +19,9 @@ pub struct Args {
     /// All images of the store
     #[arg(long, conflicts_with = "images")]
     all: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
@@ -31,8 +35,16 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     for name in strangers {
         eprintln!("jetpack: {}: it is no image", store.root().join("images").join(name).display());
     }
+    let mut facts = Vec::new();
     for id in ids {
         let Some(damage) = damage(&store, &id)? else { continue };
+        if args.json {
+            sound &= damage.is_empty();
+            let damage: Vec<_> =
+                damage.into_iter().map(|Damage { place, what }| json!({ "place": place, "what": what })).collect();
+            facts.push(json!({ "id": id, "damage": damage }));
+            continue;
+        }
         if damage.is_empty() {
             println!("{id} ok");
         } else {
@@ -42,6 +54,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         for Damage { place, what } in damage {
             println!("  {place}: {what}");
         }
+    }
+    if args.json {
+        println!("{:#}", json!(facts));
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
