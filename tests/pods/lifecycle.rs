@@ -96,6 +96,11 @@ fn files_are_copied_in_and_out_and_an_exported_app_runs_again() {
     bed.say(&["run", "-d", "--name", "box", &image]);
     std::fs::write(bed.path("go"), "some words\n").unwrap();
     let (go, back) = (bed.path("go"), bed.path("back"));
+    let early = bed.run(&["export", "box", bed.path("out.aci").to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&early.stderr).contains("stop it first: jetpack stop"), "{early:?}");
+    let processes: serde_json::Value = serde_json::from_str(&bed.say(&["ps", "--json", "box"])).unwrap();
+    let shell = |process: &serde_json::Value| process["command"][0] == "/bin/sh";
+    assert!(processes.as_array().unwrap().iter().any(shell), "{processes}");
     bed.say(&["cp", go.to_str().unwrap(), "box:/go"]);
     bed.say(&["status", "--wait", "box"]);
     bed.say(&["cp", "box:/kept", back.to_str().unwrap()]);

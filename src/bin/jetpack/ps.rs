@@ -117,7 +117,9 @@ mod linux {
             // One that has ended meanwhile is none.
             let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
             let uid = fs::metadata(format!("/proc/{pid}")).map_or(0, |about| about.uid());
-            let command = command.strip_suffix(&[0]).unwrap_or(&command);
+            // One that has renamed itself has filled up with zeros.
+            let end = command.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            let command = &command[..end];
             let words: Vec<_> = command.split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
             if json {
                 facts.push(serde_json::json!({ "pid": pid, "uid": uid, "command": words }));
