@@ -7,6 +7,8 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
+/// The byte that a member begins with.
+const MAGIC: u8 = 0x1f;
 /// Bytes of the source that are held.
 const WINDOW: usize = 2 << 20;
 /// Bytes of a member that is decoded at once: those of our builder have half of it.
@@ -59,6 +61,7 @@ impl<R: Read> Gzip<R> {
                 State::Between(mut window) => match window.fill_buf()?.first() {
                     None if !first => return Ok(0),
                     Some(0) if !first => return self.zeros(window).map(|()| 0),
+                    Some(byte) if !first && *byte != MAGIC => return Err(follows()),
                     _ => self.state = self.begin(window)?,
                 },
                 State::Member(mut member) => {
@@ -114,12 +117,16 @@ impl<R: Read> Gzip<R> {
                 return Ok(());
             }
             if ready.iter().any(|&byte| byte != 0) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "something else follows the last gzip member"));
+                return Err(follows());
             }
             let count = ready.len();
             source.consume(count);
         }
     }
+}
+
+fn follows() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "something else follows the last gzip member")
 }
 
 /// The member that was decoded last.

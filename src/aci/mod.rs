@@ -1,7 +1,7 @@
 //! App Container Images as archives: read, check, hash, extract, build.
 //!
 //! ```text
-//!  source -> sniff, decrypt, decompress -> 1 MiB chunks -+-> SHA-512 (own thread)
+//!  source -> sniff, decrypt, decompress -> 512 KiB chunks -+-> SHA-512 (own thread)
 //!           (own thread)                                 '-> tar entries -> rules -> manifest, sink
 //! ```
 //! One pass does it all: [`read`] takes any byte source, reads it to its very end and gives a [`Summary`]. What is done with
@@ -24,6 +24,8 @@ mod extract;
 mod gzip;
 mod hash;
 mod open;
+#[cfg(feature = "run")]
+mod private;
 #[cfg(feature = "run")]
 mod publish;
 mod ring;

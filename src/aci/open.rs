@@ -54,6 +54,8 @@ pub(super) struct Decoder<'a> {
     encrypted: bool,
     max_size: u64,
     size: u64,
+    /// What went wrong behind the bytes that were given last.
+    failed: Option<Error>,
 }
 
 type Raw<'a> = Box<dyn Read + Send + 'a>;
@@ -92,18 +94,27 @@ impl<'a> Decoder<'a> {
         };
         let source: Box<dyn Read + Send + 'a> = Box::new(Cursor::new(magic).chain(source));
         let codec = Codec::new(compression, source)?;
-        Ok(Self { codec, source: watch, compression, encrypted, max_size: options.max_size, size: 0 })
+        Ok(Self { codec, source: watch, compression, encrypted, max_size: options.max_size, size: 0, failed: None })
     }
 
     /// Fills `into` as far as the stream goes, and tells how far. Nothing only at its end.
+    ///
+    /// What stands before a broken place is given first: it may have faults of its own, or be all that is asked for.
     pub(super) fn fill(&mut self, into: &mut [u8]) -> Result<usize> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let mut filled = 0;
         while filled < into.len() {
             match self.codec.read(&mut into[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.failure(error)),
+                Err(error) if filled == 0 => return Err(self.failure(error)),
+                Err(error) => {
+                    self.failed = Some(self.failure(error));
+                    break;
+                }
             }
         }
         self.size += filled as u64;

@@ -1,13 +1,12 @@
 //! An image as a layout of its own: extracted in private, published by one rename.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{Error, ExtractOptions, Kind, Result, Summary, import};
+use super::{Error, ExtractOptions, Kind, Result, Summary, import, private};
 
 /// Extracts an image into the new directory `into`, which becomes a layout: `manifest` and `rootfs`.
 ///
@@ -23,10 +22,7 @@ pub fn extract(source: impl Read + Send, into: &Path, options: &ExtractOptions) 
         .file_name()
         .ok_or_else(|| Error::new(Kind::Refused, format!("make {}", into.display())).because("it has no name"))?;
     let parent = into.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut prefix = OsString::from(".");
-    prefix.push(name);
-    let private = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).map_err(failed)?;
-    let handle = File::open(private.path()).map_err(failed)?;
+    let (private, handle) = private::directory(parent, name).map_err(failed)?;
     let summary = import(source, handle.as_fd(), options)?;
     handle.set_permissions(fs::Permissions::from_mode(0o755)).map_err(failed)?;
     match rename(private.path(), into) {

@@ -87,6 +87,17 @@ impl Rules {
         }
     }
 
+    /// Stops with what is wrong with the stream behind the archive's end, or keeps it, as was asked for.
+    pub(super) fn broken_behind(&mut self, error: Error) -> Result<()> {
+        match (self.findings, told(&error)) {
+            (Findings::Collect, Some(found)) => {
+                self.warn(found.loose_in_go());
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
     /// Tidies the names of `entry` and holds it against all rules. Tells whether it keeps them.
     pub(super) fn entry(&mut self, entry: &mut Entry) -> Result<bool> {
         self.size = self.size.saturating_add(entry.size);
@@ -104,11 +115,13 @@ impl Rules {
                 return Ok(false);
             }
         }
-        sound &= self.top_level(entry)?;
+        let placed = self.top_level(entry)?;
+        sound &= placed;
         // What is below `manifest` has been told.
         sound &= entry.name.starts_with(b"manifest/") || self.parents(entry)?;
         sound &= self.once(entry)?;
-        sound &= self.link(entry)?;
+        // What may not be there at all is told once.
+        sound &= placed && self.link(entry)?;
         Ok(sound)
     }
 
@@ -233,6 +246,15 @@ impl Rules {
         name.truncate(name.char_indices().nth(200).map_or(name.len(), |(at, _)| at));
         Error::new(Fault::TooBig, format!("read the entry `{name}`")).clause("x.aci.limits").because(what)
     }
+}
+
+/// An error that is the archive's fault, as a finding.
+pub(super) fn told(error: &Error) -> Option<Diagnostic> {
+    let mut message = format!("failed to {}", error.doing());
+    if let Some(source) = std::error::Error::source(error) {
+        message = format!("{message}: {}", crate::error::chain(source));
+    }
+    error.clause_id().map(|clause| Diagnostic::error(clause, message))
 }
 
 /// A name without `./`, doubled and trailing slashes; `.` where nothing is left.

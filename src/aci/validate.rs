@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::tar::printable;
-use super::{Compression, Error, Findings, Kind, Nothing, ReadOptions, Result, stream, tar};
+use super::{Compression, Error, Findings, Kind, Nothing, ReadOptions, Result, rules, stream, tar};
 use crate::diagnostic::Diagnostic;
 use crate::schema::ImageId;
 
@@ -31,12 +31,11 @@ pub fn image(source: impl Read + Send, options: &ReadOptions) -> Result<Checked>
     let (pass, end) = stream::run(source, &options, |stream| tar::pass(stream, &options, &mut Nothing));
     let mut diagnostics = pass.diagnostics;
     if let Some(error) = pass.failed {
-        let Some(clause) = error.clause_id() else { return Err(error) };
-        let mut message = format!("failed to {}", error.doing());
-        if let Some(source) = std::error::Error::source(&error) {
-            message = format!("{message}: {}", crate::error::chain(source));
-        }
-        diagnostics.push(Diagnostic::error(clause, message));
+        let Some(found) = rules::told(&error) else { return Err(error) };
+        diagnostics.push(match pass.failed_at {
+            Some(entry) => found.entry(entry),
+            None => found,
+        });
         return Ok(Checked { diagnostics, manifest: pass.manifest, ..Checked::default() });
     }
     let mut checked = Checked { diagnostics, manifest: pass.manifest, ..Checked::default() };

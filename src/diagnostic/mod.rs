@@ -61,6 +61,9 @@ pub struct Diagnostic {
     /// What to write instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// Whether the reference tools accept it where they do not accept all that its clause forbids.
+    #[serde(skip)]
+    pub loose_in_go: bool,
 }
 
 impl Diagnostic {
@@ -73,6 +76,7 @@ impl Diagnostic {
             message: message.into(),
             label: None,
             help: None,
+            loose_in_go: false,
         }
     }
 
@@ -102,6 +106,13 @@ impl Diagnostic {
     #[must_use]
     pub fn pointer(mut self, pointer: impl Into<String>) -> Self {
         self.place.pointer = Some(pointer.into());
+        self
+    }
+
+    /// Says that the reference tools accept it.
+    #[must_use]
+    pub fn loose_in_go(mut self) -> Self {
+        self.loose_in_go = true;
         self
     }
 

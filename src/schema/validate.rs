@@ -132,12 +132,12 @@ pub(crate) fn judge(diagnostics: &mut [Diagnostic], options: &Options) {
 }
 
 /// Whether a decision names the looser answer of the reference tools: doubled separators in names (2), entries beside `rootfs`
-/// that begin like it (18), what follows the archive's end, and its lack (19).
+/// that begin like it (18), what follows the archive's end, damage of its compression included, and its lack (19).
 pub fn is_loose_in_go(diagnostic: &Diagnostic) -> bool {
     match diagnostic.clause.as_ref() {
         "types.acidentifier.regex" | "types.acname.regex" | "x.aci.trailing" | "x.aci.end" => true,
         "aci.toplevel.noextra" => diagnostic.place.entry.as_ref().is_some_and(|entry| entry.starts_with("rootfs")),
-        _ => false,
+        _ => diagnostic.loose_in_go,
     }
 }
 

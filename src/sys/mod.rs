@@ -12,6 +12,8 @@ pub mod loopback;
 pub mod notify;
 pub mod passing;
 pub mod secret;
+#[cfg(target_arch = "x86_64")]
+pub mod sha512;
 pub mod signals;
 pub mod terminal;
 pub mod xattr;

@@ -3,6 +3,8 @@
 use std::io::Write;
 
 use appc::aci::{self, Compression, Kind, Nothing, Passphrase, ReadOptions, Summary};
+use appc::diagnostic::Severity;
+use appc::schema::Compat;
 use flate2::write::GzEncoder;
 
 use crate::fixtures::Tar;
@@ -82,6 +84,32 @@ fn a_stream_that_is_cut_off_or_changed_is_an_error_wherever() {
         let error = read(&[&packed[..], b"junk behind it"].concat()).unwrap_err();
         assert_eq!(error.clause_id(), Some("aci.compress"), "{compression}: {error:?}");
     }
+}
+
+#[test]
+fn damage_behind_the_archives_end_hides_no_fault_and_is_let_pass_where_go_does() {
+    let told = |bytes: &[u8], compat| {
+        let mut options = appc::validate::Options::default();
+        options.manifest.compat = compat;
+        let report = appc::validate::reader("a.aci", bytes, &options);
+        let errors = report.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        errors.map(|found| found.clause.to_string()).collect::<Vec<_>>()
+    };
+    let whole = Tar::image().file("rootfs/a", &[7; 5000]).end();
+    let foreign = Tar::image().file("other", b"").end();
+    for (compression, packed) in forms(&whole).into_iter().filter(|(compression, _)| *compression != Compression::None)
+    {
+        for broken in [&packed[..packed.len() - 1], &[&packed[..], b"junk behind it"].concat()] {
+            assert_eq!(told(broken, Compat::None), ["aci.compress"], "{compression}");
+        }
+    }
+    for broken in [&gzip(&whole)[..gzip(&whole).len() - 1], &[&gzip(&whole)[..], b"junk"].concat()] {
+        assert_eq!(told(broken, Compat::Go), [""; 0]);
+    }
+    let cut = &gzip(&foreign)[..gzip(&foreign).len() - 1];
+    assert_eq!(told(cut, Compat::None), ["aci.toplevel.noextra", "aci.compress"]);
+    // Before the end it is damage to all.
+    assert_eq!(told(&gzip(&whole)[..60], Compat::Go), ["aci.compress"]);
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn whenever_it_is_killed_an_image_is_there_whole_or_not_at_all() {
             fs::remove_dir_all(&into).unwrap();
         }
     }
-    // What a killed one leaves is hidden, and is not in the way of the next.
+    // What a killed one leaves is hidden, is not in the way of the next, and goes with it.
     assert!(aci::extract(fs::File::open(&image).unwrap(), &into, &ExtractOptions::default()).is_ok());
     for delay in (0..40).map(|step| step * 5) {
         if run(&[Path::new("build"), &into, &out], &out, delay) {
@@ -101,6 +101,9 @@ fn whenever_it_is_killed_an_image_is_there_whole_or_not_at_all() {
         }
     }
     assert!(killed > 0, "nothing was killed in time");
+    // What the killed ones left went with the next, the last one's with this.
+    assert!(aci::build_file(&into, &BuildOptions::default(), &out, Overwrite::Refuse).is_ok());
+    assert_eq!(names(place.path()), ["image.aci", "into", "out.aci"]);
     println!("{whole} came whole, {killed} not at all");
 }
 

@@ -22,14 +22,13 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use patch::patch_file;
 
-use super::{Compression, Error, ImageId, Kind, Result};
+use super::{Compression, Error, ImageId, Kind, Result, private};
 use crate::diagnostic::Diagnostic;
 
 /// How to build.
@@ -131,14 +130,7 @@ pub fn build_file(directory: &Path, options: &BuildOptions, out: &Path, overwrit
     if overwrite == Overwrite::Refuse && out.symlink_metadata().is_ok() {
         return Err(Error::new(Kind::Exists, format!("write {}", out.display())).because("it is there already"));
     }
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
-    let mut file = tempfile::Builder::new()
-        .prefix(&prefix)
-        // What the umask leaves of it.
-        .permissions(PermissionsExt::from_mode(0o666))
-        .tempfile_in(parent)
-        .map_err(failed)?;
+    let mut file = private::file(parent, name, 0o666).map_err(failed)?;
     let built = build(directory, options, file.as_file_mut())?;
     let persisted = match overwrite {
         Overwrite::Replace => file.persist(out),

@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::output::{self, Output};
 use super::{Built, Overwrite, compress};
 use crate::aci::open::Decoder;
-use crate::aci::{Compression, Error, ImageId, Kind, Nothing, ReadOptions, Result, Summary};
+use crate::aci::{Compression, Error, ImageId, Kind, Nothing, ReadOptions, Result, Summary, private};
 
 const BLOCK: usize = 512;
 /// Bytes of headers before one entry that are accepted; reading has checked them by then.
@@ -50,11 +50,8 @@ pub fn patch_file<E: From<Error>>(
     let place = out.canonicalize().unwrap_or_else(|_| out.to_owned());
     let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let itself = there.filter(|there| (there.dev(), there.ino()) == (before.dev(), before.ino()));
-    let mut target = tempfile::Builder::new()
-        .prefix(".patch-")
-        .permissions(PermissionsExt::from_mode(if itself.is_some() { 0o600 } else { 0o666 }))
-        .tempfile_in(parent)
-        .map_err(written)?;
+    let mode = if itself.is_some() { 0o600 } else { 0o666 };
+    let mut target = private::file(parent, place.file_name().unwrap_or_default(), mode).map_err(written)?;
     let codec = compress::Codec::new(compression.unwrap_or(summary.compression), None)?;
     let (entries, digest) = output::run(&codec, None, target.as_file_mut(), |output| {
         let decoder = Decoder::open(&file, &options)?;

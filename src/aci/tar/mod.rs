@@ -119,19 +119,23 @@ pub(super) struct Pass {
     pub(super) diagnostics: Vec<Diagnostic>,
     /// Why the pass ended before the archive did.
     pub(super) failed: Option<Error>,
+    /// The entry that was being read when it failed.
+    pub(super) failed_at: Option<String>,
 }
 
 /// Reads all entries, holds them against the rules, keeps the manifest and hands the rest to `sink`.
 pub(super) fn pass(stream: &mut Stream, options: &ReadOptions, sink: &mut dyn Sink) -> Pass {
     let mut rules = Rules::new(options);
     let mut pass = Pass::default();
-    pass.failed = entries(stream, &mut rules, sink, &mut pass).err();
+    let mut archive =
+        Archive { stream, name: None, rest: 0, padding: 0, globals: pax::Globals::default(), ended: false };
+    pass.failed = entries(&mut archive, &mut rules, sink, &mut pass).err();
+    pass.failed_at = archive.name.filter(|_| pass.failed.is_some()).map(|name| printable(&name));
     pass.diagnostics = rules.found;
     pass
 }
 
-fn entries(stream: &mut Stream, rules: &mut Rules, sink: &mut dyn Sink, pass: &mut Pass) -> Result<()> {
-    let mut archive = Archive { stream, rest: 0, padding: 0, globals: pax::Globals::default(), ended: false };
+fn entries(archive: &mut Archive<'_>, rules: &mut Rules, sink: &mut dyn Sink, pass: &mut Pass) -> Result<()> {
     while let Some(mut entry) = archive.next(rules)? {
         pass.entries += 1;
         let sound = rules.entry(&mut entry)?;
@@ -154,6 +158,8 @@ fn entries(stream: &mut Stream, rules: &mut Rules, sink: &mut dyn Sink, pass: &m
 /// The blocks of an archive as entries.
 struct Archive<'s> {
     stream: &'s mut Stream,
+    /// The current entry's name.
+    name: Option<Vec<u8>>,
     /// Bytes of the current entry's content that were not read.
     rest: u64,
     /// Bytes after them up to the next block.
@@ -167,6 +173,7 @@ impl<'s> Archive<'s> {
     /// The next entry, its content about to be read; nothing at the first end-of-archive block.
     fn next(&mut self, rules: &mut Rules) -> Result<Option<Entry>> {
         self.skip_content()?;
+        self.name = None;
         let mut extended = pax::Extended::default();
         loop {
             let at = self.stream.offset();
@@ -204,7 +211,7 @@ impl<'s> Archive<'s> {
                     self.globals.take(&records, at)?;
                     rules.warn(Diagnostic::warning("x.aci.pax-global", "the archive has a PAX global header"));
                 }
-                _ => return self.entry(header, &block, extended, at).map(Some),
+                _ => return self.entry(header, &block, extended, at, rules).map(Some),
             }
         }
     }
@@ -224,7 +231,14 @@ impl<'s> Archive<'s> {
         Ok(content)
     }
 
-    fn entry(&mut self, header: Header, block: &[u8; BLOCK], extended: pax::Extended, at: u64) -> Result<Entry> {
+    fn entry(
+        &mut self,
+        header: Header,
+        block: &[u8; BLOCK],
+        extended: pax::Extended,
+        at: u64,
+        rules: &mut Rules,
+    ) -> Result<Entry> {
         let mut stored = header.size;
         let flag = header.flag;
         let mut entry = Entry {
@@ -242,6 +256,7 @@ impl<'s> Archive<'s> {
         };
         self.globals.apply(&mut entry);
         let map = extended.apply(&mut entry, &mut stored, at)?;
+        self.name = Some(entry.name.clone());
         entry.kind = match flag {
             b'0' | 0 | b'7' | b'S' if entry.name.ends_with(b"/") => Kind::Directory,
             b'0' | 0 | b'7' | b'S' => Kind::File,
@@ -252,8 +267,10 @@ impl<'s> Archive<'s> {
             b'5' => Kind::Directory,
             b'6' => Kind::Fifo,
             other => {
-                let what = format!("an entry of the unknown type `{}`", printable(&[other]));
-                return Err(invalid("x.aci.entry-type", format!("read {}", printable(&entry.name)), what));
+                let what = format!("it is of the unknown type `{}`", printable(&[other]));
+                rules.broken("x.aci.entry-type", Some(&entry), what)?;
+                // POSIX has readers take it for a file, so that they find the next one.
+                Kind::File
             }
         };
         if entry.kind != Kind::File && stored != 0 {
@@ -315,14 +332,16 @@ impl<'s> Archive<'s> {
     fn trailer(&mut self, rules: &mut Rules) -> Result<()> {
         let at = self.stream.offset();
         loop {
-            let ready = self.stream.fill()?;
+            let ready = match self.stream.fill() {
+                Ok(ready) => ready,
+                Err(error) => return rules.broken_behind(error),
+            };
             if ready.is_empty() {
                 break;
             }
             if ready.iter().any(|&byte| byte != 0) {
                 rules.broken("x.aci.trailing", None, "something else follows the end-of-archive blocks")?;
-                self.stream.skip(u64::MAX)?;
-                return Ok(());
+                return self.stream.skip(u64::MAX).map(drop).or_else(|error| rules.broken_behind(error));
             }
             let count = ready.len();
             self.stream.consume(count);
