@@ -60,6 +60,9 @@ pub fn top(args: &TopArgs, context: &Context) -> Result<ExitCode, CommandError> 
     };
     let mut all = serde_json::Map::new();
     for pod in wanted {
+        if pod.state() != State::Running {
+            return Err(CommandError::failed(format!("ask what pod {} uses: it does not run", pod.uuid())));
+        }
         let used = with_system(context, |system| {
             usage::used(system, pod.uuid()).map_err(|error| {
                 let told = CommandError::failed(format!("ask what pod {} uses: {error}", pod.uuid()));

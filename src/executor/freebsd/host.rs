@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use super::facts::RULES_MARK;
 use super::steps::{CloneOf, Step};
 use super::system::{Hidden, Mounted, NewMount, Program, System};
 use crate::executor::{Error, Host, Kind, Step as _};
@@ -198,7 +199,7 @@ impl<S: System> FreeBsd<S> {
         let mounts = self.system.mounts()?;
         let same = |mount: &&Mounted| mount.kind == kind && (kind != "nullfs" || mount.from == from);
         if mounts.iter().filter(same).any(|mount| mount.on == on) {
-            return Ok(());
+            return if kind == "devfs" { self.see_to_devices(&on, &options) } else { Ok(()) };
         }
         // Other pods mount at the same time, the same volumes too: theirs stand below their own directories.
         let pods = root.ancestors().nth(PODS_ABOVE_ROOTFS).unwrap_or(root);
@@ -213,6 +214,25 @@ impl<S: System> FreeBsd<S> {
             }
             _ => Err(io::Error::new(io::ErrorKind::NotFound, "the mount is not where it was meant to be")),
         }
+    }
+
+    /// A rule set that nobody has made is taken for an empty one, which hides nothing: the mark that says that ours is there
+    /// may have outlived it.
+    fn see_to_devices(&mut self, on: &Path, options: &[(String, String)]) -> io::Result<()> {
+        let mut shows_all = |system: &mut S| system.look(&on.join("mem"), false).is_ok();
+        if !shows_all(&mut self.system) {
+            return Ok(());
+        }
+        self.system.unmount(on, false)?;
+        let number = options.iter().find(|(name, _)| name == "ruleset").and_then(|(_, number)| number.parse().ok());
+        let number = number.ok_or(io::ErrorKind::InvalidInput)?;
+        self.make_device_rules(number, Path::new(RULES_MARK))?;
+        self.system.mount(NewMount { kind: "devfs", on, options, read_only: false, update: false })?;
+        if shows_all(&mut self.system) {
+            self.system.unmount(on, false)?;
+            return Err(io::Error::other(format!("the devfs rule set {number} does not hide the host's memory")));
+        }
+        Ok(())
     }
 
     fn unmount(&mut self, kind: &str, on: &Path) -> io::Result<()> {

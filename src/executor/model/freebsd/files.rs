@@ -19,6 +19,9 @@ pub enum Node {
     Link(PathBuf),
 }
 
+/// The rule sets that a system brings, whose rules the model does not keep.
+const DEFAULT_SETS: usize = 5;
+
 /// How many links are followed before it is a loop, as in the kernel.
 const LINKS: usize = 32;
 
@@ -62,6 +65,9 @@ impl Inner {
             let inside = path.strip_prefix(&self.state.mounts[mount].on).unwrap_or(path);
             return match inside.to_str() {
                 Some("" | "fd") => Some(Node::Directory),
+                Some("mem") if self.state.device_rules.values().skip(DEFAULT_SETS).any(Vec::is_empty) => {
+                    Some(Node::File(String::new()))
+                }
                 Some("null" | "zero" | "full" | "random" | "urandom" | "console" | "ptmx") => {
                     Some(Node::File(String::new()))
                 }

@@ -303,10 +303,11 @@ impl System for Model {
             }
             if mount.kind == "devfs" {
                 let ruleset = mount.options.iter().find(|(name, _)| name == "ruleset");
-                let known = ruleset.and_then(|(_, number)| number.parse().ok());
-                if known.is_none_or(|number: u16| !inner.state.device_rules.contains_key(&number)) {
+                let Some(number) = ruleset.and_then(|(_, number)| number.parse().ok()) else {
                     return refuse(libc::EINVAL);
-                }
+                };
+                // One that is not there is empty, and hides nothing.
+                inner.state.device_rules.entry(number).or_default();
             }
             if mount.kind.starts_with("lin") && !inner.state.modules.contains("linux64") {
                 return refuse_with(io::ErrorKind::Unsupported, "Invalid fstype".to_owned());

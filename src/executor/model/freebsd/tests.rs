@@ -26,7 +26,7 @@ fn host(apps: usize) -> (Model, Vec<PathBuf>) {
         }
         // The rule set of the pods is there: it is made once a boot and stays.
         state.files.insert(PathBuf::from(crate::executor::freebsd::facts::RULES_MARK), Node::File("7381".to_owned()));
-        state.device_rules.insert(7381, Vec::new());
+        state.device_rules.insert(7381, vec!["100 include 1".to_owned()]);
     });
     let rootfs = [
         ("bin", Node::Directory),
@@ -474,6 +474,17 @@ fn a_link_in_the_image_at_a_mount_target_is_refused_and_the_host_stays_as_it_was
     let error = journal.apply_all(&mut FreeBsd::new(model.clone()), &steps).unwrap_err();
     assert!(error.to_string().starts_with("mount /srv/data at /data in "), "{error}");
     assert_eq!(before, model.state());
+}
+
+#[test]
+fn no_app_sees_all_devices_where_the_mark_has_outlived_the_rule_set() {
+    let (model, layers) = host(1);
+    model.change(|state| drop(state.device_rules.remove(&7381)));
+    let plan = pod(&model, 1, vec![app(0, &layers[0])]);
+    applied(&model, &steps(&model, &plan));
+    assert!(model.state().device_rules[&7381].iter().any(|rule| rule.ends_with("include 1")));
+    let dev = plan.directory.join("root/app-0/rootfs/dev");
+    assert!(model.lock().node(&dev.join("null")).is_some() && model.lock().node(&dev.join("mem")).is_none());
 }
 
 #[test]
