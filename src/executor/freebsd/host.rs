@@ -219,7 +219,7 @@ impl<S: System> FreeBsd<S> {
     /// A rule set that nobody has made is taken for an empty one, which hides nothing: the mark that says that ours is there
     /// may have outlived it.
     fn see_to_devices(&mut self, on: &Path, options: &[(String, String)]) -> io::Result<()> {
-        let mut shows_all = |system: &mut S| system.look(&on.join("mem"), false).is_ok();
+        let shows_all = |system: &mut S| system.look(&on.join("mem"), false).is_ok();
         if !shows_all(&mut self.system) {
             return Ok(());
         }
