@@ -194,7 +194,10 @@ fn collecting_takes_what_no_pod_and_no_image_needs_and_no_more() {
     let held = import(&store, &on_base("example.com/held", &[])).unwrap();
 
     // A pod stands on `app`; `held` is held by this process; both need `base`.
-    let uses = Uses { images: [app.clone()].into(), layers: layers.into_iter().collect() };
+    let uses = Uses {
+        images: [(app.clone(), "a pod".to_owned())].into(),
+        layers: layers.into_iter().map(|layer| (layer, "a pod".to_owned())).collect(),
+    };
     let collected = store.collect(Duration::ZERO, || Ok(uses.clone())).unwrap();
     assert_eq!(collected.images, [other]);
     assert!(collected.bytes > 0);

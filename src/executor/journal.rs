@@ -130,19 +130,28 @@ fn reason(error: &Error) -> String {
     std::error::Error::source(error).map(crate::error::chain).unwrap_or_default()
 }
 
-/// The executor that wrote the journal at `path`, and its steps in the order of their application. A last line that was
-/// cut off was not applied and is left out.
-pub fn read<S: Step>(path: &Path) -> Result<(String, Vec<S>), Error> {
+/// The steps of the journal at `path`, in the order of their application. A last line that was cut off was not applied and is
+/// left out.
+///
+/// # Errors
+/// [`Kind::Corrupt`]; so also when another executor than `executor` wrote it, whose steps are not for this host.
+pub fn read<S: Step>(path: &Path, executor: &str) -> Result<Vec<S>, Error> {
     let corrupt = |why: &str| Error::new(Kind::Corrupt, format!("read {}", path.display())).because(why.to_owned());
     let file = File::open(path).map_err(|e| Error::new(Kind::Io, format!("open {}", path.display())).because(e))?;
     let lines: Vec<String> = BufReader::new(file)
         .lines()
         .collect::<io::Result<_>>()
         .map_err(|e| Error::new(Kind::Io, format!("read {}", path.display())).because(e))?;
-    let Some((first, rest)) = lines.split_first() else { return Ok((String::new(), Vec::new())) };
+    let Some((first, rest)) = lines.split_first() else { return Ok(Vec::new()) };
     let Ok(header) = serde_json::from_str::<Header>(first) else {
-        return if rest.is_empty() { Ok((String::new(), Vec::new())) } else { Err(corrupt("no header")) };
+        return if rest.is_empty() { Ok(Vec::new()) } else { Err(corrupt("no header")) };
     };
+    if header.executor != executor {
+        return Err(corrupt(&format!(
+            "it was written on `{}`, and this is `{executor}`",
+            header.executor.escape_debug()
+        )));
+    }
     let mut steps = Vec::with_capacity(rest.len());
     for (number, line) in rest.iter().enumerate() {
         match serde_json::from_str(line) {
@@ -151,7 +160,7 @@ pub fn read<S: Step>(path: &Path) -> Result<(String, Vec<S>), Error> {
             Err(error) => return Err(corrupt(&format!("line {}: {error}", number + 2))),
         }
     }
-    Ok((header.executor, steps))
+    Ok(steps)
 }
 
 /// Undoes `steps` in reverse. One that fails does not keep the others from being undone; the first failure is given back.

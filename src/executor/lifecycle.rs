@@ -36,7 +36,7 @@ pub struct Supervision {
     pub log_limit: u64,
     /// What goes wrong on purpose.
     pub fault: journal::Fault,
-    /// Let go of when every app is started, or has failed to be.
+    /// Let go of when every app is started or has failed to be, unless all have failed.
     pub leash: Option<Leash>,
     /// Whether the pod is removed when it has ended, so that nobody will ask how.
     pub passing: bool,
@@ -145,6 +145,7 @@ fn supervise<H: Launch>(
         status,
         running: vec![None; plan.apps.len()],
         waiting: vec![true; plan.apps.len()],
+        came_up: false,
         leash: supervision.leash,
         terminal: None,
         first_failure: None,
@@ -189,6 +190,8 @@ struct Life<'a, P: Pod> {
     running: Vec<Option<Phase>>,
     /// Which apps have neither been started nor failed to be.
     waiting: Vec<bool>,
+    /// Whether the main process of any app was started.
+    came_up: bool,
     leash: Option<Leash>,
     /// Where what is typed goes.
     terminal: Option<OwnedFd>,
@@ -247,12 +250,18 @@ impl<P: Pod> Life<'_, P> {
         }
     }
 
-    /// Lets go of whoever waits for the apps to be started.
+    /// Lets go of whoever waits for the apps to be started; not when none was: that they learn by the end of this process.
     fn started(&mut self, app: usize) {
         self.waiting[app] = false;
         if !self.waiting.contains(&true)
+            && self.came_up
             && let Some(leash) = self.leash.take()
         {
+            for status in &self.status.apps {
+                if let Some(failure) = &status.failure {
+                    tell(&format!("app {}: {failure}", status.name));
+                }
+            }
             leash.let_go();
         }
     }
@@ -375,8 +384,12 @@ impl<P: Pod> Life<'_, P> {
 
     fn happen(&mut self, events: Vec<Event>) -> Result<(), Error> {
         for event in events {
-            let started = match &event {
-                Event::Started { app, .. } | Event::Ended { app, .. } => Some(*app),
+            let news_of = match &event {
+                Event::Started { app, phase, .. } => {
+                    self.came_up |= *phase == Phase::Main;
+                    (*phase == Phase::Main).then_some(*app)
+                }
+                Event::Ended { app, .. } => Some(*app),
                 _ => None,
             };
             match event {
@@ -412,8 +425,11 @@ impl<P: Pod> Life<'_, P> {
                 }
             }
             // Whoever is let go of may ask for the status.
-            if let Some(app) = started {
-                self.started(app);
+            if let Some(app) = news_of {
+                // One whose pre-start handler has ended well is still on its way.
+                if self.status.apps[app].started.is_some() || self.running[app].is_none() {
+                    self.started(app);
+                }
             }
         }
         Ok(())

@@ -255,8 +255,8 @@ pub fn start(pod: &PodDir, root: &Path, supervision: Supervision) -> Result<Endi
     let unreadable = |error: crate::pod::Error| Error::new(Kind::Corrupt, "read the prepared pod").because(error);
     let plan: PodPlan = pod.read_json("plan").map_err(unreadable)?;
     // Pods of earlier versions have no such file.
-    let configured: Configured = pod.read_json("configured").unwrap_or_default();
-    if let Some(file) = model_of(pod) {
+    let configured: Configured = pod.read_json_if_there("configured").map_err(unreadable)?.unwrap_or_default();
+    if let Some(file) = model_of(pod)? {
         let mut saved = Saved::open(&file)?;
         let compiled = saved.compile(&plan, &configured)?;
         let mut host = FreeBsd::new(saved.model.clone());
@@ -273,8 +273,9 @@ pub fn start(pod: &PodDir, root: &Path, supervision: Supervision) -> Result<Endi
 const MODEL: &str = "model:freebsd";
 
 /// The file that keeps the model which a pod runs in, when it runs in one.
-fn model_of(pod: &PodDir) -> Option<PathBuf> {
-    pod.read_json("model").ok()
+fn model_of(pod: &PodDir) -> Result<Option<PathBuf>, Error> {
+    let failed = |error| Error::new(Kind::Corrupt, format!("tell where pod {} runs", pod.uuid())).because(error);
+    pod.read_json_if_there("model").map_err(failed)
 }
 
 /// Who shall answer the apps' questions, and what they shall be told.
@@ -314,19 +315,33 @@ pub fn remove(pods: &Pods, mut pod: PodDir) -> Result<(), Error> {
     if pod.state() != State::Removing {
         pod.lock().map_err(failed)?;
     }
-    let journal = pod.path().join("journal");
-    if journal.exists() {
-        if let Some(file) = model_of(&pod) {
-            let mut saved = Saved::open(&file)?;
-            let (_, steps) = journal::read::<freebsd::Step>(&journal)?;
-            journal::undo_all(&mut FreeBsd::new(saved.model.clone()), &steps)?;
-            saved.save()?;
-        } else {
-            let (_, steps) = journal::read::<this::Step>(&journal)?;
-            journal::undo_all(&mut this::host(), &steps)?;
-        }
-    }
+    undo(&pod)?;
     pods.remove(pod).map_err(failed)
+}
+
+/// Takes back a start that failed: the pod is prepared as it was before.
+///
+/// # Errors
+/// What could not be undone. The pod has ended then, and is for [`remove`].
+pub fn unstart(pod: &PodDir) -> Result<(), Error> {
+    undo(pod)?;
+    pod.forget_start().map_err(|error| Error::new(Kind::Io, format!("prepare pod {} again", pod.uuid())).because(error))
+}
+
+/// Undoes what the pod's journal names, on the host that it was done on.
+fn undo(pod: &PodDir) -> Result<(), Error> {
+    let journal = pod.path().join("journal");
+    if !journal.exists() {
+        return Ok(());
+    }
+    if let Some(file) = model_of(pod)? {
+        let mut saved = Saved::open(&file)?;
+        let steps = journal::read::<freebsd::Step>(&journal, MODEL)?;
+        journal::undo_all(&mut FreeBsd::new(saved.model.clone()), &steps)?;
+        saved.save()
+    } else {
+        journal::undo_all(&mut this::host(), &journal::read::<this::Step>(&journal, this::NAME)?)
+    }
 }
 
 /// Sends a signal to the main processes of a pod's apps, or of one app.
@@ -419,7 +434,7 @@ pub fn default_network(freebsd_has_one: bool, cni: &super::plan::Cni) -> super::
 }
 
 fn not_modelled(pod: &PodDir) -> Result<(), Error> {
-    match model_of(pod) {
+    match model_of(pod)? {
         None => Ok(()),
         Some(_) => Err(Error::new(Kind::Unsupported, format!("reach into pod {}", pod.uuid()))
             .because("it ran in the model, where apps leave nothing behind")),

@@ -360,7 +360,10 @@ impl PodDir {
     /// Reads one of the pod's files.
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let path = self.path.join(name);
-        fs::read(&path).map_err(io_error(format!("read {}", path.display())))
+        fs::read(&path).map_err(|error| {
+            let kind = if error.kind() == io::ErrorKind::NotFound { Kind::Missing } else { Kind::Io };
+            Error::new(kind, format!("read {}", path.display())).because(error)
+        })
     }
 
     fn read_text(&self, name: &str) -> Result<String, Error> {
@@ -369,9 +372,37 @@ impl PodDir {
     }
 
     /// Reads one of the pod's files as JSON.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`], [`Kind::Corrupt`], [`Kind::Io`].
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
         let corrupt = || Error::new(Kind::Corrupt, format!("read {}", self.path.join(name).display()));
         serde_json::from_slice(&self.read(name)?).map_err(|error| corrupt().because(error))
+    }
+
+    /// The same of a file that need not be there.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`], [`Kind::Io`]: what is there and does not read is not the same as nothing.
+    pub fn read_json_if_there<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        match self.read_json(name) {
+            Err(error) if *error.kind() == Kind::Missing => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// Takes back that the pod was started, once what its journal names is undone: it is prepared again.
+    pub fn forget_start(&self) -> Result<(), Error> {
+        // The journal last: without a status and with it the pod has ended.
+        for name in ["status", "journal"] {
+            match fs::remove_file(self.path.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error(format!("remove {}", self.path.join(name).display()))(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The pod's name, if it has one.

@@ -20,6 +20,7 @@
 pub mod directory;
 pub mod reify;
 pub mod status;
+mod uses;
 
 pub use directory::{PodDir, Pods, State};
 pub use reify::{ResolvedImage, reify};

@@ -22,10 +22,10 @@ use super::{Error, Kind, Listed, Result, TreeName};
 /// What is in use though no living process holds it: what the pods that are kept were made of.
 #[derive(Clone, Debug, Default)]
 pub struct Uses {
-    /// Images of pods.
-    pub images: HashSet<ImageId>,
-    /// Layers that pods stand on, as [`Rendered`](crate::render::Rendered) gave them.
-    pub layers: HashSet<PathBuf>,
+    /// Images of pods, each with who uses it.
+    pub images: HashMap<ImageId, String>,
+    /// Layers that pods stand on, as [`Rendered`](crate::render::Rendered) gave them, likewise.
+    pub layers: HashMap<PathBuf, String>,
 }
 
 /// What was taken away.
@@ -57,8 +57,8 @@ impl Store {
             let mut gone = Gone::new(self)?;
             let doing = || format!("remove image {id}");
             let layer = self.trees().find(&TreeName::image(id)).map(|tree| tree.join("rootfs"));
-            if uses.images.contains(id) || layer.is_some_and(|layer| uses.layers.contains(&layer)) {
-                return Err(Error::new(Kind::Busy, doing()).because("a pod uses it"));
+            if let Some(who) = uses.images.get(id).or_else(|| uses.layers.get(&layer?)) {
+                return Err(Error::new(Kind::Busy, doing()).because(format!("{who} uses it")));
             }
             match self.put_out_of_sight(id, &mut gone)? {
                 Taken::Yes => {}
@@ -76,7 +76,7 @@ impl Store {
     /// Pods say by `uses`, which is called while nothing is being published, what they stand on; what living processes hold
     /// stays in any case.
     ///
-    /// Errors: [`Kind::Io`], and what `uses` says.
+    /// Errors: [`Kind::Io`], and what `uses` says, nothing being taken away then.
     pub fn collect(&self, grace: Duration, uses: impl FnOnce() -> Result<Uses>) -> Result<Collected> {
         let mut collected = Collected::default();
         if !self.root().exists() {
@@ -108,7 +108,7 @@ impl Store {
             let age = Timestamp::now().duration_since(image.imported);
             Duration::try_from(age).is_ok_and(|age| age < grace)
         };
-        let root = |image: &Listed| uses.images.contains(&image.id) || young(image) || self.is_held(&image.id);
+        let root = |image: &Listed| uses.images.contains_key(&image.id) || young(image) || self.is_held(&image.id);
         let mut needed = Needed::default();
         let mut waiting: Vec<&Listed> = listed.iter().filter(|image| root(image)).collect();
         while let Some(image) = waiting.pop() {
@@ -147,7 +147,7 @@ impl Store {
         for name in self.trees().names()? {
             let of_image = name.image_id().is_some_and(|id| self.image_directory(&id).exists());
             let Some(path) = self.trees().find(&name) else { continue };
-            let in_use = uses.layers.contains(&path.join("rootfs"))
+            let in_use = uses.layers.contains_key(&path.join("rootfs"))
                 || File::open(&path).is_ok_and(|directory| directory.try_lock().is_err());
             if of_image || needed.trees.contains(&name) || in_use {
                 continue;

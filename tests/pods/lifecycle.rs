@@ -90,6 +90,52 @@ fn a_prepared_pod_runs_once() {
 }
 
 #[test]
+fn a_prepared_pod_that_cannot_be_started_stays_prepared() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("patient", "echo ran");
+    std::fs::create_dir(bed.path("source")).unwrap();
+    let volume = format!("v,source={}", bed.path("source").display());
+    let line = ["prepare", "--name", "patient", "--volume", &volume, "--mount", "volume=v,target=/v", &image];
+    bed.say(&line);
+    std::fs::remove_dir(bed.path("source")).unwrap();
+    assert_eq!(bed.tell(&["run-prepared", "patient"]).0, 125);
+    assert_eq!(bed.tell(&["run-prepared", "--inject", "fail:1", "patient"]).0, 125);
+    assert_eq!(bed.status("patient")["state"], "prepared");
+    std::fs::create_dir(bed.path("source")).unwrap();
+    assert_eq!(bed.say(&["run-prepared", "--rm", "patient"]), "ran\n");
+    bed.assert_nothing_left();
+}
+
+/// What does not read is not nothing.
+#[test]
+fn a_pod_whose_files_are_damaged_keeps_its_images_and_runs_nowhere_else() {
+    let Some(bed) = Bed::new() else { return };
+    let uuid = bed.say(&["prepare", "--name", "hurt", &bed.script("hurt", "echo ran")]);
+    let pod = bed.path("root/pods").join(uuid.trim());
+    let plan = std::fs::read(pod.join("plan")).unwrap();
+    std::fs::write(pod.join("plan"), &plan[..plan.len() / 2]).unwrap();
+    let images = bed.say(&["images"]);
+    let (code, _, err) = bed.tell(&["image", "gc"]);
+    assert_eq!(code, 1);
+    assert!(err.contains(uuid.trim()) && err.contains("jetpack rm"), "{err}");
+    assert_eq!(bed.say(&["images"]), images);
+    std::fs::write(pod.join("plan"), plan).unwrap();
+    let (code, _, err) = bed.tell(&["image", "rm", "example.com/hurt"]);
+    assert!(code == 1 && err.contains(uuid.trim()), "{err}");
+    std::fs::write(pod.join("model"), "{").unwrap();
+    let (code, out, err) = bed.tell(&["run-prepared", "hurt"]);
+    assert_eq!((code, out.as_str()), (125, ""));
+    assert!(err.contains("model"), "{err}");
+    std::fs::remove_file(pod.join("model")).unwrap();
+    std::fs::write(pod.join("journal"), "{\"executor\":\"model:freebsd\"}\n").unwrap();
+    let (code, _, err) = bed.tell(&["rm", "hurt"]);
+    assert!(code == 1 && err.contains("model:freebsd"), "{err}");
+    std::fs::remove_file(pod.join("journal")).unwrap();
+    bed.say(&["rm", "hurt"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
 fn files_are_copied_in_and_out_and_an_exported_app_runs_again() {
     let Some(bed) = Bed::new() else { return };
     let image = bed.script("box", "while ! test -e /go; do sleep 0.05; done; cat /go > /kept");

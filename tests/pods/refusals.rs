@@ -25,11 +25,10 @@ fn an_image_that_cannot_be_run_is_refused_with_a_clause() {
     ];
     for (name, app, code, clause) in cases {
         let image = bed.image(name, "base", app);
-        let (got, out, err) = bed.tell(&["run", &image]);
-        assert_eq!((got, out.as_str()), (code, ""), "{name}: {err}");
-        assert!(err.contains(clause), "{name}: {err}");
-        if code == 125 {
-            bed.say(&["gc"]);
+        for line in [&["run", &image][..], &["run", "-d", &image]] {
+            let (got, out, err) = bed.tell(line);
+            assert_eq!((got, out.as_str()), (code, ""), "{name}: {err}");
+            assert!(err.contains(clause), "{name}: {err}");
         }
         bed.say(&["gc"]);
     }
@@ -58,6 +57,12 @@ fn a_command_line_that_cannot_be_understood_has_the_tools_own_exit_code() {
     let image = bed.script("usage", "true");
     for line in [&["run"][..], &["run", "--no-such-option", &image], &["run", "--memory", "lots", &image], &["exec"]] {
         assert_eq!(bed.tell(line).0, 125, "{line:?}");
+    }
+    // What is said of an image has no image to be said of.
+    for said in [&["--user", "1"][..], &["--readonly-rootfs"], &["--memory", "1M"], &["--", "-c", "exit 3"]] {
+        let (code, _, err) = bed.tell(&[&["run", "--pod-manifest", "/dev/null"], said].concat());
+        assert_eq!(code, 125, "{said:?}");
+        assert!(err.contains("cannot be used with"), "{said:?}: {err}");
     }
     assert_eq!(bed.tell(&["run", "--help"]).0, 0);
     assert_eq!(bed.tell(&["list", "run", "--no-such-option"]).0, 2);

@@ -28,7 +28,7 @@ pub struct PodArgs {
     #[command(flatten)]
     images: Images,
     /// Arguments in place of those of the last image's app
-    #[arg(last = true, value_name = "ARGS")]
+    #[arg(last = true, value_name = "ARGS", conflicts_with = "pod_manifest")]
     arguments: Vec<String>,
     /// Run the pod that this manifest describes; `-` reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "images")]

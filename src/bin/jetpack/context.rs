@@ -1,6 +1,6 @@
 //! What every command needs to know: where things are.
 
-use std::collections::HashSet;
+#[cfg(target_os = "freebsd")]
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -103,27 +103,8 @@ impl Context {
 
     /// What the pods below the root stand on, whether they run or not.
     pub fn uses(&self) -> store::Result<Uses> {
-        let pods = self.config.root.value.iter().map(|root| root.join("pods"));
-        let mut uses = Uses::default();
-        for pod in pods.filter_map(|pods| fs::read_dir(pods).ok()).flatten().flatten() {
-            // A pod that is not that far yet is being made by a process that holds its images.
-            let read = |name| -> Option<serde_json::Value> {
-                serde_json::from_slice(&fs::read(pod.path().join(name)).ok()?).ok()
-            };
-            let (manifest, plan) = (read("manifest"), read("plan"));
-            let apps = |value: &Option<serde_json::Value>| {
-                value.as_ref().and_then(|value| value["apps"].as_array().cloned()).unwrap_or_default()
-            };
-            let of_manifest = apps(&manifest).into_iter().filter_map(|app| app["image"]["id"].as_str()?.parse().ok());
-            let of_plan = apps(&plan).into_iter().filter_map(|app| app["image_id"].as_str()?.parse().ok());
-            uses.images.extend(of_manifest.chain(of_plan));
-            let layers: HashSet<PathBuf> = apps(&plan)
-                .into_iter()
-                .flat_map(|app| app["layers"].as_array().cloned().unwrap_or_default())
-                .filter_map(|layer| Some(PathBuf::from(layer.as_str()?)))
-                .collect();
-            uses.layers.extend(layers);
-        }
-        Ok(uses)
+        let Some(root) = &self.config.root.value else { return Ok(Uses::default()) };
+        let unknown = |error| store::Error::new(store::Kind::Corrupt, "tell what pods use").because(error);
+        Pods::new(root).uses().map_err(unknown)
     }
 }

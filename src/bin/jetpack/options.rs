@@ -72,11 +72,16 @@ impl clap::Args for Images {
             .help("Files, IDs or beginnings of them, or NAME[:VERSION][,label=value]...");
         let mut command = command.arg(images);
         for (name, value, help) in VALUED {
-            let arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append);
+            let mut arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append);
+            // What an app of a pod manifest is stands there; the name may be the pod's.
+            if name != "name" {
+                arg = arg.conflicts_with("pod_manifest");
+            }
             command = command.arg(arg.help(help).help_heading(HEADING).allow_hyphen_values(name == "exec"));
         }
         // A flag that may stand for each image: a value is allowed so that its place is known.
         let flag = Arg::new(FLAG.0).long(FLAG.0).action(ArgAction::Append).num_args(0..=1).require_equals(true);
+        let flag = flag.conflicts_with("pod_manifest");
         command.arg(flag.default_missing_value("true").value_name("BOOL").help(FLAG.1).help_heading(HEADING))
     }
 

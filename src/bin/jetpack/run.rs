@@ -65,13 +65,14 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
             return Err(error);
         }
         assemble::tell_report(assembled.blueprint.report());
-        start(pod, &args.start, context)
+        start(pod, Begin::AtOnce, &args.start, context)
     };
     begin().map_err(CommandError::before_start)
 }
 
-/// Runs a pod that is prepared and in hand.
-pub fn start(pod: PodDir, how: &Start, context: &Context) -> Result<ExitCode, CommandError> {
+/// Runs a pod that is prepared and in hand. One that cannot be started is removed where it was made to begin at once, and
+/// else stays prepared.
+pub fn start(pod: PodDir, begin: Begin, how: &Start, context: &Context) -> Result<ExitCode, CommandError> {
     let root = context.root()?;
     let pods = context.pods()?;
     let mut supervision = Supervision {
@@ -105,7 +106,13 @@ pub fn start(pod: PodDir, how: &Start, context: &Context) -> Result<ExitCode, Co
             local::die();
         }
         Err(error) => {
-            local::remove(&pods, pod)?;
+            let cleared = match begin {
+                Begin::AtOnce => local::remove(&pods, pod),
+                Begin::Later => local::unstart(&pod),
+            };
+            if let Err(left) = cleared {
+                eprintln!("jetpack: failed to {}", appc::error::chain(&left));
+            }
             return Err(error.into());
         }
     };

@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
+use appc::executor::local::Begin;
 use appc::pod::State;
 
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::run::{Start, start};
 
-/// Run a pod that `jetpack prepare` made. Exit codes are those of `jetpack run`.
+/// Run a pod that `jetpack prepare` made, once; one that could not be started stays prepared. Exit codes are those of
+/// `jetpack run`.
 #[derive(clap::Args)]
 pub struct Args {
     /// A UUID, the beginning of one, or a name
@@ -29,7 +31,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         if pod.has_started() {
             return Err(CommandError::failed(format!("run pod {}: it has run already", pod.uuid())));
         }
-        start(pod, &args.start, context)
+        start(pod, Begin::Later, &args.start, context)
     };
     begin().map_err(CommandError::before_start)
 }

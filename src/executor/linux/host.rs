@@ -1,5 +1,6 @@
 //! This host: applies and undoes steps, and launches pods.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::TcpListener;
@@ -216,7 +217,8 @@ impl Launch for LinuxHost {
         drop(init);
         // The child's copy is gone, this one is not.
         let Some(channel) = near else { return Err(failed(io::ErrorKind::BrokenPipe.into())) };
-        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready: false, gone: false })
+        let (ready, gone, starting) = (false, false, HashMap::new());
+        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, starting })
     }
 }
 
@@ -324,6 +326,8 @@ pub struct LinuxPod {
     terminal: Option<OwnedFd>,
     ready: bool,
     gone: bool,
+    /// The process ids of what is about to become an app's program.
+    starting: HashMap<usize, i32>,
 }
 
 impl Drop for LinuxPod {
@@ -425,7 +429,11 @@ impl Pod for LinuxPod {
                 Err(error) => return Err(Error::new(Kind::Io, "hear from the pod").because(error)),
             };
             match read(&message.bytes)? {
-                Report::Started { app, phase } => events.push(Event::Started { app, phase, pid: message.sender }),
+                Report::Starting { app, .. } => drop(self.starting.insert(app, message.sender)),
+                Report::Started { app, phase } => {
+                    let pid = self.starting.remove(&app);
+                    events.extend(pid.map(|pid| Event::Started { app, phase, pid }));
+                }
                 Report::Failed { app, phase, why } => events.push(Event::Failed { app, phase, error: why.into() }),
                 Report::Ended { app, phase, end } => events.push(Event::Ended { app, phase, end }),
                 Report::Warning(text) => events.push(Event::Warning(text)),

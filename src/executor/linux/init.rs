@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, pivot_root, wait};
 
 use super::filesystem::Filesystem;
@@ -270,6 +271,14 @@ impl Init<'_> {
 
     fn start(&self, apps: &[App], number: usize, phase: Phase, metadata_url: Option<&str>) -> Result<Pid, Error> {
         let plan = &self.plan.apps[number];
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Io, format!("start a process of app {}", plan.name)).because(error)
+        };
+        // Closed by exec: whoever reads the other end knows then that the program runs.
+        let (outcome, far) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
+        let unstarted = rustix::io::fcntl_dupfd_cloexec(&far, listening::above(self.sockets.len()));
+        let unstarted = unstarted.map_err(|e| failed(e.into()))?;
+        drop(far);
         let child = sys::clone(0, || {
             let error = match self.enter(&apps[number], number, phase) {
                 Ok(()) => {
@@ -290,19 +299,23 @@ impl Init<'_> {
                         listening: sockets.map(|socket| socket.name.as_str()).collect(),
                         notify: notify.map(|_| readiness::notify_address(self.plan.uuid, &plan.name)),
                     };
-                    process.become_program(|| self.tell(&Report::Started { app: number, phase }, &[]))
+                    process.become_program(|| self.tell(&Report::Starting { app: number, phase }, &[]))
                 }
                 Err(error) => error,
             };
             self.tell(&Report::Failed { app: number, phase, why: Complaint::from(&error) }, &[]);
+            let _ = rustix::io::write(&unstarted, b"x");
             match error.kind() {
                 Kind::NoProgram => 127,
                 Kind::NotExecutable => 126,
                 _ => 125,
             }
         });
-        let child =
-            child.map_err(|e| Error::new(Kind::Io, format!("start a process of app {}", plan.name)).because(e))?;
+        let child = child.map_err(failed)?;
+        drop(unstarted);
+        if rustix::io::retry_on_intr(|| rustix::io::read(&outcome, &mut [0_u8])) == Ok(0) {
+            self.tell(&Report::Started { app: number, phase }, &[]);
+        }
         Ok(child.pid)
     }
 

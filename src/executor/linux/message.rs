@@ -40,7 +40,14 @@ pub enum Report {
     },
     /// Setting up failed: the pod ends.
     Broken(Complaint),
-    /// A process is about to become its program; sent by itself.
+    /// A process is about to become its program; sent by itself, so that its process id comes with it.
+    Starting {
+        /// Index of the app.
+        app: usize,
+        /// Which of its processes.
+        phase: Phase,
+    },
+    /// It has become its program.
     Started {
         /// Index of the app.
         app: usize,

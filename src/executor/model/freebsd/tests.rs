@@ -266,8 +266,8 @@ proptest! {
         journal.inject(Fault::Stop(at.index(steps.len())));
         let error = journal.apply_all(&mut FreeBsd::new(model.clone()), &steps).unwrap_err();
         prop_assert_eq!(*error.kind(), Kind::Interrupted);
-        let (executor, written) = journal::read::<Step>(&path).unwrap();
-        prop_assert_eq!(executor, "freebsd");
+        prop_assert_eq!(*journal::read::<Step>(&path, "linux").unwrap_err().kind(), Kind::Corrupt);
+        let written = journal::read::<Step>(&path, "freebsd").unwrap();
         undone(&model, &written);
         prop_assert_eq!(before, without_shared(&model));
     }
