@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::perform::{self, Bench};
 use crate::suite::Suite;
 use crate::target::Target;
-use crate::{Failure, build, driver};
+use crate::{Failure, build, driver, interrupt};
 
 /// What is looked at.
 #[derive(Clone, Debug, Default)]
@@ -121,7 +121,9 @@ pub fn run(
         for _ in 0..jobs.max(1) {
             let (sender, next, broken, cases, bench, unmet) = (sender.clone(), &next, &broken, &cases, &bench, &unmet);
             scope.spawn(move || {
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while !interrupt::came()
+                    && let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed))
+                {
                     let begun = Instant::now();
                     let outcome = match unmet {
                         Some(why) => Ok(perform::skipped(case, why)),
@@ -155,6 +157,9 @@ pub fn run(
             });
         }
     });
+    if interrupt::came() {
+        return Err(Failure::interrupted());
+    }
     broken.into_inner().ok().flatten().map_or(Ok(()), Err)
 }
 

@@ -15,6 +15,7 @@ mod engine;
 mod event;
 mod fault;
 mod host;
+mod interrupt;
 mod make;
 mod mutants;
 mod perform;
@@ -31,35 +32,49 @@ use clap::{Parser, Subcommand};
 
 /// The harness itself failed: a broken case, a target file that makes no sense, no probe. Never a finding about a target.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    text: String,
+    code: u8,
+}
 
 impl Failure {
     /// A failure in words that read on after "failed: ".
     pub fn new(text: impl Into<String>) -> Failure {
-        Failure(text.into())
+        Failure { text: text.into(), code: 3 }
+    }
+
+    /// A mistake in the command line that the parser cannot see.
+    pub fn usage(text: impl Into<String>) -> Failure {
+        Failure { text: text.into(), code: 2 }
+    }
+
+    /// A signal ended it.
+    pub fn interrupted() -> Failure {
+        Failure { text: "interrupted".into(), code: 130 }
     }
 
     /// A failure with a file.
     pub fn file(path: &Path, why: impl fmt::Display) -> Failure {
-        Failure(format!("{}: {why}", path.display()))
+        Failure::new(format!("{}: {why}", path.display()))
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 /// Does an appc implementation do what the specification says, clause by clause?
 ///
-/// Exit status: 0 when no MUST clause fails and none is left out, 1 when some do, 2 for a wrong command line, 3 when the suite itself failed.
+/// Exit status: 0 when no MUST clause fails and none is left out, 1 when some do, 2 for a wrong command line, 3 when the suite itself failed, 130 when a
+/// signal ended it.
 #[derive(Parser)]
 #[command(name = "appc-conformance", version, max_term_width = 100)]
 struct Cli {
-    /// Where cases and targets stand
-    #[arg(long, global = true, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR")))]
-    suite: PathBuf,
+    /// Where cases and targets stand [default: where this was built, or `conformance` beside the program]
+    #[arg(long, global = true, value_name = "DIR")]
+    suite: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -74,18 +89,29 @@ enum Command {
     Mutants(commands::mutants::Args),
 }
 
+/// The sources' own, while they are there.
+fn usual_suite() -> PathBuf {
+    let sources = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.join("conformance")).filter(|dir| dir.is_dir());
+    if sources.is_dir() { sources } else { beside().unwrap_or(sources) }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    let suite = cli.suite.unwrap_or_else(usual_suite);
+    if let Err(e) = interrupt::heed() {
+        eprintln!("appc-conformance: signals are not heeded: {e}");
+    }
     let done = match cli.command.unwrap_or_else(|| Command::Run(commands::run::Args::default())) {
-        Command::Run(args) => commands::run::run(&args, &cli.suite),
-        Command::List(args) => commands::list::run(&args, &cli.suite),
-        Command::Coverage(args) => commands::coverage::run(&args, &cli.suite),
-        Command::Explain(args) => commands::explain::run(&args, &cli.suite),
+        Command::Run(args) => commands::run::run(&args, &suite),
+        Command::List(args) => commands::list::run(&args, &suite),
+        Command::Coverage(args) => commands::coverage::run(&args, &suite),
+        Command::Explain(args) => commands::explain::run(&args, &suite),
         Command::Compare(args) => commands::compare::run(&args),
-        Command::Mutants(args) => commands::mutants::run(&args, &cli.suite),
+        Command::Mutants(args) => commands::mutants::run(&args, &suite),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("appc-conformance: failed: {failure}");
-        ExitCode::from(3)
+        ExitCode::from(failure.code)
     })
 }

@@ -95,6 +95,9 @@ impl Suite {
         } else {
             self.dir.join("targets").join(format!("{name}.toml"))
         };
+        if !path.is_file() {
+            return Err(Failure::usage(format!("there is no target {name}: {} is not there", path.display())));
+        }
         Target::read(&path)
     }
 }

@@ -84,3 +84,30 @@ fn what_a_target_leaves_behind_is_told_and_ended() {
     let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc");
     assert!(!mounts.contains("left-by-a-bad-target"), "it is still mounted: {mounts}");
 }
+
+#[test]
+fn a_run_that_is_interrupted_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (made, begun) = (dir.path().join("made"), dir.path().join("begun"));
+    fs::create_dir(&made).expect("a directory to write to");
+    let text = format!(
+        "about = \"slow\"\nplatform = \"linux\"\n[commands]\nvalidate = [\"sh\", \"-c\", \"echo >{}; sleep 60\"]\n",
+        begun.display()
+    );
+    let file = dir.path().join("slow.toml");
+    fs::write(&file, text).expect("a directory to write to");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_appc-conformance"))
+        .args(["run", "--area", "types", "--target"])
+        .arg(&file)
+        .env("TMPDIR", &made)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the suite starts");
+    while !begun.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pid = i32::try_from(run.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours");
+    assert_eq!(run.wait().expect("it ends").code(), Some(130));
+    assert_eq!(fs::read_dir(&made).expect("the directory").count(), 0, "what the cases made is there");
+}

@@ -36,7 +36,7 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
         .map(|()| ExitCode::SUCCESS);
     }
     let Some(clause) = suite.clauses.get(&args.name) else {
-        return Err(Failure::new(format!("there is neither a case nor a clause named {}", args.name)));
+        return Err(Failure::usage(format!("there is neither a case nor a clause named {}", args.name)));
     };
     tell(format!("{} ({}, {}): {}", clause.id, clause.strength, clause.area, clause.statement))?;
     if let Some(why) = suite.untestable.get(&clause.id) {

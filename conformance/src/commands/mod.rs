@@ -9,7 +9,11 @@ pub mod run;
 
 use crate::Failure;
 
-/// Standard output went away.
+/// Standard output went away. Whoever closed it wants no more of it, and no word about it.
 fn lost(e: std::io::Error) -> Failure {
+    if e.kind() == std::io::ErrorKind::BrokenPipe {
+        // As the signal would have ended it, which tests and drivers with pipes of their own cannot let come.
+        std::process::exit(141);
+    }
     Failure::new(format!("failed to write to standard output: {e}"))
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::lost;
 use crate::catalogue::Level;
 use crate::engine::{self, Choice, Ready};
-use crate::event::Event;
+use crate::event::{Event, State};
 use crate::fault::Sound;
 use crate::report::{self, Text, summary::Summary};
 use crate::suite::Suite;
@@ -59,14 +59,23 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
     let choice =
         Choice { area: args.area.clone(), clause: args.clause.clone(), level: args.level, case: args.case.clone() };
     if choice.cases(&suite).is_empty() {
-        return Err(Failure::new("no case is chosen"));
+        return Err(Failure::usage("no case is chosen: `appc-conformance list` shows which there are"));
+    }
+    let targets = targets(args, &suite)?;
+    // A place that cannot be written is better known before the run than after it.
+    if let Some(dir) = &args.report {
+        let writable = std::fs::create_dir_all(dir).and_then(|()| tempfile::tempfile_in(dir));
+        writable.map_err(|e| Failure::file(dir, e))?;
+    }
+    if let Some(file) = &args.results {
+        std::fs::File::options().append(true).create(true).open(file).map_err(|e| Failure::file(file, e))?;
     }
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let begun = Instant::now();
     let mut text = Text::new(stdout().lock(), args.all);
     let mut written = Ok(());
     let mut events = vec![engine::begin(&suite, &choice)];
-    for target in targets(args, &suite)? {
+    for target in targets {
         let ready = Ready::make(target)?;
         engine::run(&suite, &ready, &choice, &Sound, jobs, args.keep, &mut |event| {
             if written.is_ok() {
@@ -76,21 +85,25 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
         })?;
     }
     events.push(Event::End { milliseconds: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX) });
-    written.and_then(|()| text.end(&events)).map_err(lost)?;
     if let Some(dir) = &args.report {
         report::write(dir, &events)?;
     }
     if let Some(file) = &args.results {
         std::fs::write(file, report::results(&events)).map_err(|e| Failure::file(file, e))?;
     }
+    written.and_then(|()| text.end(&events)).map_err(lost)?;
     Ok(if good(&events) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// No MUST fails, no target made trouble, and no clause that was asked for is without a word.
+/// Something was checked, no MUST fails, no target made trouble, and no clause that was asked for is without a word.
 fn good(events: &[Event]) -> bool {
     let summary = Summary::of(events);
     summary.targets.iter().all(|target| {
-        summary.broken_musts(target).is_empty() && target.trouble.is_empty() && summary.left_out(target).is_empty()
+        let skipped = |state: &State| *state == State::Skipped;
+        !target.states.values().all(skipped)
+            && summary.broken_musts(target).is_empty()
+            && target.trouble.is_empty()
+            && summary.left_out(target).is_empty()
     })
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::{Answer, Driver, Patience, Values, process};
-use crate::Failure;
 use crate::make::document::fill;
 use crate::target::Target;
+use crate::{Failure, interrupt};
 
 /// The commands of a target file with the programs that they name.
 pub struct Commands {
@@ -56,6 +56,7 @@ impl Driver for Commands {
     }
 
     fn ask(&self, action: &str, values: &Values) -> Result<Answer, Failure> {
+        interrupt::allows(action)?;
         let words = self
             .words(action, values)
             .ok_or_else(|| Failure::new(format!("the target has no command for {action}")))?;

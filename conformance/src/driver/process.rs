@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Answer;
+use crate::interrupt;
 
 /// The longest that a process may take.
 #[derive(Clone, Copy, Debug)]
@@ -62,11 +63,13 @@ fn drain(mut pipe: impl Read + Send + 'static, sender: mpsc::Sender<(bool, Vec<u
 
 fn wait(child: &mut Child, deadline: Instant) -> io::Result<(std::process::ExitStatus, bool)> {
     let mut pause = Duration::from_millis(1);
+    // What is done to clean up after a signal is not ended by that signal.
+    let cleaning = interrupt::came();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok((status, false));
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= deadline || (interrupt::came() && !cleaning) {
             kill_group(child.id());
             return Ok((child.wait()?, true));
         }

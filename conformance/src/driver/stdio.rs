@@ -14,8 +14,8 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::{Answer, Driver, Patience, Values, process};
-use crate::Failure;
 use crate::target::Target;
+use crate::{Failure, interrupt};
 
 /// A program and what it says that it can do.
 pub struct Program {
@@ -39,6 +39,7 @@ impl Driver for Program {
     }
 
     fn ask(&self, action: &str, values: &Values) -> Result<Answer, Failure> {
+        interrupt::allows(action)?;
         let _one = self.serial.lock();
         let Some((program, rest)) = self.words.split_first() else {
             return Err(Failure::new("the target's program is empty"));

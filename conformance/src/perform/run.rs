@@ -52,9 +52,11 @@ pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Un
     ]);
     let mut outcome = Outcome::default();
     let mut seen = json!({ "id": made.iter().map(|one| (one.short.clone(), json!(one.id))).collect::<Map<_, _>>() });
-    if fetched(&made, bench, &values, &mut seen)? {
-        executed(case, bench, &made, values.clone(), &mut seen, &mut outcome)?;
-    }
+    // What went wrong on the suite's side is told when all is clean again.
+    let done = fetched(&made, bench, &values, &mut seen).and_then(|there| match there {
+        true => executed(case, bench, &made, values.clone(), &mut seen, &mut outcome),
+        false => Ok(()),
+    });
     if bench.driver.can("clean") {
         let answer = ask(bench, "clean", &values)?;
         see::keep(
@@ -66,6 +68,7 @@ pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Un
     see::keep(&mut seen, &["host"], on_host(&host));
     see::keep(&mut seen, &["here"], here());
     outcome.trouble.extend(left::behind(work));
+    done?;
     see::keep(&mut seen, &["left"], json!(outcome.trouble));
     if bench.keep {
         // Only there for people: a report is made of the checks alone.

@@ -114,6 +114,12 @@ impl Target<'_> {
         self.expected_fail.iter().map(String::as_str).filter(|said| !failed(said)).collect()
     }
 
+    /// How many clauses were held against something that the target did.
+    pub fn checked(&self) -> usize {
+        let lacking = |state: &&State| matches!(state, State::Skipped | State::Unsupported);
+        self.states.values().filter(|state| !lacking(state)).count()
+    }
+
     /// How many of some clauses are in each state.
     pub fn count<'b>(&self, clauses: impl Iterator<Item = &'b str>) -> BTreeMap<State, usize> {
         let mut counts = BTreeMap::new();

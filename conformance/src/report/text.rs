@@ -74,9 +74,10 @@ impl<W: Write> Text<W> {
             let untestable = summary.untestable.len();
             writeln!(
                 self.out,
-                "  {} clauses: {} checked, {untestable} untestable for a reason, {} without a case",
+                "  {} clauses: {} checked, {} not checked here, {untestable} untestable for a reason, {} without a case",
                 summary.clauses.len(),
-                target.states.len(),
+                target.checked(),
+                target.states.len() - target.checked(),
                 left_out.len()
             )?;
         }
