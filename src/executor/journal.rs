@@ -27,7 +27,7 @@ pub enum Fault {
     /// Nothing.
     #[default]
     None,
-    /// The step of this number (from 0) is applied and then said to have failed.
+    /// The step of this number (from 0) is applied, by whoever does it, and then said to have failed.
     Fail(usize),
     /// The supervisor is gone after the step of this number: [`Kind::Interrupted`], nothing undone.
     Stop(usize),
@@ -88,9 +88,7 @@ impl Journal {
         self.applied += 1;
         host.apply(step)?;
         match self.fault {
-            Fault::Fail(at) if at == number => {
-                Err(Error::new(Kind::Injected, step.describe()).because("a fault was injected here"))
-            }
+            Fault::Fail(at) if at == number && !step.done_inside() => Err(injected(step.describe())),
             Fault::Stop(at) if at == number => Err(Error::new(Kind::Interrupted, step.describe())),
             _ => Ok(()),
         }
@@ -124,6 +122,11 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// What is said of a step that fails on purpose.
+pub fn injected(doing: String) -> Error {
+    Error::new(Kind::Injected, doing).because("a fault was injected here")
 }
 
 fn reason(error: &Error) -> String {

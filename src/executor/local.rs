@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::freebsd::facts::Configured;
 use super::freebsd::{self, FreeBsd};
 use super::isolation::Report;
+use super::journal::Fault;
 use super::lifecycle::{self, Ending, Supervision};
 use super::model::freebsd::Saved;
 use super::plan::{Metadata, PodPlan};
@@ -30,8 +31,8 @@ mod this {
     pub(super) fn started(plan: &super::PodPlan, _: &super::Configured) -> Result<super::Compiled<Step>, super::Error> {
         compile(plan, &HostFacts::detect(plan))
     }
-    pub(super) fn host() -> Host {
-        Host
+    pub(super) fn host(fault: super::Fault) -> Host {
+        Host { fault }
     }
     /// The addresses that the networks gave, which is known once they have.
     pub(super) fn addresses(pod: &super::PodDir, _: &[Step]) -> Box<dyn FnOnce() -> Vec<std::net::IpAddr>> {
@@ -58,7 +59,7 @@ mod this {
         let facts = HostFacts::for_pod(&mut Real, plan, configured, true)?;
         compile(plan, &facts).inspect_err(|_| facts.release(&mut Real, plan))
     }
-    pub(super) fn host() -> Host {
+    pub(super) fn host(_: super::Fault) -> Host {
         FreeBsd::new(Real)
     }
     /// The addresses that the plan's steps claim.
@@ -266,7 +267,7 @@ pub fn start(pod: &PodDir, root: &Path, supervision: Supervision) -> Result<Endi
     }
     let compiled = this::started(&plan, &configured)?;
     let metadata = offer(pod, &plan, &compiled.steps, root)?;
-    lifecycle::run(&mut this::host(), pod, &plan, &compiled, metadata, supervision, this::NAME)
+    lifecycle::run(&mut this::host(supervision.fault), pod, &plan, &compiled, metadata, supervision, this::NAME)
 }
 
 /// What journals of pods in the model begin with.
@@ -340,7 +341,7 @@ fn undo(pod: &PodDir) -> Result<(), Error> {
         journal::undo_all(&mut FreeBsd::new(saved.model.clone()), &steps)?;
         saved.save()
     } else {
-        journal::undo_all(&mut this::host(), &journal::read::<this::Step>(&journal, this::NAME)?)
+        journal::undo_all(&mut this::host(Fault::None), &journal::read::<this::Step>(&journal, this::NAME)?)
     }
 }
 

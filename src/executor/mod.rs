@@ -79,6 +79,11 @@ pub trait Step: Clone + Debug + Serialize + DeserializeOwned {
     fn leaves_nothing(&self) -> bool {
         false
     }
+
+    /// Whether a process of the pod does it, once the host has done its own.
+    fn done_inside(&self) -> bool {
+        false
+    }
 }
 
 /// Where steps are carried out: a real system, or a model of one that refuses what the real one refuses.

@@ -15,7 +15,8 @@ fn a_step_that_fails_leaves_nothing_behind() {
     let Some(bed) = Bed::new() else { return };
     let image = bed.script("fails", "echo never");
     for step in 0..steps(&bed, &["plan", "--json", "--memory", "64M", &image]) {
-        let (code, out, err) = bed.tell(&["run", "--memory", "64M", "--inject", &format!("fail:{step}"), &image]);
+        let (code, out, err) =
+            bed.tell(&["run", "--rm", "--memory", "64M", "--inject", &format!("fail:{step}"), &image]);
         assert_eq!((code, out.as_str()), (125, ""), "step {step}: {err}");
         assert!(err.contains("a fault was injected here"), "{err}");
         assert_eq!(bed.say(&["list"]), "", "step {step}");

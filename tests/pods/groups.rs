@@ -33,7 +33,7 @@ fn groups_are_made_and_taken_away_with_what_still_runs_in_them() {
     let pod = root.join(format!("jetpack-test-{}", std::process::id()));
     let app = pod.join("app");
     let steps = [Step::MakeGroup { path: pod.clone() }, Step::MakeGroup { path: app.clone() }];
-    let mut host = LinuxHost;
+    let mut host = LinuxHost::default();
     for step in steps.iter().chain(&steps) {
         host.apply(step).unwrap();
     }
@@ -50,7 +50,7 @@ fn groups_are_made_and_taken_away_with_what_still_runs_in_them() {
 fn a_controller_that_is_not_there_is_told() {
     let Some(root) = unified() else { return };
     let path = root.join(format!("jetpack-none-{}", std::process::id()));
-    let mut host = LinuxHost;
+    let mut host = LinuxHost::default();
     host.apply(&Step::MakeGroup { path: path.clone() }).unwrap();
     let enable = Step::EnableControllers { path: path.clone(), controllers: vec!["nothing".to_owned()] };
     let told = host.apply(&enable).unwrap_err().to_string();

@@ -113,6 +113,7 @@ impl<'a> Entrance<'a> {
             let error = match Process::connect(&streams) {
                 Ok(()) => {
                     let process = Process {
+                        fault: None,
                         app,
                         exec: command,
                         steps,

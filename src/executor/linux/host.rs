@@ -15,6 +15,7 @@ use super::inside;
 use super::message::{Order, Report};
 use super::steps::{IdMap, Namespace, Step};
 use super::subordinate;
+use crate::executor::journal::Fault;
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::PodPlan;
 use crate::executor::supervise::{Event, Launch, Pod, Streams};
@@ -24,7 +25,10 @@ use crate::sys::linux::process::{self as sys, Child, namespace};
 
 /// This host.
 #[derive(Debug, Default)]
-pub struct LinuxHost;
+pub struct LinuxHost {
+    /// What goes wrong on purpose inside the pods that it starts.
+    pub fault: Fault,
+}
 
 impl Host for LinuxHost {
     type Step = Step;
@@ -206,7 +210,8 @@ impl Launch for LinuxHost {
         let (flags, ids) = namespaces_of(steps);
         let (near, far) = channel::pair().map_err(failed)?;
         let sockets = host_sockets(steps)?;
-        let init = Init { plan, steps, streams, channel: far, sockets };
+        let fault = if let Fault::Fail(at) = self.fault { steps.get(at) } else { None };
+        let init = Init { plan, steps, streams, channel: far, sockets, fault };
         let (mut near, mut init) = (Some(near), Some(init));
         let child = clone_mapped(flags, ids, || {
             // Held here too, it would hide that the supervisor has gone; who went before this process could ask for a signal

@@ -21,7 +21,7 @@ use super::steps::{PodStep, ProcessStep, Step};
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::{PodPlan, Stream};
 use crate::executor::supervise::{End, Streams};
-use crate::executor::{Error, Kind, Phase};
+use crate::executor::{Error, Kind, Phase, Step as _};
 use crate::sys::linux::channel::Channel;
 use crate::sys::linux::mount::{self, Attributes, FsOption};
 use crate::sys::linux::process::{self as sys, namespace};
@@ -41,6 +41,8 @@ pub struct Init<'a> {
     pub channel: Channel,
     /// The sockets that apps find open; those of the pod's own network are added.
     pub sockets: Vec<Listening>,
+    /// The step that fails on purpose once it is done.
+    pub fault: Option<&'a Step>,
 }
 
 /// An app whose file system stands.
@@ -100,8 +102,8 @@ impl Init<'_> {
         let mut listener = None;
         let mut shared_memory = None;
         let mut readiness: Vec<Option<OwnedFd>> = self.plan.apps.iter().map(|_| None).collect();
-        for step in self.steps {
-            if let Step::Pod(step) = step {
+        for whole in self.steps {
+            if let Step::Pod(step) = whole {
                 let doing = |error: std::io::Error| Error::new(Kind::Io, step.describe()).because(error);
                 match step {
                     PodStep::SeparateMounts => {
@@ -135,6 +137,7 @@ impl Init<'_> {
                         shared_memory = Some(mount::create("tmpfs", &options, attributes).map_err(doing)?);
                     }
                 }
+                self.injected(whole)?;
             }
         }
         let mut apps = Vec::new();
@@ -164,12 +167,14 @@ impl Init<'_> {
         sys::unshare(namespace::MOUNT).map_err(failed)?;
         let namespace = own_mount_namespace().map_err(failed)?;
         let mut filesystem = Filesystem::new(shared.map(OwnedFd::try_clone).transpose().map_err(failed)?);
-        for step in self.steps {
-            match step {
-                Step::App { app, step } if *app == number => filesystem.apply(step).map_err(|error| {
-                    let inner = Error::new(*error.kind(), format!("start app {name}"));
-                    inner.because(crate::error::chain(&error))
-                })?,
+        for whole in self.steps {
+            match whole {
+                Step::App { app, step } if *app == number => {
+                    filesystem.apply(step).and_then(|()| self.injected(whole)).map_err(|error| {
+                        let inner = Error::new(*error.kind(), format!("start app {name}"));
+                        inner.because(crate::error::chain(&error))
+                    })?;
+                }
                 _ => {}
             }
         }
@@ -182,6 +187,13 @@ impl Init<'_> {
             self.tell(&Report::Warning(format!("app {name}: {warning}")), &[]);
         }
         Ok(App { namespace, groups, console: filesystem.console, readiness: None })
+    }
+
+    fn injected(&self, step: &Step) -> Result<(), Error> {
+        match self.fault {
+            Some(fault) if std::ptr::eq(fault, step) => Err(crate::executor::journal::injected(step.describe())),
+            _ => Ok(()),
+        }
     }
 
     /// The streams of the app that are to be a terminal are its console.
@@ -291,7 +303,12 @@ impl Init<'_> {
                     let main = phase == Phase::Main;
                     let sockets = self.sockets.iter().filter(|socket| main && socket.app == number);
                     let notify = apps[number].readiness.as_ref().filter(|_| main);
+                    let fault = match self.fault {
+                        Some(Step::Process { step, .. }) => Some(step),
+                        _ => None,
+                    };
                     let process = Process {
+                        fault,
                         app: plan,
                         exec,
                         steps,

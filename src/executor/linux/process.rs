@@ -43,6 +43,8 @@ pub struct Process<'a> {
     pub listening: Vec<&'a str>,
     /// `NOTIFY_SOCKET`.
     pub notify: Option<String>,
+    /// The step that fails on purpose once it is done.
+    pub fault: Option<&'a ProcessStep>,
 }
 
 impl Process<'_> {
@@ -87,6 +89,9 @@ impl Process<'_> {
         let mut user = None;
         for step in &self.steps {
             carry_out(step, &mut user)?;
+            if self.fault.is_some_and(|fault| std::ptr::eq(fault, *step)) {
+                return Err(crate::executor::journal::injected(step.describe()));
+            }
         }
         let environment = self.environment(user.as_ref());
         let path = find_program(program, environment.get("PATH").map(String::as_str))?;

@@ -342,6 +342,10 @@ impl crate::executor::Step for Step {
         )
     }
 
+    fn done_inside(&self) -> bool {
+        matches!(self, Self::Pod(_) | Self::App { .. } | Self::Process { .. })
+    }
+
     fn describe(&self) -> String {
         match self {
             Self::CheckSource { path, .. } => format!("find the volume's source {}", path.display()),
