@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub mod freebsd;
+pub mod host_name;
 pub mod isolation;
 pub mod journal;
 pub mod lifecycle;

@@ -5,12 +5,13 @@
 //! [`PathBuf`]s that begin with `/` and hold no `..`; they are resolved inside the app's rootfs, never on the host.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::host_name::HostName;
 use super::isolation::Outcome;
 
 /// A pod: its apps and what they share.
@@ -40,7 +41,7 @@ pub struct PodPlan {
     /// Name servers, search domains and options for `/etc/resolv.conf`; nothing: the image's file stands.
     pub dns: Dns,
     /// Lines added to `/etc/hosts`: an address and its names.
-    pub hosts_entries: Vec<(String, Vec<String>)>,
+    pub hosts_entries: Vec<(IpAddr, Vec<HostName>)>,
     /// Who answers the apps' questions about the pod (decision 47).
     pub metadata: Metadata,
 }
@@ -242,9 +243,9 @@ pub struct PortForward {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
     /// `nameserver` lines.
-    pub servers: Vec<String>,
+    pub servers: Vec<IpAddr>,
     /// `search` domains.
-    pub search: Vec<String>,
+    pub search: Vec<HostName>,
     /// `options`.
     pub options: Vec<String>,
 }

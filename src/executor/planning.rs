@@ -1,10 +1,11 @@
 //! From a reified pod manifest to a plan: isolators in base units, environments complete, ports and volumes matched.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use super::host_name::HostName;
 use super::plan::{
     AppPlan, AppPort, Cni, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind,
     VolumePlan,
@@ -27,7 +28,7 @@ pub struct Choices {
     /// Its name.
     pub name: Option<String>,
     /// Its host name; nothing: made of name or UUID.
-    pub hostname: Option<String>,
+    pub hostname: Option<HostName>,
     /// Its directory.
     pub directory: PathBuf,
     /// What it is connected to.
@@ -37,7 +38,7 @@ pub struct Choices {
     /// What `/etc/resolv.conf` says.
     pub dns: Dns,
     /// Lines added to `/etc/hosts`.
-    pub hosts_entries: Vec<(String, Vec<String>)>,
+    pub hosts_entries: Vec<(IpAddr, Vec<HostName>)>,
     /// Who answers the apps' questions about the pod.
     pub metadata: Metadata,
     /// Whether symbolic links in sources of host volumes are followed (decision 46).
@@ -144,7 +145,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
         });
     }
     let uuid = choices.uuid;
-    let hostname = choices.hostname.clone().or_else(|| choices.name.clone());
+    let hostname = choices.hostname.clone().map(String::from).or_else(|| choices.name.clone());
     Ok(PodPlan {
         uuid,
         name: choices.name.clone(),

@@ -94,6 +94,15 @@ pub(super) fn explain(definition: &str, text: &str, clause: &'static str) -> Fau
     }
 }
 
+/// Why `text` is not what the definition of this name in the schemas asks for, in words for a person.
+pub fn why_not(definition: &str, text: &str) -> String {
+    let fault = explain(definition, text, "");
+    match fault.help {
+        Some(help) => format!("{}; {help}", fault.message),
+        None => fault.message,
+    }
+}
+
 /// Explains why `text` is none of the choices of a definition.
 pub(super) fn no_choice(definition: &str, text: &str, choices: &[&str], clause: &'static str) -> Fault {
     let other_kind = text == "ImageManifest" || text == "PodManifest";

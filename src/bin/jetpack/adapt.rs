@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use appc::executor::plan::{Stdio, Stream};
-use appc::schema::{App, Isolator, Mount, PodApp, Volume};
+use appc::schema::{
+    AbsPath, AcIdentifier, AcName, App, EnvName, Isolator, Mount, OctalMode, PodApp, Quantity, Volume, why_not,
+};
 use serde_json::{Map, Value, json};
 
 use crate::error::CommandError;
@@ -32,6 +34,15 @@ fn typed<T: serde::de::DeserializeOwned>(option: &str, text: &str, value: Value)
     serde_json::from_value(value).map_err(|error| wrong(option, text, error))
 }
 
+/// A part of an option's value, of the kind that a definition of the schemas describes.
+pub fn word<T: std::str::FromStr>(option: &str, text: &str, definition: &str, part: &str) -> Result<T> {
+    part.parse().map_err(|_| wrong(option, text, why_not(definition, part)))
+}
+
+fn number(option: &str, text: &str, part: &str) -> Result<u32> {
+    part.parse().map_err(|_| wrong(option, text, format!("`{part}` is no number from 0 to 4294967295")))
+}
+
 /// Changes `app` as `words` say. `image_app` is what its image says.
 pub fn adapt(app: &mut PodApp, image_app: Option<&App>, words: &ImageWords, arguments: &[String]) -> Result<()> {
     if words.last("readonly-rootfs").is_some_and(|value| value != "false") {
@@ -42,7 +53,11 @@ pub fn adapt(app: &mut PodApp, image_app: Option<&App>, words: &ImageWords, argu
     }
     let annotations: Vec<Value> = words
         .all("annotation")
-        .map(|text| pair("annotation", text).map(|(name, value)| json!({"name": name, "value": value})))
+        .map(|text| {
+            let (name, value) = pair("annotation", text)?;
+            let name: AcIdentifier = word("annotation", text, "acIdentifier", name)?;
+            Ok(json!({"name": name, "value": value}))
+        })
         .collect::<Result<_>>()?;
     if !annotations.is_empty() {
         app.annotations = Some(typed("annotation", &annotations.len().to_string(), Value::Array(annotations))?);
@@ -62,16 +77,15 @@ pub fn adapt(app: &mut PodApp, image_app: Option<&App>, words: &ImageWords, argu
     }
     for (option, place) in [("user", &mut own.user), ("group", &mut own.group)] {
         if let Some(text) = words.last(option) {
-            *place = text.parse().map_err(|error| wrong(option, text, error))?;
+            *place = text.parse().map_err(|_| wrong(option, text, "it is empty"))?;
         }
     }
     if let Some(text) = words.last("supplementary-gids") {
-        let gids = text.split(',').filter(|gid| !gid.is_empty()).map(str::parse);
-        own.supplementary_gids =
-            gids.collect::<std::result::Result<_, _>>().map_err(|e| wrong("supplementary-gids", text, e))?;
+        let gids = text.split(',').filter(|gid| !gid.is_empty());
+        own.supplementary_gids = gids.map(|gid| number("supplementary-gids", text, gid)).collect::<Result<_>>()?;
     }
     if let Some(text) = words.last("workdir") {
-        own.working_directory = text.parse().map_err(|error| wrong("workdir", text, error))?;
+        own.working_directory = word("workdir", text, "absPath", text)?;
     }
     environment(&mut own, words)?;
     isolators(&mut own.isolators, words)?;
@@ -89,6 +103,7 @@ fn environment(app: &mut App, words: &ImageWords) -> Result<()> {
                 (text, std::env::var(text).map_err(|_| wrong(option, text, "it is not NAME=VALUE, and not set here"))?)
             }
         };
+        let name: EnvName = word(option, text, "envName", name)?;
         let variable: appc::schema::EnvironmentVariable = typed(option, text, json!({"name": name, "value": value}))?;
         app.environment.retain(|other| other.name != variable.name);
         app.environment.push(variable);
@@ -114,8 +129,10 @@ fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
     const SECCOMP: [&str; 2] = ["os/linux/seccomp-retain-set", "os/linux/seccomp-remove-set"];
     for (option, text) in &words.options {
         match *option {
-            "cpu" => replace(option, text, "resource/cpu", json!({"limit": text}), &[])?,
-            "memory" => replace(option, text, "resource/memory", json!({"limit": text}), &[])?,
+            "cpu" | "memory" => {
+                let limit: Quantity = word(option, text, "quantity", text)?;
+                replace(option, text, &format!("resource/{option}"), json!({"limit": limit}), &[])?;
+            }
             "caps-retain" | "caps-remove" => {
                 let name = CAPABILITIES[usize::from(*option == "caps-remove")];
                 let set: Vec<String> = text.split(',').filter(|word| !word.is_empty()).map(capability).collect();
@@ -127,7 +144,10 @@ fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
             }
             "isolator" => {
                 let (name, value) = pair(option, text)?;
-                let value = serde_json::from_str(value).map_err(|error| wrong(option, text, error))?;
+                let _: AcIdentifier = word(option, text, "acIdentifier", name)?;
+                let no_json =
+                    |_| wrong(option, text, format!("`{value}` is not JSON, where a string stands in quotes"));
+                let value = serde_json::from_str(value).map_err(no_json)?;
                 replace(option, text, name, value, &[])?;
             }
             _ => {}
@@ -165,13 +185,19 @@ fn seccomp(text: &str) -> Result<(&str, Value)> {
 
 fn mount(text: &str) -> Result<Mount> {
     let mut value = Map::new();
-    for (key, word) in pairs("mount", text)? {
-        let key = match key {
-            "volume" => "volume",
-            "target" | "path" => "path",
+    for (key, part) in pairs("mount", text)? {
+        match key {
+            "volume" => value.insert("volume".to_owned(), json!(word::<AcName>("mount", text, "acName", part)?)),
+            "target" | "path" => {
+                value.insert("path".to_owned(), json!(word::<AbsPath>("mount", text, "absPath", part)?))
+            }
             _ => return Err(wrong("mount", text, format!("`{key}` is neither volume nor target"))),
         };
-        value.insert(key.to_owned(), json!(word));
+    }
+    for (key, what) in [("volume", "volume=NAME"), ("path", "target=PATH")] {
+        if !value.contains_key(key) {
+            return Err(wrong("mount", text, format!("{what} is missing")));
+        }
     }
     typed("mount", text, Value::Object(value))
 }
@@ -180,16 +206,21 @@ fn mount(text: &str) -> Result<Mount> {
 pub fn volume(text: &str) -> Result<Volume> {
     let (name, rest) = text.split_once(',').unwrap_or((text, ""));
     let mut value = Map::new();
-    value.insert("name".to_owned(), json!(name));
-    for (key, word) in if rest.is_empty() { Vec::new() } else { pairs("volume", rest)? } {
-        let word = match key {
-            "readOnly" | "recursive" => json!(word.parse::<bool>().map_err(|error| wrong("volume", text, error))?),
-            "uid" | "gid" => json!(word.parse::<u32>().map_err(|error| wrong("volume", text, error))?),
-            "source" => json!(absolute(word)?),
-            "kind" | "mode" => json!(word),
+    value.insert("name".to_owned(), json!(word::<AcName>("volume", text, "acName", name)?));
+    for (key, part) in if rest.is_empty() { Vec::new() } else { pairs("volume", rest)? } {
+        let part = match (key, part) {
+            ("readOnly" | "recursive", "true" | "false") => json!(part == "true"),
+            ("readOnly" | "recursive", _) => {
+                return Err(wrong("volume", text, format!("`{part}` is neither true nor false")));
+            }
+            ("uid" | "gid", _) => json!(number("volume", text, part)?),
+            ("source", _) => json!(absolute(part)?),
+            ("mode", _) => json!(word::<OctalMode>("volume", text, "octalMode", part)?),
+            ("kind", "empty" | "host") => json!(part),
+            ("kind", _) => return Err(wrong("volume", text, format!("`{part}` is neither empty nor host"))),
             _ => return Err(wrong("volume", text, format!("`{key}` is not known"))),
         };
-        value.insert(key.to_owned(), word);
+        value.insert(key.to_owned(), part);
     }
     if !value.contains_key("kind") {
         let kind = if value.contains_key("source") { "host" } else { "empty" };
@@ -215,7 +246,10 @@ pub fn stdio(words: &ImageWords, base: Stdio) -> Result<Stdio> {
         Some("tty") => Ok(Stream::Tty),
         Some("stream" | "inherit") => Ok(Stream::Stream),
         Some("log") if output => Ok(Stream::Log),
-        Some(text) => Err(wrong(option, text, "it is not one of null, tty, stream, log")),
+        Some(text) => {
+            let log = if output { ", log" } else { "" };
+            Err(wrong(option, text, format!("it is not one of null, tty, stream{log}")))
+        }
     };
     Ok(Stdio {
         stdin: stream("stdin", base.stdin, false)?,

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use appc::config;
-use appc::diagnostic::Severity;
+use appc::diagnostic::{FileReport, FileType, human};
+use appc::executor::host_name::{HostName, NoHostName};
 use appc::executor::isolation::Report;
 use appc::executor::local::{self, Blueprint, Draft};
 use appc::executor::plan::{Dns, Metadata, Network, Stdio, Stream};
@@ -12,11 +13,13 @@ use appc::executor::planning::{AppImage, Choices};
 use appc::metadata::socket;
 use appc::pod::{ResolvedImage, reify};
 use appc::render::{Pull, Rendered};
-use appc::schema::{AcName, Annotation, Annotations, ExposedPort, PodApp, PodImage, PodManifest, validate};
+use appc::schema::{
+    AcIdentifier, AcName, Annotation, Annotations, ExposedPort, PodApp, PodImage, PodManifest, validate,
+};
 use appc::store::{Image, ImageRef, NameRef, Store};
 use uuid::Uuid;
 
-use crate::adapt::{adapt, stdio, volume, wrong};
+use crate::adapt::{adapt, stdio, volume, word, wrong};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::obtain::obtain;
@@ -47,19 +50,19 @@ pub struct PodArgs {
     net: Vec<String>,
     /// Name servers in /etc/resolv.conf
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
-    dns: Vec<String>,
+    dns: Vec<IpAddr>,
     /// Search domains in /etc/resolv.conf
     #[arg(long, value_name = "DOMAIN", value_delimiter = ',')]
-    dns_search: Vec<String>,
+    dns_search: Vec<HostName>,
     /// Options in /etc/resolv.conf
-    #[arg(long, value_name = "OPTION", value_delimiter = ',')]
+    #[arg(long, value_name = "OPTION", value_delimiter = ',', value_parser = dns_option)]
     dns_opt: Vec<String>,
     /// Add a line to /etc/hosts
-    #[arg(long, value_name = "IP=NAME[,NAME...]")]
-    hosts_entry: Vec<String>,
+    #[arg(long, value_name = "IP=NAME[,NAME...]", value_parser = hosts_entry)]
+    hosts_entry: Vec<(IpAddr, Vec<HostName>)>,
     /// The pod's host name
     #[arg(long, value_name = "NAME")]
-    hostname: Option<String>,
+    hostname: Option<HostName>,
     /// Annotate the pod
     #[arg(long, value_name = "NAME=VALUE")]
     pod_annotation: Vec<String>,
@@ -165,10 +168,11 @@ fn read_manifest(file: &PathBuf) -> Result<PodManifest, CommandError> {
         std::fs::read(file).map_err(failed)?
     };
     validate::pod_manifest(&bytes, &validate::Options::default()).map_err(|diagnostics| {
-        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
-        let words: Vec<String> =
-            errors.map(|diagnostic| format!("error[{}]: {}", diagnostic.clause, diagnostic.message)).collect();
-        CommandError::failed(format!("read the pod manifest {}: {}", file.display(), words.join("; ")))
+        let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(diagnostics);
+        report.source = bytes;
+        // Nobody may be there to read it; the exit code says enough then.
+        let _ = human::write(&mut std::io::stderr(), &report, human::Style::default());
+        CommandError::failed(format!("read the pod manifest {}: it is not valid", file.display()))
     })
 }
 
@@ -193,14 +197,7 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     };
     choices.metadata = metadata(args, context, &choices.network)?;
     choices.dns = Dns { servers: args.dns.clone(), search: args.dns_search.clone(), options: args.dns_opt.clone() };
-    for server in &args.dns {
-        server.parse::<IpAddr>().map_err(|error| wrong("dns", server, error))?;
-    }
-    for text in &args.hosts_entry {
-        let entry = text.split_once('=').filter(|(address, _)| address.parse::<IpAddr>().is_ok());
-        let (address, names) = entry.ok_or_else(|| wrong("hosts-entry", text, "it is not IP=NAME[,NAME...]"))?;
-        choices.hosts_entries.push((address.to_owned(), names.split(',').map(str::to_owned).collect()));
-    }
+    choices.hosts_entries.clone_from(&args.hosts_entry);
     for app in 0..apps {
         let mut base = Stdio::default();
         if app == 0 && args.interactive {
@@ -215,6 +212,20 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
         });
     }
     Ok(choices)
+}
+
+/// `IP=NAME[,NAME...]`.
+fn hosts_entry(text: &str) -> Result<(IpAddr, Vec<HostName>), String> {
+    let (address, names) = text.split_once('=').ok_or("it is not IP=NAME[,NAME...]")?;
+    let address = address.parse().map_err(|_| format!("`{}` is no IP address", address.escape_debug()))?;
+    let names = names.split(',').map(str::parse).collect::<Result<_, _>>();
+    Ok((address, names.map_err(|error: NoHostName| error.to_string())?))
+}
+
+/// One word, as it stands in a line among others.
+fn dns_option(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { Err("an option is one word, as in `ndots:2`".to_owned()) }
 }
 
 /// Who answers the apps' questions about the pod.
@@ -245,7 +256,9 @@ fn with_pod_options(mut pod: PodManifest, args: &PodArgs) -> Result<PodManifest,
     for text in &args.port {
         let (name, place) = text.split_once('=').ok_or_else(|| wrong("port", text, "it is not NAME=[IP:]HOSTPORT"))?;
         let (ip, number) = place.rsplit_once(':').map_or((None, place), |(ip, number)| (Some(ip), number));
-        let number: u16 = number.parse().map_err(|error| wrong("port", text, error))?;
+        let number: std::num::NonZeroU16 =
+            number.parse().map_err(|_| wrong("port", text, format!("`{number}` is no number from 1 to 65535")))?;
+        let name: AcName = word("port", text, "acName", name)?;
         let mut value = serde_json::json!({"name": name, "hostPort": number});
         if let Some(ip) = ip {
             value["hostIP"] = serde_json::json!(ip);
@@ -258,6 +271,7 @@ fn with_pod_options(mut pod: PodManifest, args: &PodArgs) -> Result<PodManifest,
     for text in &args.pod_annotation {
         let (name, value) =
             text.split_once('=').ok_or_else(|| wrong("pod-annotation", text, "it is not NAME=VALUE"))?;
+        let name: AcIdentifier = word("pod-annotation", text, "acIdentifier", name)?;
         let value = serde_json::json!({"name": name, "value": value});
         let annotation: Annotation =
             serde_json::from_value(value).map_err(|error| wrong("pod-annotation", text, error))?;
@@ -280,7 +294,7 @@ fn from_images(
         let image = obtain(context, store, &named_image(words)?, args.pull.unwrap_or(context.config.pull.value))?;
         check_labels(&image, words)?;
         let name = match words.last("name") {
-            Some(name) => name.parse().map_err(|error| wrong("name", name, error))?,
+            Some(name) => word("name", name, "acName", name)?,
             None => app_name(&image, &apps)?,
         };
         if apps.iter().any(|app| app.name == name) {
@@ -332,7 +346,7 @@ fn named_image(words: &ImageWords) -> Result<ImageRef, CommandError> {
     }
     for text in words.all("label") {
         let (name, value) = text.split_once('=').ok_or_else(|| wrong("label", text, "it is not NAME=VALUE"))?;
-        let name = name.parse().map_err(|error| wrong("label", text, error))?;
+        let name = word("label", text, "acIdentifier", name)?;
         // Of an image that is named otherwise they are looked at when it is there.
         if let ImageRef::Name(wanted) = &mut reference {
             wanted.labels.insert(name, value.to_owned());

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use appc::executor::local;
+use appc::pod::State;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -20,6 +21,10 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     for text in &args.pods {
         let pod = pods.find(text)?;
         let uuid = pod.uuid();
+        if pod.state() == State::Running {
+            return Err(CommandError::failed(format!("remove pod {uuid}: it runs"))
+                .hint(format!("`jetpack stop {text}` ends it first")));
+        }
         local::remove(&pods, pod)?;
         println!("{uuid}");
     }
