@@ -237,14 +237,16 @@ fn what_a_pod_stands_on_stays_until_the_pod_goes() {
     if !prepared.status.success() {
         return println!("skipped: no pods here: {}", String::from_utf8_lossy(&prepared.stderr));
     }
+    let pod = String::from_utf8(prepared.stdout).unwrap();
+    let named = format!("pod {} uses it", pod.trim());
     printed(&jetpack(store.root(), &["image", "gc"]));
     for id in ids.lines() {
         let refused = jetpack(store.root(), &["image", "rm", id]);
-        assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("a pod uses it"));
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && told.contains(&named), "{told}");
     }
     assert_eq!(store.list().unwrap().len(), 2);
     printed(&jetpack(store.root(), &["image", "verify", "--all"]));
-    let pod = String::from_utf8(prepared.stdout).unwrap();
     printed(&jetpack(store.root(), &["rm", pod.trim()]));
     printed(&jetpack(store.root(), &["image", "gc"]));
     assert_eq!(store.list().unwrap(), []);
