@@ -474,5 +474,10 @@ fn a_key_file_needs_to_be_told_what_it_is_for() {
     assert_eq!(host.run(&["trust", "add", "--prefix", "UPPER", file.to_str().unwrap()]).status.code(), Some(2));
     std::fs::write(&file, "no key").unwrap();
     assert_eq!(host.run(&["trust", "add", "--root", file.to_str().unwrap()]).status.code(), Some(1));
-    assert_eq!(host.run(&["trust", "add", "--root", "/nowhere"]).status.code(), Some(1));
+    for missing in ["/nowhere", "nowhere.asc"] {
+        let told = host.run(&["trust", "add", "--root", missing]);
+        assert!(told.status.code() == Some(1) && stderr(&told).contains("No such file"), "{}", stderr(&told));
+    }
+    let absent = host.fetch(&[&server.url("/nothing.aci")]);
+    assert!(!absent.status.success() && !stderr(&absent).contains("--insecure=signature"), "{}", stderr(&absent));
 }

@@ -169,7 +169,11 @@ impl Remote {
                     discovery::Kind::Unreachable => Kind::Unavailable,
                     _ => Kind::NotFound,
                 };
-                Error::new(kind, "discover where the image is").because(error)
+                let what = match seek {
+                    Seek::Keys => "discover where the keys are",
+                    _ => "discover where the image is",
+                };
+                Error::new(kind, what).because(error)
             },
         )
     }
@@ -246,8 +250,13 @@ impl Remote {
             }
             response = Some(answer);
         }
-        let verifier = match keyring {
-            Some(keyring) => Some(self.verifier(place, keyring)?),
+        let verifier = match keyring.map(|keyring| self.verifier(place, keyring)) {
+            // Where nobody but the user says that there is an image, there may be none.
+            Some(Err(error)) if *error.kind() == Kind::Unsigned && place.page.is_none() => {
+                self.ask(&request)?.success().map_err(|error| unavailable("image", error))?;
+                return Err(error);
+            }
+            Some(verifier) => Some(verifier?),
             None => None,
         };
         let response = match response {
@@ -316,7 +325,8 @@ impl Remote {
                 let keyring = keys.keyring_for(&manifest.name)?;
                 if !signers_count(&origin.signed_by, &keyring) {
                     let why = format!("key {} is not trusted for {}", origin.signed_by.join(", "), manifest.name);
-                    return Err(why.into());
+                    let error = crate::trust::Error::new(crate::trust::Kind::Untrusted, "verify the signature");
+                    return Err(error.clause("disc.sigpolicy").because(why).into());
                 }
             }
             Ok(())

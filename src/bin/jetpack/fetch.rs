@@ -25,13 +25,10 @@ pub struct Args {
     /// The port of discovery
     #[arg(long, value_name = "N")]
     port: Option<u16>,
-    /// Tell each step on stderr
-    #[arg(short, long)]
-    verbose: bool,
 }
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let network = Network { port: args.port, verbose: args.verbose, ..context.network.clone() };
+    let network = Network { port: args.port, ..context.network.clone() };
     let context = &Context { network, ..context.clone() };
     let store = context.store()?;
     let pull = args.pull.unwrap_or(Pull::Update);

@@ -74,7 +74,7 @@ struct Global {
     /// The host to work on: `model:freebsd` is FreeBSD as the project knows it, kept in a file under the root
     #[arg(long, global = true, value_name = "HOST", value_parser = ["model:freebsd"])]
     host: Option<String>,
-    /// Show the state of the model that --host names, before and after
+    /// Tell each step of what is discovered and fetched, and the state of the model that --host names before and after
     #[arg(short, long, global = true)]
     verbose: bool,
 }
@@ -151,10 +151,7 @@ fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
     if cli.global.host.is_some() {
         context.model = Some(context.root()?.join("model-freebsd.json"));
     }
-    // Not the parser's to find out: it looks before what stands in front of the command has come to it.
-    if cli.global.verbose && context.model.is_none() {
-        return Err(error::CommandError::usage("--verbose shows the state of a model, and --host names none"));
-    }
+    context.network.verbose = cli.global.verbose;
     let shown = if cli.global.verbose { context.model.clone() } else { None };
     if let Some(file) = &shown {
         eprint!("before:\n{}", Saved::open(file)?.model.state());

@@ -63,10 +63,25 @@ fn look(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> R
                 }
             }
             let wanted = Wanted { name: Some(name.name.clone()), labels: name.labels.clone(), ..Wanted::default() };
-            Ok((fetch(context, store, reference, |fetcher| fetcher.fetch(&wanted, store))?, true))
+            match fetch(context, store, reference, |fetcher| fetcher.fetch(&wanted, store)) {
+                Ok(image) => Ok((image, true)),
+                Err(error) => Err(match here(name.name.as_str()) {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }),
+            }
         }
         _ => Ok((find(store, reference)?, false)),
     }
+}
+
+/// What may have been meant by a name that is a file's or a directory's here, too.
+fn here(name: &str) -> Option<String> {
+    let path = Path::new(name);
+    if path.join("manifest").is_file() {
+        return Some(format!("./{name} is an image layout: `actool build {name} {name}.aci` makes an image of it"));
+    }
+    path.exists().then(|| format!("./{name} names what is here"))
 }
 
 /// The image in the store, with a word where a name fits several.

@@ -35,7 +35,7 @@ struct AddArgs {
     /// Trust them for this name and what is below it
     #[arg(long, value_name = "PREFIX", conflicts_with = "all_names")]
     prefix: Option<String>,
-    /// Trust them for all names; `--root` without a directory says the same
+    /// Trust them for all names; `--root` without a directory behind it says the same
     #[arg(long)]
     all_names: bool,
     /// Take the key with this fingerprint alone, without asking
@@ -63,7 +63,7 @@ struct RemoveArgs {
     /// For this prefix only
     #[arg(long, value_name = "PREFIX", conflicts_with = "all_names")]
     prefix: Option<String>,
-    /// As a key for all names only; `--root` without a directory says the same
+    /// As a key for all names only; `--root` without a directory behind it says the same
     #[arg(long)]
     all_names: bool,
     /// The fingerprints
@@ -71,11 +71,13 @@ struct RemoveArgs {
     fingerprints: Vec<String>,
 }
 
-/// Among the arguments of `trust`, `--root` means the scope of a key, as its directory in the store of keys is called,
+/// Behind `trust add` and `trust remove`, `--root` means the scope of a key, as its directory in the store of keys is called,
 /// unless a directory follows, or a scope is given already: then it is the option of all commands.
 pub fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.collect();
     let Some(start) = subcommand(&arguments).filter(|at| arguments[*at] == "trust") else { return arguments };
+    let scoping = |at: &usize| arguments[*at] == "add" || arguments[*at] == "remove";
+    let Some(start) = word_from(&arguments, start + 1).filter(scoping) else { return arguments };
     let has_prefix = |argument: &OsString| argument.to_string_lossy().starts_with("--prefix");
     let scoped = arguments[start..].iter().any(has_prefix);
     for at in start..arguments.len() {
@@ -89,7 +91,11 @@ pub fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
 
 /// Where the name of the command stands: the first argument that is neither an option nor an option's value.
 pub fn subcommand(arguments: &[OsString]) -> Option<usize> {
-    let mut at = 1;
+    word_from(arguments, 1)
+}
+
+/// The first argument from `at` on that is neither an option nor an option's value.
+fn word_from(arguments: &[OsString], mut at: usize) -> Option<usize> {
     loop {
         match arguments.get(at)?.to_str() {
             Some("--root" | "--config" | "--host") => at += 2,
@@ -107,6 +113,9 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     }
 }
 
+/// What the names of files with keys end in, which no name of an image does.
+const KEY_FILES: [&str; 4] = [".asc", ".gpg", ".pub", ".key"];
+
 /// Where keys come from.
 enum Source {
     File(PathBuf),
@@ -120,7 +129,8 @@ impl Source {
             return Ok(Self::Url(text.parse()?));
         }
         // A file that is there is meant; what has the look of a path is no name.
-        if text.starts_with(['/', '.']) || Path::new(text).is_file() {
+        let of_keys = KEY_FILES.iter().any(|ending| text.ends_with(ending));
+        if text.starts_with(['/', '.']) || of_keys || Path::new(text).is_file() {
             return Ok(Self::File(PathBuf::from(text)));
         }
         match text.parse() {
