@@ -42,14 +42,20 @@ unsafe fn errno_place() -> *mut libc::c_int {
 }
 
 impl Watch {
-    /// Watches `signals` from now on, in place of what they do by default.
+    /// Watches `signals` from now on, in place of what they do by default. Hang-ups and interrupts that whoever started
+    /// this process had it ignore, as `nohup` and shells do for what runs behind them, stay ignored.
     pub fn new(signals: &[i32]) -> io::Result<Self> {
         let (near, far) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         PIPE.store(far.as_raw_fd(), Ordering::Relaxed);
+        let mut watched = Vec::new();
         for &signal in signals {
+            if matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT) && is_ignored(signal)? {
+                continue;
+            }
             install(signal, note as extern "C" fn(libc::c_int) as libc::sighandler_t)?;
+            watched.push(signal);
         }
-        Ok(Self { near, far, signals: signals.to_vec() })
+        Ok(Self { near, far, signals: watched })
     }
 
     /// The next signal that has come, if one has.
@@ -86,6 +92,22 @@ fn install(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
         libc::sigaction(signal, &raw const action, std::ptr::null_mut())
     };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn is_ignored(signal: i32) -> io::Result<bool> {
+    // SAFETY: only asks; the kernel fills what is zeroed.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(signal, std::ptr::null(), &raw mut action) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(action.sa_sigaction == libc::SIG_IGN)
+    }
+}
+
+/// Lets `signal` do what it does by default, whatever whoever started this process wanted.
+pub fn restore(signal: i32) -> io::Result<()> {
+    install(signal, libc::SIG_DFL)
 }
 
 /// Lets this process be ended by writing into a pipe that nobody reads any more, as programs that list things are.

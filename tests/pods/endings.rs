@@ -1,6 +1,6 @@
 //! However a pod ends, at whatever moment: it ends or is collected, and nothing is left.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,6 +9,8 @@ use crate::bed::Bed;
 
 /// Starts a pod, sends `signal` to its supervisor a little later, again and again with another delay.
 fn interrupt_at_any_moment(bed: &Bed, signal: Signal) {
+    // Whoever runs the tests may have had them ignore it. Nobody can ignore KILL, and that cannot be asked for.
+    let _ = appc::sys::signals::restore(signal.as_raw());
     let image = bed.script("long", "trap 'exit 9' TERM; while :; do sleep 0.02; done");
     bed.say(&["fetch", &image]);
     for delay in (0..240).step_by(12) {
@@ -43,6 +45,26 @@ fn a_killed_supervisor_leaves_nothing_that_is_not_collected() {
 fn a_pod_ends_with_the_terminal_that_it_was_started_from() {
     let Some(bed) = Bed::new() else { return };
     interrupt_at_any_moment(&bed, Signal::HUP);
+}
+
+#[test]
+fn a_pod_that_was_started_to_ignore_hang_ups_goes_on() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("long", "trap 'exit 9' TERM; while :; do sleep 0.02; done");
+    let run = bed.command(&["run", "--name", "kept", &image]);
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
+    let mut run = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let running = || bed.say(&["list", "--no-legend"]).contains("running");
+    bed.wait_for("the pod's start", running);
+    let pid = Pid::from_raw(i32::try_from(run.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(running());
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(9));
+    bed.say(&["gc", "--grace", "0s"]);
+    bed.assert_nothing_left();
 }
 
 #[test]
