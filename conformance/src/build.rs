@@ -46,7 +46,36 @@ pub fn probe(platform: &str) -> Result<Vec<u8>, Failure> {
             )));
         }
     };
-    std::fs::read(&path).map_err(|e| Failure::file(&path, e))
+    let bytes = std::fs::read(&path).map_err(|e| Failure::file(&path, e))?;
+    runs_alone(&bytes).map_err(|why| Failure::new(format!("{} is no probe: {why}", path.display())))?;
+    Ok(bytes)
+}
+
+/// Whether a program needs nothing but itself: the root file systems of cases have neither libraries nor what loads them.
+fn runs_alone(program: &[u8]) -> Result<(), &'static str> {
+    /// `ET_REL` and `PT_INTERP` of `<elf.h>`, as are the offsets below those of 64-bit files.
+    const OBJECT: u64 = 1;
+    const INTERPRETER: u64 = 3;
+    let number = |at: usize, size: usize| {
+        let bytes = program.get(at..at.checked_add(size)?)?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    if !program.starts_with(b"\x7fELF\x02\x01") {
+        // A script, or a program of another machine: the target will tell.
+        return Ok(());
+    }
+    if number(16, 2) == Some(OBJECT) {
+        return Err("it is not linked yet: cc -static -pthread -o appc-probe appc-probe.o -lm");
+    }
+    let (Some(table), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else {
+        return Err("it is cut off");
+    };
+    let kind = |header: u64| number(usize::try_from(table.checked_add(header * size)?).ok()?, 4);
+    if (0..count).any(|header| kind(header) == Some(INTERPRETER)) {
+        return Err("it is linked with shared libraries, which the root file systems of cases do not have; \
+                    link it statically (-C target-feature=+crt-static)");
+    }
+    Ok(())
 }
 
 fn built_probe() -> Result<PathBuf, Failure> {
@@ -124,5 +153,31 @@ fn done(mut command: Command, what: &str) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::new(format!("failed to build {what}: cargo ended with {status}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs_alone;
+
+    fn program(kind: u8, headers: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[16] = kind;
+        (bytes[32], bytes[54], bytes[56]) = (64, 56, headers.len().try_into().unwrap());
+        for header in headers {
+            bytes.push(*header);
+            bytes.resize(bytes.len() + 55, 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_probe_that_needs_more_than_itself_is_refused_before_any_case_runs() {
+        assert_eq!(runs_alone(&program(2, &[1, 1, 4])), Ok(()));
+        assert_eq!(runs_alone(b"#!/bin/sh\n"), Ok(()));
+        assert!(runs_alone(&program(3, &[6, 3, 1])).unwrap_err().contains("shared libraries"));
+        assert!(runs_alone(&program(1, &[])).unwrap_err().contains("not linked"));
+        assert!(runs_alone(&program(2, &[])[..40]).unwrap_err().contains("cut off"));
     }
 }

@@ -3,8 +3,8 @@
 #
 #   contrib/freebsd/build.sh [--static] [--binaries] [--debug] [--deny-warnings]
 #
-#   --static         link the binaries without shared libraries; the probe is linked so wherever that can be done
-#                    (zig cannot)
+#   --static         link the binaries without shared libraries; the probe is linked so wherever that can be done: zig
+#                    cannot, and leaves the last step for the machine, appc-probe.o
 #   --binaries       only the binaries: no lints, no tests
 #   --debug          the profile for development: built in half the time, slow where it runs
 #   --deny-warnings  a lint's warning is an error
@@ -12,11 +12,13 @@
 # Standard output holds the absolute paths of the binaries, one a line; all else goes to standard error.
 # Honoured when set: CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER, CC_x86_64_unknown_freebsd, AR_x86_64_unknown_freebsd
 # (so that a sysroot of one's own release can be linked against), CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_RUSTFLAGS,
-# CARGO_TARGET_DIR. What is not set is done by zig, whose binaries need FreeBSD 14.0 or later.
+# CARGO_TARGET_DIR. What is not set is done by zig's compiler and linker, with a start and stub libraries of our own, as
+# zig's are those of 14.0: the binaries run on FreeBSD 13.2 and later, which is looked at in each that is shipped.
 # Where no toolchain can be had the last line is `FREEBSD CROSS-BUILD SKIPPED: <reason>` and the exit status 0.
 set -euo pipefail
 
 readonly target=x86_64-unknown-freebsd
+# The oldest whose headers zig has; nothing that C code here uses of them has changed since 13.2.
 readonly zig_target=x86_64-freebsd.14.0
 readonly zig_version=0.17.1
 
@@ -112,6 +114,52 @@ write_tool() { # NAME, script on standard input
     if cmp -s "$tools/$1.new" "$tools/$1"; then rm "$tools/$1.new"; else mv "$tools/$1.new" "$tools/$1"; fi
 }
 
+# Libraries to link against that name what 13.2's have, in the versions that they have there, and where a program begins.
+make_stubs() { # ZIG
+    local list=contrib/freebsd/libraries-13.2.txt begin=contrib/freebsd/start.c stubs=$tools/stubs
+    local new=$tools/stubs.new library name script
+    if [ -e "$stubs/made" ] && cat "$list" "$begin" | cmp -s - "$stubs/made"; then return; fi
+    say "making stubs of 13.2's libraries"
+    "$tools/cc" -O1 -fno-stack-protector -fno-stack-check -fPIC -c "$begin" -o "$tools/start.o"
+    rm -rf "$stubs" "$new"
+    mkdir "$new"
+    for library in libc.so.7 libthr.so.3 libgcc_s.so.1 libm.so.5 libutil.so.9 librt.so.1 libexecinfo.so.1; do
+        # Versions as the linker wants them told, then the symbols themselves.
+        awk -v library="$library" '$1 == library {
+            for (i = 3; i <= NF; i++) { split($i, part, ":"); names[$2] = names[$2] " " part[1] ";" }
+        }
+        END { for (version in names) print version " { global:" names[version] " };" }' "$list" >"$new/versions"
+        awk -v library="$library" '$1 == library {
+            for (i = 3; i <= NF; i++) {
+                size = split($i, part, ":") > 1 ? part[2] : 0
+                print ".globl " part[1] "\n.type " part[1] ", @" (size ? "object" : "function")
+                print (size ? ".bss\n" : ".text\n") part[1] ": .skip " (size ? size : 1)
+                print ".size " part[1] ", . - " part[1]
+            }
+        }' "$list" >"$new/stub.s"
+        "$tools/cc" -c "$new/stub.s" -o "$new/stub.o"
+        name=${library%%.so*}
+        script=()
+        # Of some libraries nothing is used, but the crate `libc` names them.
+        if [ -s "$new/versions" ]; then script=(--version-script "$new/versions"); fi
+        "$1" ld.lld -m elf_x86_64_fbsd -shared -soname "$library" ${script[@]+"${script[@]}"} -o "$new/$name.so" "$new/stub.o"
+    done
+    cp "$new/libthr.so" "$new/libpthread.so"
+    cat "$list" "$begin" >"$new/made"
+    mv "$new" "$stubs"
+}
+
+# A binary that names anything that came after 13.2 does not start there.
+check_binary() { # FILE
+    local late
+    command -v readelf >/dev/null || { say "no readelf: $1 is not looked at"; return; }
+    late=$(readelf -V "$1" | grep -oE 'FBSD_1\.([7-9]|[1-9][0-9])' | sort -u | tr '\n' ' ') || true
+    if [ -n "$late" ]; then
+        say "$1 names $late: it does not start on 13.2"
+        exit 1
+    fi
+}
+
 find_linker_and_compiler() {
     if [ -n "${CARGO_TARGET_X86_64_UNKNOWN_FREEBSD_LINKER:-}" ] &&
         [ -n "${CC_x86_64_unknown_freebsd:-}" ] && [ -n "${AR_x86_64_unknown_freebsd:-}" ]; then
@@ -131,15 +179,42 @@ for argument in "\$@"; do
 done
 exec "$zig" cc -target $zig_target -fno-sanitize=undefined "\${arguments[@]}"
 END
-    # The crate \`libc\` names libraries that zig's FreeBSD lacks; nothing here uses them.
+    make_stubs "$zig"
+    # Rust speaks to a C compiler; zig's would link for 14.0, so this speaks to the linker itself. The crate `libc` names
+    # libraries that nothing here uses; whoever does is told of undefined symbols.
     write_tool linker <<END
 #!/usr/bin/env bash
 arguments=()
-for argument in "\$@"; do
-    case \$argument in -lkvm | -lmemstat | -lprocstat | -ldevstat) ;; *) arguments+=("\$argument") ;; esac
+object=()
+program=true
+while [ \$# -gt 0 ]; do
+    case \$1 in
+        -Wl,*)
+            IFS=, read -r -a words <<<"\${1#-Wl,}"
+            arguments+=("\${words[@]}")
+            ;;
+        -shared) program=false; arguments+=("\$1") ;;
+        -m64 | -no-pie | -nodefaultlibs | -nostartfiles | -fuse-ld=*) ;;
+        -lkvm | -lmemstat | -lprocstat | -ldevstat) ;;
+        -o) output=\$2; arguments+=(-o "\$2"); shift ;;
+        *.o | *.rlib | *.a) arguments+=("\$1"); object+=("\$1") ;;
+        *) arguments+=("\$1") ;;
+    esac
+    shift
 done
-exec "$tools/cc" "\${arguments[@]}"
+link=("$zig" ld.lld -m elf_x86_64_fbsd)
+# The probe has to be linked statically, for which there is no C library here: all of it but that, for 13.2's own cc.
+case \$output in
+    */appc_probe-*) "\${link[@]}" -r --strip-debug -T "$tools/object.ld" -o "\$output.o" "\${object[@]}" || exit ;;
+esac
+if \$program; then
+    arguments+=("$tools/start.o" --dynamic-linker=/libexec/ld-elf.so.1
+        --export-dynamic-symbol=environ --export-dynamic-symbol=__progname)
+fi
+exec "\${link[@]}" --eh-frame-hdr -L "$tools/stubs" "\${arguments[@]}"
 END
+    # What the compiler keeps for itself.
+    write_tool object.ld <<<'SECTIONS { /DISCARD/ : { *(.llvmbc .llvmcmd) } }'
     write_tool ar <<END
 #!/usr/bin/env bash
 exec "$zig" ar "\$@"
@@ -187,15 +262,24 @@ else
     cargo build "${options[@]}" "${shipped[@]}" "${targets[@]}" >&2
     binaries=$target_dir/$target/$profile
     # The probe runs in root file systems that have no libraries, so it is linked statically where the linker can.
-    if ! $by_zig && build_static --package appc-probe; then
+    if $by_zig; then
+        probe=$binaries/appc-probe.o
+        for linked in "$binaries"/deps/appc_probe-*.o; do
+            if [ "${linked%.o}" -ef "$binaries/appc-probe" ]; then cp "$linked" "$probe"; fi
+        done
+        say "on the FreeBSD machine: cc -static -pthread -o appc-probe appc-probe.o -lm"
+    elif build_static --package appc-probe; then
         probe=$target_dir/freebsd-static/$target/$profile/appc-probe
     else
-        say "the probe is linked with shared libraries: a root file system for it needs them"
+        say "the probe is linked with shared libraries, which root file systems do not have: the suite refuses it"
         probe=$binaries/appc-probe
     fi
 fi
 
-for binary in actool jetpack appc-conformance; do echo "$binaries/$binary"; done
+for binary in actool jetpack appc-conformance; do
+    if $by_zig; then check_binary "$binaries/$binary"; fi
+    echo "$binaries/$binary"
+done
 echo "$probe"
 
 # The specification's own validator of executors, for conformance/peers/ace-validator.sh there.

@@ -59,3 +59,7 @@ fn variable(name: &[libc::c_int; 4]) -> std::io::Result<Vec<u8>> {
     bytes.truncate(length);
     Ok(bytes)
 }
+
+// `KINFO_PROC_SIZE` of <sys/user.h>.
+#[cfg(all(target_os = "freebsd", target_pointer_width = "64"))]
+const _: () = assert!(size_of::<libc::kinfo_proc>() == 1088);

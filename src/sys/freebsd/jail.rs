@@ -100,3 +100,9 @@ pub fn remove(id: i32) -> io::Result<()> {
     // SAFETY: no memory is involved.
     check(unsafe { libc::jail_remove(id) })
 }
+
+// As <sys/jail.h> has them.
+const _: () = {
+    assert!(libc::JAIL_CREATE == 1 && libc::JAIL_DYING == 8);
+    assert!(NEW == 1 && INHERIT == 2);
+};

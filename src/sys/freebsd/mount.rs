@@ -1,6 +1,7 @@
 //! Mounts.
 
 use std::io;
+use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 
 use super::{Pairs, c_path, c_string, check, explained};
@@ -101,3 +102,13 @@ fn text(from: &[libc::c_char]) -> String {
     let bytes: Vec<u8> = from.iter().take_while(|&&byte| byte != 0).map(|&byte| byte.to_ne_bytes()[0]).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+// `struct statfs` of FreeBSD 12 and later (`STATFS_VERSION` 0x20140518), on 64-bit machines.
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    assert!(size_of::<libc::iovec>() == 16);
+    assert!(size_of::<libc::statfs>() == 2344 && offset_of!(libc::statfs, f_flags) == 8);
+    assert!(offset_of!(libc::statfs, f_fstypename) == 280);
+    assert!(offset_of!(libc::statfs, f_mntfromname) == 296 && offset_of!(libc::statfs, f_mntonname) == 1320);
+    assert!(libc::MNT_RDONLY == 1 && libc::MNT_UPDATE == 0x1_0000 && libc::MNT_FORCE == 0x8_0000);
+};

@@ -4,7 +4,7 @@
 //! attached to the jail does this by system calls.
 
 use std::io;
-use std::mem::zeroed;
+use std::mem::{offset_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -241,11 +241,21 @@ fn address_6(address: Ipv6Addr) -> libc::sockaddr_in6 {
     }
 }
 
-// The sizes that the headers of FreeBSD 13 and 14 give on 64-bit machines.
+// What the headers of FreeBSD 13 and 14 give on 64-bit machines.
 #[cfg(target_pointer_width = "64")]
 const _: () = {
-    assert!(size_of::<libc::ifreq>() == 32);
+    assert!(size_of::<libc::sockaddr_in>() == 16 && size_of::<libc::sockaddr_in6>() == 28);
+    assert!(size_of::<libc::ifreq>() == 32 && offset_of!(libc::ifreq, ifr_ifru) == 16);
     assert!(size_of::<AliasRequest>() == 68);
-    assert!(size_of::<AliasRequest6>() == 136);
+    assert!(offset_of!(AliasRequest, mask) == 48 && offset_of!(AliasRequest, vhid) == 64);
+    assert!(size_of::<AliasRequest6>() == 136 && offset_of!(AliasRequest6, mask) == 72);
+    assert!(offset_of!(AliasRequest6, flags) == 100 && offset_of!(AliasRequest6, expire) == 104);
+    assert!(offset_of!(AliasRequest6, valid_lifetime) == 120 && offset_of!(AliasRequest6, vhid) == 128);
     assert!(size_of::<RouteHeader>() == 152);
+    assert!(offset_of!(RouteHeader, flags) == 8 && offset_of!(RouteHeader, addresses) == 12);
+    assert!(offset_of!(RouteHeader, inits) == 32 && offset_of!(RouteHeader, metrics) == 40);
+    // The size of what is passed is part of a request's number.
+    assert!(SET_FLAGS == 0x8020_6910 && GET_FLAGS == 0xc020_6911);
+    assert!(ADD_ADDRESS == 0x8044_692b && ADD_ADDRESS_6 == 0x8088_691b);
+    assert!(MOVE_TO_JAIL == 0xc020_695a);
 };

@@ -202,3 +202,12 @@ pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> i
     unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     io::Error::last_os_error()
 }
+
+// As <sys/procctl.h>, <sys/wait.h> and <sys/signal.h> have them.
+const _: () = {
+    assert!(libc::P_PID == 0 && libc::PROC_REAP_ACQUIRE == 2);
+    assert!(libc::PROC_TRACE_CTL == 7 && libc::PROC_TRACE_CTL_DISABLE == 2);
+    assert!(size_of::<libc::sigset_t>() == 16);
+};
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<libc::sigaction>() == 32 && size_of::<libc::passwd>() == 80);

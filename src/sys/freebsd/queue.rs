@@ -1,6 +1,7 @@
 //! Waiting for processes to end, by a descriptor (`kqueue(2)`).
 
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::check;
@@ -94,3 +95,11 @@ impl AsFd for Queue {
         self.descriptor.as_fd()
     }
 }
+
+// `struct kevent` of FreeBSD 12 and later, on 64-bit machines.
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    assert!(size_of::<libc::kevent>() == 64 && offset_of!(libc::kevent, filter) == 8);
+    assert!(offset_of!(libc::kevent, fflags) == 12 && offset_of!(libc::kevent, udata) == 24);
+    assert!(libc::EVFILT_PROC == -5 && libc::EVFILT_SIGNAL == -6 && libc::EVFILT_USER == -11);
+};
