@@ -109,7 +109,9 @@ impl Cache {
         bytes.push(b'\n');
         bytes.extend_from_slice(&entry.body);
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(failed)?;
-        let temporary = path.with_extension(format!("{}.new", std::process::id()));
+        // Threads ask for pages at once, and for the same one: the page of their host.
+        let writer = format!("{}-{:?}.new", std::process::id(), std::thread::current().id());
+        let temporary = path.with_extension(writer);
         let written = OpenOptions::new()
             .write(true)
             .create(true)
@@ -130,7 +132,7 @@ impl Cache {
     }
 
     /// A document: as it was while that is allowed or the server says that it still is, else as it is now. Answers
-    /// other than 2xx are not kept.
+    /// other than 2xx are not kept; what cannot be kept is given all the same.
     pub fn document(&self, client: &Client, request: &Request) -> Result<(u16, Vec<u8>, Url), Error> {
         let known = self.get(&request.url);
         if let Some(known) = known.as_ref().filter(|known| known.is_fresh()) {
@@ -141,7 +143,7 @@ impl Cache {
         let (status, url, entry) = (response.status, response.url.clone(), Entry::of(&response));
         if let (304, Some(known)) = (status, known) {
             if let Some(entry) = entry {
-                self.put(&request.url, &Entry { fresh_until: entry.fresh_until, ..known.clone() })?;
+                let _ = self.put(&request.url, &Entry { fresh_until: entry.fresh_until, ..known.clone() });
             }
             return Ok((200, known.body, known.url));
         }
@@ -149,7 +151,7 @@ impl Cache {
             return Ok((status, body, url));
         }
         match entry {
-            Some(entry) => self.put(&request.url, &Entry { body: body.clone(), ..entry })?,
+            Some(entry) => drop(self.put(&request.url, &Entry { body: body.clone(), ..entry })),
             None => self.forget(&request.url),
         }
         Ok((status, body, url))
@@ -183,6 +185,27 @@ mod tests {
         assert!(!entry.is_fresh());
         fs::write(cache.path(&url), b"rubbish").unwrap();
         assert_eq!(cache.get(&url), None);
+    }
+
+    #[test]
+    fn threads_that_keep_the_same_page_at_once_all_succeed() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path());
+        let url: Url = "https://h/".parse().unwrap();
+        let entry = Entry {
+            validators: Validators::default(),
+            fresh_until: UNIX_EPOCH,
+            note: String::new(),
+            body: vec![b'x'; 1000],
+            url: url.clone(),
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100).for_each(|_| cache.put(&url, &entry).unwrap()));
+            }
+        });
+        assert_eq!(cache.get(&url), Some(entry));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]
