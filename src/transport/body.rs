@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use super::client::Reopen;
+use super::resume::Reopen;
 use super::{Error, Kind, Limits};
 
 /// How far a transfer has come.

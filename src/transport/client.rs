@@ -1,7 +1,7 @@
 //! Requests: redirects by our own rules, repetition after errors that may pass, conditions.
 
 use std::error::Error as StdError;
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,15 +15,13 @@ use super::address::{Guard, PrivateAddress, Seen, refused_as_written};
 use super::body::{Body, Watch};
 use super::coding::Coding;
 use super::proxy::Proxies;
+use super::resume::{Range, Reopen};
 use super::tls::Tls;
-use super::{Error, Kind, Settings};
+use super::{Error, Kind, Limits, Settings};
 use crate::discovery;
 
 /// The longest that a server may make us wait before a repetition.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
-
-/// Bytes after which a broken transfer counts as going well again.
-const PROGRESS: u64 = 1 << 20;
 
 /// What is asked for.
 #[derive(Clone)]
@@ -144,7 +142,7 @@ impl Client {
 
     /// Asks, follows redirects, repeats after errors that may pass.
     pub fn send(&self, request: &Request) -> Result<Response, Error> {
-        let limits = &self.0.settings.limits;
+        let limits = self.limits();
         let deadline = (!request.image).then(|| Instant::now() + limits.document);
         let hop = self.follow(request, None, deadline)?;
         let headers = hop.response.headers();
@@ -165,13 +163,9 @@ impl Client {
         // What the server says of lengths in answers without body means something else.
         let total = (status == 200 && coding == Coding::Plain).then(|| content_length(headers)).flatten();
         let limit = if request.image { limits.image_bytes } else { limits.document_bytes };
-        let reopen = (request.image && status == 200).then(|| Reopen {
-            client: self.clone(),
-            request: Request { unless: None, watch: None, ..request.clone() },
-            validators: validators.clone(),
-            failures: 0,
-            since: 0,
-            whole: false,
+        let reopen = (request.image && status == 200).then(|| {
+            let again = Request { unless: None, watch: None, ..request.clone() };
+            Reopen::new(self.clone(), again, validators.clone())
         });
         let source = coding.decoded(hop.response.into_body().into_with_config().limit(u64::MAX).reader());
         let body = Body::new(source, hop.url.clone(), total, limit, limits)
@@ -184,7 +178,7 @@ impl Client {
     /// Asks for a small document and takes it whole, again where the connection broke on the way. Answers other than
     /// 2xx come without body.
     pub fn document(&self, request: &Request) -> Result<(Response, Vec<u8>), Error> {
-        let mut left = self.0.settings.limits.retries;
+        let mut left = self.limits().retries;
         loop {
             let mut response = self.send(request)?;
             if !(200..=299).contains(&response.status) {
@@ -193,7 +187,7 @@ impl Client {
             match response.body.take_all() {
                 Ok(bytes) => return Ok((response, bytes)),
                 Err(error) if *error.kind() == Kind::Unreachable && left > 0 => {
-                    thread::sleep(self.0.settings.limits.back_off);
+                    thread::sleep(self.limits().back_off);
                     left -= 1;
                 }
                 Err(error) => return Err(error),
@@ -201,12 +195,21 @@ impl Client {
         }
     }
 
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.settings.limits
+    }
+
     /// Whether redirects from there must not lead to private addresses.
     fn is_public(&self, url: &Url) -> bool {
         !self.0.settings.private_redirects && url.host_str().is_some_and(|host| !self.0.seen.is_private(host))
     }
 
-    fn follow(&self, request: &Request, range: Option<&Range>, deadline: Option<Instant>) -> Result<Hop, Error> {
+    pub(super) fn follow(
+        &self,
+        request: &Request,
+        range: Option<&Range>,
+        deadline: Option<Instant>,
+    ) -> Result<Hop, Error> {
         let mut url = request.url.clone();
         url.set_fragment(None);
         let mut public_only = request.named_by.as_ref().is_some_and(|page| self.is_public(page));
@@ -232,8 +235,8 @@ impl Client {
             if been.contains(&next) {
                 return Err(refuse(format!("it leads back to {next}")));
             }
-            if been.len() > self.0.settings.limits.redirects {
-                return Err(refuse(format!("more than {} redirects", self.0.settings.limits.redirects)));
+            if been.len() > self.limits().redirects {
+                return Err(refuse(format!("more than {} redirects", self.limits().redirects)));
             }
             url = next;
         }
@@ -280,7 +283,7 @@ impl Client {
         public_only: bool,
         deadline: Option<Instant>,
     ) -> Result<ureq::http::Response<ureq::Body>, Error> {
-        let limits = &self.0.settings.limits;
+        let limits = self.limits();
         let mut pause = limits.back_off;
         let mut left = limits.retries;
         loop {
@@ -343,121 +346,13 @@ impl discovery::Fetch for Client {
     }
 }
 
-struct Hop {
-    response: ureq::http::Response<ureq::Body>,
+/// An answer that is no redirect, and where it came from.
+pub(super) struct Hop {
+    pub(super) response: ureq::http::Response<ureq::Body>,
     url: Url,
 }
 
-struct Range {
-    from: u64,
-    if_range: Option<String>,
-}
-
-/// How a broken transfer is taken up again: same request, from where it broke, if it is still the same. Servers that
-/// know no ranges give it from its beginning; what has come already is then passed over.
-pub struct Reopen {
-    client: Client,
-    request: Request,
-    validators: Validators,
-    failures: u32,
-    since: u64,
-    /// The server refuses ranges.
-    whole: bool,
-}
-
-impl Reopen {
-    /// That so many bytes have come.
-    pub(super) fn progressed(&mut self, bytes: u64) {
-        self.since += bytes;
-        if self.since >= PROGRESS {
-            self.failures = 0;
-        }
-    }
-
-    /// The rest of the body.
-    pub(super) fn reopen(
-        &mut self,
-        from: u64,
-        total: Option<u64>,
-        broken: &io::Error,
-    ) -> Result<Box<dyn Read + Send>, String> {
-        let limits = &self.client.0.settings.limits;
-        if self.failures >= limits.retries {
-            return Err(format!("taken up again {} times without success", self.failures));
-        }
-        if matches!(broken.kind(), io::ErrorKind::InvalidData) {
-            return Err("that is no reason to try again".to_owned());
-        }
-        thread::sleep(limits.back_off * 2u32.saturating_pow(self.failures.min(8)));
-        self.failures += 1;
-        self.since = 0;
-        // Weak tags promise nothing about bytes, so they cannot be asked for; what comes is compared all the same.
-        let strong = self.validators.etag.clone().filter(|etag| !etag.starts_with("W/"));
-        let if_range = strong.or_else(|| self.validators.last_modified.clone());
-        let range = Range { from, if_range };
-        let follow =
-            |range| self.client.follow(&self.request, range, None).map_err(|error| crate::error::chain(&error));
-        let mut hop = follow((!self.whole).then_some(&range))?;
-        if hop.response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-            self.whole = true;
-            hop = follow(None)?;
-        }
-        let headers = hop.response.headers();
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let changed =
-            |old: &Option<String>, new: Option<&str>| matches!((old, new), (Some(old), Some(new)) if old != new);
-        if changed(&self.validators.etag, text(header::ETAG))
-            || changed(&self.validators.last_modified, text(header::LAST_MODIFIED))
-        {
-            return Err("it changed in between".to_owned());
-        }
-        let pass_over = match hop.response.status().as_u16() {
-            206 => {
-                let (start, whole) = text(header::CONTENT_RANGE).and_then(content_range).unwrap_or_default();
-                if start != from || matches!((whole, total), (Some(whole), Some(total)) if whole != total) {
-                    return Err("the server gave another part than the one asked for".to_owned());
-                }
-                0
-            }
-            200 if content_length(headers) == total => from,
-            200 => return Err("it changed in between".to_owned()),
-            status => return Err(format!("the server answered {status} to the request for the rest")),
-        };
-        let mut source = hop.response.into_body().into_with_config().limit(u64::MAX).reader();
-        self.pass_over(&mut source, pass_over)?;
-        Ok(Box::new(source))
-    }
-
-    /// Reads what has come already, no slower than anything else.
-    fn pass_over(&self, source: &mut impl Read, bytes: u64) -> Result<(), String> {
-        let limits = &self.client.0.settings.limits;
-        let begun = Instant::now();
-        let mut left = source.take(bytes);
-        let mut buffer = vec![0; 64 << 10];
-        while left.limit() > 0 {
-            match left.read(&mut buffer) {
-                Ok(0) => return Err("what came again was shorter".to_owned()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.to_string()),
-            }
-            let least = u128::from(limits.slow_rate) * begun.elapsed().as_millis() / 1000;
-            if begun.elapsed() > limits.slow_window && u128::from(bytes - left.limit()) < least {
-                return Err("it came again too slowly".to_owned());
-            }
-        }
-        Ok(())
-    }
-}
-
-/// First byte and length of the whole: `bytes 5-9/10`.
-fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
-    let (range, whole) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (start, _) = range.split_once('-')?;
-    Some((start.trim().parse().ok()?, whole.trim().parse().ok()))
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
@@ -548,12 +443,5 @@ mod tests {
         assert_eq!(seconds(&["max-age=60", "no-cache"]), Some(0));
         assert_eq!(seconds(&["max-age=60, no-store"]), None);
         assert_eq!(seconds(&["max-age=-1"]), Some(0));
-    }
-
-    #[test]
-    fn a_content_range_is_read() {
-        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
-        assert_eq!(content_range("items 5-9/10"), None);
     }
 }

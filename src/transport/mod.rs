@@ -21,6 +21,7 @@ mod client;
 mod coding;
 mod credentials;
 mod proxy;
+mod resume;
 mod tls;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,141 @@
+//! Broken transfers, taken up again where they broke.
+
+use std::io::{self, Read};
+use std::thread;
+use std::time::Instant;
+
+use ureq::http::{StatusCode, header};
+
+use super::Client;
+use super::client::{Request, Validators, content_length};
+
+/// Bytes after which a broken transfer counts as going well again.
+const PROGRESS: u64 = 1 << 20;
+
+/// The rest of a body, from a byte on.
+pub(super) struct Range {
+    pub(super) from: u64,
+    /// What tells that it is still the same.
+    pub(super) if_range: Option<String>,
+}
+
+/// How a broken transfer is taken up again: same request, from where it broke, if it is still the same. Servers that
+/// know no ranges give it from its beginning; what has come already is then passed over.
+pub struct Reopen {
+    client: Client,
+    request: Request,
+    validators: Validators,
+    failures: u32,
+    since: u64,
+    /// The server refuses ranges.
+    whole: bool,
+}
+
+impl Reopen {
+    /// For the body of the answer to `request`, which had these validators.
+    pub(super) fn new(client: Client, request: Request, validators: Validators) -> Self {
+        Self { client, request, validators, failures: 0, since: 0, whole: false }
+    }
+
+    /// That so many bytes have come.
+    pub(super) fn progressed(&mut self, bytes: u64) {
+        self.since += bytes;
+        if self.since >= PROGRESS {
+            self.failures = 0;
+        }
+    }
+
+    /// The rest of the body.
+    pub(super) fn reopen(
+        &mut self,
+        from: u64,
+        total: Option<u64>,
+        broken: &io::Error,
+    ) -> Result<Box<dyn Read + Send>, String> {
+        let limits = self.client.limits();
+        if self.failures >= limits.retries {
+            return Err(format!("taken up again {} times without success", self.failures));
+        }
+        if matches!(broken.kind(), io::ErrorKind::InvalidData) {
+            return Err("that is no reason to try again".to_owned());
+        }
+        thread::sleep(limits.back_off * 2u32.saturating_pow(self.failures.min(8)));
+        self.failures += 1;
+        self.since = 0;
+        // Weak tags promise nothing about bytes, so they cannot be asked for; what comes is compared all the same.
+        let strong = self.validators.etag.clone().filter(|etag| !etag.starts_with("W/"));
+        let if_range = strong.or_else(|| self.validators.last_modified.clone());
+        let range = Range { from, if_range };
+        let follow =
+            |range| self.client.follow(&self.request, range, None).map_err(|error| crate::error::chain(&error));
+        let mut hop = follow((!self.whole).then_some(&range))?;
+        if hop.response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            self.whole = true;
+            hop = follow(None)?;
+        }
+        let headers = hop.response.headers();
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let changed =
+            |old: &Option<String>, new: Option<&str>| matches!((old, new), (Some(old), Some(new)) if old != new);
+        if changed(&self.validators.etag, text(header::ETAG))
+            || changed(&self.validators.last_modified, text(header::LAST_MODIFIED))
+        {
+            return Err("it changed in between".to_owned());
+        }
+        let pass_over = match hop.response.status().as_u16() {
+            206 => {
+                let (start, whole) = text(header::CONTENT_RANGE).and_then(content_range).unwrap_or_default();
+                if start != from || matches!((whole, total), (Some(whole), Some(total)) if whole != total) {
+                    return Err("the server gave another part than the one asked for".to_owned());
+                }
+                0
+            }
+            200 if content_length(headers) == total => from,
+            200 => return Err("it changed in between".to_owned()),
+            status => return Err(format!("the server answered {status} to the request for the rest")),
+        };
+        let mut source = hop.response.into_body().into_with_config().limit(u64::MAX).reader();
+        self.pass_over(&mut source, pass_over)?;
+        Ok(Box::new(source))
+    }
+
+    /// Reads what has come already, no slower than anything else.
+    fn pass_over(&self, source: &mut impl Read, bytes: u64) -> Result<(), String> {
+        let limits = self.client.limits();
+        let begun = Instant::now();
+        let mut left = source.take(bytes);
+        let mut buffer = vec![0; 64 << 10];
+        while left.limit() > 0 {
+            match left.read(&mut buffer) {
+                Ok(0) => return Err("what came again was shorter".to_owned()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.to_string()),
+            }
+            let least = u128::from(limits.slow_rate) * begun.elapsed().as_millis() / 1000;
+            if begun.elapsed() > limits.slow_window && u128::from(bytes - left.limit()) < least {
+                return Err("it came again too slowly".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// First byte and length of the whole: `bytes 5-9/10`.
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, whole) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = range.split_once('-')?;
+    Some((start.trim().parse().ok()?, whole.trim().parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_range_is_read() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
+        assert_eq!(content_range("items 5-9/10"), None);
+    }
+}
