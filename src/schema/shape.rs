@@ -39,6 +39,8 @@ pub(super) struct Shape {
     pub types: Vec<&'static str>,
     /// Properties that an object must have.
     pub required: Vec<&'static str>,
+    /// Properties that it must not have; a rule says why.
+    pub refused: Vec<&'static str>,
     /// Properties that it knows.
     pub properties: Vec<(&'static str, usize)>,
     /// What every other property is; `None` where any will do.
@@ -130,6 +132,7 @@ impl Shapes {
                 }
                 "type" => shape.types = text(value).map_or_else(|| texts(value), |one| vec![one]),
                 "required" => shape.required = texts(value),
+                "not" => shape.refused = value.get("required").map(texts).unwrap_or_default(),
                 "properties" => {
                     shape.properties = value.members().iter().map(|m| (borrowed(&m.key), self.add(&m.node))).collect();
                 }

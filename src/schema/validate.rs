@@ -207,6 +207,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_refused_is_not_called_unknown_as_well() {
+        let isolator = r#"{"name": "resource/block-iops", "value": {"default": true, "limit": "1", "request": "1"}}"#;
+        let text =
+            IMAGE.replace('}', &format!(r#", "app": {{"user": "0", "group": "0", "isolators": [{isolator}]}}}}"#));
+        assert_eq!(clauses(&text, &Options::default()), ["res.block-iops.limit"]);
+    }
+
+    #[test]
     fn what_follows_the_document_does_not_hide_its_faults() {
         let text = IMAGE.replace("example.com/a", "Example") + "{}";
         let report = validate_manifest(text.as_bytes(), &Options::default());

@@ -151,7 +151,7 @@ impl Walk<'_> {
                 self.place(self.shapes.shape(property), &member.node, clause);
             } else if let Some(values) = shape.values {
                 self.place(self.shapes.shape(values), &member.node, clause);
-            } else if !shape.properties.is_empty() {
+            } else if !shape.properties.is_empty() && !shape.refused.contains(&member.key.as_ref()) {
                 self.unknown(shape, &member.key, member.key_span);
             }
         }

@@ -116,7 +116,7 @@ fn plain(schema: &Value) -> Value {
         Value::Object(members) => Value::Object(
             members
                 .iter()
-                .filter(|(key, _)| !key.starts_with("x-") && *key != "allOf")
+                .filter(|(key, _)| !key.starts_with("x-") && *key != "allOf" && *key != "not")
                 .filter(|(key, _)| !(*key == "const" && members.contains_key("type")))
                 .map(|(key, value)| match (key.as_str(), value) {
                     ("$ref", Value::String(target)) => {

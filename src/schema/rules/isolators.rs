@@ -249,7 +249,7 @@ fn device_limit(value: &Node<'_>, clause: &'static str, findings: &mut Findings)
         amount(limit, findings);
     }
     if let Some(request) = value.get("request") {
-        let finding = findings.error(clause, request.span, "this isolator takes a `limit` only");
+        let finding = findings.error(clause, request.span, "this isolator takes a `limit`, no `request`");
         finding.help("leave `request` out");
     }
 }
