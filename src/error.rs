@@ -36,6 +36,12 @@ impl<K> Failure<K> {
         self
     }
 
+    /// The same error as another module's, whose words it needs no others beside.
+    #[must_use]
+    pub fn of_kind<L>(self, kind: L) -> Failure<L> {
+        Failure { kind, doing: self.doing, clause: self.clause, source: self.source }
+    }
+
     /// What kind of error this is.
     pub fn kind(&self) -> &K {
         &self.kind

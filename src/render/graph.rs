@@ -48,21 +48,6 @@ impl Graph {
         self.nodes.insert(id, node);
     }
 
-    /// Whether the image is in it.
-    pub fn knows(&self, id: &ImageId) -> bool {
-        self.nodes.contains_key(id)
-    }
-
-    /// The number of images.
-    pub fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    /// Whether nothing was added yet.
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
-    }
-
     /// What is laid down, the lowest first. Where the same image would be laid down several times under the same
     /// whitelists only the last time is kept: it writes every path of the earlier ones again, so that nothing of them stays.
     ///

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 
+use crate::discovery::ImageName;
 use crate::schema::{AcIdentifier, ImageId};
 
 use super::layout::Store;
-use super::{Error, Image, ImageRef, Kind, Listed, NameRef, Result};
+use super::{Error, Image, ImageRef, Kind, Listed, Result};
 
 /// Hexadecimal digits without `sha512-` count as the beginning of an ID from this length on, where no image is called so.
 const BARE_DIGITS: usize = 4;
@@ -124,7 +125,7 @@ impl Store {
     }
 }
 
-fn is_bare_prefix(name: &NameRef) -> bool {
+fn is_bare_prefix(name: &ImageName) -> bool {
     let digits = name.name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     digits && name.labels.is_empty() && (BARE_DIGITS..128).contains(&name.name.len())
 }

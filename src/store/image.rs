@@ -21,6 +21,7 @@ pub struct Image {
     directory: PathBuf,
     implied: Arc<[Vec<u8>]>,
     lock: Arc<File>,
+    new: bool,
 }
 
 impl Image {
@@ -44,6 +45,11 @@ impl Image {
         &self.origin
     }
 
+    /// Whether the import that gave this value brought the image into the store, so that nobody had it before.
+    pub fn is_new(&self) -> bool {
+        self.new
+    }
+
     /// The archive, byte for byte as it came.
     ///
     /// Errors: [`Kind::Corrupt`] where it is gone.
@@ -64,6 +70,10 @@ impl Image {
 
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    pub(super) fn brought_in(self, new: bool) -> Self {
+        Self { new, ..self }
     }
 
     pub(super) fn tree_name(&self) -> TreeName {
@@ -91,7 +101,7 @@ impl Store {
         let origin = Origin::read(&directory)?;
         let implied = read_implied(&directory)?.into();
         let (manifest, bytes, lock) = (Arc::new(manifest), bytes.into(), Arc::new(lock));
-        Ok(Some(Image { id: id.clone(), manifest, bytes, origin, directory, implied, lock }))
+        Ok(Some(Image { id: id.clone(), manifest, bytes, origin, directory, implied, lock, new: false }))
     }
 
     /// What `image` unpacked to: the directory that holds `rootfs`.

@@ -107,11 +107,12 @@ impl Store {
         draft.seal(&TreeName::image(&id))?;
         let directory = self.image_directory(&id);
         self.note(&id, &manifest, &origin, work.path())?;
-        if !work.publish(&directory)? {
+        let new = work.publish(&directory)?;
+        if !new {
             self.note(&id, &manifest, &origin, &directory)?;
             origin.write(&directory)?;
         }
-        self.image(&id)
+        self.image(&id).map(|image| image.brought_in(new))
     }
 
     /// Imports the file at `path`.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use crate::schema::ImageId;
 
-use super::incoming::Incoming;
 use super::{Directories, Draft, Error, Kind, Result, TreeName, Trees, origin};
 
 /// What `<root>/version` says for the layout drawn in the module's documentation.
@@ -50,15 +49,6 @@ impl Store {
     /// Where trees are kept.
     pub fn trees(&self) -> &dyn Trees {
         &*self.trees
-    }
-
-    /// An empty private directory below the root for work in progress; it goes when it is dropped.
-    ///
-    /// Errors: [`Kind::Io`].
-    pub fn scratch(&self, purpose: &str) -> Result<Incoming> {
-        self.prepare()?;
-        let _held = self.hold_shared()?;
-        Incoming::new(&self.root, purpose)
     }
 
     /// A tree in the making.

@@ -50,7 +50,7 @@ pub use index::Listed;
 pub use layout::Store;
 pub use origin::Origin;
 pub(crate) use origin::replace;
-pub use reference::{ImageRef, NameRef};
+pub use reference::ImageRef;
 pub use roots::default_root;
 pub use trees::{Directories, Discarded, Draft, TreeName, Trees};
 pub use verify::Damage;

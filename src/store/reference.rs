@@ -1,11 +1,11 @@
 //! What a person writes to name an image.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::schema::{AcIdentifier, ImageId};
+use crate::discovery::ImageName;
+use crate::schema::ImageId;
 
 use super::{Error, Kind};
 
@@ -25,20 +25,11 @@ pub enum ImageRef {
     /// The beginning of an image ID: `sha512-` and at least one digit.
     Prefix(String),
     /// A name with the labels that have to match.
-    Name(NameRef),
+    Name(ImageName),
     /// A file outside the store.
     File(PathBuf),
     /// A file on a server.
     Url(url::Url),
-}
-
-/// A name and the labels asked for: `NAME[:VERSION][,label=value]…`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameRef {
-    /// The image's name.
-    pub name: AcIdentifier,
-    /// Labels that the image must have with just these values; `version` is among them when it is given.
-    pub labels: BTreeMap<AcIdentifier, String>,
 }
 
 impl FromStr for ImageRef {
@@ -66,7 +57,7 @@ impl FromStr for ImageRef {
         if text.starts_with('/') || text.starts_with("./") || text.starts_with("../") || text.ends_with(".aci") {
             return Ok(Self::File(PathBuf::from(text)));
         }
-        text.parse().map(Self::Name)
+        text.parse().map(Self::Name).map_err(|error: crate::discovery::Error| error.of_kind(Kind::Reference))
     }
 }
 
@@ -82,55 +73,6 @@ impl fmt::Display for ImageRef {
     }
 }
 
-impl FromStr for NameRef {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let (app, rest) = text.split_once(',').map_or((text, None), |(app, rest)| (app, Some(rest)));
-        let (name, version) = app.split_once(':').map_or((app, None), |(name, version)| (name, Some(version)));
-        let name = name.parse::<AcIdentifier>().map_err(|error| refuse(text).because(error.to_string()))?;
-        let mut labels = BTreeMap::new();
-        if let Some(version) = version {
-            if version.is_empty() {
-                return Err(refuse(text).because("there is no version behind the colon"));
-            }
-            labels.insert(label("version"), version.to_owned());
-        }
-        for part in rest.into_iter().flat_map(|rest| rest.split(',')) {
-            let Some((key, value)) = part.split_once('=') else {
-                return Err(refuse(text).because(format!("`{part}` is not label=value")));
-            };
-            let key = key.parse::<AcIdentifier>().map_err(|error| refuse(text).because(error.to_string()))?;
-            if &*key == "name" {
-                let error = refuse(text).because("no label can be called `name`");
-                return Err(error.clause("im.labels.notname"));
-            }
-            if let Some(other) = labels.insert(key.clone(), value.to_owned()) {
-                return Err(refuse(text).because(format!("label `{}` is given twice, `{other}` and `{value}`", &*key)));
-            }
-        }
-        Ok(Self { name, labels })
-    }
-}
-
-impl fmt::Display for NameRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)?;
-        let version = self.labels.iter().find(|(key, _)| &***key == "version");
-        if let Some((_, version)) = version.filter(|(_, version)| !version.is_empty() && !version.contains(',')) {
-            write!(f, ":{version}")?;
-        }
-        for (key, value) in self.labels.iter().filter(|(key, _)| &***key != "version") {
-            write!(f, ",{}={value}", &**key)?;
-        }
-        Ok(())
-    }
-}
-
 fn refuse(text: &str) -> Error {
     Error::new(Kind::Reference, format!("read the image reference `{text}`"))
-}
-
-fn label(name: &str) -> AcIdentifier {
-    name.parse().expect("a constant that is an AC Identifier")
 }

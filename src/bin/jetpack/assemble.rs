@@ -1,10 +1,12 @@
 //! From a command line to a pod that could be made: images found and rendered, the manifest reified, the plan compiled.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use appc::config;
 use appc::diagnostic::{FileReport, FileType, human};
+use appc::discovery::ImageName;
 use appc::executor::host_name::{HostName, NoHostName};
 use appc::executor::isolation::Report;
 use appc::executor::local::{self, Blueprint, Draft};
@@ -14,15 +16,15 @@ use appc::metadata::socket;
 use appc::pod::{ResolvedImage, reify};
 use appc::render::{Pull, Rendered};
 use appc::schema::{
-    AcIdentifier, AcName, Annotation, Annotations, ExposedPort, PodApp, PodImage, PodManifest, validate,
+    AcIdentifier, AcName, Annotation, Annotations, ExposedPort, ImageId, PodApp, PodImage, PodManifest, validate,
 };
-use appc::store::{Image, ImageRef, NameRef, Store};
+use appc::store::{Image, ImageRef, Store};
 use uuid::Uuid;
 
 use crate::adapt::{adapt, stdio, volume, word, wrong};
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::obtain::obtain;
+use crate::obtain::{Obtained, obtain};
 use crate::options::{ImageWords, Images};
 
 /// What a pod is made of.
@@ -116,19 +118,20 @@ pub fn assemble(args: &PodArgs, context: &Context) -> Result<Assembled, CommandE
 /// Finds everything that `args` name, and what keeps it.
 pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>), CommandError> {
     let store = context.store()?;
-    let mut images = Vec::new();
+    let mut found = BTreeMap::new();
     let template = match &args.pod_manifest {
         Some(file) => read_manifest(file)?,
-        None => from_images(args, context, &store, &mut images)?,
+        None => from_images(args, context, &store, &mut found)?,
     };
     let template = with_pod_options(template, args)?;
     let find = |wanted: &PodImage| -> Result<ResolvedImage, CommandError> {
-        let image = match images.iter().find(|image: &&Image| Some(image.id()) == wanted.id.as_ref()) {
-            Some(image) => image.clone(),
+        let obtained = match wanted.id.as_ref().and_then(|id| found.remove(id)) {
+            Some(obtained) => obtained,
             None => obtain(context, &store, &reference(wanted)?, args.pull.unwrap_or(context.config.pull.value))?,
         };
-        let resolved = ResolvedImage { id: image.id().clone(), manifest: image.manifest().clone() };
-        images.push(image);
+        let id = obtained.image.id().clone();
+        let resolved = ResolvedImage { id: id.clone(), manifest: obtained.image.manifest().clone() };
+        found.insert(id, obtained);
         Ok(resolved)
     };
     let (manifest, resolved) = reify(template, find)?;
@@ -136,18 +139,13 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
     let choices = choices(args, context, uuid, manifest.apps.len())?;
     let mut app_images = Vec::new();
     let mut image_manifests = Vec::new();
-    let mut held = Vec::new();
     for resolved in resolved {
-        let image = store.image(&resolved.id)?;
-        let rendered = store.rendered(&image)?;
-        app_images.push(AppImage {
-            id: resolved.id.to_string(),
-            manifest: resolved.manifest,
-            layers: rendered.layers.clone(),
-        });
+        let Obtained { image, rendered } = &found[&resolved.id];
+        let id = resolved.id.to_string();
+        app_images.push(AppImage { id, manifest: resolved.manifest, layers: rendered.layers.clone() });
         image_manifests.push(image.manifest_bytes().to_vec());
-        held.push(rendered);
     }
+    let held = found.into_values().map(|obtained| obtained.rendered).collect();
     Ok((Draft { manifest, images: app_images, image_manifests, choices }, held))
 }
 
@@ -287,15 +285,16 @@ fn from_images(
     args: &PodArgs,
     context: &Context,
     store: &Store,
-    images: &mut Vec<Image>,
+    found: &mut BTreeMap<ImageId, Obtained>,
 ) -> Result<PodManifest, CommandError> {
     let mut apps: Vec<PodApp> = Vec::new();
     for (index, words) in args.images.images.iter().enumerate() {
-        let image = obtain(context, store, &named_image(words)?, args.pull.unwrap_or(context.config.pull.value))?;
-        check_labels(&image, words)?;
+        let obtained = obtain(context, store, &named_image(words)?, args.pull.unwrap_or(context.config.pull.value))?;
+        let image = &obtained.image;
+        check_labels(image, words)?;
         let name = match words.last("name") {
             Some(name) => word("name", name, "acName", name)?,
-            None => app_name(&image, &apps)?,
+            None => app_name(image, &apps)?,
         };
         if apps.iter().any(|app| app.name == name) {
             return Err(wrong("name", &name, "two apps cannot have one name"));
@@ -318,7 +317,7 @@ fn from_images(
         let arguments = if last { args.arguments.as_slice() } else { &[] };
         adapt(&mut app, image.manifest().app.as_ref(), words, arguments)?;
         apps.push(app);
-        images.push(image);
+        found.insert(image.id().clone(), obtained);
     }
     Ok(PodManifest {
         ac_kind: appc::schema::PodManifestKind::PodManifest,
@@ -394,7 +393,7 @@ fn reference(wanted: &PodImage) -> Result<ImageRef, CommandError> {
         (None, Some(name)) => {
             let labels = wanted.labels.iter().flat_map(|labels| labels.iter());
             let labels = labels.map(|label| (label.name.clone(), label.value.clone())).collect();
-            Ok(ImageRef::Name(NameRef { name: name.clone(), labels }))
+            Ok(ImageRef::Name(ImageName { name: name.clone(), labels }))
         }
         (None, None) => Err(CommandError::failed("find the image of an app that names neither an ID nor a name")),
     }

@@ -8,12 +8,11 @@ use appc::config::{Block, Config, Origin, Setting};
 use appc::executor::freebsd::facts::Configured;
 use appc::executor::plan::Cni;
 use appc::pod::Pods;
-use appc::render::Fetcher;
 use appc::store::{self, Store, Uses};
 
 use crate::error::CommandError;
 use crate::insecure::Insecure;
-use crate::remote::{self, Deferred, Network};
+use crate::remote::Network;
 
 /// What holds for this call of `jetpack`.
 #[derive(Clone)]
@@ -94,11 +93,6 @@ impl Context {
     /// The pods below the root.
     pub fn pods(&self) -> Result<Pods, CommandError> {
         Ok(Pods::new(&self.root()?))
-    }
-
-    /// What brings images that the store does not have.
-    pub fn fetcher(&self) -> Option<Box<dyn Fetcher>> {
-        Some(Box::new(Deferred(remote::remote(self).map_err(CommandError::into_message))))
     }
 
     /// What the pods below the root stand on, whether they run or not.

@@ -38,7 +38,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         let image = if args.no_render {
             obtain::obtain_alone(context, &store, reference, pull)?
         } else {
-            obtain::obtain_whole(context, &store, reference, pull, args.pull.unwrap_or(context.config.pull.value))?
+            let dependencies = args.pull.unwrap_or(context.config.pull.value);
+            obtain::obtain_whole(context, &store, reference, pull, dependencies)?.image
         };
         println!("{}", image.id());
         held.push(image);

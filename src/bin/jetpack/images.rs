@@ -43,8 +43,8 @@ fn facts(image: &Listed) -> serde_json::Value {
         "labels": image.labels,
         "imported": image.imported.to_string(),
         "source": image.source,
-        "archiveBytes": image.archive_bytes,
-        "treeBytes": image.tree_bytes,
+        "archive_bytes": image.archive_bytes,
+        "tree_bytes": image.tree_bytes,
     })
 }
 

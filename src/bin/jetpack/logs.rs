@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use appc::config::parse_duration;
 use appc::executor::logs::{Entry, parse};
 use appc::pod::{PodDir, State};
 
@@ -189,16 +190,6 @@ fn since(text: &str) -> Result<jiff::Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let wrong = || format!("`{text}` is neither a time nor how long ago");
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let number: i64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "" | "s" => number,
-        "m" => number.saturating_mul(60),
-        "h" => number.saturating_mul(3600),
-        "d" => number.saturating_mul(86400),
-        _ => return Err(wrong()),
-    };
-    let now = jiff::Timestamp::now();
-    now.checked_sub(jiff::SignedDuration::from_secs(seconds)).map_err(|error| error.to_string())
+    let ago = parse_duration(text).map_err(|why| format!("neither a time nor how long ago: {why}"))?;
+    jiff::Timestamp::now().checked_sub(ago).map_err(|error| error.to_string())
 }

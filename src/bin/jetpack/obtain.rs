@@ -2,21 +2,30 @@
 
 use std::path::Path;
 
-use appc::render::{Fetcher, Pull, Resolver};
+use appc::fetch;
+use appc::render::{Pull, Rendered, Resolver};
 use appc::store::{Image, ImageRef, Kind, Store, Wanted};
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::remote;
+use crate::remote::{self, Deferred};
 
 /// An image reference, for the command line's parser.
 pub fn reference(text: &str) -> Result<ImageRef, String> {
     text.parse().map_err(|error| format!("failed to {}", appc::error::chain(&error)))
 }
 
+/// An image that is ready to run. While a value of it lives, nobody collects any of it.
+pub struct Obtained {
+    /// The image.
+    pub image: Image,
+    /// Its root file system.
+    pub rendered: Rendered,
+}
+
 /// Looks in the store, brings a file in, or fetches, as `pull` says; then the image is rendered and ready to run.
 /// Fails with the store as it was: an image that cannot be rendered is not kept if it was not there before.
-pub fn obtain(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<Image, CommandError> {
+pub fn obtain(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<Obtained, CommandError> {
     obtain_whole(context, store, reference, pull, pull)
 }
 
@@ -27,22 +36,23 @@ pub fn obtain_whole(
     reference: &ImageRef,
     pull: Pull,
     dependencies: Pull,
-) -> Result<Image, CommandError> {
-    let before = store.list()?;
+) -> Result<Obtained, CommandError> {
     let (image, fetched) = look(context, store, reference, pull)?;
-    let fetcher = context.fetcher();
-    let resolver = Resolver { store, fetcher: fetcher.as_deref(), pull: dependencies };
+    let fetcher = Deferred::new(context);
+    let resolver = Resolver { store, fetcher: Some(&fetcher), pull: dependencies };
     // What was there goes on being the tree that it was.
     let rendered = if fetched { store.render(&image, &resolver) } else { store.rendered_by(&image, &resolver) };
-    if let Err(error) = rendered {
-        let id = image.id().clone();
-        drop(image);
-        if before.iter().all(|listed| listed.id != id) {
-            store.remove(&id, &context.uses()?)?;
+    match rendered {
+        Ok(rendered) => Ok(Obtained { image, rendered }),
+        Err(error) => {
+            if image.is_new() {
+                let id = image.id().clone();
+                drop(image);
+                store.remove(&id, &context.uses()?)?;
+            }
+            Err(error.into())
         }
-        return Err(error.into());
     }
-    Ok(image)
 }
 
 /// The same without what it depends on.
@@ -62,14 +72,16 @@ fn look(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> R
                     found => return Ok((found?, false)),
                 }
             }
-            let wanted = Wanted { name: Some(name.name.clone()), labels: name.labels.clone(), ..Wanted::default() };
-            match fetch(context, store, reference, |fetcher| fetcher.fetch(&wanted, store)) {
-                Ok(image) => Ok((image, true)),
-                Err(error) => Err(match here(name.name.as_str()) {
+            let failed = |error: fetch::Error| {
+                let error =
+                    CommandError::from(fetch::Error::new(*error.kind(), format!("fetch {reference}")).because(error));
+                match here(name.name.as_str()) {
                     Some(hint) => error.hint(hint),
                     None => error,
-                }),
-            }
+                }
+            };
+            let image = remote::remote(context)?.by_name(name, &Wanted::default(), store).map_err(failed)?;
+            Ok((image, true))
         }
         _ => Ok((find(store, reference)?, false)),
     }
@@ -100,16 +112,4 @@ fn import(context: &Context, store: &Store, path: &Path) -> Result<Image, Comman
         eprintln!("jetpack: {}: {note}", path.display());
     }
     Ok(image)
-}
-
-fn fetch(
-    context: &Context,
-    store: &Store,
-    reference: &ImageRef,
-    fetch: impl FnOnce(&dyn Fetcher) -> Result<Image, Box<dyn std::error::Error + Send + Sync>>,
-) -> Result<Image, CommandError> {
-    let Some(fetcher) = context.fetcher() else { return Ok(find(store, reference)?) };
-    let failed =
-        |error| appc::render::Error::new(appc::render::Kind::Missing, format!("fetch {reference}")).because(error);
-    Ok(fetch(&*fetcher).map_err(failed)?)
 }

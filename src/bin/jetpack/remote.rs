@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use appc::config::Signatures;
 use appc::discovery::{Platform, Step};
@@ -87,12 +87,22 @@ fn tell(verbose: bool) -> Tell {
     })
 }
 
-/// The same, for those who may never need it: what is wrong with it is told when they do.
-pub struct Deferred(pub Result<Remote, String>);
+/// The same, made when it is first needed: what is wrong with it is told then, and costs nobody who needs none.
+pub struct Deferred<'c> {
+    context: &'c Context,
+    remote: OnceLock<Result<Remote, String>>,
+}
 
-impl Fetcher for Deferred {
+impl<'c> Deferred<'c> {
+    /// For what `context` says.
+    pub fn new(context: &'c Context) -> Self {
+        Self { context, remote: OnceLock::new() }
+    }
+}
+
+impl Fetcher for Deferred<'_> {
     fn fetch(&self, wanted: &Wanted, store: &Store) -> Result<Image, Box<dyn Error + Send + Sync>> {
-        match &self.0 {
+        match self.remote.get_or_init(|| remote(self.context).map_err(CommandError::into_message)) {
             Ok(remote) => remote.fetch(wanted, store),
             Err(why) => Err(why.clone().into()),
         }

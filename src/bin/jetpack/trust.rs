@@ -216,7 +216,6 @@ fn confirmed() -> Result<bool, CommandError> {
 }
 
 #[derive(serde::Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Listed {
     fingerprint: String,
     /// None for all names.

@@ -11,6 +11,7 @@ use super::output::{Output, failed};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::obtain::{find, reference};
+use crate::remote::Deferred;
 
 /// Write an image's root file system, with all that it depends on, as DIR/manifest and DIR/rootfs.
 #[derive(clap::Args)]
@@ -29,8 +30,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let store = context.store()?;
     let image = find(&store, &args.image)?;
     let output = Output::new(&args.dir)?;
-    let fetcher = context.fetcher();
-    let resolver = Resolver { store: &store, fetcher: fetcher.as_deref(), pull: Pull::New };
+    let fetcher = Deferred::new(context);
+    let resolver = Resolver { store: &store, fetcher: Some(&fetcher), pull: Pull::New };
     store.render_into(&image, output.path(), &resolver)?;
     if !args.rootfs_only {
         let manifest = output.path().join("manifest");

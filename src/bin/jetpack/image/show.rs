@@ -45,10 +45,10 @@ fn facts(store: &Store, image: &Image) -> serde_json::Value {
         "app": manifest.app,
         "source": origin.source,
         "imported": origin.imported.to_string(),
-        "signedBy": origin.signed_by,
+        "signed_by": origin.signed_by,
         "compression": origin.compression,
-        "archiveBytes": origin.archive_bytes,
-        "treeBytes": origin.tree_bytes,
+        "archive_bytes": origin.archive_bytes,
+        "tree_bytes": origin.tree_bytes,
         "notes": origin.notes,
         "rendered": passes,
     })
