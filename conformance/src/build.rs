@@ -41,7 +41,7 @@ pub fn probe(platform: &str) -> Result<Vec<u8>, Failure> {
         None if platform == env::consts::OS => built_probe()?,
         None => {
             return Err(Failure::new(format!(
-                "no probe for {platform}: name one by APPC_PROBE_{}",
+                "no probe for {platform}: let APPC_PROBE_{} be the path of one",
                 platform.to_uppercase()
             )));
         }

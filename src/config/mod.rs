@@ -10,6 +10,9 @@
 //! What comes later holds. A file that is not there is no error, except the one that `--config` names. A key that nobody
 //! knows is an error with the nearest known name, and so is a value of another type. A new key is one line of the list below.
 
+mod places;
+mod value;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
@@ -19,13 +22,16 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Failure;
 use crate::render::Pull;
 use crate::schema::suggest::nearest;
 use crate::store::default_root;
+
+use places::{credential_directories, files, own_directory, system_trust_directories};
+use value::Value;
+pub use value::{Block, parse_duration};
 
 /// Why the configuration does not hold.
 pub type Error = Failure<Kind>;
@@ -332,50 +338,9 @@ impl Config {
     }
 }
 
-/// The directory of the host's configuration.
-fn host_directory() -> &'static Path {
-    Path::new(if cfg!(target_os = "freebsd") { "/usr/local/etc/jetpack" } else { "/etc/jetpack" })
-}
-
-/// The directory that this user's configuration is in: the host's for its administrator.
-fn own_directory() -> Option<PathBuf> {
-    let root = rustix::process::geteuid().is_root();
-    user_directory().map(|user| user.join("jetpack")).or_else(|| root.then(|| host_directory().to_owned()))
-}
-
-fn system_trust_directories() -> Vec<PathBuf> {
-    let shipped = if cfg!(target_os = "freebsd") { "/usr/local/share/jetpack" } else { "/usr/lib/jetpack" };
-    let host = Some(host_directory()).filter(|host| own_directory().is_none_or(|own| own != *host));
-    [Some(Path::new(shipped)), host].into_iter().flatten().map(|directory| directory.join("trust")).collect()
-}
-
-fn credential_directories() -> Vec<PathBuf> {
-    let own = own_directory().filter(|own| own != host_directory());
-    [Some(host_directory().to_owned()), own].into_iter().flatten().map(|directory| directory.join("auth.d")).collect()
-}
-
-/// Where a user keeps configuration.
-fn user_directory() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    // The superuser's home may be somebody else's under sudo: only what is named counts for him.
-    let home = if rustix::process::geteuid().is_root() { None } else { absolute("HOME") };
-    absolute("XDG_CONFIG_HOME").or_else(|| home.map(|home| home.join(".config")))
-}
-
 fn denied(error: &Error) -> bool {
     let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied)
-}
-
-/// The files that are read, in this order.
-fn files() -> Vec<PathBuf> {
-    let system = if cfg!(target_os = "freebsd") { "/usr/local/etc/jetpack.toml" } else { "/etc/jetpack.toml" };
-    let mut files = vec![PathBuf::from(system)];
-    if let Some(user) = user_directory() {
-        let (plain, nested) = (user.join("jetpack.toml"), user.join("jetpack/config.toml"));
-        files.push(if plain.exists() { plain } else { nested });
-    }
-    files
 }
 
 fn unknown(key: &str) -> String {
@@ -385,220 +350,11 @@ fn unknown(key: &str) -> String {
     }
 }
 
-/// A type that a key can have.
-trait Value: Sized {
-    fn read(value: &DeValue<'_>) -> Result<Self, String>;
-    fn show(&self) -> serde_json::Value;
-}
-
-impl Value for Option<PathBuf> {
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let path = PathBuf::from(text(value)?);
-        if path.is_absolute() { Ok(Some(path)) } else { Err(format!("`{}` is not an absolute path", path.display())) }
-    }
-
-    fn show(&self) -> serde_json::Value {
-        json!(self.as_ref().map(|path| path.to_string_lossy()))
-    }
-}
-
-impl Value for PathBuf {
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        // Nothing but a path is read as one.
-        Option::<Self>::read(value).map(Option::unwrap_or_default)
-    }
-
-    fn show(&self) -> serde_json::Value {
-        json!(self.to_string_lossy())
-    }
-}
-
-impl Value for Option<Proxy> {
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let text = text(value)?;
-        let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let known =
-            |url: &url::Url| url.has_host() && ["http", "https", "socks4", "socks4a", "socks5"].contains(&url.scheme());
-        // The value may hold a password and is not repeated.
-        match url::Url::parse(&whole).is_ok_and(|url| known(&url)) {
-            true => Ok(Some(Proxy(text.to_owned()))),
-            false => Err("this is no proxy; `http://proxy.example.com:3128` is one".to_owned()),
-        }
-    }
-
-    fn show(&self) -> serde_json::Value {
-        json!(self.as_ref().map(Proxy::to_string))
-    }
-}
-
-impl Value for Vec<Protection> {
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let words = Vec::<String>::read(value)?;
-        let protection = |word: &String| match word.as_str() {
-            "tls" => Ok(Protection::Tls),
-            "http" => Ok(Protection::Http),
-            "signature" => Ok(Protection::Signature),
-            other => Err(format!("`{other}` is none of tls, http, signature")),
-        };
-        words.iter().map(protection).collect()
-    }
-
-    fn show(&self) -> serde_json::Value {
-        json!(self)
-    }
-}
-
-impl Value for Vec<PathBuf> {
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        let entries = value.as_array().ok_or_else(|| format!("a list is due, this is of type {}", value.type_str()))?;
-        let paths = entries.iter().map(|entry| Option::<PathBuf>::read(entry.get_ref()));
-        Ok(paths.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    }
-
-    fn show(&self) -> serde_json::Value {
-        self.iter().map(|path| path.to_string_lossy()).collect()
-    }
-}
-
-/// Addresses: the first of them, and the bits that all have in common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block<A>(pub A, pub u8);
-
-/// Blocks of addresses of one family, large enough for a bridge and a pod.
-macro_rules! blocks {
-    ($($address:ty, $bits:literal, $wrong:literal;)*) => {$(
-        impl Value for Option<Block<$address>> {
-            fn read(value: &DeValue<'_>) -> Result<Self, String> {
-                let text = text(value)?;
-                let block = text.split_once('/').and_then(|(address, prefix)| {
-                    let prefix = prefix.parse().ok().filter(|prefix| (8..=$bits - 2).contains(prefix))?;
-                    Some(Block(address.parse().ok()?, prefix))
-                });
-                block.map(Some).ok_or_else(|| format!(concat!("`{}` is ", $wrong), text))
-            }
-
-            fn show(&self) -> serde_json::Value {
-                json!(self.map(|Block(address, prefix)| format!("{address}/{prefix}")))
-            }
-        }
-    )*};
-}
-
-blocks! {
-    Ipv4Addr, 32, "no block of IPv4 addresses such as 10.77.0.0/16";
-    Ipv6Addr, 128, "no block of IPv6 addresses such as fd00:77::/64";
-}
-
-impl Value for String {
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        text(value).map(str::to_owned)
-    }
-
-    fn show(&self) -> serde_json::Value {
-        json!(self)
-    }
-}
-
-impl Value for bool {
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        value.as_bool().ok_or_else(|| format!("true or false is due, this is of type {}", value.type_str()))
-    }
-
-    fn show(&self) -> serde_json::Value {
-        json!(self)
-    }
-}
-
-/// A whole number that is not negative.
-macro_rules! numbers {
-    ($($type:ty),*) => {$(
-        impl Value for $type {
-            fn read(value: &DeValue<'_>) -> Result<Self, String> {
-                let number = value.as_integer().and_then(|number| <$type>::from_str_radix(number.as_str(), number.radix()).ok());
-                number.ok_or_else(|| "a whole number is due, not negative and not too large".to_owned())
-            }
-
-            fn show(&self) -> serde_json::Value {
-                json!(self)
-            }
-        }
-    )*};
-}
-
-numbers!(u32, u64);
-
-/// A word of a few.
-macro_rules! words {
-    ($($type:ident { $($word:literal => $value:ident),* })*) => {$(
-        impl Value for $type {
-            fn read(value: &DeValue<'_>) -> Result<Self, String> {
-                match text(value)? {
-                    $($word => Ok(Self::$value),)*
-                    other => Err(format!("`{other}` is none of {}", [$($word),*].join(", "))),
-                }
-            }
-
-            fn show(&self) -> serde_json::Value {
-                json!(self)
-            }
-        }
-    )*};
-}
-
-words! {
-    Signatures { "network" => Network, "all" => All, "none" => None }
-    Pull { "never" => Never, "new" => New, "update" => Update }
-    Metadata { "own" => Own, "domain" => Domain, "off" => Off }
-}
-
-impl Value for Vec<String> {
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        // One word may stand alone.
-        if let Some(word) = value.as_str() {
-            return Ok(vec![word.to_owned()]);
-        }
-        let due = || format!("a word or a list of words is due, this is of type {}", value.type_str());
-        value.as_array().ok_or_else(due)?.iter().map(|entry| Ok(text(entry.get_ref())?.to_owned())).collect()
-    }
-
-    fn show(&self) -> serde_json::Value {
-        json!(self)
-    }
-}
-
-impl Value for Duration {
-    fn read(value: &DeValue<'_>) -> Result<Self, String> {
-        parse_duration(text(value)?)
-    }
-
-    fn show(&self) -> serde_json::Value {
-        json!(format!("{}s", self.as_secs()))
-    }
-}
-
-fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {
-    value.as_str().ok_or_else(|| format!("a string is due, this is of type {}", value.type_str()))
-}
-
-/// A length of time: a number and `s`, `m`, `h` or `d`.
-///
-/// Errors: a sentence about what is due.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[number.len()..] {
-        "s" | "" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86400,
-        other => return Err(format!("`{other}` is no unit of time; s, m, h and d are")),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no time; `90s`, `30m`, `24h`, `7d` are"))?;
-    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is longer than anybody can wait"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
     use crate::error::chain;
 
     fn take(text: &str) -> Result<Config, String> {
@@ -671,14 +427,5 @@ mod tests {
         assert_eq!(config.cni_plugins.value, [Path::new("/a"), Path::new("/b")]);
         let shown: Vec<_> = config.facts().into_iter().map(|(key, value, ..)| (key, value)).collect();
         assert!(shown.contains(&("https-proxy", json!("http://***@p:1"))), "{shown:?}");
-    }
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(7 * 86400)));
-        assert_eq!(parse_duration("5"), Ok(Duration::from_secs(5)));
-        for text in ["", "s", "-1s", "1w", "1.5h", "99999999999999999d"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
     }
 }

@@ -76,11 +76,6 @@ pub fn make_private(what: BorrowedFd<'_>) -> io::Result<()> {
     set_attributes(what, 0, libc::MS_PRIVATE, true)
 }
 
-/// Lets the host's unmounts through, and nothing back, for the mount `what` and all below it.
-pub fn make_dependent(what: BorrowedFd<'_>) -> io::Result<()> {
-    set_attributes(what, 0, libc::MS_SLAVE, true)
-}
-
 fn set_attributes(what: BorrowedFd<'_>, set: u64, propagation: u64, recursive: bool) -> io::Result<()> {
     let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation, userns_fd: 0 };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
