@@ -80,14 +80,42 @@ impl<K: fmt::Debug> StdError for Failure<K> {
     }
 }
 
-/// The whole story of an error on one line: `open image.aci: no such file or directory`.
+/// The whole story of an error on one line: `open image.aci: no such file or directory`. A clause that several of its links
+/// name stands once, where it was broken.
 pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
+    let mut links = vec![error.to_string()];
     let mut next = error.source();
     while let Some(error) = next {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        links.push(error.to_string());
         next = error.source();
     }
-    text
+    for link in (1..links.len()).rev() {
+        let Some(clause) = clause_behind(&links[link]).map(str::to_owned) else { continue };
+        for above in &mut links[..link] {
+            if clause_behind(above) == Some(&clause) {
+                above.truncate(above.len() - clause.len());
+            }
+        }
+    }
+    links.join(": ")
+}
+
+/// ` [clause]` at the end of a message.
+fn clause_behind(message: &str) -> Option<&str> {
+    let start = message.rfind(" [")?;
+    message.ends_with(']').then(|| &message[start..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clause_stands_once_where_it_was_broken() {
+        let inner = Failure::new((), "read the archive").clause("aci.tar").because("it is empty");
+        let outer = Failure::new((), "import a.aci").clause("aci.tar").because(inner);
+        assert_eq!(chain(&outer), "import a.aci: read the archive [aci.tar]: it is empty");
+        let other = Failure::new((), "take it").clause("aci.ext").because(outer);
+        assert_eq!(chain(&other), "take it [aci.ext]: import a.aci: read the archive [aci.tar]: it is empty");
+    }
 }

@@ -122,7 +122,7 @@ impl Remote {
         let shown = path.display();
         let import = Import { wanted: wanted.clone(), ..Import::new(shown.to_string()) };
         if self.policy != Signatures::All {
-            return store.import_file(path, import).map_err(|error| refused(&shown, error));
+            return store.import_file(path, import).map_err(refused);
         }
         let mut beside = path.as_os_str().to_owned();
         beside.push(".asc");
@@ -302,13 +302,12 @@ impl Remote {
         accept: Last,
         store: &Store,
     ) -> Result<(Image, Vec<String>), Error> {
-        let from = import.origin.source.clone();
         let seen = outcome.clone();
         let accept = Accept::new(move |manifest, origin| accept(manifest, origin, &seen));
         let image = store.import(source, Import { accept: Some(accept), ..import }).map_err(|error| {
             match outcome.broken() {
-                true => Error::new(Kind::Unavailable, format!("fetch {from}")).because(error),
-                false => refused(&from, error),
+                true => error.of_kind(Kind::Unavailable),
+                false => refused(error),
             }
         })?;
         let signed_by = image.origin().signed_by.clone();
@@ -391,9 +390,9 @@ fn untrusted(what: &dyn std::fmt::Display, error: crate::trust::Error) -> Error 
     Error::new(Kind::Untrusted, format!("check {what}")).because(error)
 }
 
-fn refused(what: &dyn std::fmt::Display, error: crate::store::Error) -> Error {
+fn refused(error: crate::store::Error) -> Error {
     let kind = if *error.kind() == crate::store::Kind::Io { Kind::Local } else { Kind::Refused };
-    Error::new(kind, format!("take {what}")).because(error)
+    error.of_kind(kind)
 }
 
 fn local(what: &dyn std::fmt::Display, error: crate::trust::Error) -> Error {

@@ -115,6 +115,11 @@ impl Body {
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
+                    let why = format!("the connection ended after {}{of} bytes", self.received);
+                    io::Error::new(io::ErrorKind::UnexpectedEof, why)
+                }
                 Err(error) => error,
             };
             self.resume(broken)?;

@@ -225,7 +225,8 @@ impl Client {
             let refuse = |why: String| {
                 Error::new(Kind::Redirect, format!("follow the redirect of {url}")).clause("disc.redirect").because(why)
             };
-            let location = location.and_then(|location| location.to_str().ok());
+            // Some servers write letters beyond ASCII as they are.
+            let location = location.and_then(|location| std::str::from_utf8(location.as_bytes()).ok());
             let location =
                 location.ok_or_else(|| refuse(format!("{} without a usable location", response.status().as_u16())))?;
             let mut next = url.join(location).map_err(|error| refuse(error.to_string()))?;
