@@ -29,9 +29,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed (validate: not valid; diff: they differ), 2 a wrong command line.";
+
 /// Build, inspect and validate App Container Images (appc 0.8.11).
 #[derive(Parser)]
-#[command(name = "actool", version, max_term_width = 100)]
+#[command(name = "actool", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -49,8 +52,8 @@ enum Command {
     Id(id::Args),
     Ls(ls::Args),
     Man(manual::ManArgs),
-    Sign(sign::Args),
     PatchManifest(Box<patch_manifest::Args>),
+    Sign(sign::Args),
     Validate(validate::Args),
     Verify(verify::Args),
     Version(version::Args),

@@ -50,9 +50,12 @@ use std::process::ExitCode;
 use appc::executor::model::freebsd::Saved;
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong command line; run, run-prepared and exec end as the app did, and with 125 \
+                          to 127 where it was not started (jetpack run --help).";
+
 /// Fetch App Container Images and run pods of them (appc 0.8.11).
 #[derive(Parser)]
-#[command(name = "jetpack", version, max_term_width = 100)]
+#[command(name = "jetpack", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -62,6 +65,7 @@ struct Cli {
 
 /// Options that every subcommand takes, before or after its name.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Options of all commands")]
 struct Global {
     /// Where images and pods are kept
     #[arg(long, global = true, value_name = "DIR")]

@@ -69,7 +69,7 @@ impl clap::Args for Images {
             .value_name("IMAGE")
             .action(ArgAction::Append)
             .required_unless_present("pod_manifest")
-            .help("Files, IDs or beginnings of them, or NAME[:VERSION][,label=value]...");
+            .help("Files, URLs, IDs or beginnings of them, or NAME[:VERSION][,label=value]...");
         let mut command = command.arg(images);
         for (name, value, help) in VALUED {
             let mut arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append);

@@ -9,6 +9,8 @@ use crate::context::Context;
 use crate::error::CommandError;
 
 /// Show the steps that would be taken to run a pod, and what of its isolation would hold.
+///
+/// Images come into the store for it; nothing else is made. The exit code is 125 where the pod could not be made.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -10,6 +10,8 @@ use crate::context::Context;
 use crate::error::CommandError;
 
 /// Make a pod with all that is needed to run it, and print its UUID.
+///
+/// The exit code is 125 where the pod could not be made.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -24,16 +26,19 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let _ = args.quiet;
-    let pods = context.pods()?;
-    let assembled = assemble::assemble(&args.pod, context).map_err(CommandError::before_start)?;
-    let pod = assembled.draft.prepare(&pods, &assembled.blueprint, Begin::Later)?;
-    if let Err(error) = save_uuid(args.uuid_file_save.as_deref(), &pod) {
-        local::remove(&pods, pod)?;
-        return Err(error);
-    }
-    assemble::tell_report(assembled.blueprint.report());
-    println!("{}", pod.uuid());
-    Ok(ExitCode::SUCCESS)
+    let make = || -> Result<ExitCode, CommandError> {
+        let pods = context.pods()?;
+        let assembled = assemble::assemble(&args.pod, context)?;
+        let pod = assembled.draft.prepare(&pods, &assembled.blueprint, Begin::Later)?;
+        if let Err(error) = save_uuid(args.uuid_file_save.as_deref(), &pod) {
+            local::remove(&pods, pod)?;
+            return Err(error);
+        }
+        assemble::tell_report(assembled.blueprint.report());
+        println!("{}", pod.uuid());
+        Ok(ExitCode::SUCCESS)
+    };
+    make().map_err(CommandError::before_start)
 }
 
 /// Writes the UUID for whoever started us.

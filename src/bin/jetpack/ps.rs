@@ -20,7 +20,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Show what pods use of the resources that are accounted.
+/// Show what pods use of the resources that a FreeBSD host accounts for.
 #[derive(clap::Args)]
 pub struct TopArgs {
     /// UUIDs, beginnings of UUIDs, or names; all running pods unless told
