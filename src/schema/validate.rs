@@ -2,7 +2,7 @@
 
 use super::findings::Findings;
 use super::json::{self, FaultKind, Node, Value};
-use super::{ImageManifest, PodManifest, rules, walk};
+use super::{ImageManifest, Isolator, PodManifest, rules, walk};
 use crate::diagnostic::{Diagnostic, Severity};
 
 /// How a manifest is checked.
@@ -76,6 +76,27 @@ impl Report {
 /// Checks the bytes of a manifest: JSON, schema and rules. No I/O, no panic on any bytes.
 pub fn validate_manifest(bytes: &[u8], options: &Options) -> Report {
     let mut findings = Findings::default();
+    let root = read(bytes, &mut findings);
+    let kind = root.as_ref().and_then(|root| check(root, options, &mut findings));
+    let mut diagnostics = findings.placed(bytes, root.as_ref());
+    judge(&mut diagnostics, options);
+    Report { kind, diagnostics }
+}
+
+/// Checks the bytes of one isolator, as it may be given beside a manifest, and gives the typed value when there is no error.
+/// Whether it suits the place that it is put in is not asked.
+pub fn isolator(bytes: &[u8]) -> Result<Isolator, Vec<Diagnostic>> {
+    let mut findings = Findings::default();
+    let root = read(bytes, &mut findings);
+    if let Some(root) = &root {
+        walk::check("isolator", root, &mut findings);
+        rules::isolator(root, &mut findings);
+    }
+    from(bytes, findings.placed(bytes, root.as_ref()))
+}
+
+/// The document, with what is wrong with its text.
+fn read<'b>(bytes: &'b [u8], findings: &mut Findings) -> Option<Node<'b>> {
     let (root, faults) = json::read(bytes);
     for fault in faults {
         let clause = match fault.kind {
@@ -94,10 +115,7 @@ pub fn validate_manifest(bytes: &[u8], options: &Options) -> Report {
             finding.help("save the file as UTF-8 without byte-order mark");
         }
     }
-    let kind = root.as_ref().and_then(|root| check(root, options, &mut findings));
-    let mut diagnostics = findings.placed(bytes, root.as_ref());
-    judge(&mut diagnostics, options);
-    Report { kind, diagnostics }
+    root
 }
 
 /// Checks the bytes of an image manifest and gives the typed value when there is no error.
@@ -111,9 +129,12 @@ pub fn pod_manifest(bytes: &[u8], options: &Options) -> Result<PodManifest, Vec<
 }
 
 fn typed<T: serde::de::DeserializeOwned>(bytes: &[u8], options: &Options) -> Result<T, Vec<Diagnostic>> {
-    let report = validate_manifest(bytes, options);
-    if !report.is_valid() {
-        return Err(report.diagnostics);
+    from(bytes, validate_manifest(bytes, options).diagnostics)
+}
+
+fn from<T: serde::de::DeserializeOwned>(bytes: &[u8], found: Vec<Diagnostic>) -> Result<T, Vec<Diagnostic>> {
+    if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return Err(found);
     }
     // Only the looser answers of another tool get a document here that the types refuse.
     serde_json::from_slice(bytes).map_err(|error| vec![Diagnostic::error("im.json.valid", error.to_string())])

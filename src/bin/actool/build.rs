@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use appc::aci::{self, BuildOptions, Built, Compression, Overwrite, ReadOptions};
 use appc::diagnostic::Severity;
+use appc::validate::MAX_MANIFEST;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::CommandError;
+use crate::input;
 use crate::print;
 
 /// Build an image from a layout: a directory with manifest and rootfs. Prints the image ID.
@@ -61,9 +63,7 @@ enum Codec {
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     let manifest = match &args.manifest {
         None => None,
-        Some(path) => Some(
-            std::fs::read(path).map_err(|error| CommandError::failed(format!("read {}: {error}", path.display())))?,
-        ),
+        Some(path) => Some(input::small(path, MAX_MANIFEST)?),
     };
     let mut checked = aci::validate::layout(&args.directory, &ReadOptions::default())?;
     if manifest.is_some() {

@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 use appc::aci::{self, Compression, Overwrite};
 use appc::schema::patch::{self, Edit};
+use appc::validate::MAX_MANIFEST;
 use serde_json::Value;
 
 use crate::error::CommandError;
+use crate::input;
 use crate::print;
 
 mod syntax;
@@ -119,9 +121,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     }
     let instead = match &args.manifest {
         None => None,
-        Some(path) => Some(
-            std::fs::read(path).map_err(|error| CommandError::failed(format!("read {}: {error}", path.display())))?,
-        ),
+        Some(path) => Some(input::small(path, MAX_MANIFEST)?),
     };
     let overwrite = if args.replace || args.overwrite { Overwrite::Replace } else { Overwrite::Refuse };
     let compression = args.no_compression.then_some(Compression::None);

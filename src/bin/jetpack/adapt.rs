@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use appc::diagnostic::{Diagnostic, Severity};
 use appc::executor::plan::{Stdio, Stream};
+use appc::schema::validate::isolator as isolator_of;
 use appc::schema::{
     AbsPath, AcIdentifier, AcName, App, EnvName, Isolator, Mount, OctalMode, PodApp, Quantity, Volume, why_not,
 };
@@ -120,7 +122,8 @@ fn environment(app: &mut App, words: &ImageWords) -> Result<()> {
 
 fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
     let mut replace = |option: &str, text: &str, name: &str, value: Value, also: &[&str]| -> Result<()> {
-        let isolator: Isolator = typed(option, text, json!({"name": name, "value": value}))?;
+        let isolator = json!({"name": name, "value": value}).to_string();
+        let isolator = isolator_of(isolator.as_bytes()).map_err(|found| wrong(option, text, told(&found)))?;
         list.retain(|other| other.name() != name && !also.contains(&other.name()));
         list.push(isolator);
         Ok(())
@@ -154,6 +157,13 @@ fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The first error.
+fn told(found: &[Diagnostic]) -> String {
+    let Some(error) = found.iter().find(|found| found.severity == Severity::Error) else { return String::new() };
+    let help = error.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
+    format!("{} [{}]{help}", error.message, error.clause)
 }
 
 /// `chown` and `CAP_CHOWN` mean the same.

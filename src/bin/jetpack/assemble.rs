@@ -1,8 +1,10 @@
 //! From a command line to a pod that could be made: images found and rendered, the manifest reified, the plan compiled.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use appc::config;
 use appc::diagnostic::{FileReport, FileType, human};
@@ -19,6 +21,7 @@ use appc::schema::{
     AcIdentifier, AcName, Annotation, Annotations, ExposedPort, ImageId, PodApp, PodImage, PodManifest, validate,
 };
 use appc::store::{Image, ImageRef, Store};
+use appc::validate::MAX_MANIFEST;
 use uuid::Uuid;
 
 use crate::adapt::{adapt, stdio, volume, word, wrong};
@@ -156,15 +159,17 @@ pub fn tell_report(report: &Report) {
     }
 }
 
-fn read_manifest(file: &PathBuf) -> Result<PodManifest, CommandError> {
+fn read_manifest(file: &Path) -> Result<PodManifest, CommandError> {
     let failed = |error: std::io::Error| CommandError::failed(format!("read {}: {error}", file.display()));
-    let bytes = if file.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map_err(failed)?;
-        bytes
-    } else {
-        std::fs::read(file).map_err(failed)?
+    let source: Box<dyn Read> = match file.to_str() {
+        Some("-") => Box::new(std::io::stdin()),
+        _ => Box::new(File::open(file).map_err(failed)?),
     };
+    let mut bytes = Vec::new();
+    source.take(MAX_MANIFEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_MANIFEST {
+        return Err(CommandError::failed(format!("read {}: it is larger than {MAX_MANIFEST} bytes", file.display())));
+    }
     validate::pod_manifest(&bytes, &validate::Options::default()).map_err(|diagnostics| {
         let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(diagnostics);
         report.source = bytes;

@@ -108,7 +108,8 @@ fn single_clause(name: &str) -> Option<&'static str> {
     }
 }
 
-fn value(name: &str, value: &Node<'_>, findings: &mut Findings) {
+/// Rules for the value of the isolator of a name.
+pub(super) fn value(name: &str, value: &Node<'_>, findings: &mut Findings) {
     match name {
         "os/linux/seccomp-remove-set" => seccomp(value, &REMOVE, findings),
         "os/linux/seccomp-retain-set" => seccomp(value, &RETAIN, findings),

@@ -45,6 +45,13 @@ pub(super) fn pod(root: &Node<'_>, profile: Profile, findings: &mut Findings) {
     pod::check(root, profile, findings);
 }
 
+/// Rules for the value of one isolator, wherever it stands.
+pub(super) fn isolator(isolator: &Node<'_>, findings: &mut Findings) {
+    if let (Some(name), Some(value)) = (isolator.text("name"), isolator.get("value")) {
+        isolators::value(name, value, findings);
+    }
+}
+
 /// types.acversion.tagged, types.acversion.major.
 fn version(root: &Node<'_>, findings: &mut Findings) {
     let Some(node) = root.get("acVersion") else { return };
