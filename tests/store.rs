@@ -89,6 +89,9 @@ fn what_fails_leaves_nothing() {
     assert_eq!(store.import(good.as_slice(), wanted).unwrap_err().clause_id(), Some("dep.match.id"));
     assert_eq!(*import(&store, &good[..good.len() - 700]).unwrap_err().kind(), Kind::Refused);
     assert_eq!(*import(&store, b"no archive").unwrap_err().kind(), Kind::Refused);
+    // What the types alone would take.
+    let twice = small("example.com/a", json!({ "labels": [{"name": "x", "value": "1"}, {"name": "x", "value": "2"}] }));
+    assert_eq!(import(&store, &twice).unwrap_err().clause_id(), Some("im.labels.unique"));
     assert_eq!(store.list().unwrap(), []);
     assert_eq!(store.trees().names().unwrap(), []);
     assert_eq!(rubbish(&store), Vec::<PathBuf>::new());
@@ -129,9 +132,20 @@ fn references_are_read_as_they_are_meant() {
     ] {
         assert_eq!(reference(text).to_string(), canonical, "{text}");
     }
-    for wrong in
-        ["", "A", "a:", "a,os", "a,os=1,os=2", "a,name=b", "ftp://h/a.aci", "sha512-", "sha512-xyz", "a b", "a--b"]
-    {
+    for wrong in [
+        "",
+        "A",
+        "a:",
+        "a,os",
+        "a,os=1,os=2",
+        "a,name=b",
+        "ftp://h/a.aci",
+        "sha512-",
+        "sha512-xyz",
+        "a b",
+        "a--b",
+        "a:1:2",
+    ] {
         assert_eq!(*wrong.parse::<ImageRef>().unwrap_err().kind(), Kind::Reference, "{wrong}");
     }
 }
@@ -332,6 +346,10 @@ fn an_image_whose_dependency_is_missing_is_not_kept() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("example.invalid/base, a dependency of example.invalid/app"), "{text}");
     assert_eq!(store.list().unwrap(), []);
+    // One that was there before is somebody's.
+    assert!(store.import_file(&file, Import::new("app.aci")).unwrap().is_new());
+    assert!(!jetpack(store.root(), &["fetch", "--pull", "never", file.to_str().unwrap()]).status.success());
+    assert_eq!(store.list().unwrap().len(), 1);
 }
 
 /// Images of some size, so that there is time to be killed in; each depends on the one before.

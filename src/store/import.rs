@@ -1,5 +1,6 @@
 //! Bringing an image in: one pass that copies, hashes, checks and unpacks, then one rename.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::fs::{self, File};
@@ -9,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::aci::{self, ExtractOptions};
-use crate::schema::ImageManifest;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::schema::{self, ImageManifest};
 
 use super::incoming::Incoming;
 use super::layout::Store;
@@ -84,8 +86,7 @@ impl Store {
         let copy = Copying { source, kept, left: wanted.size };
         let summary = aci::import(copy, target.as_fd(), &extract).map_err(|error| refused(&doing, error))?;
         let id = summary.image_id;
-        let manifest: ImageManifest = serde_json::from_slice(&summary.manifest)
-            .map_err(|error| Error::new(Kind::Refused, doing.clone()).clause("im.json.valid").because(error))?;
+        let manifest = manifest(&summary.manifest, &doing)?;
         wanted.check(&id, &manifest, summary.transferred, &origin.source)?;
         if let Some(Accept(check)) = accept {
             check(&manifest, &mut origin).map_err(|why| Error::new(Kind::Refused, doing.clone()).because(why))?;
@@ -126,6 +127,23 @@ impl Store {
         }
         self.import(file, import)
     }
+}
+
+/// The manifest, if it is valid; that an isolator stands where it means nothing is for the executor to tell.
+fn manifest(text: &[u8], doing: &str) -> Result<ImageManifest> {
+    let refused = |clause| Error::new(Kind::Refused, doing).clause(clause);
+    let options = schema::Options { kind: Some(schema::Kind::Image), ..schema::Options::default() };
+    let found = schema::validate_manifest(text, &options).diagnostics;
+    let error = |found: &&Diagnostic| found.severity == Severity::Error && found.clause != "sysctl.scope";
+    if let Some(error) = found.iter().find(error) {
+        let (line, column) = (error.place.line.unwrap_or(1), error.place.column.unwrap_or(1));
+        let clause = match error.clause {
+            Cow::Borrowed(clause) => clause,
+            Cow::Owned(_) => "im.json.valid",
+        };
+        return Err(refused(clause).because(format!("manifest:{line}:{column}: {}", error.message)));
+    }
+    serde_json::from_slice(text).map_err(|error| refused("im.json.valid").because(error))
 }
 
 fn refused(doing: &str, error: aci::Error) -> Error {
