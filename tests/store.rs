@@ -493,15 +493,15 @@ fn an_ordinary_user_has_a_store_and_is_told_what_is_not_kept() {
     fs::copy(env!("CARGO_BIN_EXE_jetpack"), &binary).unwrap();
     let home = directory.path().join("home");
     fs::create_dir(&home).unwrap();
-    for path in [directory.path(), &home] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    std::os::unix::fs::chown(&home, Some(user), Some(group)).unwrap();
     let mut closed = Entry { mode: 0o555, ..Entry::directory("d") };
     closed.owner = (7, 7);
     let entries = [Entry::directory(""), closed, Entry { mode: 0o4755, ..Entry::file("d/setuid", "x") }];
     let file = directory.path().join("a.aci");
     fs::write(&file, archive(&manifest("example.com/a", json!({})), &entries)).unwrap();
+    for path in [directory.path(), &home, &binary, &file] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    std::os::unix::fs::chown(&home, Some(user), Some(group)).unwrap();
     let run = |arguments: &[&str]| {
         let mut command = Command::new(&binary);
         command.args(arguments).env_clear().env("HOME", &home).current_dir("/").uid(user).gid(group);

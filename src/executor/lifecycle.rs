@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use serde::Serialize;
@@ -87,6 +88,8 @@ pub fn run<H: Launch>(
 ) -> Result<Ending, Error> {
     let watch = Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH])
         .map_err(|e| Error::new(Kind::Io, "watch for signals").because(e))?;
+    // What a pod finds is made the same whoever starts it.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     // Whoever read our output may go away while the apps go on.
     let mut journal = Journal::create(&directory.path().join("journal"), executor)?;
     journal.inject(supervision.fault);

@@ -22,6 +22,8 @@ impl Bed {
     /// Nothing, with the reason printed, where no pods can be run.
     pub fn new() -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        // The layouts' modes are what tests look at.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let bed = Self { directory, groups: groups() };
         bed.fill_rootfs("base");
         let probe = bed.run(&["run", "--rm", &bed.image("probe", "base", json!({"exec": ["/bin/true"]}))]);
@@ -109,6 +111,17 @@ impl Bed {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jetpack"));
         command.arg("--root").arg(self.path("root")).args(arguments);
         command
+    }
+
+    /// The same, by a shell that prepares something before it becomes jetpack.
+    pub fn command_after(&self, preparation: &str, arguments: &[&str]) -> Command {
+        let jetpack = self.command(arguments);
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", &format!("{preparation}; exec \"$@\""), "sh"])
+            .arg(jetpack.get_program())
+            .args(jetpack.get_args());
+        shell
     }
 
     pub fn run(&self, arguments: &[&str]) -> Output {

@@ -1,6 +1,6 @@
 //! However a pod ends, at whatever moment: it ends or is collected, and nothing is left.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -51,10 +51,8 @@ fn a_pod_ends_with_the_terminal_that_it_was_started_from() {
 fn a_pod_that_was_started_to_ignore_hang_ups_goes_on() {
     let Some(bed) = Bed::new() else { return };
     let image = bed.script("long", "trap 'exit 9' TERM; while :; do sleep 0.02; done");
-    let run = bed.command(&["run", "--name", "kept", &image]);
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
-    let mut run = shell.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut run = bed.command_after("trap '' HUP", &["run", "--name", "kept", &image]);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let running = || bed.say(&["list", "--no-legend"]).contains("running");
     bed.wait_for("the pod's start", running);
     let pid = Pid::from_raw(i32::try_from(run.id()).unwrap()).unwrap();
