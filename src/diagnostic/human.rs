@@ -117,14 +117,20 @@ impl Excerpt {
 fn plain(c: char) -> char {
     match c {
         '\t' => ' ',
-        c if c.is_control() => '\u{fffd}',
+        c if obeyed(c) => '\u{fffd}',
         c => c,
     }
 }
 
+/// What a terminal obeys in place of showing it: controls, and marks without width, some of which turn the text around.
+fn obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// Text from outside, without what a terminal would obey.
 fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
 }
 
 const BOLD: &str = "1";
@@ -178,6 +184,13 @@ error[im.labels.unique]: label `os` is given twice
 a.json: invalid manifest: 1 error
 ";
         assert_eq!(shown(&report(), Style::default()), expected);
+    }
+
+    #[test]
+    fn text_that_turns_a_line_around_is_made_visible() {
+        let excerpt = Excerpt::of("a\u{202e}b\u{feff}".as_bytes(), b"", 1);
+        assert_eq!(excerpt.text, "a\u{fffd}b\u{fffd}");
+        assert_eq!(visible("x\u{2066}y"), "x\u{fffd}y");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::panic::resume_unwind;
 use std::thread;
 
+use crate::discovery::ImageName;
 use crate::schema::{Dependency, ImageId, ImageManifest};
 use crate::store::{self, Image, Store, Wanted};
 
@@ -192,10 +193,8 @@ fn wanted(dependency: &Dependency) -> Wanted {
 
 /// The dependency in the words of a command line.
 fn describe(wanted: &Wanted) -> String {
-    let mut text = wanted.name.as_ref().map(ToString::to_string).unwrap_or_default();
-    for (name, value) in &wanted.labels {
-        text.push_str(&format!(",{name}={value}"));
-    }
+    let name = wanted.name.as_ref().map(|name| ImageName { name: name.clone(), labels: wanted.labels.clone() });
+    let mut text = name.map(|name| name.to_string()).unwrap_or_default();
     if let Some(id) = &wanted.id {
         text.push_str(&format!(" ({id})"));
     }

@@ -27,8 +27,9 @@ pub fn manifest(bytes: &[u8]) -> bool {
         // Notes say what is ignored, which nothing is here.
         if found.severity > Severity::Note {
             let pointer = found.place.pointer.as_deref().unwrap_or_default();
-            let line = found.place.line.map(|line| format!(":{line}")).unwrap_or_default();
-            eprintln!("{}[{}]: manifest{line} {pointer}: {}", word(found.severity), found.clause, found.message);
+            let at = found.place.line.zip(found.place.column).map(|(line, column)| format!(":{line}:{column}"));
+            let (at, pointer) = (at.unwrap_or_default(), pointer.escape_debug());
+            eprintln!("{}[{}]: manifest{at} {pointer}: {}", word(found.severity), found.clause, found.message);
         }
     }
     report.is_valid()

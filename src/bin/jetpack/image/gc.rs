@@ -33,6 +33,6 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         println!("{id}");
     }
     let (images, trees, bytes) = (collected.images.len(), collected.trees, collected.bytes);
-    println!("freed {bytes} bytes: {images} images, {trees} rendered trees");
+    println!("freed {bytes} bytes; images: {images}, rendered trees: {trees}");
     Ok(ExitCode::SUCCESS)
 }
