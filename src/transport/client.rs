@@ -16,7 +16,7 @@ use super::body::{Body, Watch};
 use super::coding::Coding;
 use super::proxy::Proxies;
 use super::resume::{Range, Reopen};
-use super::tls::Tls;
+use super::tls::{Tls, is_authority_as_server};
 use super::{Error, Kind, Limits, Settings};
 use crate::discovery;
 
@@ -407,7 +407,10 @@ fn explain(url: &Url, error: ureq::Error) -> Error {
             Ok(private) => failed(Kind::PrivateAddress).because(private),
             Err(other) => failed(Kind::Tls).because(other),
         },
-        ureq::Error::Io(error) if tls_error(&error).is_some() => failed(Kind::Tls).because(error),
+        ureq::Error::Io(error) if tls_error(&error).is_some() => {
+            let words = tls_error(&error).and_then(tls_words);
+            failed(Kind::Tls).because(words.map_or_else(|| error.to_string(), |words| format!("{words} ({error})")))
+        }
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             failed(Kind::Unreachable).because("the server closed the connection without an answer")
         }
@@ -418,6 +421,23 @@ fn explain(url: &Url, error: ureq::Error) -> Error {
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
+}
+
+/// What an error of TLS means for whoever named the server.
+fn tls_words(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+    Some(match error {
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => "the server does not speak TLS at this port",
+        Error::AlertReceived(AlertDescription::ProtocolVersion) => "the server knows no TLS from 1.2 on",
+        Error::AlertReceived(AlertDescription::CertificateRequired) => "the server wants a certificate of its clients",
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "no authority that this host knows signed the certificate; SSL_CERT_FILE can name a bundle with others"
+        }
+        error if is_authority_as_server(error) => {
+            "the certificate is an authority's, and SSL_CERT_FILE does not list it for the server itself"
+        }
+        _ => return None,
+    })
 }
 
 fn without_user(url: &Url) -> Url {

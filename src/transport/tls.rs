@@ -184,7 +184,8 @@ impl ServerCertVerifier for Known {
     }
 }
 
-fn is_authority_as_server(error: &rustls::Error) -> bool {
+/// Whether a server showed a certificate that is marked as an authority's.
+pub(super) fn is_authority_as_server(error: &rustls::Error) -> bool {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
             other.0.downcast_ref::<webpki::Error>() == Some(&webpki::Error::CaUsedAsEndEntity)

@@ -68,8 +68,8 @@ impl Certificate {
         }
         let mut found = Vec::new();
         for block in blocks(bytes) {
-            let (keys, _) =
-                SignedPublicKey::from_reader_many(block).map_err(|error| malformed().because(error.to_string()))?;
+            let (keys, _) = SignedPublicKey::from_reader_many(block)
+                .map_err(|error| malformed().because(format!("it does not begin as OpenPGP keys do: {error}")))?;
             for key in keys {
                 found.push(Self(key.map_err(|error| malformed().because(error.to_string()))?));
             }

@@ -144,8 +144,8 @@ fn parse(bytes: &[u8]) -> Result<Vec<Signature>, Error> {
     }
     let mut found = Vec::new();
     for block in blocks(bytes).into_iter().take(MAX_SIGNATURES) {
-        let (signatures, _) =
-            DetachedSignature::from_reader_many(block).map_err(|error| malformed().because(error.to_string()))?;
+        let (signatures, _) = DetachedSignature::from_reader_many(block)
+            .map_err(|error| malformed().because(format!("it does not begin as OpenPGP signatures do: {error}")))?;
         for signature in signatures.take(MAX_SIGNATURES - found.len()) {
             found.push(signature.map_err(|error| malformed().because(error.to_string()))?.signature);
         }

@@ -169,7 +169,8 @@ fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, CommandError> {
     };
     let mut certificates = Vec::new();
     for (from, bytes) in &found {
-        for certificate in Certificate::parse_many(bytes)? {
+        let unread = |error| CommandError::failed(format!("take keys from {from}: {}", appc::error::chain(&error)));
+        for certificate in Certificate::parse_many(bytes).map_err(unread)? {
             certificates.push((from.as_str(), certificate));
         }
     }
