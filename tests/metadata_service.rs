@@ -51,22 +51,6 @@ fn a_pod_is_known_while_its_supervisor_is_there() {
     assert_eq!(get(&path(&other)), (200, other_uuid));
 }
 
-/// A pod of one app, `main`, that prints the environment; its image's archive.
-#[cfg(target_os = "linux")]
-fn printing_pod(root: &Path) -> std::path::PathBuf {
-    let (layout, image) = (root.join("layout"), root.join("print.aci"));
-    std::fs::create_dir_all(layout.join("rootfs/bin")).unwrap();
-    std::fs::copy("/bin/busybox", layout.join("rootfs/bin/busybox")).unwrap();
-    let manifest = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"localhost/main",
-        "app":{"exec":["/bin/busybox","sh","-c","echo $AC_METADATA_URL; /bin/busybox wget -qO- $AC_METADATA_URL/acMetadata/v1/pod/uuid"],
-        "user":"0","group":"0"}}"#;
-    std::fs::write(layout.join("manifest"), manifest).unwrap();
-    let actool =
-        std::process::Command::new(env!("CARGO_BIN_EXE_actool")).arg("build").arg(&layout).arg(&image).output();
-    assert!(actool.unwrap().status.success());
-    image
-}
-
 #[test]
 #[cfg(target_os = "linux")]
 fn a_pod_is_told_about_by_the_domain_when_that_is_wanted() {
@@ -75,7 +59,8 @@ fn a_pod_is_told_about_by_the_domain_when_that_is_wanted() {
     }
     let service = Service::start(&[]);
     let root = service.root.path();
-    let image = printing_pod(root);
+    let print = "echo $AC_METADATA_URL; /bin/busybox wget -qO- $AC_METADATA_URL/acMetadata/v1/pod/uuid";
+    let image = service::busybox(root, print);
     let saved = root.join("uuid");
     let run = ["run", "--net=host", "--uuid-file-save", saved.to_str().unwrap(), image.to_str().unwrap()];
     let (output, text) = told(root, &[&run[..], &["--mds=domain"]].concat());

@@ -18,10 +18,13 @@ use super::supervise::{End, Event, Launch, Pod};
 use super::{Compiled, Error, Kind, Phase, Step};
 use crate::metadata::{Answering, Offer};
 use crate::pod::PodDir;
-use crate::pod::status::{AppStatus, Status};
+use crate::pod::status::{AppStatus, Cause, Status};
 use crate::sys::background::Leash;
 use crate::sys::signals::Watch;
 use crate::sys::terminal::{self, Raw};
+
+/// The exit code of an app that was not started for a reason that shells have no code for.
+const NOT_STARTED: i32 = 125;
 
 /// A pod in which nothing happens for so long has started.
 const SETTLED: Duration = Duration::from_millis(300);
@@ -199,7 +202,7 @@ struct Life<'a, P: Pod> {
     /// Where what is typed goes.
     terminal: Option<OwnedFd>,
     /// The first app that failed, and how.
-    first_failure: Option<(usize, End)>,
+    first_failure: Option<(usize, Phase, End)>,
     failures: Vec<Option<Error>>,
     /// When patience ends.
     stopping: Option<Instant>,
@@ -413,6 +416,13 @@ impl<P: Pod> Life<'_, P> {
                         self.failures[app] = Some(error);
                     }
                 }
+                Event::OutOfMemory { app } => {
+                    // Whoever is stopped is killed by us.
+                    if !self.status.apps[app].stopped {
+                        self.status.apps[app].cause = Some(Cause::Oom);
+                        tell(&format!("app {}: killed for lack of memory", self.plan.apps[app].name));
+                    }
+                }
                 Event::Ended { app, phase, end } => self.ended(app, phase, end)?,
                 Event::Notified { app, text } => self.notified(app, &text)?,
                 Event::Warning(text) => tell(&format!("warning: {text}")),
@@ -474,7 +484,7 @@ impl<P: Pod> Life<'_, P> {
             Phase::PostStop => status.post_stop = Some(end),
         }
         if phase != Phase::PostStop && !end.success() && self.first_failure.is_none() {
-            self.first_failure = Some((app, end));
+            self.first_failure = Some((app, phase, end));
         }
     }
 
@@ -492,6 +502,10 @@ impl<P: Pod> Life<'_, P> {
             Phase::Main if plan.post_stop.is_some() && self.failures[app].is_none() => {
                 self.start(app, Phase::PostStop)?;
             }
+            // One that could not be started at all was told of when it failed.
+            Phase::PreStart if !end.success() && self.stopping.is_none() && self.failures[app].is_none() => {
+                tell(&format!("app {} is not started: its pre-start handler failed: {}", plan.name, word(end)));
+            }
             Phase::PostStop if !end.success() => {
                 tell(&format!("warning: app {}: its post-stop handler failed: {}", plan.name, word(end)));
             }
@@ -506,7 +520,9 @@ impl<P: Pod> Life<'_, P> {
         self.pod.kill();
         self.logs.finish()?;
         let (failure, code) = match self.first_failure {
-            Some((app, end)) => (self.failures[app].take(), end.code()),
+            // Its program was not even looked for (decision 42).
+            Some((app, Phase::PreStart, _)) if !self.status.apps[app].stopped => (None, NOT_STARTED),
+            Some((app, _, end)) => (self.failures[app].take(), end.code()),
             None => (None, 0),
         };
         self.status.ended = Some(now());

@@ -396,7 +396,7 @@ pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool) -
 /// # Errors
 /// The system's, naming the path.
 pub fn copy_out(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Result<(), Error> {
-    not_modelled(pod)?;
+    has_files(pod)?;
     Entrance::new(pod, app)?.copy_out(from, to)
 }
 
@@ -405,7 +405,7 @@ pub fn copy_out(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Resu
 /// # Errors
 /// The system's, naming the path.
 pub fn copy_in(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Result<(), Error> {
-    not_modelled(pod)?;
+    has_files(pod)?;
     Entrance::new(pod, app)?.copy_in(from, to)
 }
 
@@ -415,7 +415,7 @@ pub fn copy_in(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Resul
 /// [`Kind::Busy`] while it runs.
 pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> Result<(), Error> {
     use crate::aci::build::Overwrite;
-    not_modelled(pod)?;
+    has_files(pod)?;
     Entrance::new(pod, app)?.export(out, if overwrite { Overwrite::Replace } else { Overwrite::Refuse })
 }
 
@@ -432,6 +432,18 @@ pub fn default_network(freebsd_has_one: bool, cni: &super::plan::Cni) -> super::
     }
     let _ = cni;
     super::plan::Network::None
+}
+
+/// Whether the pod's apps have files of their own: they are made when it is started.
+fn has_files(pod: &PodDir) -> Result<(), Error> {
+    not_modelled(pod)?;
+    let why = match pod.state() {
+        State::Running => return Ok(()),
+        State::Exited if pod.path().join("journal").exists() => return Ok(()),
+        State::Removing => "it is being removed",
+        _ => "it has never run, and its apps have files from then on",
+    };
+    Err(Error::new(Kind::Missing, format!("reach the files of pod {}", pod.uuid())).because(why))
 }
 
 fn not_modelled(pod: &PodDir) -> Result<(), Error> {

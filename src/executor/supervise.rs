@@ -102,6 +102,11 @@ pub enum Event {
         /// How.
         end: End,
     },
+    /// The kernel killed the process of an app whose end comes next, as there was no more memory for it.
+    OutOfMemory {
+        /// Index of the app.
+        app: usize,
+    },
     /// An app says something about itself, as sd_notify(3) has it.
     Notified {
         /// Index of the app.

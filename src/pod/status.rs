@@ -44,4 +44,15 @@ pub struct AppStatus {
     pub failure: Option<String>,
     /// Whether it was asked to stop.
     pub stopped: bool,
+    /// What ended it, where its exit status or signal does not tell.
+    #[serde(default)]
+    pub cause: Option<Cause>,
+}
+
+/// What ends an app from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The kernel, for lack of memory: its own limit, the pod's, or that of the host.
+    Oom,
 }

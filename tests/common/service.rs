@@ -42,10 +42,28 @@ impl Service {
 
     /// A line of `/proc/PID/status` in kilobytes.
     pub fn kilobytes(&self, what: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(what)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        kilobytes(self.process.id(), what)
     }
+}
+
+/// The same of any process.
+pub fn kilobytes(process: u32, what: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(what)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// An image of one app, `main`, in which busybox runs a script; its archive.
+pub fn busybox(root: &Path, script: &str) -> std::path::PathBuf {
+    let (layout, image) = (root.join("layout"), root.join("main.aci"));
+    std::fs::create_dir_all(layout.join("rootfs/bin")).unwrap();
+    std::fs::copy("/bin/busybox", layout.join("rootfs/bin/busybox")).unwrap();
+    let manifest = serde_json::json!({"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "localhost/main",
+        "app": {"exec": ["/bin/busybox", "sh", "-c", script], "user": "0", "group": "0"}});
+    std::fs::write(layout.join("manifest"), manifest.to_string()).unwrap();
+    let actool = Command::new(env!("CARGO_BIN_EXE_actool")).arg("build").arg(&layout).arg(&image).output();
+    assert!(actool.unwrap().status.success());
+    image
 }
 
 impl Drop for Service {

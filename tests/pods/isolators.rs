@@ -142,6 +142,12 @@ fn resources_are_bounded_by_control_groups_that_go_with_the_pod() {
     let limit = limit.iter().find_map(|path| std::fs::read_to_string(path).ok()).expect("a control group");
     assert_eq!(limit.trim(), "64000000".parse::<u64>().map(|n| (n / 4096 * 4096).to_string()).unwrap());
     bed.say(&["stop", "--force", "bounded"]);
+    let hungry = bed.script("hungry", "x=aaaaaaaa; while :; do x=$x$x; done");
+    let (code, _, err) = bed.tell(&["run", "--name", "hungry", "--memory", "16M", &hungry]);
+    let app = &bed.status("hungry")["apps"][0];
+    assert_eq!((code, &app["cause"]), (137, &serde_json::json!("oom")), "{err}{app}");
+    assert!(err.contains("app hungry: killed for lack of memory"), "{err}");
+    assert!(bed.say(&["status", "hungry"]).contains("killed for lack of memory"));
     bed.say(&["gc"]);
     bed.assert_nothing_left();
 }

@@ -46,8 +46,19 @@ fn a_failing_pre_start_keeps_the_app_from_running() {
     let handler = |name: &str, script: &str| json!({"name": name, "exec": ["/bin/sh", "-c", script]});
     let handlers = [handler("pre-start", "exit 3"), handler("post-stop", "echo stopped")];
     let image = bed.image("pre", "base", json!({"exec": ["/bin/sh", "-c", "echo main"], "eventHandlers": handlers}));
-    let (code, out, _) = bed.tell(&["run", "--rm", &image]);
-    assert_eq!((code, out.as_str()), (3, ""));
+    let (code, out, err) = bed.tell(&["run", "--rm", &image]);
+    assert_eq!((code, out.as_str()), (125, ""));
+    assert!(err.contains("its pre-start handler failed: exit status 3"), "{err}");
+    assert_eq!(bed.tell(&["run", "-d", "--name", "pre", &image]).0, 125);
+    let status = bed.status("pre");
+    assert_eq!((&status["exit_code"], &status["apps"][0]["pre_start"]["status"]), (&json!(125), &json!(3)));
+    // One that cannot be executed says nothing of the app's own program.
+    let missing = json!([{"name": "pre-start", "exec": ["/nope"]}]);
+    let image = bed.image("nope", "base", json!({"exec": ["/bin/sh", "-c", "echo main"], "eventHandlers": missing}));
+    let (code, out, err) = bed.tell(&["run", "--rm", &image]);
+    assert_eq!((code, out.as_str()), (125, ""));
+    assert!(err.contains("pre-start") && err.contains("/nope"), "{err}");
+    bed.say(&["gc"]);
     bed.assert_nothing_left();
 }
 
@@ -83,6 +94,12 @@ fn a_prepared_pod_runs_once() {
     let Some(bed) = Bed::new() else { return };
     let uuid = bed.say(&["prepare", &bed.script("once", "echo $0 $1"), "--", "-c", "echo \"$0 $1\"", "a", "b c"]);
     assert_eq!(bed.status(uuid.trim())["state"], "prepared");
+    let out = bed.path("out.aci");
+    let inside = format!("{}:/etc", uuid.trim());
+    for line in [["export", uuid.trim(), out.to_str().unwrap()], ["cp", &inside, "/nowhere"], ["cp", "/etc/hosts", &inside]] {
+        let (code, _, err) = bed.tell(&line);
+        assert!(code == 1 && err.contains("it has never run"), "{line:?}: {err}");
+    }
     assert_eq!(bed.say(&["run-prepared", uuid.trim()]), "a b c\n");
     assert_eq!(bed.tell(&["run-prepared", uuid.trim()]).0, 125);
     bed.say(&["gc"]);

@@ -17,8 +17,9 @@ use crate::prepare::save_uuid;
 
 /// Run a pod: the apps of the images named, or those of a pod manifest.
 ///
-/// The exit code is that of the first app that failed, else 0; 125 when jetpack itself failed before an app started, 126
-/// when a program cannot be executed, 127 when it is not there, 128+N when signal N ended an app.
+/// The exit code is that of the first app that failed, else 0; 125 when jetpack itself, or the app's pre-start handler,
+/// failed before the app started, 126 when the app's program cannot be executed, 127 when it is not there, 128+N when
+/// signal N ended the app.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

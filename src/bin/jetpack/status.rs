@@ -6,6 +6,7 @@ use std::time::Duration;
 use appc::executor::isolation::Report;
 use appc::executor::plan::PodPlan;
 use appc::executor::supervise::End;
+use appc::pod::status::Cause;
 use appc::pod::{PodDir, State};
 use serde::Serialize;
 
@@ -115,6 +116,9 @@ fn print(facts: &Facts) {
                 Some(End::Signal(signal)) => words.push(format!("{phase} ended by signal {signal}")),
                 None => {}
             }
+        }
+        if app.cause == Some(Cause::Oom) {
+            words.push("killed for lack of memory".to_owned());
         }
         words.extend(app.failure.clone());
         println!("app {}: {}", app.name, words.join(", "));

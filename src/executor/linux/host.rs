@@ -6,19 +6,20 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::init::Init;
 use super::inside;
+use super::isolators::cgroup::killed_for_memory;
 use super::message::{Order, Report};
-use super::steps::{IdMap, Namespace, Step};
+use super::steps::{IdMap, Namespace, ProcessStep, Step};
 use super::subordinate;
 use crate::executor::journal::Fault;
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::PodPlan;
-use crate::executor::supervise::{Event, Launch, Pod, Streams};
+use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::{Error, Host, Kind, Phase, Step as _};
 use crate::sys::linux::channel::{self, Channel};
 use crate::sys::linux::process::{self as sys, Child, namespace};
@@ -223,8 +224,18 @@ impl Launch for LinuxHost {
         // The child's copy is gone, this one is not.
         let Some(channel) = near else { return Err(failed(io::ErrorKind::BrokenPipe.into())) };
         let (ready, gone, starting) = (false, false, HashMap::new());
-        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, starting })
+        let memory = (0..plan.apps.len()).map(|app| Memory { groups: groups_of(app, steps), killed: 0 }).collect();
+        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, starting, memory })
     }
+}
+
+/// The control groups that an app's processes join.
+fn groups_of(app: usize, steps: &[Step]) -> Vec<PathBuf> {
+    let joined = steps.iter().filter_map(|step| match step {
+        Step::Process { app: of, step: ProcessStep::JoinGroups { paths } } if *of == app => Some(paths),
+        _ => None,
+    });
+    joined.flatten().cloned().collect()
 }
 
 /// The host's own listening sockets that apps are to find open.
@@ -333,6 +344,26 @@ pub struct LinuxPod {
     gone: bool,
     /// The process ids of what is about to become an app's program.
     starting: HashMap<usize, i32>,
+    /// One entry an app.
+    memory: Vec<Memory>,
+}
+
+/// What tells when an app has run out of memory.
+struct Memory {
+    groups: Vec<PathBuf>,
+    /// Processes that had been killed when it was last looked at.
+    killed: u64,
+}
+
+impl Memory {
+    /// Whether `end` was the kernel's doing: it looks like it, and the kernel has killed since the last time.
+    fn ran_out(&mut self, end: End) -> bool {
+        if end.code() != End::Signal(libc::SIGKILL).code() {
+            return false;
+        }
+        let killed = self.groups.iter().filter_map(|group| killed_for_memory(group)).sum();
+        std::mem::replace(&mut self.killed, killed) < killed
+    }
 }
 
 impl Drop for LinuxPod {
@@ -440,7 +471,12 @@ impl Pod for LinuxPod {
                     events.extend(pid.map(|pid| Event::Started { app, phase, pid }));
                 }
                 Report::Failed { app, phase, why } => events.push(Event::Failed { app, phase, error: why.into() }),
-                Report::Ended { app, phase, end } => events.push(Event::Ended { app, phase, end }),
+                Report::Ended { app, phase, end } => {
+                    if self.memory.get_mut(app).is_some_and(|memory| memory.ran_out(end)) {
+                        events.push(Event::OutOfMemory { app });
+                    }
+                    events.push(Event::Ended { app, phase, end });
+                }
                 Report::Warning(text) => events.push(Event::Warning(text)),
                 Report::Notified { app, text } => events.push(Event::Notified { app, text }),
                 Report::Ready { .. } => {}

@@ -193,6 +193,13 @@ impl Controllers {
     }
 }
 
+/// How many processes of a group the kernel has killed for lack of memory; nothing for a group that is none of memory.
+pub fn killed_for_memory(group: &Path) -> Option<u64> {
+    let files = ["memory.events", "memory.oom_control"].map(|file| group.join(file));
+    let text = files.iter().find_map(|file| std::fs::read_to_string(file).ok())?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
+}
+
 /// Relative processor time: version 1 counts shares from 2 to 262144, version 2 weights from 1 to 10000.
 fn weight(unified: bool, shares: u64) -> Setting {
     let shares = shares.clamp(2, 262_144);
