@@ -20,6 +20,7 @@ use crate::metadata::{Answering, Offer};
 use crate::pod::PodDir;
 use crate::pod::status::{AppStatus, Cause, Status};
 use crate::sys::background::Leash;
+use crate::sys::memory::PageByPage;
 use crate::sys::signals::Watch;
 use crate::sys::terminal::{self, Raw};
 
@@ -76,7 +77,8 @@ pub struct Ending {
 #[derive(Debug)]
 pub struct Remains(#[expect(dead_code, reason = "held for what dropping it does")] Box<dyn Any>);
 
-/// Runs the pod in `directory` until all its apps have ended. The caller has one thread.
+/// Runs the pod in `directory` until all its apps have ended. `metadata` is asked once, when the pod is being set up. The
+/// caller has one thread.
 ///
 /// # Errors
 /// What kept the pod from being started: everything is undone then, but for the directory itself.
@@ -85,7 +87,7 @@ pub fn run<H: Launch>(
     directory: &PodDir,
     plan: &PodPlan,
     compiled: &Compiled<H::Step>,
-    metadata: Option<Offer>,
+    metadata: impl FnOnce() -> Result<Option<Offer>, Error>,
     supervision: Supervision,
     executor: &str,
 ) -> Result<Ending, Error> {
@@ -122,21 +124,23 @@ fn supervise<H: Launch>(
     directory: &PodDir,
     plan: &PodPlan,
     compiled: &Compiled<H::Step>,
-    metadata: Option<Offer>,
+    metadata: impl FnOnce() -> Result<Option<Offer>, Error>,
     supervision: Supervision,
     watch: &Watch,
 ) -> Result<(Ending, H::Pod), Error> {
     let logs = directory.path().join("logs");
     let (logs, streams) = Logs::open(plan, &logs, supervision.foreground, supervision.log_limit)?;
     let mut pod = host.launch(plan, &compiled.steps, streams)?;
+    let unoffered = |e| Error::new(Kind::Io, "offer the metadata service").because(e);
+    // While the pod's first process sets it up.
+    let offer = metadata()?.map(Offer::prepare).transpose().map_err(unoffered)?;
     let warnings = pod.prepare()?;
     let listener = pod.metadata_listener()?;
     let mut url = None;
     // Questions are answered until this is dropped, which is after the last app has ended.
     let mut answering = None;
-    if let Some(offer) = metadata {
-        let begun = offer.begin(listener);
-        let (known, begun) = begun.map_err(|e| Error::new(Kind::Io, "offer the metadata service").because(e))?;
+    if let Some(offer) = offer {
+        let (known, begun) = offer.begin(listener).map_err(unoffered)?;
         (url, answering) = (Some(known), Some(begun));
     }
     let apps = plan.apps.iter().map(|app| AppStatus { name: app.name.clone(), ..AppStatus::default() }).collect();
@@ -148,6 +152,7 @@ fn supervise<H: Launch>(
         logs,
         url,
         answering,
+        pages: None,
         status,
         running: vec![None; plan.apps.len()],
         waiting: vec![true; plan.apps.len()],
@@ -191,6 +196,8 @@ struct Life<'a, P: Pod> {
     logs: Logs,
     url: Option<String>,
     answering: Option<Answering>,
+    /// Once the pod has started, after which this process makes no children but to become other programs.
+    pages: Option<PageByPage>,
     status: Status,
     /// What runs of each app.
     running: Vec<Option<Phase>>,
@@ -281,6 +288,8 @@ impl<P: Pod> Life<'_, P> {
     /// Somebody asks for the first time.
     fn asked(&mut self) -> Result<(), Error> {
         if let Some(answering) = self.answering.take() {
+            // From here on the pod's apps have a say in how much of this program is needed.
+            self.pages.get_or_insert_with(PageByPage::begin);
             let asked = answering.asked();
             self.answering = Some(asked.map_err(|e| Error::new(Kind::Io, "offer the metadata service").because(e))?);
         }
@@ -322,7 +331,8 @@ impl<P: Pod> Life<'_, P> {
                     Ok(0) if !settled => {
                         settled = true;
                         drop(waiting);
-                        self.pod.settle();
+                        // What was needed to start the pod only is not kept.
+                        self.pages.get_or_insert_with(PageByPage::begin);
                         continue;
                     }
                     Ok(_) => {}

@@ -261,12 +261,12 @@ pub fn start(pod: &PodDir, root: &Path, supervision: Supervision) -> Result<Endi
         let mut saved = Saved::open(&file)?;
         let compiled = saved.compile(&plan, &configured)?;
         let mut host = FreeBsd::new(saved.model.clone());
-        let ended = lifecycle::run(&mut host, pod, &plan, &compiled, None, supervision, MODEL);
+        let ended = lifecycle::run(&mut host, pod, &plan, &compiled, || Ok(None), supervision, MODEL);
         saved.save()?;
         return ended;
     }
     let compiled = this::started(&plan, &configured)?;
-    let metadata = offer(pod, &plan, &compiled.steps, root)?;
+    let metadata = || offer(pod, &plan, &compiled.steps, root);
     lifecycle::run(&mut this::host(supervision.fault), pod, &plan, &compiled, metadata, supervision, this::NAME)
 }
 

@@ -49,9 +49,6 @@ pub trait Pod {
     /// Ends every process of the pod, at once. Dropping the pod waits until they are gone.
     fn kill(&mut self);
 
-    /// Called once when the pod has run for a while: gives back what was needed to start it only.
-    fn settle(&mut self) {}
-
     /// Readable when [`Pod::events`] has something to give.
     fn descriptor(&self) -> BorrowedFd<'_>;
 

@@ -73,6 +73,11 @@ impl Connections {
         }
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        lock(&self.live).is_empty()
+    }
+
     /// Gives up all that took longer than they may.
     pub fn sweep(&self) {
         let now = self.start.elapsed();

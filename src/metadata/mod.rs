@@ -125,26 +125,46 @@ pub enum Answering {
     Domain(Registration),
 }
 
+/// An [`Offer`] for which all is done that can be done before there is a socket.
+pub enum Prepared {
+    /// By its supervisor.
+    Itself(Service),
+    /// By the domain service with this unix socket.
+    Domain(PathBuf, Facts),
+}
+
 impl Offer {
+    /// Renders what will be told.
+    ///
+    /// # Errors
+    /// What [`Service::new`] says.
+    pub fn prepare(mut self) -> Result<Prepared, Error> {
+        self.facts.tell_addresses(&(self.addresses)())?;
+        Ok(match self.by {
+            By::Itself(key) => Prepared::Itself(Service::new(self.facts, key)?),
+            By::Domain(socket) => Prepared::Domain(socket, self.facts),
+        })
+    }
+}
+
+impl Prepared {
     /// Begins; gives the value of `AC_METADATA_URL` too. `listener` is bound inside the pod's network.
     ///
     /// # Errors
-    /// What [`Service::serve`] and [`Registration::new`] say; [`Kind::Io`] where a listener is due and there is none.
-    pub fn begin(mut self, listener: Option<TcpListener>) -> Result<(String, Answering), Error> {
-        self.facts.tell_addresses(&(self.addresses)())?;
-        match self.by {
-            By::Itself(key) => {
+    /// What [`Registration::new`] says; [`Kind::Io`] where a listener is due and there is none.
+    pub fn begin(self, listener: Option<TcpListener>) -> Result<(String, Answering), Error> {
+        match self {
+            Self::Itself(service) => {
                 let doing = || Error::new(Kind::Io, "listen inside the pod's network");
                 let listener = listener.ok_or_else(|| doing().because("there is no socket"))?;
-                let service = Service::new(self.facts, key)?;
                 let url = service.url(listener.local_addr().map_err(|error| doing().because(error))?);
                 // From here on: before, a process without privileges could not have set up its user namespaces.
                 crate::sys::secret::never_dump()
                     .map_err(|error| Error::new(Kind::Io, "keep the key out of core dumps").because(error))?;
                 Ok((url, Answering::Unasked(listener, service)))
             }
-            By::Domain(socket) => {
-                let registration = Registration::new(&socket, self.facts)?;
+            Self::Domain(socket, facts) => {
+                let registration = Registration::new(&socket, facts)?;
                 Ok((registration.url().to_owned(), Answering::Domain(registration)))
             }
         }

@@ -129,15 +129,22 @@ pub(super) async fn accept(
     let connections = Connections::new(limits.connections, limits.request, limits.idle);
     let http = http(&limits);
     let mut sweep = tokio::time::interval(Duration::from_secs(1));
+    let mut asked = false;
     loop {
         connections.room().await;
         let accepted = tokio::select! {
             _ = sweep.tick() => {
                 connections.sweep();
+                // Not more often: it takes a millisecond to find again what is in use.
+                if asked || !connections.is_empty() {
+                    crate::sys::memory::trim();
+                    asked = false;
+                }
                 continue;
             }
             accepted = listener.accept() => accepted,
         };
+        asked = true;
         let Ok((stream, _)) = accepted else {
             // Out of descriptors, or a client that was gone again: neither is mended by asking at once.
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -9,6 +9,7 @@ pub mod inflate;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod loopback;
+pub mod memory;
 pub mod notify;
 pub mod passing;
 pub mod secret;

@@ -96,7 +96,9 @@ fn a_prepared_pod_runs_once() {
     assert_eq!(bed.status(uuid.trim())["state"], "prepared");
     let out = bed.path("out.aci");
     let inside = format!("{}:/etc", uuid.trim());
-    for line in [["export", uuid.trim(), out.to_str().unwrap()], ["cp", &inside, "/nowhere"], ["cp", "/etc/hosts", &inside]] {
+    for line in
+        [["export", uuid.trim(), out.to_str().unwrap()], ["cp", &inside, "/nowhere"], ["cp", "/etc/hosts", &inside]]
+    {
         let (code, _, err) = bed.tell(&line);
         assert!(code == 1 && err.contains("it has never run"), "{line:?}: {err}");
     }

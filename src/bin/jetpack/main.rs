@@ -148,7 +148,10 @@ fn alone<Args: clap::Args>(name: &'static str, words: &[OsString], command: fn(A
 }
 
 fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
-    if !looks_after_others(&cli.command) {
+    if looks_after_others(&cli.command) {
+        // For as long as a pod runs, this process is to be small.
+        appc::sys::memory::share_heap();
+    } else {
         appc::sys::signals::end_at_broken_pipe();
     }
     let mut context = context::Context::new(cli.global.root, cli.global.config.as_deref(), cli.global.insecure)?;

@@ -61,14 +61,18 @@ impl HostFacts {
         let effective = rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
+        let status = read("/proc/self/status");
         let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETPCAP;
+        let privileged = uid == 0 && effective.contains(needed);
+        // Who is privileged makes no user namespace, and need not know how it would be.
+        let mapped = if privileged { Err(String::new()) } else { subordinate::map(uid, gid) };
         Self {
-            privileged: uid == 0 && effective.contains(needed),
-            no_user_namespaces: user_namespaces_forbidden(&read),
-            ids: subordinate::map(uid, gid).unwrap_or_else(|_| subordinate::one(uid, gid)),
-            no_subordinate_ids: subordinate::map(uid, gid).err(),
+            privileged,
+            no_user_namespaces: if privileged { None } else { user_namespaces_forbidden(&read) },
+            no_subordinate_ids: mapped.as_ref().err().filter(|_| !privileged).cloned(),
+            ids: mapped.unwrap_or_else(|_| subordinate::one(uid, gid)),
             overlay: read("/proc/filesystems").lines().any(|line| line.split('\t').nth(1) == Some("overlay")),
-            capabilities: bounding(&read("/proc/self/status")),
+            capabilities: bounding(&status),
             lower_oom_score: effective.contains(CapabilitySet::SYS_RESOURCE),
             oom_score: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
             controllers: if limited { Controllers::detect() } else { Controllers::default() },
@@ -76,7 +80,7 @@ impl HostFacts {
                 Network::Named(_) => Networks::detect(&plan.cni),
                 _ => Networks::default(),
             },
-            seccomp: read("/proc/self/status").lines().any(|line| line.starts_with("Seccomp:")),
+            seccomp: status.lines().any(|line| line.starts_with("Seccomp:")),
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
             apparmor_profiles: fs::read_to_string("/sys/kernel/security/apparmor/profiles")
                 .ok()

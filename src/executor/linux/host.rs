@@ -440,10 +440,6 @@ impl Pod for LinuxPod {
         }
     }
 
-    fn settle(&mut self) {
-        crate::sys::linux::memory::trim();
-    }
-
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
     }

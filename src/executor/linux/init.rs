@@ -230,7 +230,7 @@ impl Init<'_> {
             ready.extend(telling().map(|(_, socket)| PollFd::new(socket, PollFlags::IN)));
             match poll(&mut ready, if settled { None } else { Some(&SETTLED) }) {
                 Ok(0) if !settled => {
-                    crate::sys::linux::memory::trim();
+                    crate::sys::memory::trim();
                     settled = true;
                 }
                 Ok(_) | Err(Errno::INTR) => {}
@@ -291,7 +291,8 @@ impl Init<'_> {
         let unstarted = rustix::io::fcntl_dupfd_cloexec(&far, listening::above(self.sockets.len()));
         let unstarted = unstarted.map_err(|e| failed(e.into()))?;
         drop(far);
-        let child = sys::clone(0, || {
+        // Until it has become its program, so that it has this memory, it cannot be looked into, as this process cannot.
+        let child = sys::lend(|| {
             let error = match self.enter(&apps[number], number, phase) {
                 Ok(()) => {
                     let steps = self.steps_of(number).collect();

@@ -3,6 +3,5 @@
 #![allow(unsafe_code)]
 
 pub mod channel;
-pub mod memory;
 pub mod mount;
 pub mod process;
