@@ -174,11 +174,15 @@ fn redirects_are_followed_but_not_in_circles_nor_without_end_nor_out_of_tls() {
         "/circle?2" => Reply::redirect("/circle?ac-discovery=1"),
         "/down?ac-discovery=1" => Reply::redirect(away.clone()),
         "/nowhere?ac-discovery=1" => Reply::status(302),
+        "/beyond-ascii?ac-discovery=1" => Reply::redirect("/grün"),
+        "/gr%C3%BCn" => Reply::ok(format!("{TEMPLATE}{KEYS}")),
         path if path.starts_with("/far?ac-discovery=1") => Reply::redirect(format!("{path}1")),
         path if path.starts_with("/near?") && path.len() < 25 => Reply::redirect(format!("{path}1")),
         _ => Reply::ok(format!("{TEMPLATE}{KEYS}")),
     });
     assert!(actool(&server, &["localhost/near"]).status.success());
+    assert!(actool(&server, &["localhost/beyond-ascii"]).status.success());
+    assert!(server.paths().contains(&"/gr%C3%BCn".to_owned()));
     for (name, why) in [
         ("localhost/circle", "leads back"),
         ("localhost/far", "more than 10 redirects"),
