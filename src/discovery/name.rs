@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Error, Kind};
-use crate::schema::AcIdentifier;
+use crate::schema::{AcIdentifier, refusal};
 
 /// A name and the labels asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,7 +68,7 @@ impl FromStr for ImageName {
         let refuse = || Error::new(Kind::Name, format!("read the image name `{}`", text.escape_debug()));
         let (app, rest) = text.split_once(',').map_or((text, None), |(app, rest)| (app, Some(rest)));
         let (name, version) = app.split_once(':').map_or((app, None), |(name, version)| (name, Some(version)));
-        let name = identifier(name).map_err(|why| refuse().clause("types.acidentifier.charset").because(why))?;
+        let name = identifier(name).map_err(|(clause, why)| refuse().clause(clause).because(why))?;
         let mut labels = BTreeMap::new();
         let version = version.map(|version| ("version", version));
         let others = rest.into_iter().flat_map(|rest| rest.split(','));
@@ -78,7 +78,7 @@ impl FromStr for ImageName {
         });
         for part in version.map(Ok).into_iter().chain(others) {
             let (label, value) = part?;
-            let key = identifier(label).map_err(|why| refuse().clause("types.acidentifier.charset").because(why))?;
+            let key = identifier(label).map_err(|(clause, why)| refuse().clause(clause).because(why))?;
             if label == "name" {
                 return Err(refuse().clause("im.labels.notname").because("no label can be called `name`"));
             }
@@ -109,11 +109,9 @@ impl fmt::Display for ImageName {
     }
 }
 
-fn identifier(text: &str) -> Result<AcIdentifier, String> {
-    text.parse().map_err(|_| {
-        let text = text.escape_debug();
-        format!("`{text}` is not lower-case letters and digits in words joined by one of - . _ ~ / each")
-    })
+/// The identifier, or which clause the text breaks, and how.
+fn identifier(text: &str) -> Result<AcIdentifier, (&'static str, String)> {
+    text.parse().map_err(|_| refusal("acIdentifier", text))
 }
 
 /// An operating system and an architecture, in the specification's names.
@@ -170,17 +168,17 @@ mod tests {
     #[test]
     fn what_is_no_name_is_refused_with_the_reason() {
         for (text, why) in [
-            ("", "lower-case"),
-            (":1", "lower-case"),
-            ("Example.com", "lower-case"),
-            ("a//b", "lower-case"),
-            ("../a", "lower-case"),
+            ("", "cannot be empty"),
+            (":1", "cannot be empty"),
+            ("Example.com", "`E` is not allowed; `example.com` would be one"),
+            ("a//b", "two separators"),
+            ("../a", "begins or ends with a separator"),
             ("a:", "no value for `version`"),
             ("a:1:2", "second colon"),
             ("a,os", "not label=value"),
             ("a,", "not label=value"),
             ("a,os=", "no value for `os`"),
-            ("a,=x", "lower-case"),
+            ("a,=x", "cannot be empty"),
             ("a,name=b", "no label can be called"),
             ("a:1,version=2", "given twice"),
             ("a,x=1,x=1", "given twice"),

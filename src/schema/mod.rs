@@ -28,5 +28,5 @@ pub use generated::*;
 pub use isolator::{Isolator, IsolatorValue};
 pub use quantity::Quantity;
 pub use suggest::nearest;
-pub use text::why_not;
+pub use text::{refusal, why_not};
 pub use validate::{Compat, Kind, Options, Profile, Report, image_manifest, pod_manifest, validate_manifest};

@@ -96,11 +96,17 @@ pub(super) fn explain(definition: &str, text: &str, clause: &'static str) -> Fau
 
 /// Why `text` is not what the definition of this name in the schemas asks for, in words for a person.
 pub fn why_not(definition: &str, text: &str) -> String {
+    refusal(definition, text).1
+}
+
+/// The same with the clause that is broken; none where the place decides it.
+pub fn refusal(definition: &str, text: &str) -> (&'static str, String) {
     let fault = explain(definition, text, "");
-    match fault.help {
+    let words = match fault.help {
         Some(help) => format!("{}; {help}", fault.message),
         None => fault.message,
-    }
+    };
+    (fault.clause, words)
 }
 
 /// Explains why `text` is none of the choices of a definition.
