@@ -31,8 +31,13 @@ fn errors(report: &Report) -> BTreeSet<&str> {
     errors.map(|diagnostic| diagnostic.clause.as_ref()).collect()
 }
 
-const STRICT: Options =
-    Options { strict: true, profile: Profile::Template, compat: appc::schema::Compat::None, kind: None };
+const STRICT: Options = Options {
+    strict: true,
+    profile: Profile::Template,
+    compat: appc::schema::Compat::None,
+    kind: None,
+    purpose: appc::schema::Purpose::Verdict,
+};
 const REIFIED: Options = Options { strict: false, profile: Profile::Reified, ..STRICT };
 
 #[test]

@@ -16,6 +16,18 @@ pub struct Options {
     pub compat: Compat,
     /// The kind that the place of the manifest demands: an image's within an image.
     pub kind: Option<Kind>,
+    /// What comes of it.
+    pub purpose: Purpose,
+}
+
+/// What comes of a manifest that is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// A verdict.
+    #[default]
+    Verdict,
+    /// A pod, whose executor ignores and reports isolators in the wrong scope (decision 8): a warning here.
+    Pod,
 }
 
 /// What a pod manifest is for.
@@ -146,10 +158,20 @@ pub(crate) fn judge(diagnostics: &mut [Diagnostic], options: &Options) {
         if options.compat == Compat::Go && is_loose_in_go(diagnostic) {
             diagnostic.severity = Severity::Note;
             diagnostic.help = Some("the reference tools accept it".to_owned());
+        } else if options.purpose == Purpose::Pod && is_misplaced(&diagnostic.clause) {
+            diagnostic.severity = Severity::Warning;
         } else if options.strict && diagnostic.severity == Severity::Warning {
             diagnostic.severity = Severity::Error;
         }
     }
+}
+
+/// Whether the clause is about isolators in the wrong scope.
+fn is_misplaced(clause: &str) -> bool {
+    matches!(
+        clause,
+        "iso.scope" | "iso.caps.scope" | "iso.seccomp-remove.scope" | "iso.seccomp-retain.scope" | "sysctl.scope"
+    )
 }
 
 /// Whether a decision names the looser answer of the reference tools: doubled separators in names (2), entries beside `rootfs`
@@ -225,6 +247,15 @@ mod tests {
                 "im.app.ports.count"
             ]
         );
+    }
+
+    #[test]
+    fn an_isolator_in_the_wrong_scope_is_for_the_executor_to_tell_where_a_pod_comes_of_it() {
+        let isolator = r#"{"name": "os/unix/sysctl", "value": {"a": "b"}}"#;
+        let text =
+            IMAGE.replace('}', &format!(r#", "app": {{"user": "0", "group": "0", "isolators": [{isolator}]}}}}"#));
+        assert!(image_manifest(text.as_bytes(), &Options::default()).is_err());
+        assert!(image_manifest(text.as_bytes(), &Options { purpose: Purpose::Pod, ..Options::default() }).is_ok());
     }
 
     #[test]

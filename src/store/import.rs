@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::aci::{self, ExtractOptions};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::Severity;
 use crate::schema::{self, ImageManifest};
 
 use super::incoming::Incoming;
@@ -129,21 +129,19 @@ impl Store {
     }
 }
 
-/// The manifest, if it is valid; that an isolator stands where it means nothing is for the executor to tell.
+/// The manifest, if it is valid.
 fn manifest(text: &[u8], doing: &str) -> Result<ImageManifest> {
-    let refused = |clause| Error::new(Kind::Refused, doing).clause(clause);
-    let options = schema::Options { kind: Some(schema::Kind::Image), ..schema::Options::default() };
-    let found = schema::validate_manifest(text, &options).diagnostics;
-    let error = |found: &&Diagnostic| found.severity == Severity::Error && found.clause != "sysctl.scope";
-    if let Some(error) = found.iter().find(error) {
+    let options = schema::Options { purpose: schema::Purpose::Pod, ..schema::Options::default() };
+    schema::image_manifest(text, &options).map_err(|found| {
+        let refused = Error::new(Kind::Refused, doing);
+        let Some(error) = found.into_iter().find(|found| found.severity == Severity::Error) else { return refused };
         let (line, column) = (error.place.line.unwrap_or(1), error.place.column.unwrap_or(1));
         let clause = match error.clause {
             Cow::Borrowed(clause) => clause,
             Cow::Owned(_) => "im.json.valid",
         };
-        return Err(refused(clause).because(format!("manifest:{line}:{column}: {}", error.message)));
-    }
-    serde_json::from_slice(text).map_err(|error| refused("im.json.valid").because(error))
+        refused.clause(clause).because(format!("manifest:{line}:{column}: {}", error.message))
+    })
 }
 
 fn refused(doing: &str, error: aci::Error) -> Error {

@@ -159,11 +159,13 @@ fn kernel_parameters_are_the_pods_own() {
     bed.say(&["fetch", &bed.script("sysctl", "cat /proc/sys/net/ipv4/tcp_keepalive_time")]);
     let pod = serde_json::json!({"acKind": "PodManifest", "acVersion": "0.8.11",
         "apps": [{"name": "a", "image": {"name": "example.com/sysctl"}}],
-        "isolators": [{"name": "os/unix/sysctl", "value": {"net.ipv4.tcp_keepalive_time": "321", "kernel.panic": "9"}}]});
+        "isolators": [{"name": "os/unix/sysctl", "value": {"net.ipv4.tcp_keepalive_time": "321", "kernel.panic": "9"}},
+            {"name": "os/linux/no-new-privileges", "value": true}]});
     std::fs::write(&manifest, pod.to_string()).unwrap();
     let before = std::fs::read_to_string("/proc/sys/kernel/panic").unwrap();
     let (code, out, err) = bed.tell(&["run", "--rm", "--pod-manifest", manifest.to_str().unwrap()]);
     assert_eq!((code, out.as_str()), (0, "321\n"), "{err}");
     assert!(err.contains("kernel.panic"), "{err}");
+    assert!(err.contains("no-new-privileges ignored: it belongs to an app"), "{err}");
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/panic").unwrap(), before);
 }

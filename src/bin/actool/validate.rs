@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
             },
             strict: args.strict,
             compat: args.compat.map_or(Compat::None, |CompatArg::Go| Compat::Go),
-            kind: None,
+            ..ManifestOptions::default()
         },
         max_manifest: args.max_manifest,
         reading: args.reading.options()?,

@@ -18,7 +18,8 @@ use appc::metadata::socket;
 use appc::pod::{ResolvedImage, reify};
 use appc::render::{Pull, Rendered};
 use appc::schema::{
-    AcIdentifier, AcName, Annotation, Annotations, ExposedPort, ImageId, PodApp, PodImage, PodManifest, validate,
+    AcIdentifier, AcName, Annotation, Annotations, ExposedPort, ImageId, PodApp, PodImage, PodManifest, Purpose,
+    validate,
 };
 use appc::store::{Image, ImageRef, Store};
 use appc::validate::MAX_MANIFEST;
@@ -170,13 +171,14 @@ fn read_manifest(file: &Path) -> Result<PodManifest, CommandError> {
     if bytes.len() as u64 > MAX_MANIFEST {
         return Err(CommandError::failed(format!("read {}: it is larger than {MAX_MANIFEST} bytes", file.display())));
     }
-    validate::pod_manifest(&bytes, &validate::Options::default()).map_err(|diagnostics| {
-        let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(diagnostics);
-        report.source = bytes;
-        // Nobody may be there to read it; the exit code says enough then.
-        let _ = human::write(&mut std::io::stderr(), &report, human::Style::default());
-        CommandError::failed(format!("read the pod manifest {}: it is not valid", file.display()))
-    })
+    validate::pod_manifest(&bytes, &validate::Options { purpose: Purpose::Pod, ..validate::Options::default() })
+        .map_err(|diagnostics| {
+            let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(diagnostics);
+            report.source = bytes;
+            // Nobody may be there to read it; the exit code says enough then.
+            let _ = human::write(&mut std::io::stderr(), &report, human::Style::default());
+            CommandError::failed(format!("read the pod manifest {}: it is not valid", file.display()))
+        })
 }
 
 /// What the command line decides beyond the manifest.
