@@ -35,12 +35,14 @@ impl Context {
         if let Some(root) = root {
             config.root = Setting { value: Some(std::path::absolute(root)?), origin: Origin::CommandLine };
         }
-        // Datasets are found by where they are mounted, which the kernel tells without links (/home is one).
+        // Datasets and mounts are found by where they are, which the kernel tells without links (/home is one). The root
+        // itself need not be there yet.
         #[cfg(target_os = "freebsd")]
         if let Some(root) = &mut config.root.value
-            && let Ok(real) = fs::canonicalize(&*root)
+            && let Some((above, real)) = root.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)))
         {
-            *root = real;
+            *root =
+                root.strip_prefix(above).into_iter().flat_map(Path::components).fold(real, |at, name| at.join(name));
         }
         let insecure = match insecure.named() {
             Some(value) => {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use appc::executor::freebsd::System;
 use appc::executor::freebsd::datasets::initialise;
+use appc::executor::freebsd::system::{Program, Ran};
 use appc::executor::model::freebsd::Saved;
 
 use crate::context::Context;
@@ -24,10 +25,21 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         initialise(system, &args.dataset, &root).map_err(|error| {
             let why = error.to_string();
             let told = CommandError::failed(format!("make the datasets below {}: {why}", args.dataset));
-            if why.contains("/dev/zfs") || why.contains("no such pool") {
-                return told.hint("make a pool or name one by --dataset; without ZFS nothing needs to be made");
+            let no_zfs = ["/dev/zfs", "/sbin/zfs", "libzfs", "ZFS modules"].iter().any(|words| why.contains(words));
+            match pools(system).as_slice() {
+                [pool, ..] if why.contains("no such pool") => {
+                    told.hint(format!("say --dataset {pool}/jetpack, which is in a pool of this host"))
+                }
+                [] if no_zfs || why.contains("no such pool") => {
+                    told.hint("make a pool or name one by --dataset; without ZFS nothing needs to be made")
+                }
+                _ if why.contains("cannot mount") => told.hint(format!(
+                    "give it a place: zfs set canmount=on mountpoint={} {}",
+                    root.display(),
+                    args.dataset
+                )),
+                _ => told,
             }
-            told
         })
     })?;
     for dataset in &done.made {
@@ -44,6 +56,12 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         .hint(format!("say --root {}, or name another --dataset", done.mountpoint.display())));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The names of the host's pools; none where there is no ZFS.
+fn pools(system: &mut dyn System) -> Vec<String> {
+    let listed = system.run(Program::Zpool, &["list", "-H", "-o", "name"], "").and_then(Ran::success);
+    listed.unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 /// Lets `work` have the FreeBSD system that this call is about: the one it runs on, or the model of `--host`.

@@ -248,10 +248,10 @@ pub struct Initialised {
     pub mountpoint: PathBuf,
 }
 
-/// Makes the datasets below `root`, adopting what is there.
+/// Makes the datasets below `root`, adopting what is there. The root is mounted when this is done.
 ///
 /// # Errors
-/// What `zfs` says: no pool, no permission.
+/// What `zfs` says: no pool, no permission, nowhere to mount the root at.
 pub fn initialise(system: &mut dyn System, root: &str, mountpoint: &Path) -> io::Result<Initialised> {
     let mut made = Vec::new();
     let mut zfs = |arguments: &[&str]| system.run(Program::Zfs, arguments, "")?.success();
@@ -281,6 +281,10 @@ pub fn initialise(system: &mut dyn System, root: &str, mountpoint: &Path) -> io:
             }
             Err(error) => return Err(error),
         }
+    }
+    // One that is there need not be mounted: images would be kept beside it, as plain directories.
+    if zfs(&["get", "-H", "-p", "-o", "value", "mounted", root])?.trim() == "no" {
+        zfs(&["mount", root])?;
     }
     let found = zfs(&["get", "-H", "-p", "-o", "value", "mountpoint", root])?;
     Ok(Initialised { made, mountpoint: PathBuf::from(found.trim()) })

@@ -262,7 +262,7 @@ impl System for Model {
         inner.programs.push(format!("{} {}", program.path(), arguments.join(" ")));
         let ran = match program {
             Program::Zfs => inner.zfs(arguments),
-            Program::Zpool => Ok(String::new()),
+            Program::Zpool => inner.zpool(arguments),
             Program::Ifconfig => inner.ifconfig(arguments),
             Program::Pfctl => inner.pfctl(arguments, input),
             Program::Devfs => inner.devfs(arguments),

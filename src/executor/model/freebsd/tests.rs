@@ -713,3 +713,28 @@ fn the_doctor_names_what_to_do_about_each_thing_that_is_missing() {
     assert!(findings.iter().filter(|finding| !finding.good).all(|finding| finding.remedy.is_some()));
     assert!(findings.iter().filter(|finding| !finding.good).count() >= 7, "{findings:?}");
 }
+
+#[test]
+fn init_makes_what_is_missing_adopts_what_is_there_and_mounts_it() {
+    use crate::executor::freebsd::datasets::initialise;
+    let at = Path::new(MOUNTPOINT);
+    let made = |model: &Model, root: &str| initialise(&mut model.clone(), root, at).map(|done| done.made.len());
+    let words = |model: &Model, root: &str| made(model, root).unwrap_err().to_string();
+
+    let model = Model::new();
+    assert_eq!(made(&model, super::DATASET).unwrap(), 0, "everything is there");
+    model.change(|state| state.mounts.clear());
+    assert_eq!(made(&model, super::DATASET).unwrap(), 0);
+    assert!(model.state().mounts.iter().any(|mount| mount.on == at), "the root was not mounted");
+
+    model.change(|state| {
+        state.mounts.clear();
+        state.datasets.retain(|name, _| name == "zroot");
+    });
+    assert!(words(&model, "tank/jetpack").contains("no such pool 'tank'"), "a pool of another name");
+    assert_eq!(made(&model, "zroot/a/b/jetpack").unwrap(), 3, "below datasets that are not there either");
+    assert!(model.state().datasets.contains_key("zroot/a/b/jetpack/pods"));
+
+    model.change(|state| state.modules.clear());
+    assert!(words(&model, super::DATASET).contains("/dev/zfs"), "no ZFS at all");
+}

@@ -84,6 +84,17 @@ impl Inner {
                 }
                 Ok(String::new())
             }
+            (Some("mount"), [name]) => {
+                self.there(name)?;
+                let dataset = &self.state.datasets[*name];
+                let on =
+                    dataset.mountpoint.clone().ok_or_else(|| format!("cannot mount '{name}': no mountpoint set"))?;
+                if self.is_mounted(dataset) {
+                    return Err(format!("cannot mount '{name}': filesystem already mounted"));
+                }
+                self.mount_dataset(name, &on);
+                Ok(String::new())
+            }
             (Some("rename"), [from, to]) => self.rename_dataset(from, to),
             (Some("set"), [settings @ .., name]) => self.set(name, settings),
             (Some("get"), [what, name]) => {
@@ -91,6 +102,8 @@ impl Inner {
                 let below = format!("{name}/");
                 let of = |dataset: &Dataset| match *what {
                     "mountpoint" => dataset.mountpoint.as_ref().map_or("none".into(), |on| on.display().to_string()),
+                    "mounted" if self.is_mounted(dataset) => "yes".to_owned(),
+                    "mounted" => "no".to_owned(),
                     other => dataset.properties.get(other).cloned().unwrap_or_else(|| "-".to_owned()),
                 };
                 let all = self.state.datasets.iter();
@@ -106,6 +119,21 @@ impl Inner {
         }
     }
 
+    pub(super) fn zpool(&self, arguments: &[&str]) -> Result<String, String> {
+        match arguments {
+            ["list", "-H", "-o", "name"] => {
+                let pools = self.state.datasets.keys().filter(|name| !name.contains('/'));
+                Ok(pools.map(|name| format!("{name}\n")).collect())
+            }
+            _ => Err(format!("the model knows no `zpool {}`", arguments.join(" "))),
+        }
+    }
+
+    fn is_mounted(&self, dataset: &Dataset) -> bool {
+        let on = |mount: &&Mounted| mount.kind == "zfs" && Some(&mount.on) == dataset.mountpoint.as_ref();
+        self.state.mounts.iter().find(on).is_some()
+    }
+
     fn there(&self, name: &str) -> Result<(), String> {
         if self.state.datasets.contains_key(name) { Ok(()) } else { Err(missing(name)) }
     }
@@ -113,6 +141,10 @@ impl Inner {
     fn make(&mut self, name: &str, properties: &[(&str, &str)], parents: bool) -> Result<(), String> {
         if self.state.datasets.contains_key(name) {
             return Err(format!("cannot create '{name}': dataset already exists"));
+        }
+        let pool = name.split('/').next().unwrap_or(name);
+        if !self.state.datasets.contains_key(pool) {
+            return Err(format!("cannot create '{name}': no such pool '{pool}'"));
         }
         if self.state.free == 0 {
             return Err(format!("cannot create '{name}': out of space"));
