@@ -28,22 +28,36 @@ JSON
 root=$work/root
 image=$("$jetpack" --root "$root" fetch "$work/true.aci")
 
-commands=(-n "jetpack run --rm" "$jetpack --root $root run --rm $image")
 cp -a "$work/image/rootfs" "$work/bundle/rootfs"
+runtimes=()
 for runtime in runc crun; do
     command -v "$runtime" >/dev/null || continue
     (cd "$work/bundle" && rm -f config.json && "$runtime" spec)
     sed -i 's/"terminal": true/"terminal": false/; s|"sh"|"/bin/true"|' "$work/bundle/config.json"
     if "$runtime" run --bundle "$work/bundle" probe >/dev/null 2>&1; then
-        commands+=(-n "$runtime run" "$runtime run --bundle $work/bundle bench")
+        runtimes+=("$runtime")
     else
         echo "skipped: $runtime does not run here"
     fi
 done
-hyperfine -N --warmup 5 --runs "$runs" "${commands[@]}"
-# A prepared pod runs once: each run gets its own, made before the clock starts.
-hyperfine -N --warmup 5 --runs "$runs" --prepare "$jetpack --root $root prepare --pod-name bench $image" \
-    -n "jetpack run-prepared" "$jetpack --root $root run-prepared --rm bench"
+# Taken in turns, so that whatever else the machine does meets all of them alike. A prepared pod runs once: each run gets
+# its own, made before the clock starts.
+timed() { # NAME COMMAND...
+    local name=$1 start=${EPOCHREALTIME/[.,]/}
+    shift
+    "$@" >/dev/null 2>&1
+    echo $((${EPOCHREALTIME/[.,]/} - start)) >>"$work/took.$name"
+}
+for _ in $(seq "$runs"); do
+    for runtime in "${runtimes[@]}"; do timed "$runtime run" "$runtime" run --bundle "$work/bundle" bench; done
+    timed "jetpack run --rm" "$jetpack" --root "$root" run --rm "$image"
+    "$jetpack" --root "$root" prepare --pod-name bench "$image" >/dev/null
+    timed "jetpack run-prepared --rm" "$jetpack" --root "$root" run-prepared --rm bench
+done
+for took in "$work"/took.*; do
+    sort -n "$took" | awk -v name="${took##*/took.}" '{ us[NR] = $1 }
+        END { printf "%s: median %.2f ms, best %.2f ms of %d\n", name, us[int((NR + 1) / 2)] / 1000, us[1] / 1000, NR }'
+done
 
 # Many pods: list of 1,000, removal of one among 10 and among 1,000.
 many() {
