@@ -39,7 +39,7 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 #[derive(Default)]
 pub struct Filesystem {
     root: Option<OwnedFd>,
-    /// The pod's shared memory, mounted nowhere.
+    /// The pod's shared memory, as the calling process's mount namespace has it.
     shared_memory: Option<OwnedFd>,
     dev: Option<OwnedFd>,
     empty: Option<OwnedFd>,
@@ -208,12 +208,16 @@ impl Filesystem {
             Err(error) => return Err(error),
         };
         let hidden = if FileType::from_raw_mode(fstat(&place)?.st_mode) == FileType::Directory {
-            if self.empty.is_none() {
-                let options = [FsOption::Value("size", "0"), FsOption::Value("mode", "0555")];
-                self.empty = Some(mount::create("tmpfs", &options, SAFE | Attributes::MOUNT_ATTR_RDONLY)?);
+            match &self.empty {
+                Some(empty) => mount::copy(empty.as_fd(), false)?,
+                // The first stands itself in its place: before Linux 6.15 a mount that stands nowhere cannot be copied.
+                None => {
+                    let options = [FsOption::Value("size", "0"), FsOption::Value("mode", "0555")];
+                    let empty = mount::create("tmpfs", &options, SAFE | Attributes::MOUNT_ATTR_RDONLY)?;
+                    self.empty = Some(empty.try_clone()?);
+                    empty
+                }
             }
-            let Some(empty) = &self.empty else { return Ok(()) };
-            mount::copy(empty.as_fd(), false)?
         } else {
             // The null device is the app's own, which nothing of the image has touched.
             let dev = self.dev.as_ref().ok_or_else(|| io::Error::other("there is no /dev yet"))?;

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -134,7 +135,13 @@ impl Init<'_> {
                             | Attributes::MOUNT_ATTR_NODEV
                             | Attributes::MOUNT_ATTR_NOEXEC;
                         let options = [FsOption::Value("mode", "1777"), FsOption::Value("size", "64m")];
-                        shared_memory = Some(mount::create("tmpfs", &options, attributes).map_err(doing)?);
+                        // Attached, each app finds a copy in its own namespace, which can be copied further: before Linux 6.15 a
+                        // mount that stands nowhere cannot. From here on nobody needs what is in that directory.
+                        let place = self.plan.directory.join("images");
+                        let made = mount::create("tmpfs", &options, attributes).map_err(doing)?;
+                        let over = place_for(&place).map_err(doing)?;
+                        mount::attach(made.as_fd(), over.as_fd()).map_err(doing)?;
+                        shared_memory = Some(place);
                     }
                 }
                 self.injected(whole)?;
@@ -143,12 +150,11 @@ impl Init<'_> {
         let mut apps = Vec::new();
         let own = own_mount_namespace().map_err(failed("open the pod's mount namespace"))?;
         for (number, readiness) in readiness.into_iter().enumerate() {
-            let app = self.set_up_app(number, shared_memory.as_ref(), own.as_fd())?;
+            let app = self.set_up_app(number, shared_memory.as_deref(), own.as_fd())?;
             apps.push(App { readiness, ..app });
         }
         // Where no socket is put that a program finds.
         self.channel.raise(listening::above(self.sockets.len())).map_err(failed("keep the supervisor in reach"))?;
-        drop(shared_memory);
         leave_host_tree().map_err(failed("let go of the host's file systems"))?;
         let terminal = self.plan.apps.iter().zip(&apps).find(|(plan, _)| plan.stdio.stdout == Stream::Tty);
         let terminal = terminal.and_then(|(_, app)| app.console.as_ref()).map(|(near, _)| near);
@@ -158,7 +164,7 @@ impl Init<'_> {
         Ok(apps)
     }
 
-    fn set_up_app(&mut self, number: usize, shared: Option<&OwnedFd>, own: BorrowedFd<'_>) -> Result<App, Error> {
+    fn set_up_app(&mut self, number: usize, shared: Option<&Path>, own: BorrowedFd<'_>) -> Result<App, Error> {
         let name = &self.plan.apps[number].name;
         let failed = |error: std::io::Error| {
             Error::new(Kind::Io, format!("make the mount namespace of app {name}")).because(error)
@@ -166,7 +172,7 @@ impl Init<'_> {
         let groups = open_groups(self.steps_of(number))?;
         sys::unshare(namespace::MOUNT).map_err(failed)?;
         let namespace = own_mount_namespace().map_err(failed)?;
-        let mut filesystem = Filesystem::new(shared.map(OwnedFd::try_clone).transpose().map_err(failed)?);
+        let mut filesystem = Filesystem::new(shared.map(place_for).transpose().map_err(failed)?);
         for whole in self.steps {
             match whole {
                 Step::App { app, step } if *app == number => {
@@ -367,6 +373,11 @@ fn set_parameter(key: &str, value: &str) -> std::io::Result<()> {
 
 fn ended(status: WaitStatus) -> Option<End> {
     status.exit_status().map(End::Status).or_else(|| status.terminating_signal().map(End::Signal))
+}
+
+/// A directory of the host's.
+fn place_for(path: &Path) -> std::io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Seen through the host's procfs, in which this process has a place too.
