@@ -57,8 +57,9 @@ fn a_pod_is_told_about_by_the_domain_when_that_is_wanted() {
     if !rustix::process::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
         return println!("skipped: it takes root to run a pod in the host's network, and a busybox to run");
     }
-    let service = Service::start(&[]);
-    let root = service.root.path();
+    let mut service = Service::start(&[]);
+    let root = service.root.path().to_owned();
+    let root = root.as_path();
     let print = "echo $AC_METADATA_URL; /bin/busybox wget -qO- $AC_METADATA_URL/acMetadata/v1/pod/uuid";
     let image = service::busybox(root, print);
     let saved = root.join("uuid");
@@ -77,7 +78,11 @@ fn a_pod_is_told_about_by_the_domain_when_that_is_wanted() {
     assert_eq!(output.status.code(), Some(125), "{text}");
     let (output, text) = told(root, &["run", "--mds=off", image.to_str().unwrap()]);
     assert!(output.stdout.starts_with(b"\n") && text.contains("out of conformance"), "{text}");
-    drop(service);
+    service.process.kill().unwrap();
+    service.process.wait().unwrap();
+    let (output, text) = told(root, &["run", "--net=host", "--mds=domain", image.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(125), "{text}");
+    assert!(text.contains("Connection refused") && text.contains("hint: `jetpack metadata-service --listen"), "{text}");
 }
 
 #[test]

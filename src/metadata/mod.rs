@@ -50,6 +50,8 @@ pub enum Kind {
     Key,
     /// Another key, or another service, is there already.
     Exists,
+    /// No domain service listens where one is expected.
+    Absent,
     /// A domain service does not take the pod.
     Refused,
     /// A certificate or its key cannot be used.

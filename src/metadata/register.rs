@@ -89,7 +89,8 @@ impl Registration {
     /// Makes a pod known to the service that listens on `socket`.
     ///
     /// # Errors
-    /// [`Kind::Io`] when there is no service; [`Kind::Refused`] when it does not take the pod, with its reason.
+    /// [`Kind::Absent`] when there is no service; [`Kind::Refused`] when it does not take the pod, with its reason;
+    /// [`Kind::Io`] when the talk with it breaks off.
     pub fn new(socket: &Path, facts: Facts) -> Result<Self, Error> {
         let mut hello = serde_json::to_vec(&Hello::new(facts)?)
             .map_err(|error| Error::new(Kind::Manifest, "register a pod").because(error))?;
@@ -148,7 +149,8 @@ impl Line {
 
 fn introduce(socket: &Path, hello: &[u8]) -> Result<(String, UnixStream), Error> {
     let io = |error: std::io::Error| doing(socket).because(error);
-    let mut stream = UnixStream::connect(socket).map_err(io)?;
+    let mut stream =
+        UnixStream::connect(socket).map_err(|error| Error::new(Kind::Absent, doing(socket).doing()).because(error))?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(io)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(io)?;
     stream.write_all(hello).map_err(io)?;

@@ -115,6 +115,11 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
             "`jetpack trust add --prefix NAME FILE|URL|NAME` trusts a key; `jetpack trust list` shows which are",
         );
     }
+    if let Some(error) = error.downcast_ref::<appc::metadata::Error>() {
+        return matches!(error.kind(), appc::metadata::Kind::Absent).then_some(
+            "`jetpack metadata-service --listen ADDR` is that service; with --mds=own the pod's supervisor answers",
+        );
+    }
     let unsigned = |error: &appc::fetch::Error| *error.kind() == appc::fetch::Kind::Unsigned;
     error
         .downcast_ref::<appc::fetch::Error>()
