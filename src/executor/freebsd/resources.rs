@@ -65,11 +65,13 @@ fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &Hos
             if !facts.racct {
                 return Outcome::ignored(NO_RACCT);
             }
+            // `memoryuse:deny` is taken by the kernel and does nothing (seen on 13.2). `swapuse` does not bound what is swapped out:
+            // it counts what could be, all private memory that was asked for (`swap_reserve_by_cred` of vm/swap_pager.c),
+            // so that denying it at the limit fails allocations that would never have been used.
             held.rules.push(format!("memoryuse:sigkill={limit}"));
-            held.rules.push(format!("swapuse:deny={limit}"));
-            // `memoryuse:deny` is taken by the kernel and does nothing (seen on 13.2).
             let note = if request.is_some() { "; the request is not reserved" } else { "" };
-            Outcome::modified(format!("a process that passes the limit is killed{}{note}", leaving(app)))
+            let why = "a process that passes the limit is killed; what is swapped out does not count";
+            Outcome::modified(format!("{why}{}{note}", leaving(app)))
         }
         Isolation::Cpu { request, limit } => {
             let Some(limit) = limit else { return no_limit(*request) };
