@@ -90,7 +90,11 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
         "run sysctl net.inet.ip.forwarding=1, and sysrc gateway_enable=YES for the next boot",
     );
     let pf = system.has_module("pf.ko", "pf");
-    add("packet filter", false, told(pf, "loaded", "pf is not loaded"), "run service pf onestart; sysrc pf_enable=YES");
+    let filtering = match pf {
+        false => Err("pf is not loaded".to_owned()),
+        true => told(is_filtering(system), "loaded, and on", "pf is loaded, and off"),
+    };
+    add("packet filter", false, filtering, "run service pf onestart; sysrc pf_enable=YES");
     if pf {
         let missing = missing_anchors(system);
         let lines = missing.join("\n");
@@ -112,6 +116,13 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
     findings
 }
 
+/// Whether the packet filter is on, where it is loaded.
+pub(super) fn is_filtering(system: &mut dyn System) -> bool {
+    let status = system.run(Program::Pfctl, &["-s", "info"], "");
+    status.is_ok_and(|ran| ran.code == 0 && ran.output.contains("Status: Enabled"))
+}
+
+/// Lines of [`ANCHORS`] that the main rules lack.
 pub(super) fn missing_anchors(system: &mut dyn System) -> Vec<&'static str> {
     let mut shown = String::new();
     for what in ["nat", "rules"] {

@@ -185,17 +185,17 @@ impl HostFacts {
     ) -> Result<Self, Error> {
         let mut facts = Self::gather(system)?;
         facts.settings = configured.settings.clone();
-        if matches!(plan.network, Network::Named(_)) {
+        if plan.network != Network::None {
             // What the image lacks only: the host's own resolver is the pod's as long as nobody says otherwise.
             facts.resolv_conf = system.read_text(Path::new("/etc/resolv.conf")).ok();
-            if facts.vnet && facts.privileged {
-                let claims = plan.directory.ancestors().nth(2).unwrap_or(Path::new("/")).join("network");
-                let uuid = plan.uuid.to_string();
-                let owner = reserve.then_some(uuid.as_str());
-                let mut network = NetworkFacts::choose(system, &configured.network, &claims, owner)?;
-                network.look_outside(system, facts.pf);
-                facts.network = Some(network);
-            }
+        }
+        if matches!(plan.network, Network::Named(_)) && facts.vnet && facts.privileged {
+            let claims = plan.directory.ancestors().nth(2).unwrap_or(Path::new("/")).join("network");
+            let uuid = plan.uuid.to_string();
+            let owner = reserve.then_some(uuid.as_str());
+            let mut network = NetworkFacts::choose(system, &configured.network, &claims, owner)?;
+            network.look_outside(system, facts.pf);
+            facts.network = Some(network);
         }
         Ok(facts)
     }
@@ -294,8 +294,7 @@ impl NetworkFacts {
         });
         self.forwarding = system.sysctl("net.inet.ip.forwarding").is_ok_and(|value| value != 0);
         if pf {
-            let status = system.run(Program::Pfctl, &["-s", "info"], "");
-            self.filtering = status.is_ok_and(|ran| ran.code == 0 && ran.output.contains("Status: Enabled"));
+            self.filtering = super::doctor::is_filtering(system);
             self.missing_anchors = super::doctor::missing_anchors(system).into_iter().map(str::to_owned).collect();
         }
     }

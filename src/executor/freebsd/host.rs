@@ -194,7 +194,12 @@ impl<S: System> FreeBsd<S> {
             self.system.make_target(root, target, false)?;
         }
         let before = self.system.mounts()?;
-        self.system.mount(NewMount { kind, on: &on, options: &options, read_only, update: false })?;
+        if let Err(error) = self.system.mount(NewMount { kind, on: &on, options: &options, read_only, update: false }) {
+            // The kernel loads what it lacks by itself, and gives the error of that where it cannot: EPERM above secure level 0,
+            // ENOENT without the file, as if the place were not there.
+            let known = self.system.has_module(&format!("{kind}.ko"), kind);
+            return Err(if known { error } else { io::Error::new(io::ErrorKind::Unsupported, error) });
+        }
         // The kernel follows a link that was put there meanwhile: the mount table tells where the mount really is.
         let mounts = self.system.mounts()?;
         let same = |mount: &&Mounted| mount.kind == kind && (kind != "nullfs" || mount.from == from);
@@ -355,7 +360,9 @@ fn advice(step: &Step, error: io::ErrorKind) -> Option<String> {
         (Step::CloneRootfs { dataset, .. }, ResourceBusy | AlreadyExists) => {
             format!("a pod has left it: zfs destroy -r {dataset}")
         }
-        (Step::Mount { kind, .. }, Unsupported) => format!("load the file system: kldload {kind}"),
+        (Step::Mount { kind, .. }, Unsupported) => {
+            format!("load the file system: kldload {kind}, or at boot {kind}_load=YES in /boot/loader.conf")
+        }
         (Step::AddRules { .. }, Unsupported) => {
             "the kernel does not account resources: kern.racct.enable=1 in /boot/loader.conf".to_owned()
         }

@@ -39,7 +39,7 @@ pub mod usage;
 
 pub use compile::compile;
 pub use context::Context;
-pub use doctor::{Finding, diagnose};
+pub use doctor::{ANCHORS, Finding, diagnose};
 pub use facts::HostFacts;
 pub use host::FreeBsd;
 #[cfg(target_os = "freebsd")]

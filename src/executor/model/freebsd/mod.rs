@@ -39,6 +39,9 @@ pub struct State {
     pub sysctls: BTreeMap<String, i64>,
     /// Loaded modules.
     pub modules: BTreeSet<String>,
+    /// File systems that the kernel cannot load when they are asked for.
+    #[serde(default)]
+    pub unloadable: BTreeSet<String>,
     /// Datasets by name.
     pub datasets: BTreeMap<String, Dataset>,
     /// Mounts in the order of mounting.
@@ -53,12 +56,20 @@ pub struct State {
     pub interfaces: BTreeMap<String, Interface>,
     /// Packet filter anchors that hold rules.
     pub anchors: BTreeMap<String, String>,
+    /// The main rules of the packet filter; nothing where it is off.
+    #[serde(default = "anchored")]
+    pub main_rules: Option<Vec<String>>,
     /// Devfs rule sets by number.
     pub device_rules: BTreeMap<u16, Vec<String>>,
     /// Processes that run.
     pub processes: Vec<Process>,
     /// Bytes that are free in the pool; nothing can be written at 0.
     pub free: u64,
+}
+
+/// What the packet filter needs to look at pods' rules.
+fn anchored() -> Option<Vec<String>> {
+    Some(crate::executor::freebsd::ANCHORS.map(str::to_owned).into())
 }
 
 impl State {
@@ -70,6 +81,7 @@ impl State {
                 .map(|(name, value)| (name.to_owned(), value))
                 .into(),
             modules: ["zfs", "pf"].map(str::to_owned).into(),
+            unloadable: BTreeSet::new(),
             datasets: BTreeMap::new(),
             mounts: Vec::new(),
             files: [(PathBuf::from("/"), Node::Directory)].into(),
@@ -78,6 +90,7 @@ impl State {
             interfaces: [("lo0".to_owned(), Interface { kind: "lo".to_owned(), up: true, ..Interface::default() })]
                 .into(),
             anchors: BTreeMap::new(),
+            main_rules: anchored(),
             device_rules: (1..=5).map(|number| (number, Vec::new())).collect(),
             processes: Vec::new(),
             free: u64::MAX,
@@ -287,6 +300,10 @@ impl System for Model {
                 None => refuse(libc::EINVAL),
             };
         }
+        if !inner.has_file_system(mount.kind) {
+            // As above secure level 0. The place is looked at later.
+            return refuse(libc::EPERM);
+        }
         // The kernel follows links: the place may be another than the one named.
         let on = inner.resolve(mount.on)?;
         let from = if mount.kind == "nullfs" {
@@ -308,9 +325,6 @@ impl System for Model {
                 };
                 // One that is not there is empty, and hides nothing.
                 inner.state.device_rules.entry(number).or_default();
-            }
-            if mount.kind.starts_with("lin") && !inner.state.modules.contains("linux64") {
-                return refuse_with(io::ErrorKind::Unsupported, "Invalid fstype".to_owned());
             }
             mount.kind.to_owned()
         };
@@ -471,7 +485,8 @@ impl System for Model {
     fn has_module(&mut self, file: &str, module: &str) -> bool {
         let inner = self.lock();
         let name = file.strip_suffix(".ko").unwrap_or(file);
-        inner.state.modules.contains(name) || inner.state.modules.contains(module)
+        let loaded = [name, module].iter().any(|name| inner.state.modules.contains(*name));
+        loaded || name.ends_with("fs") && name != "zfs" && inner.has_file_system(name)
     }
 
     fn version(&mut self) -> String {
@@ -508,6 +523,12 @@ impl Inner {
         self.next_jail += 1;
         self.state.jails.insert(name, Jail { id, parameters: all, settings: Vec::new() });
         Ok(id)
+    }
+
+    /// Whether the kernel has a file system, or loads it when it is asked for.
+    fn has_file_system(&self, kind: &str) -> bool {
+        let linux = kind.starts_with("lin") && !self.state.modules.contains("linux64");
+        !linux && !self.state.unloadable.contains(kind)
     }
 
     /// Whether something keeps the mount at this position from being unmounted.

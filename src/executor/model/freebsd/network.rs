@@ -105,9 +105,16 @@ impl Inner {
         match arguments {
             ["-a", anchor, "-f", "-"] => drop(self.state.anchors.insert((*anchor).to_owned(), input.to_owned())),
             ["-a", anchor, "-F", "all"] => drop(self.state.anchors.remove(*anchor)),
-            ["-s", "info"] => return Ok("Status: Enabled for 0 days 00:10:00\n".to_owned()),
-            ["-s", "nat"] => return Ok("nat-anchor \"jetpack/*\" all\nrdr-anchor \"jetpack/*\" all\n".to_owned()),
-            ["-s", "rules"] => return Ok("anchor \"jetpack/*\" all\n".to_owned()),
+            ["-s", "info"] => {
+                let status = if self.state.main_rules.is_some() { "Enabled" } else { "Disabled" };
+                return Ok(format!("Status: {status} for 0 days 00:10:00\n"));
+            }
+            ["-s", what @ ("nat" | "rules")] => {
+                let translates = |rule: &&String| !rule.starts_with("anchor");
+                let rules = self.state.main_rules.iter().flatten();
+                let rules = rules.filter(|rule| translates(rule) == (*what == "nat"));
+                return Ok(rules.map(|rule| format!("{rule} all\n")).collect());
+            }
             _ => return Err(format!("the model knows no `pfctl {}`", arguments.join(" "))),
         }
         Ok(String::new())
