@@ -394,6 +394,7 @@ impl<P: Pod> Life<'_, P> {
     }
 
     fn kill_all(&mut self) -> Result<(), Error> {
+        self.answering = None;
         self.pod.kill();
         self.happen(vec![Event::Gone])
     }
@@ -526,6 +527,8 @@ impl<P: Pod> Life<'_, P> {
     }
 
     fn end(mut self) -> Result<Ending, Error> {
+        // Nobody is left to ask. A socket in the pod's network keeps FreeBSD from taking that down.
+        self.answering = None;
         // Whatever apps left running ends with the pod, and what it has said is all there is.
         self.pod.kill();
         self.logs.finish()?;

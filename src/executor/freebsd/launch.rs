@@ -170,6 +170,8 @@ impl Pod for JailedPod {
     }
 
     fn kill(&mut self) {
+        // Nobody is started any more who could be handed them, and they keep the jail's network from going.
+        self.sockets.clear();
         // Kills what runs inside, at once, strays and all. The steps' undo finds the jail gone.
         let _ = jail::remove(self.jail);
         // Until they are reaped the killed hold the jail, its network and its mounts. They are all ours, strays too.
