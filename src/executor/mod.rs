@@ -11,6 +11,9 @@
 //! Clauses: pod.*, env.*, vol.*, net.*, iso.*, linux.*, log.*
 
 use std::fmt::Debug;
+use std::fs;
+use std::io;
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -128,28 +131,45 @@ pub enum Phase {
 ///
 /// # Errors
 /// [`Kind::Io`], naming the path.
-pub fn remove_tree(path: &std::path::Path) -> Result<(), Error> {
-    let failed = |error: std::io::Error| Error::new(Kind::Io, format!("remove {}", path.display())).because(error);
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            open_up(path).map_err(failed)?;
-            std::fs::remove_dir_all(path).map_err(failed)
+pub fn remove_tree(path: &Path) -> Result<(), Error> {
+    remove_all(path).map_err(|error| Error::new(Kind::Io, format!("remove {}", path.display())).because(error))
+}
+
+/// The same, with the system's own errors.
+fn remove_all(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            fs::remove_dir_all(path)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
-/// Makes every directory below `path` one that its owner can empty, as who is not root needs.
-fn open_up(path: &std::path::Path) -> std::io::Result<()> {
+/// Makes every directory below `path` one that its owner can empty, as who is not root needs; on FreeBSD without the flags
+/// that keep root from it, too.
+fn open_up(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(path)? {
+    unlock(path);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
         let entry = entry?;
         // Not through links: the type is the entry's own.
         if entry.file_type()?.is_dir() {
             open_up(&entry.path())?;
+        } else {
+            unlock(&entry.path());
         }
     }
     Ok(())
 }
+
+#[cfg(target_os = "freebsd")]
+fn unlock(path: &Path) {
+    // What cannot be removed for all that is told when it is tried.
+    let _ = crate::sys::freebsd::flags::clear(path);
+}
+
+#[cfg(not(target_os = "freebsd"))]
+fn unlock(_: &Path) {}

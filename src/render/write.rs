@@ -241,7 +241,7 @@ fn clone_file(to: &File, from: &File) -> bool {
 
 #[cfg(not(target_os = "linux"))]
 fn clone_file(_: &File, _: &File) -> bool {
-    // FreeBSD's copy_file_range clones blocks by itself where the pool can; `io::copy` uses it.
+    // FreeBSD has no call that shares blocks or fails.
     false
 }
 

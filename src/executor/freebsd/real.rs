@@ -108,11 +108,7 @@ impl System for Real {
     }
 
     fn remove_directory(&mut self, path: &Path) -> io::Result<()> {
-        // Removal by descriptors, which follows nothing that an app has left.
-        match fs::remove_dir_all(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            done => done,
-        }
+        crate::executor::remove_all(path)
     }
 
     fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<Option<Hidden>> {

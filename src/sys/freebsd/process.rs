@@ -19,13 +19,15 @@ unsafe extern "C" {
 const NO_NEW_PRIVILEGES: libc::c_int = 19;
 const NO_NEW_PRIVILEGES_ENABLE: libc::c_int = 1;
 
-/// Makes a child and runs `body` in it; the child ends with what `body` gives, or with 125 when it panics. The caller
-/// must have one thread only: a lock that another thread holds stays locked for ever in the child.
+/// Makes a child and runs `body` in it; the child ends with what `body` gives, or with 125 when it panics. Other threads may
+/// run, as one that answers for the metadata service does: a lock that they hold stays locked for ever in the child, so
+/// `body` takes none but the allocator's and the run-time linker's, which fork(2) takes itself and leaves free
+/// (`thr_fork.c` of libthr).
 ///
 /// # Errors
 /// fork(2)'s.
 pub fn fork(body: impl FnOnce() -> i32) -> io::Result<Pid> {
-    // SAFETY: the caller has one thread, so the child's memory is in a consistent state.
+    // SAFETY: what the child needs of the memory that threads share is in a consistent state, as said above.
     match unsafe { libc::fork() } {
         0 => {
             let code = std::panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or(125);
