@@ -116,6 +116,25 @@ fn each_step_is_told_on_stderr_when_asked() {
 }
 
 #[test]
+fn a_failure_names_the_pages_and_what_was_wrong_with_their_tags() {
+    let server = Server::https(|request| match request.path.as_str() {
+        "/a?ac-discovery=1" => Reply::ok("<meta name=ac-discovery content='localhost https://s/{+name}.{ext}'>"),
+        _ => Reply::status(401),
+    });
+    let output = actool(&server, &["localhost/a"]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+    let (page, root) = (server.url("/a?ac-discovery=1"), server.url("/?ac-discovery=1"));
+    for told in [
+        "warning[disc.meta.template]",
+        "{+name}",
+        &format!("{page} has no usable tag"),
+        &format!("{root} answered 401: it wants credentials"),
+    ] {
+        assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn no_key_tag_is_no_failure() {
     let server = Server::https(|_| Reply::ok(TEMPLATE));
     let output = actool(&server, &["localhost/a"]);

@@ -126,7 +126,7 @@ pub fn discover(
     let mut prefix = wanted.name.as_str();
     loop {
         match walk.visit(prefix) {
-            Ok(()) => tried.push(format!("{prefix}: no usable tag")),
+            Ok(page) => tried.push(format!("{page} has no usable tag")),
             Err(Refusal { why, ends }) => {
                 let goes_on = !ends || options.walk_on_errors;
                 if !goes_on && walk.found.endpoints.is_empty() {
@@ -137,7 +137,7 @@ pub fn discover(
                     walk.tell(Diagnostic::warning("disc.meta.pubkeys", format!("no keys from {prefix}: {why}")));
                     return Ok(walk.found);
                 }
-                tried.push(format!("{prefix}: {why}"));
+                tried.push(why);
             }
         }
         if walk.done() {
@@ -181,8 +181,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Asks by https, then by http where that is allowed.
-    fn visit(&mut self, prefix: &str) -> Result<(), Refusal> {
+    /// Asks by https, then by http where that is allowed, and reads what comes. Returns where it came from.
+    fn visit(&mut self, prefix: &str) -> Result<Url, Refusal> {
         let first = self.ask("https", prefix);
         let page = match first {
             Err(refusal) if self.options.http => self.ask("http", prefix).map_err(|second| Refusal {
@@ -192,7 +192,7 @@ impl Walk<'_> {
             other => other?,
         };
         self.read(&page);
-        Ok(())
+        Ok(page.url)
     }
 
     fn ask(&mut self, scheme: &str, prefix: &str) -> Result<Page, Refusal> {
@@ -211,7 +211,11 @@ impl Walk<'_> {
         (self.watch)(&Step::Answered(page.status, &page.url));
         match page.status {
             200..=299 => Ok(page),
-            status => Err(Refusal { why: format!("answered {status}"), ends: !(400..=499).contains(&status) }),
+            status => {
+                let wants = if status == 401 { ": it wants credentials" } else { "" };
+                let why = format!("{} answered {status}{wants}", page.url);
+                Err(Refusal { why, ends: !(400..=499).contains(&status) })
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use appc::config::Config;
-use appc::discovery::{Discovered, ImageName, Options, Seek, discover};
+use appc::discovery::{Discovered, ImageName, Options, Seek, Step, discover};
 use appc::transport::{Client, Credentials, Settings};
 use serde::Serialize;
 
@@ -53,10 +53,10 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     let mut client = Client::new(settings)?;
     let mut code = ExitCode::SUCCESS;
     for name in &names {
-        let found = discover(name, &options, &mut client, &mut |step| {
-            if args.verbose {
-                eprintln!("actool: {name}: {step}");
-            }
+        let found = discover(name, &options, &mut client, &mut |step| match step {
+            Step::Told(told) => eprintln!("actool: warning[{}]: {}", told.clause, told.message),
+            step if args.verbose => eprintln!("actool: {name}: {step}"),
+            _ => {}
         });
         match found {
             Ok(found) => print(&found, args)?,
@@ -103,10 +103,6 @@ struct PrintedEndpoint<'f> {
 }
 
 fn print(found: &Discovered, args: &Args) -> Result<(), CommandError> {
-    // With -v the walk has told these where they were found.
-    for told in found.diagnostics.iter().filter(|_| !args.verbose) {
-        eprintln!("actool: warning[{}]: {}", told.clause, told.message);
-    }
     let keys: Vec<&str> = found.keys.iter().map(|(link, _)| link.as_str()).collect();
     if args.json {
         let endpoints = found.endpoints.iter().map(|e| PrintedEndpoint { aci: e.aci.as_str(), asc: e.asc.as_str() });
