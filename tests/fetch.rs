@@ -49,6 +49,27 @@ impl Host {
         std::fs::read_dir(images).map_or(0, |entries| entries.count())
     }
 
+    /// What stands below the root, but for what is there as soon as a store is.
+    fn listing(&self) -> Vec<PathBuf> {
+        let root = self.directory.path().join("root");
+        let mut found: Vec<PathBuf> = Vec::new();
+        let mut left = vec![root.clone()];
+        while let Some(directory) = left.pop() {
+            for entry in std::fs::read_dir(directory).into_iter().flatten() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_dir() {
+                    left.push(entry.path());
+                }
+                found.push(entry.path().strip_prefix(&root).unwrap().to_owned());
+            }
+        }
+        found.retain(|path| {
+            !["images", "incoming", "trees", "lock", "version"].iter().any(|name| path.as_os_str() == *name)
+        });
+        found.sort();
+        found
+    }
+
     fn trust(&self, gpg: &Gpg, user: &str, scope: &[&str]) {
         let file = self.directory.path().join("key");
         std::fs::write(&file, gpg.public(user)).unwrap();
@@ -59,10 +80,12 @@ impl Host {
     /// That a fetch fails for this reason and leaves nothing.
     #[track_caller]
     fn refuses(&self, arguments: &[&str], why: &str) {
+        let before = self.listing();
         let output = self.fetch(arguments);
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         assert!(stderr(&output).contains(why), "{}", stderr(&output));
         assert_eq!((stdout(&output).as_str(), self.images()), ("", 0));
+        assert_eq!(self.listing(), before);
     }
 }
 
@@ -222,6 +245,19 @@ fn broken_transfers_go_on_where_they_broke() {
         .collect();
     let third = length / 3;
     assert_eq!(ranges, [None, Some(format!("bytes={third}-")), Some(format!("bytes={}-", 2 * third))]);
+}
+
+#[test]
+fn a_transfer_may_break_as_often_as_it_gets_on_between() {
+    let aci = image("localhost/app", &[("version", "1")], 1 << 20);
+    let (bytes, inner) = (aci.clone(), site(files(&[(ACI, &aci)])));
+    let server = Server::https(move |request| match request.path == ACI {
+        true => Reply::file(request, &bytes, "\"1\"").manner(Manner::Cut(bytes.len() / 10)),
+        false => inner(request),
+    });
+    let host = Host::beside(&server);
+    let output = host.fetch(&["--insecure=signature", "localhost/app:1"]);
+    assert!(output.status.success(), "{}", stderr(&output));
 }
 
 #[test]

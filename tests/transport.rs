@@ -5,9 +5,9 @@ mod support;
 use std::io::Read;
 use std::net::Ipv4Addr;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use appc::transport::{Client, Kind, Limits, Request, Settings};
+use appc::transport::{Cache, Client, Entry, Kind, Limits, News, Request, Settings, Validators};
 use support::https::{Manner, Reply, Server};
 use url::Url;
 
@@ -91,6 +91,33 @@ fn a_page_on_a_public_address_cannot_send_us_to_a_private_one() {
     let request = named("https://93.184.215.14/", server.url("/"));
     assert!(client(|settings| settings.private_redirects = true).send(&request).is_ok());
     assert!(client(|_| {}).send(&named("https://127.0.0.1/", server.url("/"))).is_ok());
+}
+
+#[test]
+fn a_page_that_is_not_asked_again_sends_us_as_far_as_when_it_was() {
+    let server = Server::http(|_| Reply::ok("internal"));
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::new(directory.path());
+    for public in [true, false] {
+        let page: Url = format!("https://{public}.example/").parse().unwrap();
+        let entry = Entry {
+            validators: Validators::default(),
+            fresh_until: SystemTime::now() + Duration::from_secs(600),
+            note: String::new(),
+            body: Vec::new(),
+            url: page.clone(),
+            public,
+        };
+        cache.put(&page, &entry).unwrap();
+        let client = client(|_| {});
+        let mut news = News::new();
+        let (_, _, from) = cache.document(&client, &Request::document(page), &mut news).unwrap();
+        let sent = client.send(&Request::document(url(&server)).named_by(&from));
+        assert_eq!(
+            sent.map(|_| ()).map_err(|error| *error.kind()),
+            if public { Err(Kind::PrivateAddress) } else { Ok(()) }
+        );
+    }
 }
 
 #[test]

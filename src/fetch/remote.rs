@@ -15,7 +15,7 @@ use crate::discovery::{self, Discovered, Endpoint, Fetch, ImageName, Link, Optio
 use crate::render::Fetcher;
 use crate::schema::ImageManifest;
 use crate::store::{Accept, Image, Import, Origin, Store, Wanted};
-use crate::transport::{self, Cache, Client, Entry, Request, Response, Watch};
+use crate::transport::{self, Cache, Client, Entry, News, Request, Response, Watch};
 use crate::trust::{KeyStore, Keyring, Verifier};
 
 /// What a person may want to know while something is fetched.
@@ -24,7 +24,7 @@ use crate::trust::{KeyStore, Keyring, Verifier};
 pub enum Event<'e> {
     /// A step of discovery.
     Discovery(&'e Step<'e>),
-    /// An endpoint did not deliver; the next is tried.
+    /// A place where an image or keys should be did not deliver; the next is tried.
     Skipped(&'e Link, &'e Error),
     /// A signature is asked for.
     Signature(&'e Url),
@@ -66,7 +66,7 @@ impl Remote {
     /// Errors: [`Kind::NotFound`], [`Kind::Unavailable`] where no endpoint delivered, [`Kind::Untrusted`],
     /// [`Kind::Refused`] where what came is not what was asked for; the store is then as it was.
     pub fn by_name(&self, name: &ImageName, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
-        let found = self.discover(name, Seek::Endpoints)?;
+        let (found, news) = self.discover(name, Seek::Endpoints)?;
         let keyring = match self.policy {
             Signatures::None => None,
             _ => Some(self.keys.keyring_for(&name.name).map_err(|error| local(name, error))?),
@@ -80,7 +80,11 @@ impl Remote {
                     }
                     skipped.push(error);
                 }
-                done => return done,
+                Ok(image) => {
+                    self.cache.remember(news);
+                    return Ok(image);
+                }
+                Err(error) => return Err(error),
             }
         }
         match <[Error; 1]>::try_from(skipped) {
@@ -137,16 +141,28 @@ impl Remote {
         self.import(source, outcome, import, self.accept_signed(), store).map(|(image, _)| image)
     }
 
-    /// Where the keys for this name are, each with the page that said so, and their bytes.
+    /// Where the keys for this name are, and their bytes. Of several places those that give nothing are passed over.
     ///
     /// Errors: [`Kind::NotFound`], [`Kind::Unavailable`].
     pub fn keys_of(&self, name: &ImageName) -> Result<Vec<(Url, Vec<u8>)>, Error> {
-        let found = self.discover(name, Seek::Keys)?;
+        let (found, _) = self.discover(name, Seek::Keys)?;
         let mut keys = Vec::new();
+        let mut refusal = None;
         for (link, page) in &found.keys {
-            keys.push((link.url().clone(), self.keys_at(link.url(), Some(page))?));
+            match self.keys_at(link.url(), Some(page)) {
+                Ok(bytes) => keys.push((link.url().clone(), bytes)),
+                Err(error) => {
+                    if found.keys.len() > 1 {
+                        (self.tell)(&Event::Skipped(link, &error));
+                    }
+                    refusal = refusal.or(Some(error));
+                }
+            }
         }
-        Ok(keys)
+        match refusal {
+            Some(refusal) if keys.is_empty() => Err(refusal),
+            _ => Ok(keys),
+        }
     }
 
     /// The keys at a URL, as bytes.
@@ -159,23 +175,24 @@ impl Remote {
         Ok(bytes)
     }
 
-    fn discover(&self, name: &ImageName, seek: Seek) -> Result<Discovered, Error> {
+    /// What was found, and what the pages on the way leave to remember.
+    fn discover(&self, name: &ImageName, seek: Seek) -> Result<(Discovered, News), Error> {
         let options =
             Options { platform: self.platform.clone(), port: self.port, http: self.http, walk_on_errors: false, seek };
-        let mut pages = Pages { client: &self.client, cache: &self.cache };
-        discovery::discover(name, &options, &mut pages, &mut |step| (self.tell)(&Event::Discovery(step))).map_err(
-            |error| {
-                let kind = match error.kind() {
-                    discovery::Kind::Unreachable => Kind::Unavailable,
-                    _ => Kind::NotFound,
-                };
-                let what = match seek {
-                    Seek::Keys => "discover where the keys are",
-                    _ => "discover where the image is",
-                };
-                Error::new(kind, what).because(error)
-            },
-        )
+        let mut pages = Pages { client: &self.client, cache: &self.cache, news: News::new() };
+        let mut watch = |step: &Step<'_>| (self.tell)(&Event::Discovery(step));
+        let found = discovery::discover(name, &options, &mut pages, &mut watch).map_err(|error| {
+            let kind = match error.kind() {
+                discovery::Kind::Unreachable => Kind::Unavailable,
+                _ => Kind::NotFound,
+            };
+            let what = match seek {
+                Seek::Keys => "discover where the keys are",
+                _ => "discover where the image is",
+            };
+            Error::new(kind, what).because(error)
+        })?;
+        Ok((found, pages.news))
     }
 
     fn endpoint_image(
@@ -244,7 +261,8 @@ impl Remote {
             let unless = Some(known.entry.validators.clone());
             let answer = self.ask(&Request { unless, ..request.clone() })?;
             if answer.status == 304 {
-                self.remember(url, Entry::of(&answer).map(|new| Entry { fresh_until: new.fresh_until, ..known.entry }));
+                let entry = Entry::of(&answer).map(|new| Entry { fresh_until: new.fresh_until, ..known.entry });
+                self.cache.remember(vec![(url.clone(), entry)]);
                 (self.tell)(&Event::Unchanged(url));
                 return Ok(known.image);
             }
@@ -271,7 +289,8 @@ impl Remote {
         let import = Import { wanted: wanted.clone(), ..Import::new(url.as_str()) };
         let (source, outcome) = Watched::new(response.body, verifier);
         let (image, signed_by) = self.import(source, outcome, import, accept, store)?;
-        self.remember(url, entry.map(|entry| Entry { note: cached::note(&image, &signed_by), ..entry }));
+        let entry = entry.map(|entry| Entry { note: cached::note(&image, &signed_by), ..entry });
+        self.cache.remember(vec![(url.clone(), entry)]);
         Ok(image)
     }
 
@@ -330,14 +349,6 @@ impl Remote {
             }
             Ok(())
         })
-    }
-
-    /// The cache saves work and is never needed: an image that was fetched is fetched.
-    fn remember(&self, url: &Url, entry: Option<Entry>) {
-        match entry {
-            Some(entry) => drop(self.cache.put(url, &entry)),
-            None => self.cache.forget(url),
-        }
     }
 }
 
@@ -403,11 +414,12 @@ fn local(what: &dyn std::fmt::Display, error: crate::trust::Error) -> Error {
 struct Pages<'p> {
     client: &'p Client,
     cache: &'p Cache,
+    news: News,
 }
 
 impl Fetch for Pages<'_> {
     fn page(&mut self, url: &Url) -> Result<Page, Box<dyn StdError + Send + Sync>> {
-        let (status, body, url) = self.cache.document(self.client, &Request::document(url.clone()))?;
+        let (status, body, url) = self.cache.document(self.client, &Request::document(url.clone()), &mut self.news)?;
         Ok(Page { status, body, url })
     }
 }

@@ -59,6 +59,11 @@ impl Seen {
         known.unwrap_or_else(|| written_private(host))
     }
 
+    /// What was known of this host before, unless it was looked up since.
+    pub fn recall(&self, host: &str, private: bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(host.to_owned()).or_insert(private);
+    }
+
     fn note(&self, host: &str, private: bool) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), private);
     }

@@ -39,14 +39,19 @@ pub struct Entry {
     pub body: Vec<u8>,
     /// Where it came from in the end.
     pub url: Url,
+    /// Whether that had a public address, which bounds where it may send us.
+    pub public: bool,
 }
+
+/// What there is to remember of URLs, or to forget.
+pub type News = Vec<(Url, Option<Entry>)>;
 
 impl Entry {
     /// What to keep of an answer, if it may be kept.
     pub fn of(response: &Response) -> Option<Self> {
         let fresh_until = SystemTime::now() + response.max_age?.min(MAX_AGE);
-        let validators = response.validators.clone();
-        Some(Self { validators, fresh_until, note: String::new(), body: Vec::new(), url: response.url.clone() })
+        let (validators, url, public) = (response.validators.clone(), response.url.clone(), response.public);
+        Some(Self { validators, fresh_until, note: String::new(), body: Vec::new(), url, public })
     }
 
     /// Whether it may be used without asking.
@@ -65,6 +70,7 @@ struct Head {
     last_modified: Option<String>,
     fresh_until: u64,
     note: String,
+    public: bool,
 }
 
 /// A directory of entries.
@@ -90,6 +96,7 @@ impl Cache {
             note: head.note,
             body: bytes.split_off(end + 1),
             url: head.url.parse().ok()?,
+            public: head.public,
         })
     }
 
@@ -104,6 +111,7 @@ impl Cache {
             last_modified: entry.validators.last_modified.clone(),
             fresh_until: entry.fresh_until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             note: entry.note.clone(),
+            public: entry.public,
         };
         let mut bytes = serde_json::to_vec(&head).map_err(|error| failed(error.into()))?;
         bytes.push(b'\n');
@@ -126,16 +134,23 @@ impl Cache {
         })
     }
 
-    /// Forgets what was said about `url`.
-    pub fn forget(&self, url: &Url) {
-        let _ = fs::remove_file(self.path(url));
+    /// Remembers and forgets. The cache saves work and is never needed: what cannot be kept is asked again.
+    pub fn remember(&self, news: News) {
+        for (url, entry) in news {
+            match entry {
+                Some(entry) => drop(self.put(&url, &entry)),
+                None => drop(fs::remove_file(self.path(&url))),
+            }
+        }
     }
 
-    /// A document: as it was while that is allowed or the server says that it still is, else as it is now. Answers
-    /// other than 2xx are not kept; what cannot be kept is given all the same.
-    pub fn document(&self, client: &Client, request: &Request) -> Result<(u16, Vec<u8>, Url), Error> {
+    /// A document: as it was while that is allowed or the server says that it still is, else as it is now. What there is
+    /// to remember of it is added to `news`, for when what it was wanted for succeeds: what fails leaves no trace.
+    /// Answers other than 2xx are not kept.
+    pub fn document(&self, client: &Client, request: &Request, news: &mut News) -> Result<(u16, Vec<u8>, Url), Error> {
         let known = self.get(&request.url);
         if let Some(known) = known.as_ref().filter(|known| known.is_fresh()) {
+            client.recall(&known.url, known.public);
             return Ok((200, known.body.clone(), known.url.clone()));
         }
         let request = Request { unless: known.as_ref().map(|known| known.validators.clone()), ..request.clone() };
@@ -143,16 +158,12 @@ impl Cache {
         let (status, url, entry) = (response.status, response.url.clone(), Entry::of(&response));
         if let (304, Some(known)) = (status, known) {
             if let Some(entry) = entry {
-                let _ = self.put(&request.url, &Entry { fresh_until: entry.fresh_until, ..known.clone() });
+                news.push((request.url, Some(Entry { fresh_until: entry.fresh_until, ..known.clone() })));
             }
             return Ok((200, known.body, known.url));
         }
-        if !(200..=299).contains(&status) {
-            return Ok((status, body, url));
-        }
-        match entry {
-            Some(entry) => drop(self.put(&request.url, &Entry { body: body.clone(), ..entry })),
-            None => self.forget(&request.url),
+        if (200..=299).contains(&status) {
+            news.push((request.url, entry.map(|entry| Entry { body: body.clone(), ..entry })));
         }
         Ok((status, body, url))
     }
@@ -178,6 +189,7 @@ mod tests {
             note: "n".to_owned(),
             body: b"a\nb\0".to_vec(),
             url: "https://h/c".parse().unwrap(),
+            public: true,
         };
         assert_eq!(cache.get(&url), None);
         cache.put(&url, &entry).unwrap();
@@ -198,6 +210,7 @@ mod tests {
             note: String::new(),
             body: vec![b'x'; 1000],
             url: url.clone(),
+            public: false,
         };
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -217,6 +230,7 @@ mod tests {
             note: String::new(),
             body: Vec::new(),
             url: url.clone(),
+            public: false,
         };
         assert!(entry(SystemTime::now() + Duration::from_secs(60)).is_fresh());
         assert!(!entry(SystemTime::now() + MAX_AGE * 3).is_fresh());

@@ -72,6 +72,8 @@ pub struct Response {
     pub status: u16,
     /// Where it came from in the end.
     pub url: Url,
+    /// Whether that has a public address.
+    pub public: bool,
     /// What tells this state of it from others.
     pub validators: Validators,
     /// How long it may be used without asking again; none when it must not be kept at all.
@@ -172,7 +174,8 @@ impl Client {
             .resumed_by(reopen)
             .until(deadline)
             .watched_by(request.watch.clone());
-        Ok(Response { status, url: hop.url, validators, max_age, body })
+        let public = hop.url.host_str().is_some_and(|host| !self.0.seen.is_private(host));
+        Ok(Response { status, url: hop.url, public, validators, max_age, body })
     }
 
     /// Asks for a small document and takes it whole, again where the connection broke on the way. Answers other than
@@ -193,6 +196,11 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// That this URL had a public address, or had none, when it was asked before.
+    pub(super) fn recall(&self, url: &Url, public: bool) {
+        self.0.seen.recall(url.host_str().unwrap_or_default(), !public);
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -290,7 +298,9 @@ impl Client {
         loop {
             let result = self.once(url, request, range, public_only);
             let wait = match &result {
-                Ok(response) => passing_status(response.status()).then(|| retry_after(response.headers())),
+                Ok(response) => {
+                    passing_status(response.status()).then(|| seconds(response.headers(), header::RETRY_AFTER))
+                }
                 Err(error) => may_pass(error).then_some(None),
             };
             let Some(asked) = wait.filter(|_| left > 0) else {
@@ -359,7 +369,7 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// `Cache-Control`: how long an answer may be used without asking; zero where it must be asked every time.
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
-    let mut age = Duration::ZERO;
+    let mut allowed = Duration::ZERO;
     for value in headers.get_all(header::CACHE_CONTROL) {
         for directive in value.to_str().ok()?.split(',') {
             let directive = directive.trim().to_ascii_lowercase();
@@ -367,17 +377,18 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
                 None if directive == "no-store" => return None,
                 None if directive == "no-cache" => return Some(Duration::ZERO),
                 Some(("max-age", seconds)) => {
-                    age = Duration::from_secs(seconds.trim_matches('"').parse::<u32>().unwrap_or(0).into());
+                    allowed = Duration::from_secs(seconds.trim_matches('"').parse::<u32>().unwrap_or(0).into());
                 }
                 _ => {}
             }
         }
     }
-    Some(age)
+    // On its way through other caches it has grown old already.
+    Some(allowed.saturating_sub(seconds(headers, header::AGE).unwrap_or_default()))
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse::<u32>().ok()?;
+fn seconds(headers: &HeaderMap, name: header::HeaderName) -> Option<Duration> {
+    let seconds = headers.get(name)?.to_str().ok()?.trim().parse::<u32>().ok()?;
     Some(Duration::from_secs(seconds.into()))
 }
 
@@ -464,5 +475,10 @@ mod tests {
         assert_eq!(seconds(&["max-age=60", "no-cache"]), Some(0));
         assert_eq!(seconds(&["max-age=60, no-store"]), None);
         assert_eq!(seconds(&["max-age=-1"]), Some(0));
+        let mut aged = headers(&["max-age=60"]);
+        aged.insert(header::AGE, header::HeaderValue::from_static("50"));
+        assert_eq!(max_age(&aged), Some(Duration::from_secs(10)));
+        aged.insert(header::AGE, header::HeaderValue::from_static("70"));
+        assert_eq!(max_age(&aged), Some(Duration::ZERO));
     }
 }

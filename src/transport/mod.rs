@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use body::{Body, Progress, Watch};
-pub use cache::{Cache, Entry};
+pub use cache::{Cache, Entry, News};
 pub use client::{Client, Request, Response, Validators};
 pub use credentials::Credentials;
 
