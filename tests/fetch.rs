@@ -500,6 +500,42 @@ fn keys_found_by_discovery_need_a_yes_or_their_fingerprint() {
 }
 
 #[test]
+fn one_image_that_fails_does_not_keep_the_others_away() {
+    let aci = image("localhost/app", &[("version", "1")], 100);
+    let server = Server::https(site(files(&[(ACI, &aci)])));
+    let host = Host::beside(&server);
+    let output = host.fetch(&["--insecure=signature", "localhost/none:1", "localhost/app:1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("localhost/none-1.aci"), "{}", stderr(&output));
+    assert_eq!((stdout(&output).lines().count(), host.images()), (1, 1));
+}
+
+#[test]
+fn keys_that_are_of_no_use_do_not_keep_the_others_from_being_trusted() {
+    let Some((gpg, fingerprint, ..)) = signed() else { return };
+    let old = "old@example.com";
+    gpg.run(&["--faked-system-time", "20200101T000000", "--quick-gen-key", old, "ed25519", "sign", "2d"]);
+    let keys = [gpg.public(old), gpg.public(USER)].concat();
+    let server = Server::https(move |request| match request.path.as_str() {
+        "/?ac-discovery=1" => page(request, "<meta name=ac-discovery-pubkeys content='localhost https://HOST/none'>"),
+        "/keys" => Reply::ok(keys.clone()),
+        _ => Reply::status(404),
+    });
+    let host = Host::beside(&server);
+    let port = format!("--port={}", server.port);
+    let mut asked = host.command(&["trust", "add", &port, "localhost"]);
+    let mut asked = asked.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    asked.stdin.take().unwrap().write_all(b"yes\n").unwrap();
+    let output = asked.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    for told in ["/none gives nothing", "404", "passed over", "expired on 2020-01-03"] {
+        assert!(stderr(&output).contains(told), "{told}: {}", stderr(&output));
+    }
+    let listed = stdout(&host.run(&["trust", "list"]));
+    assert!(listed.contains(&fingerprint) && listed.lines().count() == 1, "{listed}");
+}
+
+#[test]
 fn a_key_file_needs_to_be_told_what_it_is_for() {
     let Some((gpg, ..)) = signed() else { return };
     let server = Server::https(|_| Reply::status(404));

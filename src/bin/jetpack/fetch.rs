@@ -34,15 +34,21 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pull = args.pull.unwrap_or(Pull::Update);
     // Held to the end: nobody collects the first while the next, which may need it, is on its way.
     let mut held = Vec::new();
+    let mut code = ExitCode::SUCCESS;
     for reference in &args.images {
         let image = if args.no_render {
-            obtain::obtain_alone(context, &store, reference, pull)?
+            obtain::obtain_alone(context, &store, reference, pull)
         } else {
             let dependencies = args.pull.unwrap_or(context.config.pull.value);
-            obtain::obtain_whole(context, &store, reference, pull, dependencies)?.image
+            obtain::obtain_whole(context, &store, reference, pull, dependencies).map(|obtained| obtained.image)
         };
-        println!("{}", image.id());
-        held.push(image);
+        match image {
+            Ok(image) => {
+                println!("{}", image.id());
+                held.push(image);
+            }
+            Err(error) => code = error.report(),
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use appc::discovery::ImageName;
 use appc::schema::AcIdentifier;
-use appc::trust::{Certificate, Fingerprint, Origin, Scope};
+use appc::trust::{Certificate, Fingerprint, KeyStore, Origin, Scope};
 use url::Url;
 
 use crate::context::Context;
@@ -185,19 +185,41 @@ fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, CommandError> {
         }
     }
     let ask = fingerprint.is_none() && !matches!(source, Source::File(_));
-    let store = remote::key_store(&context)?;
+    take(&certificates, &scope, ask, &remote::key_store(&context)?)
+}
+
+/// Trusts those that can be used and, where there is somebody to `ask`, get a yes. None at all is a failure.
+fn take(
+    certificates: &[(&str, Certificate)],
+    scope: &Scope,
+    ask: bool,
+    store: &KeyStore,
+) -> Result<ExitCode, CommandError> {
+    let mut trusted = false;
+    let mut refusal = None;
     for (from, certificate) in certificates {
-        describe(from, &certificate, &scope);
-        certificate.usable(SystemTime::now())?;
-        if ask && !confirmed()? {
-            return Err(CommandError::failed("trust the key: there was no yes")
-                .hint("--fingerprint names the key that is meant"));
+        describe(from, certificate, scope);
+        if let Err(error) = certificate.usable(SystemTime::now()) {
+            if certificates.len() > 1 {
+                eprintln!("  passed over: failed to {}", appc::error::chain(&error));
+            }
+            refusal = refusal.or_else(|| Some(error.into()));
+            continue;
         }
-        let (path, news) = store.add(&scope, &certificate)?;
+        if ask && !confirmed()? {
+            let no = CommandError::failed("trust the key: there was no yes");
+            refusal = refusal.or_else(|| Some(no.hint("--fingerprint names the key that is meant")));
+            continue;
+        }
+        let (path, news) = store.add(scope, certificate)?;
         let what = if news { "trusted" } else { "trusted already" };
         println!("{} {what} for {scope}: {}", certificate.fingerprint(), path.display());
+        trusted = true;
     }
-    Ok(ExitCode::SUCCESS)
+    match refusal {
+        Some(refusal) if !trusted => Err(refusal),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn describe(from: &str, certificate: &Certificate, scope: &Scope) {
