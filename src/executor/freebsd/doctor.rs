@@ -21,6 +21,12 @@ pub struct Finding {
     pub remedy: Option<String>,
 }
 
+/// `ELFOSABI_LINUX`
+const LINUX_BRAND: i64 = 3;
+
+/// What lets the kernel take programs that do not say for which system they are for Linux's.
+pub(super) const UNMARKED: &str = "run sysctl kern.elf64.fallback_brand=3, as service linux start does";
+
 /// Lines that the main rule set of pf must have for pods' own rules to be looked at.
 pub const ANCHORS: [&str; 3] = ["nat-anchor \"jetpack/*\"", "rdr-anchor \"jetpack/*\"", "anchor \"jetpack/*\""];
 
@@ -77,12 +83,26 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
         told(on(system.sysctl("kern.racct.enable")), "kern.racct.enable=1", "kern.racct.enable=0: limits are ignored"),
         "add kern.racct.enable=1 to /boot/loader.conf and reboot",
     );
+    let linux = system.has_module("linux64.ko", "linux64elf");
     add(
         "Linux images",
         false,
-        told(system.has_module("linux64.ko", "linux64elf"), "linux64 is loaded", "linux64 is not loaded"),
+        told(linux, "linux64 is loaded", "linux64 is not loaded"),
         "run kldload linux64, and sysrc linux_enable=YES for the next boot",
     );
+    if linux {
+        let brand = system.sysctl("kern.elf64.fallback_brand").is_ok_and(|brand| brand == LINUX_BRAND);
+        add(
+            "unmarked Linux programs",
+            false,
+            told(
+                brand,
+                "taken for Linux's",
+                "not taken for Linux's: most that are linked statically, Go's and musl's, do not start",
+            ),
+            UNMARKED,
+        );
+    }
     add(
         "forwarding",
         false,

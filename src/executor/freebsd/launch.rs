@@ -9,6 +9,7 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::real::{Real, sockets_in, wait_for_end};
 use super::{Context, FreeBsd, Step, System as _};
 use crate::executor::listening::{self, Listening};
-use crate::executor::plan::{Metadata, Network, PodPlan, Stream};
+use crate::executor::plan::{AppPlan, Isolation, Metadata, Network, PodPlan, Stream};
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::users::{self, Rootfs, User};
 use crate::executor::{Error, Kind, Phase, Step as _};
@@ -41,6 +42,7 @@ pub struct JailedPod {
     events: VecDeque<Event>,
     terminal: Option<OwnedFd>,
     sockets: Vec<Listening>,
+    limits: Vec<Option<u64>>,
 }
 
 /// An error on its way from a child to the supervisor.
@@ -79,6 +81,7 @@ impl Launch for FreeBsd<Real> {
             events: self.warnings.drain(..).map(Event::Warning).collect(),
             terminal,
             sockets: sockets(jail, steps)?,
+            limits: memory_limits(plan),
         })
     }
 }
@@ -198,21 +201,33 @@ impl Pod for JailedPod {
     fn events(&mut self) -> Result<Vec<Event>, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "watch the pod's processes").because(error);
         self.queue.drain().map_err(failed)?;
-        loop {
-            match waitpid(None, WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) => {
-                    // Strays that came to this process are reaped and no more.
-                    if let Some((app, phase)) = self.children.remove(&pid.as_raw_nonzero().get()) {
-                        self.events.push_back(Event::Ended { app, phase, end: ended(status) });
-                    }
-                }
-                Ok(None) | Err(Errno::CHILD) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(failed(error.into())),
+        while let Some(reaped) = process::reap().map_err(failed)? {
+            // Strays that came to this process are reaped and no more.
+            let Some((app, phase)) = self.children.remove(&reaped.pid) else { continue };
+            let end = match reaped.status.signal() {
+                Some(signal) => End::Signal(signal),
+                None => End::Status(reaped.status.code().unwrap_or(0)),
+            };
+            if end == End::Signal(libc::SIGKILL) && self.limits[app].is_some_and(|limit| reaped.most_resident >= limit)
+            {
+                self.events.push_back(Event::OutOfMemory { app });
             }
+            self.events.push_back(Event::Ended { app, phase, end });
         }
         Ok(self.events.drain(..).collect())
     }
+}
+
+/// What each app may have resident before its processes are killed, where the kernel sees to it. It tells nobody why it
+/// killed one.
+fn memory_limits(plan: &PodPlan) -> Vec<Option<u64>> {
+    let counts = Real.sysctl("kern.racct.enable").is_ok_and(|value| value != 0);
+    let limit = |isolator: &Isolation| match isolator {
+        Isolation::Memory { limit, .. } => *limit,
+        _ => None,
+    };
+    let of = |app: &AppPlan| app.isolators.iter().chain(&plan.isolators).filter_map(limit).filter(|_| counts).min();
+    plan.apps.iter().map(of).collect()
 }
 
 /// A terminal of the host's, which shows inside as it is opened there: `/dev/pts` comes with the first.
@@ -384,9 +399,17 @@ impl Start<'_> {
         let environment = environment.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
         let environment = environment.collect::<Result<Vec<_>, _>>().map_err(nul)?;
         let program = CString::new(path.as_os_str().as_bytes()).map_err(nul)?;
-        let error = named("execve", process::execute(&program, &arguments, &environment));
+        let error = process::execute(&program, &arguments, &environment);
+        let unmarked = error.raw_os_error() == Some(libc::ENOEXEC) && app.os.as_deref() == Some("linux");
+        let error = named("execve", error);
         let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NoProgram } else { Kind::NotExecutable };
-        Err(Error::new(kind, format!("execute {}", path.display())).because(error))
+        let failed = Error::new(kind, format!("execute {}", path.display()));
+        // Of programs without a note of their system the kernel knows by itself FreeBSD's only.
+        Err(if unmarked {
+            failed.because(format!("{error}; {}", super::doctor::UNMARKED))
+        } else {
+            failed.because(error)
+        })
     }
 }
 

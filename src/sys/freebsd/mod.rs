@@ -30,12 +30,13 @@ fn check(result: libc::c_int) -> io::Result<()> {
 }
 
 /// The names of errors that these calls give, as manual pages have them.
-const NAMES: [(libc::c_int, &str); 30] = [
+const NAMES: [(libc::c_int, &str); 31] = [
     (libc::EPERM, "EPERM"),
     (libc::ENOENT, "ENOENT"),
     (libc::ESRCH, "ESRCH"),
     (libc::EIO, "EIO"),
     (libc::ENXIO, "ENXIO"),
+    (libc::ENOEXEC, "ENOEXEC"),
     (libc::EBADF, "EBADF"),
     (libc::EDEADLK, "EDEADLK"),
     (libc::ENOMEM, "ENOMEM"),

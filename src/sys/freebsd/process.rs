@@ -3,8 +3,10 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::process::Pid;
@@ -161,6 +163,41 @@ pub fn adopt_strays() -> io::Result<()> {
     }
 }
 
+/// A child that has ended, and is no more.
+#[derive(Debug)]
+pub struct Reaped {
+    /// Which it was.
+    pub pid: i32,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The most memory that it had resident, in bytes, as the kernel's clock has seen it.
+    pub most_resident: u64,
+}
+
+/// Takes a child that has ended, of whatever parent, where there is one. Never waits.
+///
+/// # Errors
+/// The kernel's.
+pub fn reap() -> io::Result<Option<Reaped>> {
+    loop {
+        let mut status = 0;
+        // SAFETY: plain data, for which zeros are a valid value.
+        let mut used: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: both are written within the call.
+        let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut used) };
+        match check(pid).map_err(|error| (error.raw_os_error(), error)) {
+            Ok(()) if pid == 0 => return Ok(None),
+            Ok(()) => {
+                let most_resident = u64::try_from(used.ru_maxrss).unwrap_or(0).saturating_mul(1024);
+                return Ok(Some(Reaped { pid, status: ExitStatus::from_raw(status), most_resident }));
+            }
+            Err((Some(libc::EINTR), _)) => {}
+            Err((Some(libc::ECHILD), _)) => return Ok(None),
+            Err((_, error)) => return Err(error),
+        }
+    }
+}
+
 /// Gives every signal its default action and blocks none, as a new program expects.
 ///
 /// # Errors
@@ -212,4 +249,7 @@ const _: () = {
     assert!(size_of::<libc::sigset_t>() == 16);
 };
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<libc::sigaction>() == 32 && size_of::<libc::passwd>() == 80);
+const _: () = {
+    assert!(size_of::<libc::sigaction>() == 32 && size_of::<libc::passwd>() == 80);
+    assert!(size_of::<libc::rusage>() == 144 && std::mem::offset_of!(libc::rusage, ru_maxrss) == 32);
+};

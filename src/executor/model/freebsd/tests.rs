@@ -728,6 +728,16 @@ fn the_doctor_names_what_to_do_about_each_thing_that_is_missing() {
     let missing: Vec<_> = diagnose(&mut model.clone(), true, super::DATASET).into_iter().filter(|f| !f.good).collect();
     assert_eq!(missing.iter().map(|finding| finding.subject.as_str()).collect::<Vec<_>>(), ["Linux images"]);
     model.change(|state| {
+        let _ = state.modules.insert("linux64".to_owned());
+    });
+    let lacking =
+        |finding: &crate::executor::freebsd::Finding| finding.subject == "unmarked Linux programs" && !finding.good;
+    assert!(diagnose(&mut model.clone(), true, super::DATASET).iter().any(lacking));
+    model.change(|state| {
+        let _ = state.sysctls.insert("kern.elf64.fallback_brand".to_owned(), 3);
+    });
+    assert!(diagnose(&mut model.clone(), true, super::DATASET).iter().all(|finding| finding.good));
+    model.change(|state| {
         state.sysctls.clear();
         state.modules.clear();
         state.device_rules.clear();
