@@ -124,7 +124,7 @@ impl System for Real {
             (Some(FileType::Symlink), _) => Err(link(&name)),
             (None, true) => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?;
+                own(&openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?)?;
                 Ok(None)
             }
             (Some(FileType::RegularFile), true) => Ok(Some(Hidden::File)),
@@ -156,6 +156,7 @@ impl System for Real {
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?;
+        own(&file)?;
         fs::File::from(file).write_all(content.as_bytes())?;
         Ok(true)
     }
@@ -386,11 +387,17 @@ fn make(from: OwnedFd, names: &[OsString]) -> io::Result<OwnedFd> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             mkdirat(&at, name, Mode::from_raw_mode(0o755))?;
             let made = openat(&at, name, DIRECTORY, Mode::empty())?;
+            own(&made)?;
             fchmod(&made, Mode::from_raw_mode(0o755))?;
             Ok(made)
         }
         opened => opened,
     })
+}
+
+/// Makes what was made in a rootfs 0:0, whatever group its directory has, which is its own at first (open(2)).
+fn own(made: &OwnedFd) -> io::Result<()> {
+    Ok(fchown(made, Some(Uid::ROOT), Some(Gid::ROOT))?)
 }
 
 /// A directory in another. What the kernel says of a link (too many links) helps nobody.
