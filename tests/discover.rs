@@ -345,6 +345,24 @@ fn a_proxy_from_the_environment_is_used_but_not_for_hosts_that_want_none() {
 }
 
 #[test]
+fn a_proxy_for_plain_http_is_asked_for_the_whole_url_and_looks_the_host_up_itself() {
+    let proxy = Server::http(|_| Reply::ok(TEMPLATE.replace("localhost", "nowhere.invalid")));
+    let output = Command::new(env!("CARGO_BIN_EXE_actool"))
+        .args(["discover", "-v", "--insecure=http", "nowhere.invalid/a"])
+        .env("http_proxy", proxy.url("/").replace("http://", "http://me:pass@"))
+        .env("https_proxy", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("through the proxy 127.0.0.1:1"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("pass"), "{}", stderr(&output));
+    let asked = proxy.seen();
+    assert_eq!(asked[0].path, "http://nowhere.invalid/a?ac-discovery=1");
+    assert_eq!(asked[0].headers["host"], "nowhere.invalid");
+    assert_eq!(asked[0].headers["proxy-authorization"], "Basic bWU6cGFzcw==");
+}
+
+#[test]
 fn what_is_no_name_is_a_mistake_in_usage() {
     let server = Server::https(pages);
     for name in ["", "UPPER", "a:1:2", "a,b", "a b"] {

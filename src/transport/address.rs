@@ -10,6 +10,8 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use super::proxy::{Proxies, Route};
+
 /// Whether an address means something only on this host or in this network.
 pub fn is_private(address: IpAddr) -> bool {
     match address {
@@ -83,12 +85,13 @@ fn written_private(host: &str) -> bool {
 pub struct Guard {
     inner: DefaultResolver,
     seen: Seen,
+    proxies: Arc<Proxies>,
     public_only: bool,
 }
 
 impl Guard {
-    pub fn new(seen: Seen, public_only: bool) -> Self {
-        Self { inner: DefaultResolver::default(), seen, public_only }
+    pub fn new(seen: Seen, proxies: Arc<Proxies>, public_only: bool) -> Self {
+        Self { inner: DefaultResolver::default(), seen, proxies, public_only }
     }
 }
 
@@ -100,11 +103,15 @@ impl fmt::Debug for Guard {
 
 impl Resolver for Guard {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let addresses = self.inner.resolve(uri, config, timeout)?;
         // The operator chose the proxy; where it is says nothing about the server.
         if config.proxy().is_some_and(|proxy| proxy.uri() == uri) {
-            return Ok(addresses);
+            return self.inner.resolve(uri, config, timeout);
         }
+        // One that asks for us looks the server up itself: we go to the proxy.
+        if let Route::Forward(proxy) = self.proxies.route_of(uri) {
+            return self.inner.resolve(proxy.uri(), config, timeout);
+        }
+        let addresses = self.inner.resolve(uri, config, timeout)?;
         let private = addresses.iter().any(|address| is_private(address.ip()));
         let host = uri.host().unwrap_or_default();
         self.seen.note(host, private);

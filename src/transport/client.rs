@@ -14,7 +14,8 @@ use url::Url;
 use super::address::{Guard, PrivateAddress, Seen, refused_as_written};
 use super::body::{Body, Watch};
 use super::coding::Coding;
-use super::proxy::Proxies;
+use super::forward::Forward;
+use super::proxy::{Proxies, Route};
 use super::resume::{Range, Reopen};
 use super::tls::{Tls, is_authority_as_server};
 use super::{Error, Kind, Limits, Settings};
@@ -105,7 +106,7 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    proxies: Proxies,
+    proxies: Arc<Proxies>,
     seen: Seen,
     open: Agent,
     public_only: Agent,
@@ -114,7 +115,7 @@ struct Inner {
 impl Client {
     /// A client for these settings and the environment's certificates. Nothing is connected to yet.
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let proxies = Proxies::new(&settings.proxies)?;
+        let proxies = Arc::new(Proxies::new(&settings.proxies)?);
         let seen = Seen::default();
         let tls = Tls::new(settings.insecure_tls);
         let agent = |public_only: bool| {
@@ -135,8 +136,9 @@ impl Client {
                 ().chain(SocksConnector::default())
                     .chain(ConnectProxyConnector::default())
                     .chain(TcpConnector::default())
+                    .chain(Forward(proxies.clone()))
                     .chain(tls.clone());
-            Agent::with_parts(config, connector, Guard::new(seen.clone(), public_only))
+            Agent::with_parts(config, connector, Guard::new(seen.clone(), proxies.clone(), public_only))
         };
         let (open, public_only) = (agent(false), agent(true));
         Ok(Self(Arc::new(Inner { settings, proxies, seen, open, public_only })))
@@ -304,11 +306,11 @@ impl Client {
                 Err(error) => may_pass(error).then_some(None),
             };
             let Some(asked) = wait.filter(|_| left > 0) else {
-                return result.map_err(|error| explain(url, error));
+                return result.map_err(|error| explain(url, self.0.proxies.for_url(url), error));
             };
             let wait = asked.unwrap_or(pause).min(MAX_RETRY_AFTER);
             if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
-                return result.map_err(|error| explain(url, error));
+                return result.map_err(|error| explain(url, self.0.proxies.for_url(url), error));
             }
             thread::sleep(wait);
             pause *= 2;
@@ -324,7 +326,10 @@ impl Client {
         public_only: bool,
     ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
         let agent = if public_only { &self.0.public_only } else { &self.0.open };
-        let mut builder = agent.get(url.as_str()).config().proxy(self.0.proxies.for_url(url).cloned()).build();
+        let mut builder = agent.get(url.as_str());
+        if let Some(Route::Tunnel(proxy)) = builder.uri_ref().map(|uri| self.0.proxies.route_of(uri)) {
+            builder = builder.config().proxy(Some(proxy.clone())).build();
+        }
         if request.image {
             builder = builder.header(header::ACCEPT_ENCODING, "identity");
         }
@@ -409,8 +414,9 @@ fn may_pass(error: &ureq::Error) -> bool {
 }
 
 /// The client's error in our words.
-fn explain(url: &Url, error: ureq::Error) -> Error {
-    let failed = |kind| Error::new(kind, format!("get {url}"));
+fn explain(url: &Url, proxy: Option<&ureq::Proxy>, error: ureq::Error) -> Error {
+    let through = proxy.map(|proxy| format!(" through the proxy {}:{}", proxy.host(), proxy.port()));
+    let failed = |kind| Error::new(kind, format!("get {url}{}", through.as_deref().unwrap_or_default()));
     match error {
         ureq::Error::Timeout(_) => failed(Kind::Timeout).because("the server does not answer in time"),
         ureq::Error::HostNotFound => failed(Kind::Unreachable).because("no such host"),

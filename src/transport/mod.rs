@@ -20,6 +20,7 @@ mod cache;
 mod client;
 mod coding;
 mod credentials;
+mod forward;
 mod proxy;
 mod resume;
 mod tls;

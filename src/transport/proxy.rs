@@ -2,8 +2,11 @@
 //! are reached without one; from the settings, else from the environment's variables in lower or upper case.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use ureq::Proxy;
+use ureq::http::Uri;
+use ureq::http::uri::Scheme;
+use ureq::{Proxy, ProxyProtocol};
 use url::Url;
 
 use super::{Error, Kind};
@@ -45,10 +48,37 @@ impl Proxies {
 
     /// The proxy for `url`, if it has one.
     pub fn for_url(&self, url: &Url) -> Option<&Proxy> {
-        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']');
-        let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
-        proxy.as_ref().filter(|_| !self.direct.iter().any(|entry| covers(entry, host)))
+        let port = url.port_or_known_default().unwrap_or_default();
+        self.find(url.scheme() == "https", url.host_str()?, port)
     }
+
+    /// How what is at `uri` is reached.
+    pub fn route_of(&self, uri: &Uri) -> Route<'_> {
+        let https = uri.scheme() == Some(&Scheme::HTTPS);
+        let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+        match uri.host().and_then(|host| self.find(https, host, port)) {
+            None => Route::Direct,
+            Some(proxy) if !https && proxy.protocol() == ProxyProtocol::Http => Route::Forward(proxy),
+            Some(proxy) => Route::Tunnel(proxy),
+        }
+    }
+
+    fn find(&self, https: bool, host: &str, port: u16) -> Option<&Proxy> {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let proxy = if https { &self.https } else { &self.http };
+        proxy.as_ref().filter(|_| !self.direct.iter().any(|entry| covers(entry, host, port)))
+    }
+}
+
+/// How a server is reached.
+#[derive(Debug)]
+pub enum Route<'p> {
+    /// Without a proxy.
+    Direct,
+    /// Through a connection that the proxy makes.
+    Tunnel(&'p Proxy),
+    /// The proxy itself asks.
+    Forward(&'p Proxy),
 }
 
 /// What the environment says under this name, in lower or upper case.
@@ -57,12 +87,38 @@ fn variable(name: &str) -> Option<String> {
     names.iter().find_map(|name| std::env::var(name).ok()).filter(|value| !value.is_empty())
 }
 
-/// Whether an entry of `no_proxy` means this host: itself, a domain it is in, or `*`.
-fn covers(entry: &str, host: &str) -> bool {
-    let domain = entry.trim_start_matches('*').trim_start_matches('.');
-    entry == "*"
+/// Whether an entry of `no_proxy` means this host: itself, a domain or a block of addresses it is in, or `*`; on one port
+/// where it names one.
+fn covers(entry: &str, host: &str, port: u16) -> bool {
+    let with_port = entry.rsplit_once(':').filter(|(name, _)| !name.contains(':') || name.ends_with(']'));
+    let (name, only) = match with_port {
+        Some((name, digits)) => (name, digits.parse::<u16>().ok()),
+        None => (entry, None),
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    if only.is_some_and(|only| only != port) {
+        return false;
+    }
+    let domain = name.trim_start_matches('*').trim_start_matches('.');
+    name == "*"
         || host == domain
+        || is_within(name, host)
         || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.') && !domain.is_empty())
+}
+
+/// Whether `host` is an address in a block, as `10.0.0.0/8`.
+fn is_within(block: &str, host: &str) -> bool {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
+    };
+    let parsed = block.split_once('/').and_then(|(first, length)| {
+        Some((first.parse::<IpAddr>().ok()?, length.parse::<u32>().ok()?, host.parse::<IpAddr>().ok()?))
+    });
+    parsed.is_some_and(|(first, length, host)| {
+        let ((first, size), (host, host_size)) = (bits(first), bits(host));
+        size == host_size && length <= size && (first ^ host).checked_shr(128 - length).unwrap_or(0) == 0
+    })
 }
 
 #[cfg(test)]
@@ -88,11 +144,28 @@ mod tests {
     #[test]
     fn no_proxy_names_hosts_and_domains() {
         let some =
-            proxies(&[("all_proxy", "http://p:1"), ("no_proxy", "localhost, .example.com,127.0.0.1,corp")]).unwrap();
-        for direct in ["http://localhost:8080/", "https://a.example.com/", "https://127.0.0.1/", "https://x.corp/"] {
+            proxies(&[("all_proxy", "http://p:1"), ("no_proxy", "localhost, .example.com,127.0.0.1,corp,h:81,[::1]")])
+                .unwrap();
+        for direct in [
+            "http://localhost:8080/",
+            "https://a.example.com/",
+            "https://127.0.0.1/",
+            "https://x.corp/",
+            "http://h:81/",
+            "https://[::1]/",
+        ] {
             assert_eq!(port(&some, direct), None, "{direct}");
         }
-        assert_eq!(port(&some, "https://notexample.com/"), Some(1));
+        for by_proxy in ["https://notexample.com/", "http://h/", "https://h/", "https://127.0.0.2/"] {
+            assert_eq!(port(&some, by_proxy), Some(1), "{by_proxy}");
+        }
+        let blocks = proxies(&[("all_proxy", "p:1"), ("no_proxy", "10.0.0.0/8,fd00::/8,192.0.2.4/31")]).unwrap();
+        for direct in ["https://10.200.0.1/", "https://[fd12::1]/", "https://192.0.2.5/"] {
+            assert_eq!(port(&blocks, direct), None, "{direct}");
+        }
+        for by_proxy in ["https://11.0.0.1/", "https://[fe80::1]/", "https://192.0.2.6/", "https://h10.example/"] {
+            assert_eq!(port(&blocks, by_proxy), Some(1), "{by_proxy}");
+        }
         let none = proxies(&[("all_proxy", "http://p:1"), ("no_proxy", "*")]).unwrap();
         assert_eq!(port(&none, "https://anything/"), None);
     }
