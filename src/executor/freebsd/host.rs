@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::facts::RULES_MARK;
 use super::steps::{CloneOf, Step};
@@ -298,11 +299,21 @@ impl<S: System> FreeBsd<S> {
         self.run(Program::Ifconfig, &[bridge, "addm", &near]).map(drop)
     }
 
+    /// Waits for an interface to come back from a jail that is gone. The jail's network is taken down after the jail itself
+    /// (`vnet_destroy` in `prison_deref`), and to destroy an interface while that hands it back is a race within the kernel.
+    fn wait_for_interface(&mut self, name: &str) {
+        let patience = Instant::now() + HANDING_BACK;
+        while !self.system.has_interface(name) && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn destroy_epair(&mut self, unit: u32, description: &str) -> io::Result<()> {
         let near = format!("epair{unit}a");
         match self.run(Program::Ifconfig, &[&near]) {
             // Either end takes the other with it.
             Ok(shown) if shown.contains(description) => {
+                self.wait_for_interface(&format!("epair{unit}b"));
                 gone(self.run(Program::Ifconfig, &[&near, "destroy"]).map(drop))
             }
             Ok(_) => Ok(()),
@@ -310,6 +321,10 @@ impl<S: System> FreeBsd<S> {
         }
     }
 }
+
+/// How long an interface may take to come back. A connection that was closed a moment ago keeps a jail's network for a minute,
+/// which nothing waits for.
+const HANDING_BACK: Duration = Duration::from_millis(500);
 
 /// What the devfs rule set of pods is made of.
 const DEVICE_RULES: [&str; 7] = [

@@ -19,10 +19,10 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpi
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde::{Deserialize, Serialize};
 
-use super::real::{Real, sockets_in, wait_for_end};
+use super::real::{Real, sockets_in};
 use super::{Context, FreeBsd, Step, System as _};
 use crate::executor::listening::{self, Listening};
-use crate::executor::plan::{AppPlan, Isolation, Metadata, Network, PodPlan, Stream};
+use crate::executor::plan::{AppPlan, Isolation, Metadata, PodPlan, Stream};
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::users::{self, Rootfs, User};
 use crate::executor::{Error, Kind, Phase, Step as _};
@@ -186,10 +186,6 @@ impl Pod for JailedPod {
                 Err(Errno::INTR) => {}
                 Ok(None) | Err(_) => break,
             }
-        }
-        if matches!(self.plan.network, Network::Named(_)) {
-            // Its interface comes back, and is destroyed by the undo then.
-            wait_for_end(self.jail);
         }
         let _ = self.queue.ring();
     }

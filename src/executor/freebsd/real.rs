@@ -222,6 +222,10 @@ impl System for Real {
         }
     }
 
+    fn has_interface(&mut self, name: &str) -> bool {
+        network::exists(name)
+    }
+
     fn move_interface(&mut self, interface: &str, jail: i32) -> io::Result<()> {
         network::move_to_jail(interface, jail).map_err(|error| named("ioctl(SIOCSIFVNET)", error))
     }
@@ -284,9 +288,9 @@ fn set(setting: &Setting) -> io::Result<()> {
     }
 }
 
-/// Waits for what a removed jail was made of to be gone: killed processes still hold its mounts for a moment, and its
-/// network its interfaces. A connection that was closed a moment ago keeps it for a minute, which nothing waits for.
-pub(super) fn wait_for_end(id: i32) {
+/// Waits for a removed jail to be gone: killed processes still hold its mounts for a moment. A connection that was closed a
+/// moment ago keeps it for a minute, which nothing waits for.
+fn wait_for_end(id: i32) {
     let patience = Instant::now() + Duration::from_millis(300);
     while Instant::now() < patience && jail::lingers(id).unwrap_or(false) {
         std::thread::sleep(Duration::from_millis(1));

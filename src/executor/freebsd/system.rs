@@ -247,6 +247,9 @@ pub trait System {
     /// Removes a jail and kills what runs in it.
     fn remove_jail(&mut self, id: i32) -> io::Result<()>;
 
+    /// Whether the host's own network has an interface.
+    fn has_interface(&mut self, name: &str) -> bool;
+
     /// Gives an interface of the host to a jail's network.
     fn move_interface(&mut self, interface: &str, jail: i32) -> io::Result<()>;
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::check;
+use super::{c_string, check};
 
 const NAME: usize = 16;
 const WRITE: u64 = 0x8000_0000;
@@ -95,6 +95,12 @@ fn interface_request(interface: &str) -> io::Result<libc::ifreq> {
         *to = libc::c_char::from_ne_bytes([from]);
     }
     Ok(request)
+}
+
+/// Whether there is such an interface.
+pub fn exists(interface: &str) -> bool {
+    // SAFETY: the name lives across the call.
+    c_string(interface).is_ok_and(|name| unsafe { libc::if_nametoindex(name.as_ptr()) } != 0)
 }
 
 /// Raises an interface.

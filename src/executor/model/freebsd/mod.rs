@@ -420,13 +420,21 @@ impl System for Model {
         };
         inner.state.jails.remove(&name);
         inner.state.processes.retain(|process| process.context.jail != name);
-        for interface in inner.state.interfaces.values_mut().filter(|interface| interface.jail == Some(id)) {
-            // It comes back to the host, without what it had.
-            interface.jail = None;
-            interface.addresses.clear();
-            interface.up = false;
-        }
+        // Its interfaces come back to the host when its network is taken down, which is a moment later.
         Ok(())
+    }
+
+    fn has_interface(&mut self, name: &str) -> bool {
+        let mut inner = self.lock();
+        let back = inner.on_its_way_back(name);
+        let Some(found) = inner.state.interfaces.get_mut(name) else { return false };
+        if back {
+            // Without what it had. Whoever asks lets time pass.
+            (found.jail, found.up) = (None, false);
+            found.addresses.clear();
+            return false;
+        }
+        found.jail.is_none()
     }
 
     fn move_interface(&mut self, interface: &str, jail: i32) -> io::Result<()> {

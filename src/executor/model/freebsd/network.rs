@@ -37,8 +37,12 @@ impl Inner {
             }
             [name, "destroy"] => {
                 self.shown(name)?;
+                let pair = name.strip_suffix(['a', 'b']).filter(|name| name.starts_with("epair"));
+                if pair.is_some_and(|pair| ["a", "b"].iter().any(|end| self.on_its_way_back(&format!("{pair}{end}")))) {
+                    return Err("the kernel hands the other end back meanwhile, which it may not survive".to_owned());
+                }
                 self.state.interfaces.remove(*name);
-                if let Some(pair) = name.strip_suffix(['a', 'b']).filter(|name| name.starts_with("epair")) {
+                if let Some(pair) = pair {
                     // Either end takes the other with it, even out of a jail.
                     self.state.interfaces.retain(|other, _| other.strip_suffix(['a', 'b']) != Some(pair));
                 }
@@ -84,6 +88,12 @@ impl Inner {
             }
             _ => Err(format!("the model knows no `ifconfig {}`", arguments.join(" "))),
         }
+    }
+
+    /// Whether an interface is in the network of a jail that is gone, and comes back to the host.
+    pub(super) fn on_its_way_back(&self, name: &str) -> bool {
+        let jail = self.state.interfaces.get(name).and_then(|found| found.jail);
+        jail.is_some_and(|id| self.state.jails.values().all(|jail| jail.id != id))
     }
 
     fn add_interface(&mut self, name: &str, kind: &str, description: &str) {
