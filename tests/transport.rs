@@ -59,6 +59,7 @@ fn a_server_that_falls_silent_is_given_up() {
     let server = Server::http(|_| Reply::ok(vec![b'x'; 100]).manner(Manner::Trickle(Duration::from_secs(5))));
     let (kind, why) = failure(&client(|_| {}), &Request::image(url(&server)));
     assert_eq!(kind, Kind::Timeout, "{why}");
+    assert!(why.contains("nothing more came after"), "{why}");
     let silent = Server::http(|_| {
         std::thread::sleep(Duration::from_secs(3));
         Reply::ok("")

@@ -144,7 +144,7 @@ settings! {
     "https-proxy" https_proxy: Option<Proxy> = None;
     /// The proxy for plain http.
     "http-proxy" http_proxy: Option<Proxy> = None;
-    /// Hosts and domains that are reached without a proxy.
+    /// Hosts, domains and blocks of addresses that are reached without a proxy.
     "no-proxy" no_proxy: Vec<String> = Vec::new();
     /// How long a connection may take to come about.
     "connect-timeout" connect_timeout: Duration = Duration::from_secs(20);

@@ -149,13 +149,17 @@ impl Body {
         let inner = broken.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
         let timed_out = broken.kind() == io::ErrorKind::TimedOut || matches!(inner, Some(ureq::Error::Timeout(_)));
         let kind = if timed_out { Kind::Timeout } else { Kind::Unreachable };
-        let Some(reopen) = &mut self.reopen else { return Err(self.error(kind).because(broken)) };
+        let what = match timed_out {
+            true => format!("nothing more came after {} bytes", self.received),
+            false => broken.to_string(),
+        };
+        let Some(reopen) = &mut self.reopen else { return Err(self.error(kind).because(what)) };
         match reopen.reopen(self.received, self.total, &broken) {
             Ok(source) => {
                 self.source = source;
                 Ok(())
             }
-            Err(why) => Err(self.error(kind).because(format!("{broken}; {why}"))),
+            Err(why) => Err(self.error(kind).because(format!("{what}; {why}"))),
         }
     }
 }
