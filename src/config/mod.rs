@@ -130,13 +130,13 @@ settings! {
     "image-grace" image_grace: Duration = Duration::ZERO;
     /// Of what signatures are wanted: network (of all that comes over one), all (of files, too) or none.
     "signatures" signatures: Signatures = Signatures::Network;
-    /// Where the keys are that this host's administrator, or this user, trusts; `jetpack trust` writes there.
+    /// Where the keys are that this host's administrator, or this user, trusts, in root.d for all names and in prefix.d/PREFIX; `jetpack trust` writes there.
     "trust-directory" trust_directory: Option<PathBuf> = own_directory().map(|own| own.join("trust"));
     /// Where the keys are that came with the system, or with the host for its users.
     "system-trust-directories" system_trust_directories: Vec<PathBuf> = system_trust_directories();
     /// Which protections are switched off: tls (certificates are not checked), http (plain http will do), signature.
     "insecure" insecure: Vec<Protection> = Vec::new();
-    /// Where files with credentials by host are; a later directory wins.
+    /// Where files with credentials by host are, `*.toml` of mode 0600: tables `[[credential]]` with host, and user and password or token; a later directory wins.
     "credential-directories" credential_directories: Vec<PathBuf> = credential_directories();
     /// Whether public servers may send us to private addresses.
     "private-redirects" private_redirects: bool = false;

@@ -28,7 +28,7 @@ pub struct Args {
     /// Answer as another implementation does: go goes on to the parent after any error
     #[arg(long, value_name = "WHOSE", value_parser = ["go"])]
     compat: Option<String>,
-    /// A file with credentials by host, mode 0600
+    /// A file with credentials by host, mode 0600: TOML tables `[[credential]]` with `host` and either `user` and `password`, or `token`
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
     /// Tell each step on stderr
