@@ -177,6 +177,29 @@ fn the_devices_of_every_app_are_there_and_no_others() {
     bed.assert_nothing_left();
 }
 
+/// An app may make nodes, as it has the capability by default; the host's disks are not to be had by them.
+#[test]
+fn a_device_node_that_an_app_makes_opens_no_device() {
+    let Some(bed) = Bed::of_root() else { return };
+    if !bed.add_program("base", "mknod") {
+        return;
+    }
+    let script = "for place in / /dev/ /dev/shm/; do mknod ${place}node c 1 3 && { echo x > ${place}node; } 2>/dev/null \
+        && echo opened $place; done; echo x > /dev/null && echo fine";
+    assert_eq!(bed.say(&["run", "--rm", &bed.script("node", script)]), "fine\n");
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn an_apps_user_can_open_its_own_streams_and_console_by_name() {
+    let Some(bed) = Bed::of_root() else { return };
+    let script = "echo out > /dev/stdout; echo err > /dev/stderr; echo x > /dev/console && id -u";
+    let (code, out, err) =
+        bed.tell(&["run", "--rm", "--user", "web", "--group", "web", &bed.script("streams", script)]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "out\n33\n", "err\n"));
+    bed.assert_nothing_left();
+}
+
 #[test]
 fn a_read_only_rootfs_is_read_only_and_a_written_one_is_fresh_each_time() {
     let Some(bed) = Bed::new() else { return };

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, chmodat, fstat, makedev, mkdirat, mknodat, openat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, chmodat, fstat, makedev, mkdirat, mknodat, openat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -83,6 +83,7 @@ impl Filesystem {
                     crate::executor::linux::copy::tree(layer, at)?;
                 }
                 let mount = mount::copy(host_directory(at)?.as_fd(), false)?;
+                mount::restrict(mount.as_fd(), Attributes::MOUNT_ATTR_NODEV, false)?;
                 self.stand(mount, at)
             }
             AppStep::MountProc => {
@@ -147,18 +148,27 @@ impl Filesystem {
     fn mount_dev(&mut self, bind: bool) -> io::Result<()> {
         let options =
             [FsOption::Value("source", "dev"), FsOption::Value("mode", "0755"), FsOption::Value("size", "64k")];
-        let dev = mount::create("tmpfs", &options, Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NOEXEC)?;
-        self.mount_system("/dev", dev.as_fd())?;
-        for (name, major, minor) in DEVICES {
-            if bind {
-                let host = openat(CWD, Path::new("/dev").join(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-                let copy = mount::copy(host.as_fd(), false)?;
-                mount::attach(copy.as_fd(), empty_file(dev.as_fd(), name)?.as_fd())?;
-            } else {
-                mknodat(&dev, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))?;
+        // The nodes stand in a tree below the one that the app sees, which is covered for good: an app may make nodes, as
+        // it has the capability by default, but nowhere where the kernel lets it open them, or it would have the host's disks.
+        let nodes = if bind {
+            host_directory(Path::new("/dev"))?
+        } else {
+            let nodes =
+                mount::create("tmpfs", &options, Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NOEXEC)?;
+            self.mount_system("/dev", nodes.as_fd())?;
+            for (name, major, minor) in DEVICES {
+                mknodat(&nodes, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))?;
                 // Whatever the umask of whoever started us.
-                chmodat(&dev, name, Mode::from_raw_mode(0o666), AtFlags::empty())?;
+                chmodat(&nodes, name, Mode::from_raw_mode(0o666), AtFlags::empty())?;
             }
+            nodes
+        };
+        let dev = mount::create("tmpfs", &options, SAFE)?;
+        self.mount_system("/dev", dev.as_fd())?;
+        for (name, ..) in DEVICES {
+            let node = openat(&nodes, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            let copy = mount::copy(node.as_fd(), false)?;
+            mount::attach(copy.as_fd(), empty_file(dev.as_fd(), name)?.as_fd())?;
         }
         for (name, target) in DEVICE_LINKS {
             symlinkat(target, &dev, name)?;
@@ -339,5 +349,5 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, user_marks: bool) -> io
     if user_marks {
         options.push(FsOption::Flag("userxattr"));
     }
-    mount::create("overlay", &options, Attributes::empty())
+    mount::create("overlay", &options, Attributes::MOUNT_ATTR_NODEV)
 }

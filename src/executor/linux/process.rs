@@ -10,9 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, fstat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, FsWord, Mode, OFlags, Uid, accessat, chownat, fchown, fstat, fstatfs,
+};
 use rustix::io::Errno;
 use rustix::process::{ioctl_tiocsctty, setsid};
+use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::isatty;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set,
@@ -28,6 +31,9 @@ use crate::executor::supervise::Streams;
 use crate::executor::users::{self, User};
 use crate::executor::{Error, Kind};
 use crate::sys::linux::process as sys;
+
+/// The file system of pipes that have no name.
+const PIPEFS_MAGIC: FsWord = 0x5049_5045;
 
 /// A process that is about to become a program of an app.
 pub struct Process<'a> {
@@ -214,6 +220,7 @@ fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
             set_keep_capabilities(true).map_err(refused)?;
             let mut groups = vec![gid];
             groups.extend(supplementary.iter().filter(|other| **other != gid));
+            give_streams(found.uid);
             sys::become_user(found.uid, gid, if *set_groups { Some(&groups) } else { None }).map_err(failed)?;
             let permitted = capabilities(None).map_err(refused)?.permitted;
             let sets = CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() };
@@ -224,6 +231,28 @@ fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
         }
         ProcessStep::ForbidNewPrivileges => set_no_new_privs(true).map_err(refused),
         ProcessStep::FilterSystemCalls { .. } => Ok(()),
+    }
+}
+
+/// Gives the calling process's user what of its standard streams was made for it, pipes and the app's own terminal,
+/// and its console: they can be opened by their names only by who owns them. What cannot be given can still be used.
+fn give_streams(uid: u32) {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
+    let console = inside::root()
+        .and_then(|root| inside::open(root.as_fd(), Path::new("/dev/console"), flags, inside::Reach::NoLinks))
+        .and_then(|console| Ok((fstat(&console)?, console)));
+    let Ok((about, console)) = console else { return };
+    if FileType::from_raw_mode(about.st_mode) != FileType::CharacterDevice {
+        return;
+    }
+    let _ = chownat(&console, "", Some(Uid::from_raw(uid)), None, AtFlags::EMPTY_PATH);
+    for stream in [stdin(), stdout(), stderr()] {
+        // The host's terminals are in another file system.
+        let own = fstat(stream).is_ok_and(|stream| stream.st_dev == about.st_dev);
+        let pipe = fstatfs(stream).is_ok_and(|system| system.f_type == PIPEFS_MAGIC);
+        if own || pipe {
+            let _ = fchown(stream, Some(Uid::from_raw(uid)), None);
+        }
     }
 }
 
