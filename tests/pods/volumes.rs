@@ -90,3 +90,33 @@ fn an_empty_volume_has_the_mode_and_owner_that_it_is_given() {
     assert!(fs::metadata(bed.path("root")).unwrap().mode() & 0o7777 > 0);
     bed.assert_nothing_left();
 }
+
+/// As images have it whose `/etc/resolv.conf` a service writes, or whose `/var/run` is a link to what only a host has.
+#[test]
+fn a_target_behind_a_link_that_leads_to_nothing_is_made_where_it_leads() {
+    let Some(bed) = Bed::new() else { return };
+    let (file, directory) = (bed.path("file"), bed.path("directory"));
+    fs::write(&file, "a file\n").unwrap();
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("in"), "a directory\n").unwrap();
+    bed.fill_rootfs("links");
+    let rootfs = bed.layout("links");
+    symlink("../run/made/file", rootfs.join("etc/link")).unwrap();
+    symlink("../../..", rootfs.join("up")).unwrap();
+    symlink("/up/missing", rootfs.join("down")).unwrap();
+    symlink("round", rootfs.join("round")).unwrap();
+    let volumes = [format!("f,source={}", file.display()), format!("d,source={}", directory.display())];
+    let run = |f: &str, d: &str| {
+        let points = json!([{"name": "f", "path": f}, {"name": "d", "path": d}]);
+        let script = "cat /run/made/file /missing/deep/in";
+        let app = json!({"exec": ["/bin/sh", "-c", script], "mountPoints": points});
+        bed.tell(&["run", "--rm", "--volume", &volumes[0], "--volume", &volumes[1], &bed.image("links", "links", app)])
+    };
+    let (code, out, err) = run("/etc/link", "/down/deep");
+    assert_eq!((code, out.as_str()), (0, "a file\na directory\n"), "{err}");
+    let (code, _, err) = run("/etc/link", "/round/deep");
+    assert_eq!(code, 125);
+    assert!(err.contains("symbolic link"), "{err}");
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}

@@ -1,12 +1,16 @@
 //! Finding and making things inside a rootfs. The rootfs is hostile: nothing is resolved outside it, nothing through
 //! links of procfs, and where the kernel's own trees go no links are followed at all.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, readlinkat, unlinkat,
+};
 use rustix::io::Errno;
 
 /// How far a resolution may go, beyond staying inside.
@@ -44,14 +48,27 @@ pub struct Place {
     pub masks: Option<&'static str>,
 }
 
+/// How many links that lead to nothing are made good on the way to a place, as many as the kernel follows.
+const LINKS: u32 = 40;
+
 /// The directory `path` inside `root`, made with its parents as 0:0 0755 where missing (`vol.target.create`,
-/// `vol.target.perm`). A file in its place is removed (`vol.target.file`).
+/// `vol.target.perm`); where a link leads to nothing, what it leads to is made. A file in its place is removed
+/// (`vol.target.file`).
 pub fn directory(root: BorrowedFd<'_>, path: &Path, reach: Reach) -> io::Result<Place> {
+    directory_by(root, path, reach, LINKS)
+}
+
+fn directory_by(root: BorrowedFd<'_>, path: &Path, reach: Reach, links: u32) -> io::Result<Place> {
     let mut sofar = PathBuf::from("/");
     let mut current = open(root, &sofar, OFlags::PATH | OFlags::DIRECTORY, reach)?;
     let mut masks = None;
-    let names: Vec<_> =
-        path.components().filter_map(|part| if let Component::Normal(n) = part { Some(n) } else { None }).collect();
+    let names: Vec<&OsStr> = path
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(_) | Component::ParentDir => Some(part.as_os_str()),
+            _ => None,
+        })
+        .collect();
     for (index, name) in names.iter().enumerate() {
         sofar.push(name);
         let last = index + 1 == names.len();
@@ -63,7 +80,14 @@ pub fn directory(root: BorrowedFd<'_>, path: &Path, reach: Reach) -> io::Result<
                 masks = Some("a file");
                 make_directory(current.as_fd(), Path::new(name))?
             }
-            Err(error) if is(&error, Errno::NOENT) => make_directory(current.as_fd(), Path::new(name))?,
+            Err(error) if is(&error, Errno::NOENT) => match make_directory(current.as_fd(), Path::new(name)) {
+                Err(error) if is(&error, Errno::EXIST) && links > 0 => {
+                    let mut there = led_to(current.as_fd(), &sofar)?;
+                    there.extend(&names[index + 1..]);
+                    return directory_by(root, &there, reach, links - 1);
+                }
+                made => made?,
+            },
             Err(error) => return Err(error),
         };
     }
@@ -75,6 +99,10 @@ pub fn directory(root: BorrowedFd<'_>, path: &Path, reach: Reach) -> io::Result<
 
 /// The file `path` inside `root` to mount a file on, made empty where missing.
 pub fn file(root: BorrowedFd<'_>, path: &Path) -> io::Result<Place> {
+    file_by(root, path, LINKS)
+}
+
+fn file_by(root: BorrowedFd<'_>, path: &Path, links: u32) -> io::Result<Place> {
     match open(root, path, OFlags::PATH, Reach::SameMount) {
         Ok(fd) if FileType::from_raw_mode(fstat(&fd)?.st_mode) == FileType::Directory => {
             Err(io::Error::from(Errno::ISDIR))
@@ -83,12 +111,22 @@ pub fn file(root: BorrowedFd<'_>, path: &Path) -> io::Result<Place> {
         Err(error) if is(&error, Errno::NOENT) => {
             let parent = path.parent().unwrap_or(Path::new("/"));
             let name = path.file_name().ok_or_else(|| io::Error::from(Errno::ISDIR))?;
-            let parent = directory(root, parent, Reach::SameMount)?.fd;
+            let parent = directory_by(root, parent, Reach::SameMount, links)?.fd;
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-            Ok(Place { fd: openat(&parent, name, flags, Mode::from_raw_mode(0o644))?, masks: None })
+            match openat(&parent, name, flags, Mode::from_raw_mode(0o644)) {
+                Err(Errno::EXIST) if links > 0 => file_by(root, &led_to(parent.as_fd(), path)?, links - 1),
+                made => Ok(Place { fd: made?, masks: None }),
+            }
         }
         Err(error) => Err(error),
     }
+}
+
+/// Where the link `path`, the last name of which is in `parent`, leads.
+fn led_to(parent: BorrowedFd<'_>, path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| io::Error::from(Errno::NOENT))?;
+    let target = readlinkat(parent, name, Vec::new())?;
+    Ok(path.parent().unwrap_or(Path::new("/")).join(OsStr::from_bytes(target.as_bytes())))
 }
 
 fn make_directory(parent: BorrowedFd<'_>, name: &Path) -> io::Result<OwnedFd> {
