@@ -32,7 +32,7 @@ mod this {
         compile(plan, &HostFacts::detect(plan))
     }
     pub(super) fn host(fault: super::Fault) -> Host {
-        Host { fault }
+        Host { fault, ..Host::default() }
     }
     /// The addresses that the networks gave, which is known once they have.
     pub(super) fn addresses(pod: &super::PodDir, _: &[Step]) -> Box<dyn FnOnce() -> Vec<std::net::IpAddr>> {

@@ -149,6 +149,10 @@ fn a_bridge_with_forwarded_ports_connects_a_pod_until_it_is_removed() {
     assert_eq!(wire.hear("127.0.0.1", 9000), "82");
     assert_eq!(wire.hear(gateway, 9000), "", "bound to one address of the host");
     assert_eq!(wire.hear(gateway, 8082), "");
+    // Neither a pod nor a program of the host can have a port that a pod has.
+    let (code, _, err) = wire.jetpack(&["run", "-d", "--name", "late", "--port", "web=8080", &image]);
+    assert_eq!(code, 125, "{err}");
+    assert!(err.contains("port 8080 of the host") && err.contains("in use"), "{err}");
     wire.say(&["stop", "--force", "web"]);
     wire.say(&["rm", "web"]);
     assert_eq!(wire.left(), NOTHING);

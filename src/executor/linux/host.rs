@@ -15,7 +15,7 @@ use super::inside;
 use super::isolators::cgroup::killed_for_memory;
 use super::message::{Order, Report};
 use super::steps::{IdMap, Namespace, ProcessStep, Step};
-use super::subordinate;
+use super::{ports, subordinate};
 use crate::executor::journal::Fault;
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::PodPlan;
@@ -29,6 +29,8 @@ use crate::sys::linux::process::{self as sys, Child, namespace};
 pub struct LinuxHost {
     /// What goes wrong on purpose inside the pods that it starts.
     pub fault: Fault,
+    /// What holds ports of the host for the pod that is started next.
+    pub(crate) held: Vec<OwnedFd>,
 }
 
 impl Host for LinuxHost {
@@ -58,6 +60,11 @@ impl Host for LinuxHost {
                 done => done.map_err(failed),
             },
             Step::MakeNetwork { path } => make_network(path).map_err(failed),
+            Step::HoldPorts { forward } => {
+                let taken = |error| Error::new(Kind::Busy, step.describe()).clause("pm.ports.expose").because(error);
+                self.held.extend(ports::hold(forward).map_err(taken)?);
+                Ok(())
+            }
             Step::Connect { connection } => connection.add(),
             Step::MakeMountPoints { path } => make_mount_points(path).map_err(failed),
             // These are carried out inside, when the pod is launched.
@@ -86,6 +93,10 @@ impl Host for LinuxHost {
                 }
             }
             Step::Connect { connection } => connection.delete(),
+            Step::HoldPorts { .. } => {
+                self.held.clear();
+                Ok(())
+            }
             Step::CheckSource { .. }
             | Step::EnableControllers { .. }
             | Step::SetGroup { .. }
@@ -225,7 +236,8 @@ impl Launch for LinuxHost {
         let Some(channel) = near else { return Err(failed(io::ErrorKind::BrokenPipe.into())) };
         let (ready, gone, starting) = (false, false, HashMap::new());
         let memory = (0..plan.apps.len()).map(|app| Memory { groups: groups_of(app, steps), killed: 0 }).collect();
-        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, starting, memory })
+        let _held = std::mem::take(&mut self.held);
+        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, starting, memory, _held })
     }
 }
 
@@ -346,6 +358,8 @@ pub struct LinuxPod {
     starting: HashMap<usize, i32>,
     /// One entry an app.
     memory: Vec<Memory>,
+    /// What holds ports of the host.
+    _held: Vec<OwnedFd>,
 }
 
 /// What tells when an app has run out of memory.

@@ -22,6 +22,7 @@ pub mod isolators;
 mod message;
 mod network;
 mod parameters;
+mod ports;
 mod process;
 mod readiness;
 pub mod steps;

@@ -49,6 +49,7 @@ pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<V
             runtime.insert("portMappings".to_owned(), port_mappings(&plan.ports));
             for port in &plan.ports {
                 let outcome = if network.can("portMappings") {
+                    steps.push(Step::HoldPorts { forward: port.clone() });
                     Outcome::Enforced
                 } else {
                     Outcome::ignored("no plugin of the network forwards ports")

@@ -12,6 +12,7 @@ use super::cni::Connection;
 
 use crate::executor::Step as _;
 use crate::executor::listening::Listen;
+use crate::executor::plan::PortForward;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +59,11 @@ pub enum Step {
     MakeNetwork {
         /// The file.
         path: PathBuf,
+    },
+    /// Holds ports of the host that a plugin is to forward, as long as the pod runs.
+    HoldPorts {
+        /// Which.
+        forward: PortForward,
     },
     /// Connects that namespace to a network; undone by the same plugins.
     Connect {
@@ -211,7 +217,7 @@ pub enum AppStep {
         /// Whether the host's has to be shown because a fresh one is refused.
         bind: bool,
     },
-    /// Mounts `/dev` with its device nodes and links.
+    /// Mounts `/dev` with its device nodes and links. No other node can be opened, there or anywhere in the rootfs.
     MountDev {
         /// Whether the nodes are the host's, bound, because new ones are refused.
         bind: bool,
@@ -354,6 +360,10 @@ impl crate::executor::Step for Step {
             Self::EnableControllers { path, .. } => format!("enable controllers below {}", path.display()),
             Self::SetGroup { path, value, .. } => format!("write {value} into {}", path.display()),
             Self::MakeNetwork { .. } => "make the pod's network namespace".to_owned(),
+            Self::HoldPorts { forward } => {
+                let (protocol, port, name) = (&forward.protocol, forward.host_port, &forward.name);
+                format!("take {protocol} port {port} of the host for the port {name}")
+            }
             Self::Connect { connection } => format!("connect the pod to network {}", connection.network.name),
             Self::MakeMountPoints { path } => format!("make the mount points in {}", path.display()),
             Self::ListenOnHost { listen, .. } => format!("{} on the host", listen.describe()),
