@@ -43,7 +43,7 @@ fn in_version_2_controllers_are_enabled_from_the_root_down_before_a_group_is_set
     let hierarchies = [(Controller::Cpu, place()), (Controller::Memory, place())].into_iter().collect();
     facts.controllers = Controllers { hierarchies, devices: Vec::new() };
     let pod = format!("/cg/jetpack-{}", plan.uuid);
-    let app = format!("{pod}/unified");
+    let app = format!("{pod}/app-unified");
     let words: Vec<String> = compile(&plan, &facts).unwrap().steps.iter().map(|step| step.describe()).collect();
     let wanted = [
         "enable controllers below /cg".to_owned(),
@@ -92,6 +92,17 @@ fn blocked_calls_fail_with_the_error_or_kill() {
     bed.assert_nothing_left();
 }
 
+/// What they name has to be enough for the C library of today.
+#[test]
+fn ordinary_programs_run_with_the_calls_that_the_documented_sets_allow() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("ordinary", "ls -d / && mkdir /x && mv /x /y && rm -r /y && id -u");
+    for set in ["@docker/default-whitelist", "@rkt/default-whitelist"] {
+        assert_eq!(bed.say(&["run", "--rm", "--seccomp", &format!("mode=retain,set={set}"), &image]), "/\n0\n");
+    }
+    bed.assert_nothing_left();
+}
+
 #[test]
 fn users_and_groups_come_from_the_rootfs() {
     let Some(bed) = Bed::of_root() else { return };
@@ -134,14 +145,16 @@ fn resources_are_bounded_by_control_groups_that_go_with_the_pod() {
     }
     let uuid = status["uuid"].as_str().unwrap();
     let limit = [
-        "memory/jetpack-U/bounded/memory.limit_in_bytes",
-        "jetpack-U/bounded/memory.max",
-        "unified/jetpack-U/bounded/memory.max",
+        "memory/jetpack-U/app-bounded/memory.limit_in_bytes",
+        "jetpack-U/app-bounded/memory.max",
+        "unified/jetpack-U/app-bounded/memory.max",
     ]
     .map(|path| Path::new("/sys/fs/cgroup").join(path.replace('U', uuid)));
     let limit = limit.iter().find_map(|path| std::fs::read_to_string(path).ok()).expect("a control group");
     assert_eq!(limit.trim(), "64000000".parse::<u64>().map(|n| (n / 4096 * 4096).to_string()).unwrap());
     bed.say(&["stop", "--force", "bounded"]);
+    // The name of a file that the kernel has in each group.
+    bed.say(&["run", "--rm", "--name", "tasks", "--memory", "64M", &bed.script("tasks", "true")]);
     let hungry = bed.script("hungry", "x=aaaaaaaa; while :; do x=$x$x; done");
     let (code, _, err) = bed.tell(&["run", "--name", "hungry", "--memory", "16M", &hungry]);
     let app = &bed.status("hungry")["apps"][0];

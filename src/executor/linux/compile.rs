@@ -13,7 +13,8 @@ use crate::executor::plan::{AppPlan, Isolation, Metadata, MountPlan, Network, Po
 use crate::executor::{Compiled, Error, Kind};
 
 /// Paths of procfs and sysfs that tell or do too much.
-const MASKED: [&str; 8] = [
+const MASKED: [&str; 10] = [
+    "/proc/acpi",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
@@ -21,6 +22,7 @@ const MASKED: [&str; 8] = [
     "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 
@@ -102,8 +104,13 @@ impl Compiler<'_> {
                 .because(format!("it is longer than {HOSTNAME_LIMIT} characters")));
         }
         for volume in &plan.volumes {
-            if let VolumeKind::Host { source, follow_links, .. } = &volume.kind {
+            if let VolumeKind::Host { source, follow_links, recursive } = &volume.kind {
                 self.steps.push(Step::CheckSource { path: source.clone(), follow_links: *follow_links });
+                if !recursive && self.user_namespace() {
+                    let how = "without root, what is mounted below its source comes along";
+                    let subject = format!("volume {}", volume.name);
+                    self.report.asked(None, &subject, "pm.volumes.recursive", Outcome::modified(how));
+                }
             }
         }
         self.directory(plan.directory.join("apps"), 0o700, None);
@@ -160,6 +167,9 @@ impl Compiler<'_> {
             Network::None | Network::Named(_) => Outcome::Enforced,
         };
         self.report.promised(None, "network namespace", "pod.ns.net", network);
+        if plan.network == Network::None {
+            self.report.promised(None, "loopback and no other network", "net.loopback", Outcome::Enforced);
+        }
         let ids = if self.user_namespace() {
             namespaces.insert(0, Namespace::User);
             let how = match &self.facts.no_subordinate_ids {

@@ -8,7 +8,7 @@ use super::facts::HostFacts;
 use super::isolators::cgroup::{Controller, Setting};
 use super::steps::Step;
 use crate::executor::isolation::{Outcome, Report};
-use crate::executor::plan::{Isolation, PodPlan};
+use crate::executor::plan::{AppPlan, Isolation, PodPlan};
 
 /// What the pod's isolators come to in control groups.
 #[derive(Default)]
@@ -76,7 +76,9 @@ impl Groups {
                 groups.steps.push(Step::EnableControllers { path: pod.clone(), controllers });
             }
             let mut members = vec![(pod.clone(), None)];
-            members.extend(plan.apps.iter().enumerate().map(|(number, app)| (pod.join(&app.name), Some(number))));
+            // The kernel has files there, one of which is called as an app may be: `tasks`.
+            let place = |app: &AppPlan| pod.join(format!("app-{}", app.name));
+            members.extend(plan.apps.iter().enumerate().map(|(number, app)| (place(app), Some(number))));
             for (path, of) in members {
                 if let Some(number) = of {
                     groups.steps.push(Step::MakeGroup { path: path.clone() });

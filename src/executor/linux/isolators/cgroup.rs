@@ -1,8 +1,8 @@
 //! Control groups: which there are on a host, and what resource isolators come to in them.
 //!
 //! ```text
-//! v1, hybrid   <mount of controller>/jetpack/<pod>/<app>     one tree a controller
-//! v2           <mount>/jetpack/<pod>/<app>                   one tree, controllers enabled from the root down
+//! v1, hybrid   <mount of controller>/jetpack-<pod>/app-<app>     one tree a controller
+//! v2           <mount>/jetpack-<pod>/app-<app>                   one tree, controllers enabled from the root down
 //! ```
 //! A pod's group bounds those of its apps because they are its children (`iso.podbound`). A host may have some
 //! controllers in version 1 and others in version 2; each isolator uses its controller wherever it is.

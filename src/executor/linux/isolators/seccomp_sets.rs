@@ -1,7 +1,8 @@
 //! The sets of system calls that rkt documented as wildcards, and that manifests in the wild name.
 //!
-//! They are lists of names only, as of rkt 1.30, which took them from Docker's default profile. Names that a machine
-//! does not have are passed over.
+//! They are lists of names only, as of rkt 1.30, which took them from Docker's default profile, and to each what kernels
+//! have had since that does the same: the C libraries of today start no program without. Names that a machine does not
+//! have are passed over.
 
 /// `@docker/default-whitelist`, `@rkt/default-whitelist`: what ordinary programs need.
 pub const DEFAULT_ALLOWED: &str = "\
@@ -34,6 +35,14 @@ pub const DEFAULT_ALLOWED: &str = "\
     timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime \
     timerfd_settime times tkill truncate truncate64 ugetrlimit umask uname unlink unlinkat utime utimensat utimes \
     vfork vmsplice wait4 waitid waitpid write writev \
+    cachestat clock_adjtime64 clock_getres_time64 clock_gettime64 clock_nanosleep_time64 clone3 close_range \
+    epoll_pwait2 faccessat2 fchmodat2 futex_requeue futex_time64 futex_wait futex_waitv futex_wake getxattrat \
+    io_pgetevents io_pgetevents_time64 landlock_add_rule landlock_create_ruleset landlock_restrict_self listxattrat \
+    map_shadow_stack membarrier memfd_secret mq_timedreceive_time64 mq_timedsend_time64 mseal openat2 pidfd_open \
+    pidfd_send_signal pkey_alloc pkey_free pkey_mprotect ppoll_time64 preadv2 process_mrelease pselect6_time64 \
+    pwritev2 recvmmsg_time64 removexattrat riscv_hwprobe rseq rt_sigtimedwait_time64 sched_rr_get_interval_time64 \
+    semtimedop_time64 setxattrat sigprocmask statx timer_gettime64 timer_settime64 timerfd_gettime64 \
+    timerfd_settime64 utimensat_time64 \
     ";
 
 /// `@docker/default-blacklist`, `@rkt/default-blacklist`: what ordinary programs never need.
@@ -43,4 +52,6 @@ pub const DEFAULT_BLOCKED: &str = "\
     mbind mount move_pages name_to_handle_at nfsservctl open_by_handle_at perf_event_open pivot_root \
     process_vm_readv process_vm_writev ptrace query_module quotactl reboot request_key set_mempolicy setns \
     settimeofday stime swapoff swapon sysfs umount umount2 unshare uselib userfaultfd ustat vm86 vm86old \
+    clock_settime64 fsconfig fsmount fsopen fspick mount_setattr move_mount open_tree open_tree_attr pidfd_getfd \
+    process_madvise quotactl_fd set_mempolicy_home_node \
     ";
