@@ -28,6 +28,9 @@ pub struct Page {
     pub url: Url,
 }
 
+/// The most places for images, and for keys, that a page can name: each may have to be waited for.
+const MAX_PLACES: usize = 32;
+
 /// How to look.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -234,6 +237,12 @@ impl Walk<'_> {
                 }
             }
         }
+        if endpoints.len().max(keys.len()) > MAX_PLACES {
+            let message = format!("{} names more than {MAX_PLACES} places; the rest is passed over", page.url);
+            self.tell(Diagnostic::warning("disc.multi", message));
+        }
+        endpoints.truncate(MAX_PLACES);
+        keys.truncate(MAX_PLACES);
         (self.watch)(&Step::Read(&page.url, endpoints.len(), keys.len()));
         if self.found.endpoints.is_empty() && self.options.seek != Seek::Keys {
             self.found.endpoints = endpoints;
@@ -416,6 +425,14 @@ mod tests {
             let found = found.unwrap();
             assert_eq!((found.endpoints.len(), &*found.diagnostics[0].clause), (1, clause), "{tag}");
         }
+    }
+
+    #[test]
+    fn no_page_can_send_us_to_places_without_end() {
+        let page = ENDPOINT.repeat(1000);
+        let found = look("example.com/a", &options(), &[("https://example.com/a?ac-discovery=1", 200, &page)]).0;
+        let found = found.unwrap();
+        assert_eq!((found.endpoints.len(), &*found.diagnostics[0].clause), (MAX_PLACES, "disc.multi"));
     }
 
     #[test]
