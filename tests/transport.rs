@@ -2,8 +2,8 @@
 
 mod support;
 
-use std::io::Read;
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -50,6 +50,38 @@ fn a_server_that_answers_a_byte_at_a_time_is_given_up() {
     let server = Server::http(|_| Reply::ok(vec![b'x'; 10_000]).manner(Manner::Trickle(Duration::from_millis(50))));
     for request in [Request::image(url(&server)), Request::document(url(&server))] {
         let (kind, why) = failure(&client(|_| {}), &request);
+        assert_eq!(kind, Kind::Timeout, "{why}");
+    }
+}
+
+#[test]
+fn bytes_that_trickle_in_below_tls_are_not_waited_for_either() {
+    let server = Server::https(|_| Reply::ok(vec![b'x'; 16 << 10]));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let between = listener.local_addr().unwrap();
+    let to = server.port;
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+            let (mut from_client, mut to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            // The handshake is let by; nothing of this fails but where the client has gone.
+            std::thread::spawn(move || {
+                let (mut server, mut client) = (server, client);
+                let _ = std::io::copy(&mut (&mut server).take(8 << 10), &mut client);
+                for byte in server.bytes().map_while(Result::ok) {
+                    std::thread::sleep(Duration::from_millis(50));
+                    if client.write_all(&[byte]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let url: Url = format!("https://{between}/a").parse().unwrap();
+    let client = client(|settings| settings.insecure_tls = true);
+    for request in [Request::image(url.clone()), Request::document(url)] {
+        let (kind, why) = failure(&client, &request);
         assert_eq!(kind, Kind::Timeout, "{why}");
     }
 }

@@ -94,7 +94,8 @@ impl Transport for TlsTransport {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.stream.sock.set_timeout(timeout);
+        // For a whole record, not for each of the bytes that a server may let it trickle in.
+        self.stream.sock.set_timeout(timeout.for_read());
         let amount = self.stream.read(self.buffers.input_append_buf())?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
