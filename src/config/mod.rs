@@ -16,8 +16,8 @@ mod value;
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +32,9 @@ use crate::store::default_root;
 use places::{credential_directories, files, own_directory, system_trust_directories};
 use value::Value;
 pub use value::{Block, parse_duration};
+
+/// No configuration is larger, in bytes; what goes on behind that is something else.
+const LARGEST: u64 = 1 << 20;
 
 /// Why the configuration does not hold.
 pub type Error = Failure<Kind>;
@@ -245,7 +248,7 @@ pub enum Metadata {
 impl Config {
     /// What the system's and the user's files say, or `named` instead of both.
     ///
-    /// Errors: [`Kind::Invalid`] with file and line, [`Kind::Io`].
+    /// Errors: [`Kind::Invalid`] with file, line and column, [`Kind::Io`].
     pub fn load(named: Option<&Path>) -> Result<Self, Error> {
         let mut config = Self::default();
         match named {
@@ -303,39 +306,61 @@ impl Config {
 
     fn read(&mut self, path: &Path, must: bool) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, format!("read {}", path.display())).because(error);
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if !must && error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(error)),
-        };
-        self.take(&text, path)
+        let mut text = String::new();
+        match File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)) {
+            Ok(read) if read as u64 == LARGEST => Err(failed(io::ErrorKind::FileTooLarge.into())),
+            Ok(_) => self.take(&text, path),
+            Err(error) if !must && error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     fn take(&mut self, text: &str, path: &Path) -> Result<(), Error> {
-        let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
-        let refuse = |line: usize, why: String| {
-            Error::new(Kind::Invalid, format!("understand {}:{line}", path.display())).because(why)
+        let refuse = |at: usize, why: &str| {
+            let (line, column) = position(text, at);
+            Error::new(Kind::Invalid, format!("understand {}:{line}:{column}", path.display())).because(why)
         };
-        let table = DeTable::parse(text)
-            .map_err(|error| refuse(line_of(error.span().map_or(0, |span| span.start)), error.message().to_owned()))?;
+        let table =
+            DeTable::parse(text).map_err(|error| refuse(error.span().map_or(0, |span| span.start), error.message()))?;
         let mut waiting = vec![(String::new(), table.into_inner())];
+        // By where they are; the first is told.
+        let mut faults = BTreeMap::new();
         while let Some((prefix, table)) = waiting.pop() {
             for (key, value) in table {
-                let line = line_of(key.span().start);
                 let name = format!("{prefix}{}", key.get_ref());
+                let at = value.span().start;
                 match value.into_inner() {
-                    DeValue::Table(inner) if Self::KEYS.iter().any(|known| known.starts_with(&format!("{name}."))) => {
+                    DeValue::Table(inner) if keys_below(&name).next().is_some() => {
                         waiting.push((format!("{name}."), inner));
                     }
+                    _ if !Self::KEYS.contains(&name.as_str()) => {
+                        faults.insert(key.span().start, unknown(&name));
+                    }
                     value => {
-                        let origin = Origin::File { path: path.to_owned(), line };
-                        self.set(&name, &value, origin).map_err(|why| refuse(line, why))?;
+                        let origin = Origin::File { path: path.to_owned(), line: position(text, key.span().start).0 };
+                        if let Err(why) = self.set(&name, &value, origin) {
+                            faults.insert(at, format!("`{name}`: {why}"));
+                        }
                     }
                 }
             }
         }
-        Ok(())
+        faults.pop_first().map_or(Ok(()), |(at, why)| Err(refuse(at, &why)))
     }
+}
+
+/// Line and column, from 1, the column in characters.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.rfind('\n').map_or(before, |end| &before[end + 1..]);
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+/// The keys of the table `name`.
+fn keys_below(name: &str) -> impl Iterator<Item = &'static str> {
+    let name = name.to_owned();
+    let below = move |key: &&str| key.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
+    Config::KEYS.iter().copied().filter(below)
 }
 
 fn denied(error: &Error) -> bool {
@@ -344,7 +369,12 @@ fn denied(error: &Error) -> bool {
 }
 
 fn unknown(key: &str) -> String {
-    match nearest(key, Config::KEYS.iter().copied()) {
+    let below: Vec<_> = keys_below(key).collect();
+    if !below.is_empty() {
+        return format!("`{key}` is a table; its keys are {}", below.join(", "));
+    }
+    let tables = Config::KEYS.iter().filter_map(|key| Some(key.split_once('.')?.0));
+    match nearest(key, Config::KEYS.iter().copied().chain(tables)) {
         Some(near) => format!("there is no key `{key}`; `{near}` is meant?"),
         None => format!("there is no key `{key}`; known are {}", Config::KEYS.join(", ")),
     }
@@ -375,9 +405,20 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_the_nearest_name() {
         let error = take("pull = \"new\"\nimage-grase = \"2h\"\n").unwrap_err();
-        assert_eq!(error, "understand /etc/jetpack.toml:2: there is no key `image-grase`; `image-grace` is meant?");
+        assert_eq!(error, "understand /etc/jetpack.toml:2:1: there is no key `image-grase`; `image-grace` is meant?");
         assert!(take("colour = 1").unwrap_err().contains("known are root, pull"));
         assert!(take("[pull]\nx = 1").is_err());
+        assert!(take("[freebds]\nbridge = \"x\"").unwrap_err().ends_with("`freebsd` is meant?"));
+        assert!(take("freebsd = 3").unwrap_err().contains(":1:1: `freebsd` is a table; its keys are freebsd.network,"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_where_it_stands_the_first_of_several() {
+        let error = take("# \u{e4}\nroot = \"/a\"\n\"pull\" =   'often'\nretries = -1\naaa = 1").unwrap_err();
+        assert_eq!(error, "understand /etc/jetpack.toml:3:12: `pull`: `often` is none of never, new, update");
+        let error = take("root = \"/a\"\nretries = 1 2\n").unwrap_err();
+        assert!(error.starts_with("understand /etc/jetpack.toml:2:1"), "{error}");
+        assert!(take("freebsd.bridge = 1").unwrap_err().contains(":1:18: `freebsd.bridge`: a string is due"));
     }
 
     #[test]

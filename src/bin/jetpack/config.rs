@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -21,11 +21,15 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         let facts = facts.into_iter().map(|(key, value, origin, about)| {
             (key.to_owned(), json!({ "value": value, "origin": origin.to_string(), "about": about }))
         });
-        println!("{:#}", serde_json::Value::Object(facts.collect::<Map<_, _>>()));
+        println!("{:#}", Value::Object(facts.collect::<Map<_, _>>()));
         return Ok(ExitCode::SUCCESS);
     }
     for (key, value, origin, about) in facts {
-        println!("# {about}\n{key} = {value}  # {origin}");
+        // What is printed is a configuration again, and it has no word for nothing.
+        match value {
+            Value::Null => println!("# {about}\n#{key} =  # {origin}"),
+            value => println!("# {about}\n{key} = {value}  # {origin}"),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
