@@ -1,28 +1,33 @@
 //! Extended attributes from one file to another.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 
 use crate::sys::xattr;
 
-/// Copies the attributes of an open file or directory.
+/// Gives an open file or directory the attributes of another, and no others.
 ///
-/// What this user may not read is not listed to him, and what he may not set (`security.*` without privilege) stays behind:
-/// the tree he copies from was made with the same rights.
-pub(super) fn copy(from: &File, to: &File) -> io::Result<()> {
-    for name in xattr::list(from.as_fd())? {
-        let value = xattr::get(from.as_fd(), &name)?;
-        match xattr::set(to.as_fd(), &name, &value) {
-            Err(error) if !may_be_refused(&error) => return Err(error),
-            _ => {}
-        }
+/// What this user may not read is not listed to him, and what he may not change (`security.*` without privilege) stays as
+/// it is: the tree he copies from was made with the same rights.
+pub(crate) fn copy(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+    let (from, to) = (from.as_fd(), to.as_fd());
+    let wanted = xattr::list(from)?;
+    for name in xattr::list(to)?.iter().filter(|name| !wanted.contains(name)) {
+        unless_refused(xattr::remove(to, name))?;
+    }
+    for name in wanted {
+        unless_refused(xattr::set(to, &name, &xattr::get(from, &name)?))?;
     }
     Ok(())
 }
 
-fn may_be_refused(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP))
+fn unless_refused(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP)) => {
+            Ok(())
+        }
+        done => done,
+    }
 }

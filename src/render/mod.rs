@@ -14,7 +14,7 @@
 //!
 //! Clauses: `render.*`, `dep.match.*`, `im.deps.*`, `im.pwl.*`.
 
-mod attributes;
+pub(crate) mod attributes;
 mod graph;
 mod merge;
 mod resolve;
@@ -36,6 +36,7 @@ pub use merge::{Laid, Merged, Source};
 pub use resolve::{Fetcher, Pull, Resolver};
 pub use tree::Plan;
 pub use whitelist::Whitelists;
+pub(crate) use write::copy_content;
 pub use write::{Sharing, Written};
 
 /// Why a root file system could not be made.

@@ -207,7 +207,7 @@ fn open_file(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
 }
 
 /// Copies what is there and leaves holes where holes are. Gives the bytes copied.
-fn copy_content(from: &mut File, to: &mut File) -> io::Result<u64> {
+pub(crate) fn copy_content(from: &mut File, to: &mut File) -> io::Result<u64> {
     let length = from.metadata()?.len();
     to.set_len(length)?;
     let mut copied = 0;

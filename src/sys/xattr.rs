@@ -44,6 +44,12 @@ pub fn set(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::fsetxattr(file, name, value, rustix::fs::XattrFlags::empty())?)
 }
 
+/// Takes the attribute `name` away.
+#[cfg(target_os = "linux")]
+pub fn remove(file: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    Ok(rustix::fs::fremovexattr(file, name)?)
+}
+
 /// Names of the user's attributes, sorted. None where the file system knows none.
 #[cfg(target_os = "freebsd")]
 #[allow(unsafe_code)]
@@ -108,6 +114,17 @@ pub fn set(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
         )
     };
     if length < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes the attribute `name` away.
+#[cfg(target_os = "freebsd")]
+#[allow(unsafe_code)]
+pub fn remove(file: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let name = user(name)?;
+    // SAFETY: the name ends with a NUL.
+    let done = unsafe { libc::extattr_delete_fd(file.as_raw_fd(), libc::EXTATTR_NAMESPACE_USER, name.as_ptr()) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(target_os = "freebsd")]

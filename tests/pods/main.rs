@@ -12,5 +12,6 @@ mod isolators;
 mod lifecycle;
 mod networks;
 mod refusals;
+mod rootfs;
 mod sockets;
 mod volumes;

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{
@@ -12,15 +12,27 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// Copies the tree at `from` over what is at `to`, with owners, modes and times; names of one file stay names of one file.
+use crate::render::{attributes, copy_content};
+
+/// Copies the tree at `from` over what is at `to`, with owners, modes, times and attributes; names of one file stay
+/// names of one file. What lies in the way of something of another kind goes, with all below it.
 pub fn tree(from: &Path, to: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let source = openat(CWD, from, flags, Mode::empty())?;
     let target = openat(CWD, to, flags, Mode::empty())?;
     let mut links = std::collections::HashMap::new();
-    let about = rustix::fs::fstat(&source)?;
     contents(source.as_fd(), target.as_fd(), target.as_fd(), c"", &mut links)?;
-    adopt(target.as_fd(), c".", &about, true)
+    dress(&source, &target)
+}
+
+/// Gives an open file or directory the owner, attributes, mode and times of another; owners as far as this user may.
+pub fn dress(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+    let about = rustix::fs::fstat(&from)?;
+    // Owner first: a change of it takes away setuid bits and capabilities. Mode last: it may forbid attributes.
+    owned(rustix::fs::fchown(&to, Some(Uid::from_raw(about.st_uid)), Some(Gid::from_raw(about.st_gid))))?;
+    attributes::copy(&from, &to)?;
+    rustix::fs::fchmod(&to, Mode::from_raw_mode(about.st_mode & 0o7777))?;
+    Ok(rustix::fs::futimens(&to, &times(&about))?)
 }
 
 type Links = std::collections::HashMap<(u64, u64), Vec<u8>>;
@@ -95,6 +107,7 @@ impl Item<'_> {
                 let source = openat(from, name, directory, Mode::empty())?;
                 let path = CString::new(full).map_err(io::Error::other)?;
                 contents(source.as_fd(), target.as_fd(), top, &path, links)?;
+                return dress(&source, &target);
             }
             FileType::Symlink => {
                 clear(to, new)?;
@@ -103,11 +116,12 @@ impl Item<'_> {
             FileType::RegularFile => {
                 clear(to, new)?;
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let source: OwnedFd = openat(from, name, flags, Mode::empty())?;
+                let mut source = File::from(openat(from, name, flags, Mode::empty())?);
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-                let target = openat(to, new, flags, Mode::from_raw_mode(0o600))?;
+                let mut target = File::from(openat(to, new, flags, Mode::from_raw_mode(0o600))?);
                 // The kernel shares the blocks where the file system can.
-                io::copy(&mut File::from(source), &mut File::from(target))?;
+                copy_content(&mut source, &mut target)?;
+                return dress(&source, &target);
             }
             // A name that nobody listens behind; FreeBSD makes none by mknod.
             FileType::Socket if cfg!(target_os = "freebsd") => return clear(to, new),
@@ -123,28 +137,98 @@ impl Item<'_> {
     }
 }
 
-/// Removes what is not a directory at `name`, if there is something.
+/// Removes what is at `name`, if there is something: with all below it where it is a directory.
 fn clear(at: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     match unlinkat(at, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
+        // The second is FreeBSD's word for a directory.
+        Err(Errno::ISDIR | Errno::PERM) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let directory = openat(at, name, flags, Mode::empty())?;
+            for entry in Dir::read_from(&directory)?.collect::<Result<Vec<_>, _>>()? {
+                if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                    clear(directory.as_fd(), entry.file_name())?;
+                }
+            }
+            Ok(unlinkat(at, name, AtFlags::REMOVEDIR)?)
+        }
         Err(error) => Err(error.into()),
     }
 }
 
 fn adopt(at: BorrowedFd<'_>, name: &CStr, about: &Stat, with_mode: bool) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(about.st_uid), Gid::from_raw(about.st_gid));
-    match chownat(at, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
-        // Without privilege everything stays ours.
-        Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
-        Err(error) => return Err(error.into()),
-    }
+    owned(chownat(at, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW))?;
     if with_mode {
         chmodat(at, name, Mode::from_raw_mode(about.st_mode & 0o7777), AtFlags::empty())?;
     }
-    let times = Timestamps {
+    Ok(utimensat(at, name, &times(about), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Without privilege everything stays ours.
+fn owned(changed: rustix::io::Result<()>) -> io::Result<()> {
+    match changed {
+        Ok(()) | Err(Errno::PERM | Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn times(about: &Stat) -> Timestamps {
+    Timestamps {
         last_access: Timespec { tv_sec: about.st_atime as _, tv_nsec: about.st_atime_nsec as _ },
         last_modification: Timespec { tv_sec: about.st_mtime as _, tv_nsec: about.st_mtime_nsec as _ },
-    };
-    utimensat(at, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_layer_laid_over_another_replaces_what_is_of_another_kind_and_keeps_what_files_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let [lower, upper, to] = ["lower", "upper", "to"].map(|name| directory.path().join(name));
+        for path in
+            [lower.join("file/deep/down"), lower.join("both"), upper.join("link"), upper.join("both"), to.clone()]
+        {
+            fs::create_dir_all(path).unwrap();
+        }
+        fs::write(lower.join("file/deep/down/x"), "x").unwrap();
+        fs::write(lower.join("both/lower"), "x").unwrap();
+        symlink("/etc", lower.join("link")).unwrap();
+        fs::write(upper.join("file"), "content").unwrap();
+        fs::hard_link(upper.join("file"), upper.join("both/second")).unwrap();
+        fs::write(upper.join("link/x"), "x").unwrap();
+        let hole = File::create(upper.join("hole")).unwrap();
+        hole.set_len(8 << 20).unwrap();
+        let name = "user.test";
+        let given = rustix::fs::setxattr(upper.join("file"), name, b"kept", rustix::fs::XattrFlags::empty());
+        let _ = rustix::fs::setxattr(lower.join("both"), name, b"gone", rustix::fs::XattrFlags::empty());
+        fs::set_permissions(upper.join("file"), fs::Permissions::from_mode(0o440)).unwrap();
+        fs::set_permissions(&upper, fs::Permissions::from_mode(0o711)).unwrap();
+
+        tree(&lower, &to).unwrap();
+        tree(&upper, &to).unwrap();
+
+        assert_eq!(fs::read_to_string(to.join("file")).unwrap(), "content");
+        assert_eq!(to.join("file").metadata().unwrap().ino(), to.join("both/second").metadata().unwrap().ino());
+        assert_eq!(to.join("file").metadata().unwrap().mode() & 0o7777, 0o440);
+        assert_eq!(to.metadata().unwrap().mode() & 0o7777, 0o711);
+        assert!(to.join("both/lower").exists() && to.join("link").symlink_metadata().unwrap().is_dir());
+        let (was, is) = (upper.join("hole").metadata().unwrap(), to.join("hole").metadata().unwrap());
+        assert_eq!((is.len(), is.blocks()), (was.len(), was.blocks()));
+        assert_eq!(is.modified().unwrap(), was.modified().unwrap());
+        match given {
+            Err(error) => println!("skipped: attributes cannot be set here: {error}"),
+            Ok(()) => {
+                let mut value = [0; 16];
+                let length = rustix::fs::getxattr(to.join("file"), name, &mut value[..]).unwrap();
+                assert_eq!(&value[..length], b"kept");
+                assert!(rustix::fs::getxattr(to.join("both"), name, &mut value[..]).is_err());
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What this host has: found out once, so that `compile` need not touch anything.
 
 use std::fs;
+use std::path::Path;
 
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
@@ -22,7 +23,7 @@ pub struct HostFacts {
     pub ids: IdMap,
     /// Why these are no more than one user and one group, where they are not.
     pub no_subordinate_ids: Option<String>,
-    /// Whether overlays can be mounted.
+    /// Whether overlays can be mounted and the pod's directory can be the writable part of one.
     pub overlay: bool,
     /// The caller's own bounding set: what is outside it cannot be given to an app.
     pub capabilities: u64,
@@ -71,7 +72,7 @@ impl HostFacts {
             no_user_namespaces: if privileged { None } else { user_namespaces_forbidden(&read) },
             no_subordinate_ids: mapped.as_ref().err().filter(|_| !privileged).cloned(),
             ids: mapped.unwrap_or_else(|_| subordinate::one(uid, gid)),
-            overlay: read("/proc/filesystems").lines().any(|line| line.split('\t').nth(1) == Some("overlay")),
+            overlay: overlays(&read("/proc/filesystems")) && carries_overlays(&plan.directory),
             capabilities: bounding(&status),
             lower_oom_score: effective.contains(CapabilitySet::SYS_RESOURCE),
             oom_score: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
@@ -91,6 +92,32 @@ impl HostFacts {
             arch: arch(),
         }
     }
+}
+
+/// Whether the kernel knows overlays, be it that it loads a module for whoever may ask.
+fn overlays(known: &str) -> bool {
+    let listed = known.lines().any(|line| line.split('\t').nth(1) == Some("overlay"));
+    listed || rustix::mount::fsopen("overlay", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC).is_ok()
+}
+
+/// File systems that no overlay can write to: those that are overlays themselves (the root of most containers), that
+/// others can change from afar, or that know no attributes.
+const NO_UPPER: [(&str, u32); 9] = [
+    ("overlay", 0x794c_7630),
+    ("fuse", 0x6573_5546),
+    ("nfs", 0x6969),
+    ("9p", 0x0102_1997),
+    ("smb2", 0xfe53_4d42),
+    ("cifs", 0xff53_4d42),
+    ("ceph", 0x00c3_6400),
+    ("fat", 0x4d44),
+    ("exfat", 0x2011_bab0),
+];
+
+/// Whether what is written to an overlay can be kept in `directory`, which need not be there yet.
+fn carries_overlays(directory: &Path) -> bool {
+    let found = directory.ancestors().find_map(|there| rustix::fs::statfs(there).ok());
+    found.is_none_or(|found| NO_UPPER.iter().all(|(_, kind)| u64::from(*kind) != found.f_type as u64 & 0xffff_ffff))
 }
 
 /// The names in the list of loaded profiles: `NAME (MODE)`, a line each.

@@ -3,6 +3,7 @@
 //! Everything here runs with the pod's full privilege beside a hostile rootfs. The descriptor of the rootfs is the one
 //! way in; no path that an image has a say in is ever resolved against the host.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -330,6 +331,12 @@ fn host_directory(path: &Path) -> io::Result<OwnedFd> {
 /// neither the length nor the characters of their paths matter.
 fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, user_marks: bool) -> io::Result<OwnedFd> {
     let layers = lower.iter().rev().map(|path| host_directory(path)).collect::<io::Result<Vec<_>>>()?;
+    // The rootfs directory itself is what `upper` is: at first what the image made it. Overlay makes `work/work`.
+    if let Some(top) = lower.last()
+        && !work.join("work").exists()
+    {
+        super::copy::dress(File::open(top)?, File::open(upper)?)?;
+    }
     let (upper, work) = (host_directory(upper)?, host_directory(work)?);
     let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let names: Vec<String> = layers.iter().map(name).collect();
