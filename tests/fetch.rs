@@ -410,6 +410,34 @@ fn what_was_found_is_not_asked_again_while_the_server_says_that_it_stays() {
 }
 
 #[test]
+fn an_update_that_cannot_be_had_is_taken_from_the_store_and_one_that_is_wrong_is_not() {
+    let aci = image("localhost/app", &[("version", "1")], 100);
+    let all = site(files(&[(ACI, &aci)]));
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let server = Server::https(move |request| match request.path.as_str() {
+        // There once, then gone, then something else.
+        ACI => match calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => all(request),
+            1 => Reply::status(404),
+            _ => Reply::file(request, b"no image", "\"2\""),
+        },
+        _ => all(request),
+    });
+    let host = Host::beside(&server);
+    let fetch = |more: &[&str]| host.fetch(&[&["--insecure=signature"], more, &["localhost/app:1"]].concat());
+    let first = fetch(&[]);
+    let update = fetch(&["--pull=update"]);
+    assert!(update.status.success() && stdout(&update) == stdout(&first), "{}", stderr(&update));
+    assert!(stderr(&update).contains("cannot be had, the one in the store is taken"), "{}", stderr(&update));
+    assert_eq!(fetch(&["--pull=update"]).status.code(), Some(1));
+    drop(server);
+    assert!(fetch(&["--pull=update"]).status.success());
+    // Whoever only says `fetch` wants it from there.
+    assert_eq!(fetch(&[]).status.code(), Some(1));
+    assert_eq!(host.fetch(&["--insecure=signature", "--pull=update", "localhost/other:1"]).status.code(), Some(1));
+}
+
+#[test]
 fn private_images_are_got_with_credentials() {
     let Some((gpg, _, aci, signature)) = signed() else { return };
     let all = site(files(&[(ACI, &aci), (ASC, &signature)]));

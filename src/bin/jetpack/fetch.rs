@@ -16,7 +16,7 @@ pub struct Args {
     /// Files, URLs, or names with labels: NAME[:VERSION][,label=value]...
     #[arg(required = true, value_name = "IMAGE", value_parser = obtain::reference)]
     images: Vec<ImageRef>,
-    /// When to ask elsewhere for what may be in the store [default: update for the images, as configured for what they depend on]
+    /// When to ask elsewhere for what may be in the store [default: the images always, what they depend on as configured]
     #[arg(long, value_enum)]
     pull: Option<Pull>,
     /// Bring in the image alone, without what it depends on; it is rendered when it is first used
@@ -31,16 +31,15 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let network = Network { port: args.port, ..context.network.clone() };
     let context = &Context { network, ..context.clone() };
     let store = context.store()?;
-    let pull = args.pull.unwrap_or(Pull::Update);
     // Held to the end: nobody collects the first while the next, which may need it, is on its way.
     let mut held = Vec::new();
     let mut code = ExitCode::SUCCESS;
     for reference in &args.images {
         let image = if args.no_render {
-            obtain::obtain_alone(context, &store, reference, pull)
+            obtain::obtain_alone(context, &store, reference, args.pull)
         } else {
             let dependencies = args.pull.unwrap_or(context.config.pull.value);
-            obtain::obtain_whole(context, &store, reference, pull, dependencies).map(|obtained| obtained.image)
+            obtain::obtain_whole(context, &store, reference, args.pull, dependencies).map(|obtained| obtained.image)
         };
         match image {
             Ok(image) => {

@@ -26,15 +26,15 @@ pub struct Obtained {
 /// Looks in the store, brings a file in, or fetches, as `pull` says; then the image is rendered and ready to run.
 /// Fails with the store as it was: an image that cannot be rendered is not kept if it was not there before.
 pub fn obtain(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<Obtained, CommandError> {
-    obtain_whole(context, store, reference, pull, pull)
+    obtain_whole(context, store, reference, Some(pull), pull)
 }
 
-/// The same; what the image depends on is looked for as `dependencies` says.
+/// The same; what the image depends on is looked for as `dependencies` says. Without `pull` the image has to come from elsewhere.
 pub fn obtain_whole(
     context: &Context,
     store: &Store,
     reference: &ImageRef,
-    pull: Pull,
+    pull: Option<Pull>,
     dependencies: Pull,
 ) -> Result<Obtained, CommandError> {
     let (image, fetched) = look(context, store, reference, pull)?;
@@ -56,17 +56,27 @@ pub fn obtain_whole(
 }
 
 /// The same without what it depends on.
-pub fn obtain_alone(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<Image, CommandError> {
+pub fn obtain_alone(
+    context: &Context,
+    store: &Store,
+    reference: &ImageRef,
+    pull: Option<Pull>,
+) -> Result<Image, CommandError> {
     look(context, store, reference, pull).map(|(image, _)| image)
 }
 
 /// The image, and whether it came in just now.
-fn look(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<(Image, bool), CommandError> {
+fn look(
+    context: &Context,
+    store: &Store,
+    reference: &ImageRef,
+    pull: Option<Pull>,
+) -> Result<(Image, bool), CommandError> {
     match reference {
         ImageRef::File(path) => Ok((import(context, store, path)?, true)),
         ImageRef::Url(url) => Ok((remote::remote(context)?.by_url(url, &Wanted::default(), store)?, true)),
-        ImageRef::Name(name) if pull != Pull::Never => {
-            if pull == Pull::New {
+        ImageRef::Name(name) if pull != Some(Pull::Never) => {
+            if pull == Some(Pull::New) {
                 match find(store, reference) {
                     Err(error) if *error.kind() == Kind::Missing => {}
                     found => return Ok((found?, false)),
@@ -80,8 +90,20 @@ fn look(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> R
                     None => error,
                 }
             };
-            let image = remote::remote(context)?.by_name(name, &Wanted::default(), store).map_err(failed)?;
-            Ok((image, true))
+            match remote::remote(context)?.by_name(name, &Wanted::default(), store) {
+                Ok(image) => Ok((image, true)),
+                // What came and is wrong is another matter.
+                Err(error)
+                    if pull == Some(Pull::Update)
+                        && matches!(error.kind(), fetch::Kind::NotFound | fetch::Kind::Unavailable) =>
+                {
+                    let Ok(image) = find(store, reference) else { return Err(failed(error)) };
+                    let why = appc::error::chain(&error);
+                    eprintln!("jetpack: {reference} cannot be had, the one in the store is taken: {why}");
+                    Ok((image, false))
+                }
+                Err(error) => Err(failed(error)),
+            }
         }
         _ => Ok((find(store, reference)?, false)),
     }
@@ -100,8 +122,11 @@ fn here(name: &str) -> Option<String> {
 pub fn find(store: &Store, reference: &ImageRef) -> appc::store::Result<Image> {
     let found = store.look_up(reference)?;
     if !found.older.is_empty() {
-        let older = found.older.len();
-        eprintln!("jetpack: {reference} is {}, the newest import; {older} older ones fit too", found.image.id());
+        let older = match found.older.len() {
+            1 => "an older one fits too".to_owned(),
+            several => format!("{several} older ones fit too"),
+        };
+        eprintln!("jetpack: {reference} is {}, the newest import; {older}", found.image.id());
     }
     Ok(found.image)
 }
