@@ -350,11 +350,17 @@ fn an_image_stays_the_tree_that_it_was_until_it_is_fetched_again() {
 fn damage_of_a_merged_tree_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
-    let entries = [Entry::directory(""), Entry::file("f", "content"), Entry::file("g", "content")];
-    let image = archive(&manifest("example.com/a", json!({ "pathWhitelist": ["/f"] })), &entries);
+    let entries =
+        [Entry::directory(""), Entry::directory("d"), Entry::file("f", "content"), Entry::file("g", "content")];
+    let image = archive(&manifest("example.com/a", json!({ "pathWhitelist": ["/d", "/f"] })), &entries);
     let image = import(&store, &image).unwrap();
     let rootfs = store.rendered(&image).unwrap().layers.remove(0);
     assert_eq!(store.verify_rendered(&image).unwrap(), []);
+    #[cfg(target_os = "linux")]
+    match rustix::fs::setxattr(rootfs.join("d"), "user.test", b"", rustix::fs::XattrFlags::empty()) {
+        Err(error) => println!("skipped: attributes cannot be set here: {error}"),
+        Ok(()) => assert_eq!(store.verify_rendered(&image).unwrap()[0].place, "rendered rootfs/d"),
+    }
     std::fs::remove_file(rootfs.join("f")).unwrap();
     std::fs::write(rootfs.join("f"), "cantent").unwrap();
     std::fs::write(rootfs.join("h"), "").unwrap();

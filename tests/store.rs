@@ -181,6 +181,110 @@ fn verifying_finds_every_kind_of_damage() {
     }
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn attributes_and_times_of_links_are_verified_too() {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
+    let (_directory, store) = store();
+    let file = Entry { attribute: Some("value".into()), ..Entry::file("f", "content") };
+    let bytes = archive(&manifest("example.com/a", json!({})), &[Entry::directory(""), file, Entry::link("l", "f")]);
+    let image = import(&store, &bytes).unwrap();
+    let rootfs = store.tree(&image).unwrap().join("rootfs");
+    let damaged = || -> Vec<String> {
+        store.verify(&image, &ReadOptions::default()).unwrap().into_iter().map(|damage| damage.place).collect()
+    };
+    let nothing = Vec::<String>::new();
+    let set = |name: &str, value: &[u8]| rustix::fs::setxattr(rootfs.join("f"), name, value, XattrFlags::empty());
+    assert_eq!(damaged(), nothing);
+    match set("user.test", b"valve") {
+        Err(error) => println!("skipped: attributes cannot be set here: {error}"),
+        Ok(()) => {
+            assert_eq!(damaged(), ["rootfs/f"]);
+            rustix::fs::removexattr(rootfs.join("f"), "user.test").unwrap();
+            assert_eq!(damaged(), ["rootfs/f"]);
+            set("user.test", b"value").unwrap();
+            assert_eq!(damaged(), nothing);
+            set("user.more", b"value").unwrap();
+            assert_eq!(damaged(), ["rootfs/f"]);
+            rustix::fs::removexattr(rootfs.join("f"), "user.more").unwrap();
+        }
+    }
+    let epoch = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let times = Timestamps { last_access: epoch, last_modification: epoch };
+    rustix::fs::utimensat(CWD, rootfs.join("l"), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    assert_eq!(damaged(), ["rootfs/l"]);
+}
+
+#[test]
+fn verifying_all_goes_on_behind_an_image_that_cannot_be_looked_at() {
+    let (directory, store) = store();
+    let base = import(&store, &small("example.com/base", json!({}))).unwrap().id().clone();
+    let app = directory.path().join("app.aci");
+    let besides = json!({ "dependencies": [{ "imageName": "example.com/base" }], "pathWhitelist": ["/who"] });
+    fs::write(&app, small("example.com/app", besides)).unwrap();
+    printed(&jetpack(store.root(), &["fetch", "--pull", "never", app.to_str().unwrap()]));
+    let all = ["image", "verify", "--all", "--json"];
+    printed(&jetpack(store.root(), &all));
+    let tree = store.tree(&store.image(&base).unwrap()).unwrap();
+    for gone in [tree.join("rootfs"), tree] {
+        fs::remove_dir_all(gone).unwrap();
+        let output = jetpack(store.root(), &all);
+        assert_eq!(output.status.code(), Some(1));
+        let facts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(facts.as_array().unwrap().len(), 2, "{facts}");
+        assert!(facts.as_array().unwrap().iter().all(|image| image["damage"] != json!([])), "{facts}");
+    }
+}
+
+#[test]
+fn what_a_crash_of_the_host_left_half_is_collected_and_may_come_again() {
+    let (_directory, store) = store();
+    let bytes = small("example.com/a", json!({}));
+    let id = import(&store, &bytes).unwrap().id().clone();
+    let directory = store.root().join("images").join(id.as_str());
+    let halve = |file: &str| {
+        fs::write(directory.join(file), "").unwrap();
+        fs::remove_file(store.root().join("index")).unwrap();
+        assert_eq!(*store.image(&id).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(store.list().unwrap(), []);
+    };
+    for file in ["manifest", "origin"] {
+        halve(file);
+        let image = import(&store, &bytes).unwrap();
+        assert_eq!(store.verify(&image, &ReadOptions::default()).unwrap(), []);
+        drop(image);
+        halve(file);
+        let used = Uses { images: [(id.clone(), "a pod".to_owned())].into(), ..Uses::default() };
+        assert_eq!(store.collect(Duration::ZERO, || Ok(used)).unwrap().images.len(), 0);
+        assert_eq!(
+            store.collect(Duration::ZERO, || Ok(Uses::default())).unwrap().images.as_slice(),
+            std::slice::from_ref(&id)
+        );
+        assert!(!directory.exists());
+        assert_eq!(store.trees().names().unwrap(), []);
+        import(&store, &bytes).unwrap();
+    }
+    assert_eq!(rubbish(&store), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_same_image_compressed_otherwise_is_kept_as_it_came_last() {
+    let (_directory, store) = store();
+    let plain = small("example.com/a", json!({}));
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(&plain).unwrap();
+    let packed = packer.finish().unwrap();
+    for bytes in [&plain, &packed, &plain] {
+        let image = import(&store, bytes).unwrap();
+        assert_eq!(image.origin().archive_bytes, bytes.len() as u64);
+        let mut kept = Vec::new();
+        std::io::copy(&mut image.archive().unwrap(), &mut kept).unwrap();
+        assert!(kept == *bytes);
+        assert_eq!(store.verify(&image, &ReadOptions::default()).unwrap(), []);
+    }
+    assert_eq!(store.list().unwrap().len(), 1);
+}
+
 const MANIFEST_OF_ANOTHER: &str = r#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"example.com/b"}"#;
 
 /// Turns one bit and leaves the time as it was.
@@ -533,6 +637,13 @@ fn the_configuration_says_what_holds_and_who_said_so() {
         json!({ "value": "never", "origin": format!("{}:3", file.display()), "about": facts["pull"]["about"] })
     );
     assert_eq!(facts["image-grace"]["origin"], "default");
+    // What is printed can be a configuration.
+    let text = printed(&jetpack(store.root(), &config[..3]));
+    fs::write(&file, text).unwrap();
+    let again: serde_json::Value = serde_json::from_str(&printed(&jetpack(store.root(), &config))).unwrap();
+    for (key, fact) in again.as_object().unwrap() {
+        assert_eq!(fact["value"], facts[key]["value"], "{key}");
+    }
     fs::write(&file, "pul = \"never\"").unwrap();
     let output = jetpack(store.root(), &config);
     assert_eq!(output.status.code(), Some(1));

@@ -30,6 +30,8 @@ use crate::sys::{beneath, xattr};
 const MAX_WAITING: usize = 20 << 20;
 /// Names in one note on what was left out.
 const MAX_TOLD: usize = 8;
+/// How the note on attributes begins.
+pub(crate) const XATTRS_LEFT_OUT: &str = "extended attributes that were not applied";
 
 /// How to extract.
 #[derive(Clone, Debug)]
@@ -40,7 +42,7 @@ pub struct ExtractOptions {
     pub owners: Owners,
     /// What becomes of device nodes.
     pub devices: Devices,
-    /// Whether `trusted.*` and all of `security.*` are applied, not just `security.capability`.
+    /// Whether `trusted.*`, `user.overlay.*` and all of `security.*` are applied, not just `security.capability`.
     pub privileged_xattrs: bool,
     /// Whether all is on disk when this returns: one `syncfs`, no `fsync` a file.
     pub sync: bool,
@@ -111,13 +113,13 @@ pub fn import(source: impl Read + Send, into: BorrowedFd<'_>, options: &ExtractO
 }
 
 #[cfg(target_os = "linux")]
-fn sync(directory: BorrowedFd<'_>) -> rustix::io::Result<()> {
+pub(crate) fn sync(directory: BorrowedFd<'_>) -> rustix::io::Result<()> {
     fs::syncfs(directory)
 }
 
 /// There is no syncfs: all file systems are.
 #[cfg(not(target_os = "linux"))]
-fn sync(_: BorrowedFd<'_>) -> rustix::io::Result<()> {
+pub(crate) fn sync(_: BorrowedFd<'_>) -> rustix::io::Result<()> {
     fs::sync();
     Ok(())
 }
@@ -398,7 +400,9 @@ impl Told {
         attribute: &[u8],
         value: &[u8],
     ) -> rustix::io::Result<()> {
-        let privileged = attribute.starts_with(b"trusted.") || attribute.starts_with(b"security.");
+        // An ordinary user's overlays take the last for marks of their own: a file that has it might not be seen at all.
+        let privileged =
+            [b"trusted.".as_slice(), b"security.", b"user.overlay."].iter().any(|prefix| attribute.starts_with(prefix));
         let wanted = match attribute {
             b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default" => true,
             _ if privileged => options.privileged_xattrs,
@@ -421,7 +425,7 @@ impl Told {
             self.owners.note("x.aci.extract-owner", "owners that were not applied"),
             self.modes.note("x.aci.extract-mode", "setuid and setgid bits that were not applied without their owner"),
             self.devices.note("x.aci.extract-device", "device nodes that were left out"),
-            self.xattrs.note("x.aci.extract-xattr", "extended attributes that were not applied"),
+            self.xattrs.note("x.aci.extract-xattr", XATTRS_LEFT_OUT),
         ]
         .into_iter()
         .flatten()

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::merge::Merged;
-use crate::store::{Damage, walk};
+use crate::store::{Damage, attributes, walk};
 
 /// Compares the tree `rootfs` with the trees that it was merged from, one open root a pass. What this user may not read is
 /// not compared.
@@ -53,7 +54,14 @@ fn difference(source: &File, root: &File, path: &[u8]) -> Result<Option<&'static
     if time(&was) != time(&is) {
         return Ok(Some("its time differs"));
     }
-    match FileType::from_raw_mode(is.st_mode) {
+    let kind = FileType::from_raw_mode(is.st_mode);
+    if matches!(kind, FileType::RegularFile | FileType::Directory) {
+        let attributes = |root: &File| attributes(open(root, path)?.as_fd()).map_err(failed);
+        if attributes(source)? != attributes(root)? {
+            return Ok(Some("its attributes differ"));
+        }
+    }
+    match kind {
         FileType::RegularFile if was.st_size != is.st_size => Ok(Some("its size differs")),
         FileType::RegularFile => {
             Ok((!same_content(open(source, path)?, open(root, path)?)?).then_some("its content differs"))
@@ -71,8 +79,11 @@ fn open(root: &File, path: &[u8]) -> Result<File, Errno> {
     Ok(rustix::fs::openat(root, path, flags, Mode::empty())?.into())
 }
 
+fn failed(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
 fn same_content(mut was: File, mut is: File) -> Result<bool, Errno> {
-    let failed = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     let (mut expected, mut found) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     loop {
         let length = was.read(&mut expected).map_err(failed)?;

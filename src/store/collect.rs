@@ -95,6 +95,13 @@ impl Store {
                     collected.images.push(image.id.clone());
                 }
             }
+            // What has an image's name and cannot be read is nobody's but a pod's that was made of it before.
+            let known: HashSet<&ImageId> = listed.iter().map(|image| &image.id).collect();
+            for id in self.names()?.0.iter().filter(|id| !known.contains(id) && !uses.images.contains_key(id)) {
+                if matches!(self.put_out_of_sight(id, &mut gone)?, Taken::Yes) {
+                    collected.images.push(id.clone());
+                }
+            }
             collected.trees = self.gather_trees(&needed, &uses, &mut gone)?;
             gone.part(self)?
         };

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use crate::aci::{self, ExtractOptions};
 use crate::diagnostic::Severity;
-use crate::schema::{self, ImageManifest};
+use crate::schema::{self, ImageId, ImageManifest};
 
 use super::incoming::Incoming;
-use super::layout::Store;
+use super::layout::{Held, Store};
 use super::{Error, Image, Kind, Origin, Result, TreeName, Wanted};
 
 /// How to bring an image in.
@@ -65,19 +65,21 @@ impl Import {
 }
 
 impl Store {
-    /// Reads an image archive to its end and publishes it. An image that is there already stays as it is; it counts
-    /// as imported now. Two processes that import the same image at once both get it.
+    /// Reads an image archive to its end and publishes it. An image that is there already stays; it counts
+    /// as imported now, and its archive is kept as it came now. Two processes that import the same image at once both get it.
     ///
     /// Nothing is visible before all is checked, and nothing stays after a failure.
     ///
     /// Errors: [`Kind::Refused`] with the clause where the archive is not valid or not the one wanted, [`Kind::Io`].
     pub fn import(&self, source: impl Read + Send, import: Import) -> Result<Image> {
         let Import { mut origin, wanted, extract, accept } = import;
+        // All of it is on disk before it has its name, not the tree alone.
+        let (sync, extract) = (extract.sync, ExtractOptions { sync: false, ..extract });
         let doing = format!("import {}", origin.source);
         let failed = |error: io::Error| Error::new(Kind::Io, doing.clone()).because(error);
         self.prepare()?;
         self.tidy()?;
-        let (work, draft) = {
+        let (mut work, draft) = {
             let _held = self.hold_shared()?;
             (Incoming::new(self.root(), "image")?, self.trees().draft(None)?)
         };
@@ -101,19 +103,45 @@ impl Store {
             fs::write(work.path().join("implied"), implied(&summary.implied)).map_err(failed)?;
         }
         origin.write(work.path())?;
+        if sync {
+            aci::sync(work.as_fd()).map_err(|error| failed(error.into()))?;
+        }
 
         // Sealing may unmount the tree to move it, which an open directory forbids.
         drop(target);
-        let _held = self.hold_shared()?;
+        let _held = self.hold_to_publish(&id)?;
         draft.seal(&TreeName::image(&id))?;
         let directory = self.image_directory(&id);
         self.note(&id, &manifest, &origin, work.path())?;
         let new = work.publish(&directory)?;
         if !new {
             self.note(&id, &manifest, &origin, &directory)?;
+            // The same image, perhaps compressed in another way: what is kept is what the origin tells of.
+            fs::rename(work.path().join("archive"), directory.join("archive")).map_err(failed)?;
             origin.write(&directory)?;
         }
+        // Its lock is on what is the image now.
+        drop(work);
         self.image(&id).map(|image| image.brought_in(new))
+    }
+
+    /// The lock to publish an image under. What has its name and is none, as a crash of the host may leave it, is put out of
+    /// the way, while nobody publishes.
+    fn hold_to_publish(&self, id: &ImageId) -> Result<Held> {
+        let damaged = || self.try_image(id).is_err_and(|error| *error.kind() == Kind::Corrupt);
+        let shared = self.hold_shared()?;
+        if !damaged() {
+            return Ok(shared);
+        }
+        drop(shared);
+        let held = self.hold_exclusive()?;
+        if damaged() {
+            let aside = Incoming::new(self.root(), "gone")?;
+            fs::rename(self.image_directory(id), aside.path().join("image")).map_err(|error| {
+                Error::new(Kind::Io, format!("put the damaged image {id} out of the way")).because(error)
+            })?;
+        }
+        Ok(held)
     }
 
     /// Imports the file at `path`.

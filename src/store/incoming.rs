@@ -56,8 +56,8 @@ impl Incoming {
             .map_err(|error| Error::new(Kind::Io, format!("remove {}", self.path.display())).because(error))
     }
 
-    /// Gives it its final name. `false` when somebody else had published there first; then this one goes.
-    pub(super) fn publish(mut self, target: &Path) -> Result<bool> {
+    /// Gives it its final name. `false` when somebody else had published there first; then this one goes when it is dropped.
+    pub(super) fn publish(&mut self, target: &Path) -> Result<bool> {
         match fs::rename(&self.path, target) {
             Ok(()) => {
                 self.published = true;

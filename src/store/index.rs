@@ -31,7 +31,7 @@ pub struct Listed {
     pub imported: Timestamp,
     /// Size of its archive in bytes.
     pub archive_bytes: u64,
-    /// Size of its files in bytes.
+    /// Size of its archive without compression, in bytes.
     pub tree_bytes: u64,
     /// Where it came from.
     pub source: String,

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Invariants: a directory under `images` is complete and its hash was checked; its tree was sealed before it was
-//! published; `archive` and `manifest` never change, `origin` and `plan` change by rename; nothing outside this
+//! published; `manifest` never changes, the others change by rename, `archive` only to the same compressed otherwise; nothing outside this
 //! module and [`crate::render`] writes below these directories. Where trees are kept is [`Trees`]' business:
 //! directories here, ZFS datasets on a host that has them; all else is plain files.
 //!
@@ -54,6 +54,7 @@ pub use reference::ImageRef;
 pub use roots::default_root;
 pub use trees::{Directories, Discarded, Draft, TreeName, Trees};
 pub use verify::Damage;
+pub(crate) use verify::attributes;
 pub(crate) use walk::walk;
 pub use wanted::Wanted;
 

@@ -27,7 +27,7 @@ pub struct Origin {
     /// Size of the archive as it came, in bytes: what a dependency's `size` is about.
     #[serde(default)]
     pub archive_bytes: u64,
-    /// What the files of its tree hold, in bytes.
+    /// Size of the archive without compression, in bytes.
     #[serde(default)]
     pub tree_bytes: u64,
     /// What a person should know: what could not be kept, and why.
@@ -53,8 +53,9 @@ impl Origin {
         let path = directory.join("origin");
         let text = fs::read_to_string(&path)
             .map_err(|error| Error::new(Kind::Corrupt, format!("read {}", path.display())).because(error))?;
-        toml::from_str(&text)
-            .map_err(|error| Error::new(Kind::Corrupt, format!("understand {}", path.display())).because(error))
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            Error::new(Kind::Corrupt, format!("understand {}", path.display())).because(error.message())
+        })
     }
 
     /// Puts it into `directory` by rename, so that a reader sees the old one or the new one.

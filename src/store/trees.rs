@@ -167,7 +167,7 @@ impl Draft for DirectoryDraft {
         self.incoming.path()
     }
 
-    fn seal(self: Box<Self>, name: &TreeName) -> Result<()> {
+    fn seal(mut self: Box<Self>, name: &TreeName) -> Result<()> {
         let target = self.trees.join(&name.0);
         self.incoming.publish(&target).map(drop)
     }

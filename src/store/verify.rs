@@ -1,6 +1,6 @@
 //! Is it still what it was? The archive is hashed again, and the tree compared with it entry by entry.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::aci::{self, Data, Entry, EntryKind, ReadOptions, Sink};
 use crate::schema::ImageId;
+use crate::sys::xattr;
 
 use super::layout::Store;
 use super::walk::walk;
@@ -45,7 +46,12 @@ impl Store {
         };
         let root = File::open(&tree)
             .map_err(|error| Error::new(Kind::Io, format!("open {}", tree.display())).because(error))?;
-        let mut comparison = Comparison { root: root.as_fd(), seen: HashSet::new(), damage: &mut damage };
+        let mut comparison = Comparison {
+            root: root.as_fd(),
+            attributes_left_out: image.origin().notes.iter().any(|note| note.starts_with(aci::XATTRS_LEFT_OUT)),
+            seen: HashSet::new(),
+            damage: &mut damage,
+        };
         match aci::read(archive, read, &mut comparison) {
             Ok(summary) => {
                 let Comparison { seen, .. } = comparison;
@@ -103,6 +109,8 @@ impl Damages {
 /// Compares each entry with what it was unpacked to.
 struct Comparison<'a> {
     root: BorrowedFd<'a>,
+    /// Not all attributes could be applied at import.
+    attributes_left_out: bool,
     seen: HashSet<Vec<u8>>,
     damage: &'a mut Damages,
 }
@@ -115,11 +123,8 @@ impl Sink for Comparison<'_> {
         let stat = match there {
             Ok(stat) => stat,
             // Left out at import, which the origin's notes tell.
-            Err(Errno::NOENT)
-                if matches!(entry.kind, EntryKind::Character | EntryKind::Block | EntryKind::Hardlink) =>
-            {
-                return Ok(());
-            }
+            Err(Errno::NOENT) if matches!(entry.kind, EntryKind::Character | EntryKind::Block) => return Ok(()),
+            Err(Errno::NOENT) if entry.kind == EntryKind::Hardlink && self.is_gone(&entry.target) => return Ok(()),
             Err(error) => {
                 self.damage.add(entry.display_name(), error.to_string());
                 return Ok(());
@@ -147,6 +152,10 @@ impl From<Errno> for Different {
 }
 
 impl Comparison<'_> {
+    fn is_gone(&self, name: &[u8]) -> bool {
+        rustix::fs::statat(self.root, name, AtFlags::SYMLINK_NOFOLLOW).is_err_and(|error| error == Errno::NOENT)
+    }
+
     fn compare(&self, entry: &Entry, stat: &Stat, data: &mut Data<'_, '_>) -> Result<Option<String>, Different> {
         let differs = |what: &str| Ok(Some(what.to_owned()));
         let kind = FileType::from_raw_mode(stat.st_mode);
@@ -168,12 +177,14 @@ impl Comparison<'_> {
         }
         if kind == FileType::Symlink {
             let target = rustix::fs::readlinkat(self.root, entry.name.as_slice(), Vec::new())?;
-            return if target.as_bytes() == entry.target { Ok(None) } else { differs("it leads elsewhere") };
+            if target.as_bytes() != entry.target {
+                return differs("it leads elsewhere");
+            }
         }
         let owned = (stat.st_uid, stat.st_gid) == (entry.uid, entry.gid);
         // Without the owner, setuid and setgid were not given either.
         let kept = if owned { 0o7777 } else { 0o1777 };
-        if mode(stat) & kept != entry.mode & kept {
+        if kind != FileType::Symlink && mode(stat) & kept != entry.mode & kept {
             return differs("its mode differs");
         }
         if rustix::process::geteuid().is_root() && !owned {
@@ -182,10 +193,27 @@ impl Comparison<'_> {
         if time(stat) != (entry.mtime.seconds, i64::from(entry.mtime.nanos)) {
             return differs("its time differs");
         }
-        if kind == FileType::RegularFile {
-            return self.compare_content(entry, stat, data);
+        match kind {
+            FileType::RegularFile => match self.compare_content(entry, stat, data)? {
+                None => self.compare_attributes(entry),
+                different => Ok(different),
+            },
+            FileType::Directory => self.compare_attributes(entry),
+            _ => Ok(None),
         }
-        Ok(None)
+    }
+
+    fn compare_attributes(&self, entry: &Entry) -> Result<Option<String>, Different> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(self.root, entry.name.as_slice(), flags, Mode::empty())?;
+        let is = attributes(file.as_fd()).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let was: BTreeMap<_, _> = entry.xattrs.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
+        let other = |name: &&Vec<u8>| match is.get(*name) {
+            Some(value) => was.get(*name) != Some(value),
+            None => !self.attributes_left_out,
+        };
+        let different = is.keys().chain(was.keys()).find(other);
+        Ok(different.map(|name| format!("its attribute {} differs", String::from_utf8_lossy(name))))
     }
 
     fn compare_content(
@@ -217,6 +245,16 @@ impl Comparison<'_> {
         }
         Ok(None)
     }
+}
+
+/// The attributes of an open file that come from its image: others are the system's own.
+pub(crate) fn attributes(file: BorrowedFd<'_>) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let names = xattr::list(file)?.into_iter().filter(|name| is_kept(name));
+    names.map(|name| Ok((name.clone(), xattr::get(file, &name)?))).collect()
+}
+
+fn is_kept(name: &[u8]) -> bool {
+    name == b"security.capability" || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
 }
 
 // The fields' widths differ between systems.

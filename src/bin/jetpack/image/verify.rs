@@ -37,7 +37,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     }
     let mut facts = Vec::new();
     for id in ids {
-        let Some(damage) = damage(&store, &id)? else { continue };
+        let Some(damage) = damage(&store, &id) else { continue };
         if args.json {
             sound &= damage.is_empty();
             let damage: Vec<_> =
@@ -62,15 +62,18 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
 }
 
 /// `None` when it went meanwhile.
-fn damage(store: &Store, id: &appc::schema::ImageId) -> Result<Option<Vec<Damage>>, CommandError> {
+fn damage(store: &Store, id: &appc::schema::ImageId) -> Option<Vec<Damage>> {
     let image = match store.try_image(id) {
         Ok(Some(image)) => image,
-        Ok(None) => return Ok(None),
-        Err(error) => {
-            return Ok(Some(vec![Damage { place: "image".into(), what: appc::error::chain(&error) }]));
-        }
+        Ok(None) => return None,
+        Err(error) => return Some(unreadable(&error)),
     };
-    let mut damage = store.verify(&image, &ReadOptions::default())?;
-    damage.extend(store.verify_rendered(&image)?);
-    Ok(Some(damage))
+    // What cannot even be looked at is damage of this image, and no reason to leave out the others.
+    let mut damage = store.verify(&image, &ReadOptions::default()).unwrap_or_else(|error| unreadable(&error));
+    damage.extend(store.verify_rendered(&image).unwrap_or_else(|error| unreadable(&error)));
+    Some(damage)
+}
+
+fn unreadable(error: &dyn std::error::Error) -> Vec<Damage> {
+    vec![Damage { place: "image".into(), what: appc::error::chain(error) }]
 }
