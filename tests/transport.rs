@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -69,7 +69,7 @@ fn bytes_that_trickle_in_below_tls_are_not_waited_for_either() {
             std::thread::spawn(move || {
                 let (mut server, mut client) = (server, client);
                 let _ = std::io::copy(&mut (&mut server).take(8 << 10), &mut client);
-                for byte in server.bytes().map_while(Result::ok) {
+                for byte in BufReader::new(server).bytes().map_while(Result::ok) {
                     std::thread::sleep(Duration::from_millis(50));
                     if client.write_all(&[byte]).is_err() {
                         break;
