@@ -34,6 +34,10 @@ mod this {
     pub(super) fn host(fault: super::Fault) -> Host {
         Host { fault, ..Host::default() }
     }
+    /// Every pod has a loopback for its metadata service.
+    pub(super) fn answers(_: &super::PodPlan) -> bool {
+        true
+    }
     /// The addresses that the networks gave, which is known once they have.
     pub(super) fn addresses(pod: &super::PodDir, _: &[Step]) -> Box<dyn FnOnce() -> Vec<std::net::IpAddr>> {
         let results = pod.path().join("networks");
@@ -45,7 +49,7 @@ mod this {
 mod this {
     use super::super::freebsd::{FreeBsd, Real};
 
-    pub(super) use super::super::freebsd::{HostFacts, Step, compile};
+    pub(super) use super::super::freebsd::{HostFacts, Step, answers, compile};
     pub(super) type Host = FreeBsd<Real>;
     pub(super) const NAME: &str = "freebsd";
     pub(super) fn facts(plan: &super::PodPlan, configured: &super::Configured) -> Result<HostFacts, super::Error> {
@@ -281,7 +285,7 @@ fn model_of(pod: &PodDir) -> Result<Option<PathBuf>, Error> {
 
 /// Who shall answer the apps' questions, and what they shall be told.
 fn offer(pod: &PodDir, plan: &PodPlan, steps: &[this::Step], root: &Path) -> Result<Option<Offer>, Error> {
-    if plan.metadata == Metadata::Off {
+    if plan.metadata == Metadata::Off || plan.metadata == Metadata::Own && !this::answers(plan) {
         return Ok(None);
     }
     let failed = |error: crate::metadata::Error| Error::new(Kind::Io, "offer the metadata service").because(error);

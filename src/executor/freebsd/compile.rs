@@ -9,7 +9,7 @@ use super::steps::{CloneOf, Place, Step};
 use super::system::Setting;
 use crate::executor::isolation::{Outcome, Report};
 use crate::executor::listening::{Listen, by_socket, exposed};
-use crate::executor::plan::{AppPlan, MountPlan, Network, PodPlan, PortForward, VolumeKind};
+use crate::executor::plan::{AppPlan, Metadata, MountPlan, Network, PodPlan, PortForward, VolumeKind};
 use crate::executor::{Compiled, Error, Kind};
 
 /// What the steps shall be, in the order of their application, and what holds then.
@@ -78,7 +78,11 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
         plan.apps.iter().map(|app| hold(plan, Some(&app.name), &app.isolators, facts, &mut report)).collect();
     let name = jail::name(plan);
     let network = network(plan, facts, &mut steps, &mut report)?;
-    report.promised(None, "metadata service", "mds.provided", plan.metadata.outcome());
+    let metadata = match plan.metadata {
+        Metadata::Own if !has_loopback(plan, facts.vnet) => Outcome::ignored(NO_VIMAGE),
+        _ => plan.metadata.outcome(),
+    };
+    report.promised(None, "metadata service", "mds.provided", metadata);
     let release = release(plan, &mut report);
     let parameters = jail::parameters(plan, facts, linux, release.as_ref());
     steps.push(Step::CreateJail { name: name.clone(), parameters });
@@ -113,6 +117,14 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
     Ok(Compiled { steps, report })
 }
 
+/// Why nothing listens in a pod that has no network at all.
+const NO_VIMAGE: &str = "the pod has no network to listen in: this kernel has no VIMAGE, which GENERIC has";
+
+/// Whether a pod has a network, its loopback at least.
+pub(super) fn has_loopback(plan: &PodPlan, vnet: bool) -> bool {
+    plan.network == Network::Host || vnet
+}
+
 /// The release that programs are told, where an image's label `osrelease` names one. Apps share a jail: the first counts.
 fn release(plan: &PodPlan, report: &mut Report) -> Option<jail::Release> {
     let mut chosen: Option<jail::Release> = None;
@@ -138,7 +150,7 @@ fn release(plan: &PodPlan, report: &mut Report) -> Option<jail::Release> {
 fn sockets(plan: &PodPlan, facts: &HostFacts, steps: &mut Vec<Step>, report: &mut Report) {
     for (number, app) in plan.apps.iter().enumerate() {
         for port in app.ports.iter().filter(|port| port.socket_activated) {
-            let outcome = if plan.network == Network::Host || facts.vnet {
+            let outcome = if has_loopback(plan, facts.vnet) {
                 let listen = Listen::of(number, port, port.port);
                 steps.push(Step::Listen { listen, on_host: false, address: None });
                 for forward in exposed(plan, &app.name, port) {
@@ -147,7 +159,7 @@ fn sockets(plan: &PodPlan, facts: &HostFacts, steps: &mut Vec<Step>, report: &mu
                 }
                 Outcome::Enforced
             } else {
-                Outcome::ignored("the pod has no network to listen in: this kernel has no VIMAGE")
+                Outcome::ignored(NO_VIMAGE)
             };
             let what = format!("socket of port {}", port.name);
             report.promised(Some(&app.name), &what, "im.app.ports.socketactivated", outcome);

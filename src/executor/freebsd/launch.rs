@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpi
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde::{Deserialize, Serialize};
 
+use super::compile::has_loopback;
 use super::real::{Real, sockets_in};
 use super::{Context, FreeBsd, Step, System as _};
 use crate::executor::listening::{self, Listening};
@@ -86,6 +87,11 @@ impl Launch for FreeBsd<Real> {
     }
 }
 
+/// Whether the pod has a network for its metadata service to answer in.
+pub(crate) fn answers(plan: &PodPlan) -> bool {
+    has_loopback(plan, Real.sysctl("kern.features.vimage").is_ok_and(|value| value != 0))
+}
+
 /// The sockets that apps are to find open.
 fn sockets(jail: i32, steps: &[Step]) -> Result<Vec<Listening>, Error> {
     let mut sockets = Vec::new();
@@ -111,7 +117,7 @@ impl Pod for JailedPod {
     }
 
     fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error> {
-        if self.plan.metadata != Metadata::Own {
+        if self.plan.metadata != Metadata::Own || !answers(&self.plan) {
             return Ok(None);
         }
         let not = listening::claimed(&self.plan);

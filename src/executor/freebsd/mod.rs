@@ -43,6 +43,8 @@ pub use doctor::{ANCHORS, Finding, diagnose};
 pub use facts::HostFacts;
 pub use host::FreeBsd;
 #[cfg(target_os = "freebsd")]
+pub(crate) use launch::answers;
+#[cfg(target_os = "freebsd")]
 pub use real::Real;
 pub use steps::Step;
 pub use system::System;

@@ -603,6 +603,23 @@ fn limits_are_ignored_and_told_where_the_kernel_does_not_account() {
 }
 
 #[test]
+fn what_is_lost_without_networks_of_jails_own_is_told() {
+    let (model, layers) = host(1);
+    model.change(|state| {
+        let _ = state.sysctls.insert("kern.features.vimage".to_owned(), 0);
+    });
+    let mut plan = pod(&model, 1, vec![app(0, &layers[0])]);
+    plan.metadata = Metadata::Own;
+    let compiled = compile(&plan, &facts(&model, &plan)).unwrap();
+    let weaker: Vec<String> = compiled.report.weaker().map(ToString::to_string).collect();
+    for words in ["own network", "metadata service"] {
+        assert!(weaker.iter().any(|line| line.contains(words) && line.contains("VIMAGE")), "{words}: {weaker:?}");
+    }
+    applied(&model, &compiled.steps);
+    undone(&model, &compiled.steps);
+}
+
+#[test]
 fn memory_limits_kill_and_deny_nothing() {
     let (model, layers) = host(1);
     let mut plan = pod(&model, 1, vec![app(0, &layers[0])]);
