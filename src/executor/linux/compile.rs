@@ -220,7 +220,11 @@ impl Compiler<'_> {
                                 .push(Step::Pod(PodStep::SetParameter { key: key.clone(), value: value.clone() })),
                         }
                     }
-                    if refused.is_empty() { Outcome::Enforced } else { Outcome::ignored(refused.join("; ")) }
+                    match refused.len() {
+                        0 => Outcome::Enforced,
+                        all if all == values.len() => Outcome::ignored(refused.join("; ")),
+                        _ => Outcome::modified(format!("all is set but {}", refused.join("; "))),
+                    }
                 }
                 Isolation::Unknown { .. } => Outcome::ignored("nobody knows this isolator"),
                 isolation => self.everywhere(isolation, false, "it belongs to an app, not to a pod"),

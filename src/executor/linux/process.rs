@@ -221,7 +221,11 @@ fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
             let mut groups = vec![gid];
             groups.extend(supplementary.iter().filter(|other| **other != gid));
             give_streams(found.uid);
-            sys::become_user(found.uid, gid, if *set_groups { Some(&groups) } else { None }).map_err(failed)?;
+            let become_it = sys::become_user(found.uid, gid, if *set_groups { Some(&groups) } else { None });
+            become_it.map_err(|error| {
+                let unmapped = inside::is(&error, Errno::INVAL);
+                failed(if unmapped { io::Error::other(format!("the pod has no {}:{gid}", found.uid)) } else { error })
+            })?;
             let permitted = capabilities(None).map_err(refused)?.permitted;
             let sets = CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() };
             set_capabilities(None, sets).map_err(refused)?;
