@@ -170,3 +170,17 @@ fn what_sign_signs_verify_verifies_and_nothing_else() {
     // Nothing of the key stays, and no agent.
     assert_eq!(crate::world::names(place.0.path()).len(), 6);
 }
+
+/// Whoever ignores the ends of children hands that down.
+#[test]
+fn the_end_of_gpg_is_heard_whoever_starts_sign() {
+    let place = Place::new();
+    place.said(&["build", "layout", "image.aci"]);
+    place.write("gpg", "#!/bin/sh\necho no key >&2\nexit 2\n");
+    fs::set_permissions(place.path("gpg"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut deaf = Command::new("sh");
+    deaf.args(["-c", r#"trap "" CHLD; PATH=. exec "$@""#, "sh", env!("CARGO_BIN_EXE_actool"), "sign", "image.aci"]);
+    let output = deaf.current_dir(place.0.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.contains("sign image.aci: no key")), (Some(1), true), "{said}");
+}

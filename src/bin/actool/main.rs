@@ -61,6 +61,7 @@ enum Command {
 
 fn main() -> ExitCode {
     appc::sys::signals::end_at_broken_pipe();
+    appc::sys::signals::keep_ends_of_children();
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Build(args) => build::run(&args),

@@ -148,6 +148,7 @@ fn alone<Args: clap::Args>(name: &'static str, words: &[OsString], command: fn(A
 }
 
 fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
+    appc::sys::signals::keep_ends_of_children();
     if looks_after_others(&cli.command) {
         // For as long as a pod runs, this process is to be small.
         appc::sys::memory::share_heap();
