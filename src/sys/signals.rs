@@ -109,7 +109,12 @@ fn is_ignored(signal: i32) -> io::Result<bool> {
 /// ignores `SIGCHLD` hands that down, and no child's exit status would be had.
 pub fn keep_ends_of_children() {
     // Without it waiting fails, which is told.
-    let _ = install(libc::SIGCHLD, libc::SIG_DFL);
+    let _ = restore(libc::SIGCHLD);
+}
+
+/// Lets `signal` do what it does by default, whatever whoever started this process wanted.
+pub fn restore(signal: i32) -> io::Result<()> {
+    install(signal, libc::SIG_DFL)
 }
 
 /// Lets this process be ended by writing into a pipe that nobody reads any more, as programs that list things are.

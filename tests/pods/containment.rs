@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
@@ -197,18 +197,6 @@ fn an_apps_user_can_open_its_own_streams_and_console_by_name() {
     let (code, out, err) =
         bed.tell(&["run", "--rm", "--user", "web", "--group", "web", &bed.script("streams", script)]);
     assert_eq!((code, out.as_str(), err.as_str()), (0, "out\n33\n", "err\n"));
-    bed.assert_nothing_left();
-}
-
-/// The root directory has an entry in the archive as all that is in it.
-#[test]
-fn the_root_directory_has_the_mode_that_the_image_gives_it() {
-    let Some(bed) = Bed::new() else { return };
-    bed.fill_rootfs("rooted");
-    fs::set_permissions(bed.layout("rooted"), fs::Permissions::from_mode(0o711)).unwrap();
-    let image = bed.image("rooted", "rooted", json!({"exec": ["/bin/ls", "-ld", "/"]}));
-    let out = bed.say(&["run", "--rm", &image]);
-    assert!(out.starts_with("drwx--x--x"), "{out}");
     bed.assert_nothing_left();
 }
 

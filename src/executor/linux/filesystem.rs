@@ -327,19 +327,6 @@ fn host_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Gives `directory`, as it was made, what `other` has: an overlay's root is dressed as its writable layer is.
-fn take_after(other: &OwnedFd, directory: &OwnedFd) -> io::Result<()> {
-    let (wanted, made) = (fstat(other)?, fstat(directory)?);
-    let differs = (wanted.st_mode, wanted.st_uid, wanted.st_gid) != (made.st_mode, made.st_uid, made.st_gid);
-    // What the app itself has changed since stays.
-    if made.st_mode & 0o7777 != 0o755 || !differs {
-        return Ok(());
-    }
-    let opened =
-        |path: &OwnedFd| openat(path, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    super::copy::dress(opened(other)?, opened(directory)?)
-}
-
 /// The overlay of `lower` (lowest first) with what is written in `upper`. Layers are named by descriptor, so that
 /// neither the length nor the characters of their paths matter.
 fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, user_marks: bool) -> io::Result<OwnedFd> {
@@ -351,9 +338,6 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, user_marks: bool) -> io
         super::copy::dress(File::open(top)?, File::open(upper)?)?;
     }
     let (upper, work) = (host_directory(upper)?, host_directory(work)?);
-    if let Some(top) = layers.first() {
-        take_after(top, &upper)?;
-    }
     let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let names: Vec<String> = layers.iter().map(name).collect();
     let joined = names.join(":");
