@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use crate::case::Page;
 
+/// The first byte of a TLS connection: the record type of a handshake (RFC 8446).
+const TLS_HANDSHAKE: u8 = 22;
+
 /// A running server.
 pub struct Server {
     /// The port.
@@ -66,6 +69,11 @@ impl Drop for Server {
 fn answer(mut stream: &TcpStream, site: &Site, port: u16, log: &Mutex<Vec<String>>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    // A client that tries https first learns at once that nobody speaks TLS here, as from any web server.
+    let mut first = [0];
+    if stream.peek(&mut first)? == 1 && first[0] == TLS_HANDSHAKE {
+        return stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
     let mut headers = Vec::new();
