@@ -108,7 +108,7 @@ fn host_triple() -> Result<String, Failure> {
         .ok_or_else(|| Failure::new("rustc does not tell its host"))
 }
 
-/// The programs of a target as paths; what is named `cargo:NAME` is built when it does not stand beside the suite.
+/// The programs of a target as paths; what is named `cargo:NAME` stands beside the suite, and is built there anew where Cargo built the suite.
 pub fn programs(target: &Target) -> Result<BTreeMap<String, String>, Failure> {
     let mut paths = BTreeMap::new();
     for (name, place) in &target.programs {
@@ -129,7 +129,9 @@ fn own_binary(binary: &str) -> Result<PathBuf, Failure> {
     }
     let dir = own_dir().ok_or_else(|| Failure::new("the suite does not know where it stands"))?;
     let path = dir.join(binary);
-    if workspace().join("Cargo.toml").exists() {
+    // A suite that was copied somewhere takes what stands beside it there: only Cargo's own directories are built into.
+    let built_here = dir.parent().is_some_and(|target_dir| target_dir.join("CACHEDIR.TAG").exists());
+    if built_here && workspace().join("Cargo.toml").exists() {
         let mut command = cargo();
         command.args(["build", "--quiet", "--package", "appc", "--bin", binary]);
         if dir.ends_with("release") {

@@ -65,7 +65,7 @@ impl Ready {
         let driver = driver::of(&target, &programs)?;
         let probe = if target.recorded {
             b"what the record says".to_vec()
-        } else if driver.can("run") {
+        } else if driver.can("run") || driver.can("run-image") {
             build::probe(&target.platform)?
         } else {
             Vec::new()
@@ -107,6 +107,7 @@ pub fn run(
     tell: &mut dyn FnMut(Event),
 ) -> Result<(), Failure> {
     let unmet = ready.target.needs.iter().find_map(|need| crate::host::meets(need, &ready.target.has, false).err());
+    let unmet = unmet.or_else(|| ready.driver.missing().map(|program| format!("there is no program {program}")));
     tell(Event::Target {
         target: ready.target.name.clone(),
         about: ready.target.about.clone(),

@@ -111,7 +111,7 @@ pub enum Event {
     },
     /// The run is over.
     End {
-        /// How long all took, in milliseconds.
+        /// How long the cases took together, in milliseconds, without what was built for them.
         milliseconds: u64,
     },
 }

@@ -98,7 +98,17 @@ impl Suite {
         if !path.is_file() {
             return Err(Failure::usage(format!("there is no target {name}: {} is not there", path.display())));
         }
-        Target::read(&path)
+        let target = Target::read(&path)?;
+        for named in target.unsupported.keys().chain(target.expected_fail.keys()) {
+            let known = match named.strip_suffix('*') {
+                Some(front) => self.clauses.keys().any(|id| id.starts_with(front)),
+                None => self.clauses.contains_key(named),
+            };
+            if !known {
+                return Err(Failure::file(&path, format!("names a clause that is not in the catalogue: {named}")));
+            }
+        }
+        Ok(target)
     }
 }
 

@@ -8,6 +8,46 @@ use serde::Deserialize;
 
 use crate::Failure;
 
+/// Everything that a target may be asked to do.
+pub const ACTIONS: [&str; 16] = [
+    "validate",
+    "validate-reified",
+    "build",
+    "id",
+    "discover",
+    "discover-secure",
+    "fetch",
+    "fetch-name",
+    "fetch-signed",
+    "run",
+    "run-image",
+    "logs",
+    "status",
+    "isolation",
+    "list",
+    "clean",
+];
+
+/// The values that commands may use.
+const VALUES: [&str; 16] = [
+    "file",
+    "type",
+    "work",
+    "dir",
+    "out",
+    "name",
+    "port",
+    "root",
+    "pod",
+    "host",
+    "image",
+    "options",
+    "words",
+    "uuid",
+    "uuid-file",
+    "app",
+];
+
 /// An implementation: what it can do and how to ask it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -71,9 +111,44 @@ impl Target {
     pub fn read(path: &Path) -> Result<Target, Failure> {
         let text = fs::read_to_string(path).map_err(|e| Failure::file(path, e))?;
         let mut target: Target = toml::from_str(&text).map_err(|e| Failure::file(path, e))?;
+        target.check().map_err(|why| Failure::file(path, why))?;
         target.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        target.dir = path.parent().unwrap_or(Path::new(".")).to_owned();
+        // Commands are run elsewhere, so that the place has to be told from the root.
+        let path = std::path::absolute(path).map_err(|e| Failure::file(path, e))?;
+        target.dir = path.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(target)
+    }
+
+    /// Whether what the file says can be meant: a slip in a name would else show as something that the target lacks.
+    fn check(&self) -> Result<(), String> {
+        let known = |what: &str, said: &str, all: &[&str]| match all.contains(&said) {
+            true => Ok(()),
+            false => Err(format!("{what} `{said}` is none of {}", all.join(", "))),
+        };
+        known("platform", &self.platform, &["linux", "freebsd"])?;
+        self.run_as.as_deref().map_or(Ok(()), |who| known("run-as", who, &["user"]))?;
+        self.diagnostics.as_deref().map_or(Ok(()), |form| known("diagnostics", form, &["json"]))?;
+        match (&self.program, self.commands.is_empty(), self.can.is_empty()) {
+            (None, true, _) => return Err("neither `commands` nor a `program` says how to ask it".into()),
+            (None, false, false) => return Err("`can` belongs to a `program`".into()),
+            (Some(_), false, _) => return Err("it is asked by `commands` or by a `program`, not by both".into()),
+            (Some(_), true, true) => return Err("`can` has to say what the program can do".into()),
+            (Some(words), ..) if words.is_empty() => return Err("`program` is empty".into()),
+            _ => {}
+        }
+        self.can.iter().try_for_each(|action| known("action", action, &ACTIONS))?;
+        for (action, words) in &self.commands {
+            known("action", action, &ACTIONS)?;
+            if words.is_empty() {
+                return Err(format!("the command for `{action}` is empty"));
+            }
+            for name in words.iter().filter_map(|word| word.strip_prefix('{')?.strip_suffix('}')) {
+                if !self.programs.contains_key(name) && !VALUES.contains(&name) {
+                    return Err(format!("`{{{name}}}` in the command for `{action}` is neither a program nor a value"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Why the target does not claim a clause.

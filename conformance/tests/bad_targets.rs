@@ -30,18 +30,139 @@ fn misbehaviour_is_told_and_fails_the_clause_that_was_asked_for() {
     let dir = tempfile::tempdir().expect("a directory");
     let noise = "head -c 100000 /dev/urandom";
     for (case, action, script, told) in [
-        ("types/isolators", "validate", "kill -SEGV $$", "killed by signal 11"),
+        ("types/isolators", "validate", "kill -SEGV $$", "was killed by signal 11"),
         ("types/isolators", "validate", noise, "was accepted"),
         ("types/isolators", "validate", "exit 9", "exit status 9"),
         ("image-archive/build", "build", "sleep 60", "hung and was killed"),
         ("image-archive/build", "build", "head -c 100000 /dev/urandom >$2", "fail"),
         ("environment/", "run", noise, "fail"),
-        ("environment/", "run", "kill -KILL $$", "killed by signal 9"),
+        ("environment/", "run", "kill -KILL $$", "was killed by signal 9"),
     ] {
         let (status, text) = run(dir.path(), case, &[(action, script)]);
         assert_eq!(status, Some(1), "{action} by `{script}`:\n{text}");
         assert!(text.contains(told), "{action} by `{script}` is not told as `{told}`:\n{text}");
     }
+}
+
+#[test]
+fn a_program_that_speaks_the_protocol_wrongly_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("bad.toml");
+    let text = "about = \"x\"\nplatform = \"linux\"\npatience = 1\nprogram = [\"./speak\"]\ncan = [\"validate\"]\n";
+    fs::write(&file, text).expect("a directory to write to");
+    for (script, told) in [
+        ("echo hello", "gave an answer that cannot be read"),
+        ("echo '[0]'", "gave an answer that cannot be read"),
+        ("echo '{\"exit\":0}'", "gave an answer without `code`"),
+        ("exit 3", "gave no answer: exit status 3"),
+        ("sleep 60", "hung and was killed"),
+        ("rm \"$0\"; echo '{\"code\":0}'", "could not be started"),
+    ] {
+        script_at(&dir.path().join("speak"), script);
+        // Named from where it stands, as a user would.
+        let output = Command::new(env!("CARGO_BIN_EXE_appc-conformance"))
+            .args(["run", "--case", "types/isolators", "--target", "bad.toml"])
+            .current_dir(dir.path())
+            .output()
+            .expect("the suite starts");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "`{script}`:\n{text}");
+        assert!(text.contains(told), "`{script}` is not told as `{told}`:\n{text}");
+        assert!(text.contains("1 cases in"), "the run did not go on after `{script}`:\n{text}");
+    }
+}
+
+fn script_at(path: &Path, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::write(path, format!("#!/bin/sh\n{script}\n")).expect("a directory to write to");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("our own file");
+}
+
+#[test]
+fn a_target_file_that_cannot_be_meant_is_refused_before_anything_runs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("bad.toml");
+    let sound = "about = \"x\"\nplatform = \"linux\"\n";
+    for (text, told) in [
+        ("colour = \"red\"\n", "unknown field `colour`"),
+        ("", "neither `commands` nor a `program`"),
+        ("run-as = \"admin\"\n[commands]\nrun = [\"true\"]\n", "run-as `admin`"),
+        ("[commands]\nvallidate = [\"true\"]\n", "action `vallidate`"),
+        ("[commands]\nvalidate = []\n", "the command for `validate` is empty"),
+        ("[commands]\nvalidate = [\"true\", \"{fiel}\"]\n", "`{fiel}`"),
+        ("program = [\"true\"]\n", "`can` has to say"),
+        ("program = [\"true\"]\ncan = [\"run\"]\n[commands]\nrun = [\"true\"]\n", "not by both"),
+        ("[commands]\nrun = [\"true\"]\n[expected-fail]\n\"no.such\" = \"x\"\n", "no.such"),
+    ] {
+        fs::write(&file, format!("{sound}{text}")).expect("a directory to write to");
+        let output = Command::new(env!("CARGO_BIN_EXE_appc-conformance"))
+            .args(["run", "--target"])
+            .arg(&file)
+            .output()
+            .expect("the suite starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{text}:\n{said}");
+        assert!(said.contains(told), "{text} is not told as `{told}`:\n{said}");
+    }
+}
+
+#[test]
+fn a_program_that_is_missing_is_told_and_the_next_target_has_its_turn() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("gone.toml");
+    let text = "about = \"x\"\nplatform = \"linux\"\n[commands]\nvalidate = [\"/nowhere/tool\", \"{file}\"]\n";
+    fs::write(&file, text).expect("a directory to write to");
+    let other = dir.path().join("other.toml");
+    fs::write(&other, text.replace("/nowhere/tool", "false")).expect("a directory to write to");
+    let output = Command::new(env!("CARGO_BIN_EXE_appc-conformance"))
+        .args(["run", "--case", "types/isolators", "--target"])
+        .arg(&file)
+        .arg("--target")
+        .arg(&other)
+        .output()
+        .expect("the suite starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("there is no program /nowhere/tool"), "{said}");
+    assert!(said.contains("FAIL"), "the other target was not asked:\n{said}");
+}
+
+/// The clauses of a strength that pass for a target of which every command is the given line of shell.
+fn passing(script: &str, strength: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let actions =
+        ["validate", "build", "id", "discover", "discover-secure", "fetch-name", "fetch-signed", "fetch", "run"];
+    let lines: String =
+        actions.iter().map(|one| format!("{one} = {}\n", serde_json::json!(["sh", "-c", script]))).collect();
+    let file = dir.path().join("trivial.toml");
+    fs::write(&file, format!("about = \"x\"\nplatform = \"linux\"\n[commands]\n{lines}"))
+        .expect("a directory to write to");
+    let output = Command::new(env!("CARGO_BIN_EXE_appc-conformance"))
+        .args(["run", "--all", "--target"])
+        .arg(&file)
+        .env("APPC_PROBE", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+        .output()
+        .expect("the suite starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let words = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let passed =
+        words.filter(|words| words.len() > 2 && words[0] == "pass" && words[1].trim_end_matches('~') == strength);
+    passed.map(|words| words[2].to_owned()).collect()
+}
+
+#[test]
+fn who_refuses_everything_meets_no_must() {
+    assert_eq!(passing("echo no >&2; exit 1", "MUST"), Vec::<String>::new());
+    assert_eq!(passing("echo no >&2; exit 1", "MUST-NOT"), Vec::<String>::new());
+}
+
+#[test]
+fn who_accepts_everything_meets_no_must_but_those_that_say_what_is_to_be_accepted() {
+    let accepting =
+        ["im.labels.arch.needs-os", "im.labels.osarch.absent", "im.labels.osarch.known", "types.acversion.tagged"];
+    assert_eq!(passing("exit 0", "MUST"), accepting);
+    assert_eq!(passing("exit 0", "MUST-NOT"), Vec::<String>::new());
 }
 
 #[test]
@@ -83,6 +204,16 @@ fn what_a_target_leaves_behind_is_told_and_ended() {
     assert!(text.contains("TROUBLE") && text.contains("mount"), "{text}");
     let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc");
     assert!(!mounts.contains("left-by-a-bad-target"), "it is still mounted: {mounts}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_daemon_that_names_no_place_is_found_after_any_action() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = "cd /; setsid sleep 63 >/dev/null 2>&1 &";
+    let (status, text) = run(dir.path(), "types/isolators", &[("validate", daemon)]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("left a process behind: sleep 63"), "{text}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::stdout;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::lost;
 use crate::catalogue::Level;
@@ -71,20 +71,22 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
         std::fs::File::options().append(true).create(true).open(file).map_err(|e| Failure::file(file, e))?;
     }
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let begun = Instant::now();
+    let mut took = Duration::ZERO;
     let mut text = Text::new(stdout().lock(), args.all);
     let mut written = Ok(());
     let mut events = vec![engine::begin(&suite, &choice)];
     for target in targets {
         let ready = Ready::make(target)?;
+        let begun = Instant::now();
         engine::run(&suite, &ready, &choice, &Sound, jobs, args.keep, &mut |event| {
             if written.is_ok() {
                 written = text.tell(&event);
             }
             events.push(event);
         })?;
+        took += begun.elapsed();
     }
-    events.push(Event::End { milliseconds: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX) });
+    events.push(Event::End { milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX) });
     if let Some(dir) = &args.report {
         report::write(dir, &events)?;
     }

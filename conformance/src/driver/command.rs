@@ -1,10 +1,12 @@
 //! An implementation by command lines.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use super::{Answer, Driver, Patience, Values, process};
 use crate::make::document::fill;
+use crate::perform::left::MARK;
 use crate::target::Target;
 use crate::{Failure, interrupt};
 
@@ -39,8 +41,8 @@ impl Commands {
                     let named = values.get("options").map(String::as_str).unwrap_or_default();
                     words.extend(named.lines().flat_map(|name| self.options.get(name).cloned().unwrap_or_default()));
                 }
-                "{files}" | "{words}" => {
-                    let list = values.get(word.trim_matches(['{', '}'])).map(String::as_str).unwrap_or_default();
+                "{words}" => {
+                    let list = values.get("words").map(String::as_str).unwrap_or_default();
                     words.extend(list.lines().map(str::to_owned));
                 }
                 _ => words.push(fill(&fill(word, values), &self.programs)),
@@ -55,6 +57,13 @@ impl Driver for Commands {
         self.commands.contains_key(action)
     }
 
+    fn missing(&self) -> Option<String> {
+        // Commands are run in directories that are made for them: nothing stands there yet.
+        let lacks = |program: &String| !process::there(program, Path::new("/nonexistent"));
+        let first = self.commands.values().filter_map(|words| Some(fill(words.first()?, &self.programs)));
+        first.chain(self.programs.values().cloned()).find(lacks)
+    }
+
     fn ask(&self, action: &str, values: &Values) -> Result<Answer, Failure> {
         interrupt::allows(action)?;
         let words = self
@@ -66,13 +75,13 @@ impl Driver for Commands {
         let mut command = Command::new(program);
         command.args(rest).env("LC_ALL", "C.UTF-8").env_remove("SOURCE_DATE_EPOCH");
         if let Some(dir) = values.get("work") {
-            command.current_dir(dir);
+            command.current_dir(dir).env(MARK, dir);
         }
         if self.user && rustix::process::geteuid().is_root() {
             use std::os::unix::process::CommandExt;
             command.uid(crate::host::ORDINARY).gid(crate::host::ORDINARY).env("HOME", "/nonexistent");
         }
-        process::run(command, self.patience).map_err(|e| Failure::new(format!("failed to start {program}: {e}")))
+        process::run(command, self.patience)
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 use crate::target::Target;
 
-pub use process::Patience;
+use process::Patience;
 
 /// The values that an action's templates may use.
 pub type Values = BTreeMap<String, String>;
@@ -30,6 +30,9 @@ pub struct Answer {
     pub signal: Option<i32>,
     /// It was still running when patience ended, and was killed.
     pub hung: bool,
+    /// There was no process, or what it said is no answer: in words.
+    #[serde(skip)]
+    pub broken: Option<String>,
     /// Standard output, bounded.
     pub stdout: String,
     /// Standard error, bounded.
@@ -49,10 +52,13 @@ impl Answer {
 
     /// How it ended, in words.
     pub fn ending(&self) -> String {
+        if let Some(why) = &self.broken {
+            return why.clone();
+        }
         match (self.hung, self.code, self.signal) {
             (true, ..) => "hung and was killed".into(),
             (_, Some(code), _) => format!("exit status {code}"),
-            (_, _, Some(signal)) => format!("killed by signal {signal}"),
+            (_, _, Some(signal)) => format!("was killed by signal {signal}"),
             _ => "ended in no known way".into(),
         }
     }
@@ -63,7 +69,10 @@ pub trait Driver: Send + Sync {
     /// Whether the implementation has the action at all.
     fn can(&self, action: &str) -> bool;
 
-    /// Does the action. An error means that the question could not be put, which is the target file's fault.
+    /// A program that it needs and that is not there.
+    fn missing(&self) -> Option<String>;
+
+    /// Does the action. An error means that the suite could not put the question.
     fn ask(&self, action: &str, values: &Values) -> Result<Answer, Failure>;
 }
 

@@ -2,13 +2,14 @@
 
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Answer;
-use crate::interrupt;
+use crate::{Failure, interrupt};
 
 /// The longest that a process may take.
 #[derive(Clone, Copy, Debug)]
@@ -17,15 +18,29 @@ pub struct Patience(pub Duration);
 /// The most that is kept of one stream.
 const KEPT: usize = 4 << 20;
 
+/// Whether there is such a program, for somebody who runs it in any directory.
+pub fn there(program: &str, dir: &Path) -> bool {
+    let runnable = |path: &Path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+    if program.contains('/') {
+        return runnable(&dir.join(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|place| runnable(&place.join(program)))
+}
+
 /// Runs a command to its end, or to the end of patience, with nothing to read.
-pub fn run(mut command: Command, patience: Patience) -> io::Result<Answer> {
+pub fn run(mut command: Command, patience: Patience) -> Result<Answer, Failure> {
     command.stdin(Stdio::null());
     run_with_input(command, patience)
 }
 
 /// The same with the standard input that the command has.
-pub fn run_with_input(mut command: Command, patience: Patience) -> io::Result<Answer> {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn()?;
+pub fn run_with_input(mut command: Command, patience: Patience) -> Result<Answer, Failure> {
+    let mut child = match command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn() {
+        Ok(child) => child,
+        // It was there when the run began, so it is the target's doing that it cannot be had any longer.
+        Err(e) => return Ok(Answer { broken: Some(format!("could not be started: {e}")), ..Answer::default() }),
+    };
     let (sender, receiver) = mpsc::channel();
     if let Some(pipe) = child.stdout.take() {
         drain(pipe, sender.clone(), true);
@@ -35,7 +50,8 @@ pub fn run_with_input(mut command: Command, patience: Patience) -> io::Result<An
     }
     drop(sender);
     let deadline = Instant::now() + patience.0;
-    let (status, hung) = wait(&mut child, deadline)?;
+    let (status, hung) =
+        wait(&mut child, deadline).map_err(|e| Failure::new(format!("failed to wait for a process: {e}")))?;
     let mut answer = Answer { code: status.code(), signal: status.signal(), hung, ..Answer::default() };
     // A process left behind may hold the pipes open: what is there after a while is what counts.
     let last = Instant::now() + Duration::from_secs(2);

@@ -8,12 +8,12 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::time::Instant;
 
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::{Answer, Driver, Patience, Values, process};
+use crate::perform::left::MARK;
 use crate::target::Target;
 use crate::{Failure, interrupt};
 
@@ -23,13 +23,12 @@ pub struct Program {
     can: Vec<String>,
     patience: Patience,
     dir: std::path::PathBuf,
-    serial: Mutex<()>,
 }
 
 impl Program {
     /// Takes over what the target file says.
     pub fn new(target: &Target, words: Vec<String>, patience: Patience) -> Program {
-        Program { words, can: target.can.clone(), patience, dir: target.dir.clone(), serial: Mutex::new(()) }
+        Program { words, can: target.can.clone(), patience, dir: target.dir.clone() }
     }
 }
 
@@ -38,9 +37,12 @@ impl Driver for Program {
         self.can.iter().any(|one| one == action)
     }
 
+    fn missing(&self) -> Option<String> {
+        self.words.first().filter(|program| !process::there(program, &self.dir)).cloned()
+    }
+
     fn ask(&self, action: &str, values: &Values) -> Result<Answer, Failure> {
         interrupt::allows(action)?;
-        let _one = self.serial.lock();
         let Some((program, rest)) = self.words.split_first() else {
             return Err(Failure::new("the target's program is empty"));
         };
@@ -53,26 +55,32 @@ impl Driver for Program {
             .map_err(|e| Failure::new(format!("failed to write the question: {e}")))?;
         let mut command = Command::new(program);
         command.args(rest).current_dir(&self.dir).stdin(Stdio::from(question));
-        let begun = Instant::now();
-        let raw = process::run_with_input(command, self.patience)
-            .map_err(|e| Failure::new(format!("failed to start {program}: {e}")))?;
-        if raw.hung || raw.signal.is_some() {
+        if let Some(dir) = values.get("work") {
+            command.env(MARK, dir);
+        }
+        let raw = process::run_with_input(command, self.patience)?;
+        if raw.hung || raw.signal.is_some() || raw.broken.is_some() {
             return Ok(raw);
         }
-        match raw.stdout.lines().next().map(serde_json::from_str::<Answer>) {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(e)) => Ok(garbage(&raw, &format!("answered with no JSON: {e}"))),
-            None => Ok(garbage(&raw, &format!("answered nothing in {} ms", begun.elapsed().as_millis()))),
-        }
+        // By way of an object: a list of the right things would do for the type.
+        let read = |line: &str| {
+            serde_json::from_str::<Map<_, _>>(line).and_then(|map| Answer::deserialize(Value::Object(map)))
+        };
+        Ok(match raw.stdout.lines().next().map(read) {
+            Some(Ok(answer)) if answer.code.is_none() && answer.signal.is_none() && !answer.hung => {
+                garbage(raw, "gave an answer without `code`".into())
+            }
+            Some(Ok(answer)) => answer,
+            Some(Err(e)) => garbage(raw, format!("gave an answer that cannot be read: {e}")),
+            None => {
+                let ending = raw.ending();
+                garbage(raw, format!("gave no answer: {ending}"))
+            }
+        })
     }
 }
 
-/// An answer that cannot be read counts as a crash of the target.
-fn garbage(raw: &Answer, why: &str) -> Answer {
-    Answer {
-        code: None,
-        stderr: format!("the target's program {why}\n{}", raw.stderr),
-        stdout: raw.stdout.clone(),
-        ..Answer::default()
-    }
+/// An answer that is none counts as a crash of the target.
+fn garbage(raw: Answer, why: String) -> Answer {
+    Answer { code: None, broken: Some(why), ..raw }
 }

@@ -1,10 +1,13 @@
 //! Was a document or archive judged as it should be?
 
+use std::path::Path;
+
 use serde_json::Value;
 
-use super::settled;
+use super::{Bench, settled};
+use crate::Failure;
 use crate::case::Verdict;
-use crate::driver::Answer;
+use crate::driver::{Answer, Values};
 use crate::event::{Check, State};
 use crate::target::Target;
 
@@ -22,6 +25,27 @@ pub fn line(say: &Option<String>, verdict: Verdict) -> String {
         Verdict::Invalid => "is refused",
     };
     say.as_ref().map_or_else(|| word.to_owned(), |say| format!("{say}: {word}"))
+}
+
+/// Asks a target, or the mutant that stands before it, about a file of a kind.
+pub fn ask(action: &str, kind: &str, file: &Path, work: &Path, bench: &Bench<'_>) -> Result<Answer, Failure> {
+    let values = Values::from([
+        ("file".into(), file.display().to_string()),
+        ("type".into(), kind.into()),
+        ("work".into(), work.display().to_string()),
+    ]);
+    let mut answer = bench.driver.ask(action, &values)?;
+    bench.fault.answer(action, &values, &mut answer);
+    Ok(answer)
+}
+
+/// A refusal tells something of a fault only where the same without the fault is accepted.
+pub fn controlled(check: Check, verdict: Verdict, soundly_accepted: bool, target: &Target) -> Check {
+    if verdict != Verdict::Invalid || check.state != State::Pass || soundly_accepted {
+        return check;
+    }
+    let why = Some("so is the same without the fault: its refusal says nothing".to_owned());
+    settled(Check { state: State::Fail, why, ..check }, target)
 }
 
 /// What is due.

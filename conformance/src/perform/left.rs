@@ -1,10 +1,15 @@
 //! What a target leaves behind on the host, told and taken away.
+//!
+//! What belongs to a case is known by the case's directory: mounts below it, processes that name it or stand in it.
 
 #[cfg(not(target_os = "freebsd"))]
 use std::fs;
 use std::path::Path;
 
-/// Mounts below a directory and processes that were started with it on their command line.
+/// The variable that names a case's directory to all that is started for it, so that a daemon is found whatever it calls itself.
+pub const MARK: &str = "APPC_CONFORMANCE_CASE";
+
+/// Mounts below a directory and processes of the case that it belongs to.
 pub fn behind(work: &Path) -> Vec<String> {
     let mut trouble = Vec::new();
     let place = work.display().to_string();
@@ -70,9 +75,14 @@ fn processes(place: &str) -> Vec<(i32, String)> {
     let own = std::process::id();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.contains(place) && u32::try_from(pid) != Ok(own) {
+        let text = |name: &str| {
+            let bytes = fs::read(entry.path().join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).replace('\0', " ")
+        };
+        let line = text("cmdline");
+        let stands_there = || fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(place));
+        let marked = || text("environ").contains(&format!("{MARK}={place}"));
+        if u32::try_from(pid) != Ok(own) && (line.contains(place) || stands_there() || marked()) {
             found.push((pid, line.trim().to_owned()));
         }
     }

@@ -4,7 +4,7 @@ mod archive;
 mod build;
 mod discover;
 mod judge;
-mod left;
+pub mod left;
 mod pod;
 mod recorded;
 mod run;
@@ -88,17 +88,24 @@ pub fn perform(case: &Case, bench: &Bench<'_>) -> Result<Outcome, Failure> {
         Action::Discover(discover) => discover::perform(discover, bench, work.path()),
         Action::Run(run) => run::perform(run, bench, work.path()),
     };
+    let left = left::behind(work.path());
     if bench.keep {
         eprintln!("kept: {} {}", case.name, work.keep().display());
     }
     match outcome {
-        Ok(outcome) => Ok(outcome),
+        Ok(mut outcome) => {
+            outcome.trouble.extend(left);
+            // The same for every document of a case is told once.
+            outcome.trouble.dedup();
+            Ok(outcome)
+        }
         Err(Unmade::Failed(e)) => Err(e),
         Err(Unmade::Refused(answer)) => {
             let why = format!("the target did not pack an image: {}; {}", answer.ending(), answer.stderr.trim());
             let failed = all(case, State::Fail, &why).checks;
             let checks = failed.into_iter().map(|check| settled(check, bench.target)).collect();
-            Ok(Outcome { checks, trouble: vec![why.replacen("the target ", "", 1)] })
+            let trouble = [why.replacen("the target ", "", 1)].into_iter().chain(left).collect();
+            Ok(Outcome { checks, trouble })
         }
     }
 }
@@ -157,7 +164,7 @@ fn held(one: &Expectation, seen: &Value, bench: &Bench<'_>) -> Check {
         return Check { state: State::Unsupported, why: Some(why), ..check };
     }
     let found = see::at(seen, &one.see);
-    check.evidence = Some(shown(found, seen));
+    check.evidence = Some(shown(found, seen, &one.see));
     if let Some(why) = found.and_then(|value| value.get("unknown")).and_then(Value::as_str) {
         return Check { state: State::Inconclusive, why: Some(why.into()), ..check };
     }
@@ -182,10 +189,14 @@ fn settled(check: Check, target: &Target) -> Check {
 }
 
 /// A finding, short enough for a report. Where it is missing, how the target ended says more.
-fn shown(found: Option<&Value>, seen: &Value) -> String {
+fn shown(found: Option<&Value>, seen: &Value, path: &str) -> String {
     let mut text = match found {
         Some(value) => value.to_string(),
         None => {
+            // Each of several questions has an end of its own.
+            let one =
+                see::steps(path).first().and_then(|label| seen.get(label)).filter(|one| one.get("exit").is_some());
+            let seen = one.unwrap_or(seen);
             let exit = seen.get("exit").map(Value::to_string).unwrap_or_else(|| "none".into());
             let stderr = seen.get("stderr").and_then(Value::as_str).unwrap_or_default();
             format!("nothing there; exit status {exit}; {}", stderr.trim())

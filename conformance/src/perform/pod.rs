@@ -167,6 +167,9 @@ fn built(
         .and_then(|()| fs::write(rootfs.join("probe"), bench.probe))
         .and_then(|()| fs::set_permissions(rootfs.join("probe"), std::os::unix::fs::PermissionsExt::from_mode(0o755)));
     laid.map_err(|e| Failure::file(&layout, e))?;
+    if bench.target.run_as.as_deref() == Some("user") {
+        super::run::give_away(&layout)?;
+    }
     let values = Values::from([
         ("dir".into(), layout.display().to_string()),
         ("out".into(), file.display().to_string()),
@@ -176,7 +179,9 @@ fn built(
     if !answer.succeeded() {
         return Err(Unmade::Refused(answer));
     }
-    let answer = bench.driver.ask("id", &Values::from([("file".into(), file.display().to_string())]))?;
+    let values =
+        Values::from([("file".into(), file.display().to_string()), ("work".into(), work.display().to_string())]);
+    let answer = bench.driver.ask("id", &values)?;
     if !answer.succeeded() {
         return Err(Unmade::Refused(answer));
     }

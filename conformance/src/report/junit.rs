@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::summary::Summary;
+use super::summary::{Summary, Target};
 use crate::event::{Event, State};
 
 /// The report as text.
@@ -78,8 +78,30 @@ pub fn report(events: &[Event]) -> String {
             }
             out.push_str("  </testsuite>\n");
         }
+        trouble(&mut out, target);
     }
     out + "</testsuites>\n"
+}
+
+/// What the target did besides counts as failures of a suite of its own.
+fn trouble(out: &mut String, target: &Target<'_>) {
+    let (name, count) = (escaped(target.name), target.trouble.len());
+    if count == 0 {
+        return;
+    }
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        out,
+        "  <testsuite name=\"{name}.trouble\" tests=\"{count}\" failures=\"{count}\" errors=\"0\" skipped=\"0\">"
+    );
+    for (case, what) in &target.trouble {
+        let (case, what) = (escaped(case), escaped(what));
+        let _ = writeln!(
+            out,
+            "    <testcase classname=\"{name}.trouble\" name=\"{case}\"><failure message=\"the target {what}\" type=\"trouble\"/></testcase>"
+        );
+    }
+    out.push_str("  </testsuite>\n");
 }
 
 /// Text as XML has it; control characters, which XML cannot hold, become replacement characters.
@@ -92,6 +114,7 @@ pub fn escaped(text: &str) -> String {
             '"' => "&quot;".into(),
             '\n' | '\t' | '\r' => character.to_string(),
             control if control.is_control() => "\u{fffd}".into(),
+            '\u{fffe}' | '\u{ffff}' => "\u{fffd}".into(),
             other => other.to_string(),
         })
         .collect()

@@ -58,6 +58,12 @@ pub fn results(events: &[Event]) -> String {
             );
         }
         unmet(&mut out, &summary, target);
+        if !target.trouble.is_empty() {
+            out.push_str("\nBesides, the target made trouble:\n\n");
+        }
+        for (case, what) in &target.trouble {
+            let _ = writeln!(out, "- `{case}`: it {}", what.replace('\n', " "));
+        }
     }
     out.push_str("\n## Clauses that no case can check\n\n");
     for (id, why) in &summary.untestable {

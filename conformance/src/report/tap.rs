@@ -55,11 +55,18 @@ pub fn report(events: &[Event]) -> String {
                 let _ = writeln!(body, "  ...");
             }
         }
+        for (case, what) in &target.trouble {
+            number += 1;
+            let _ = writeln!(body, "not ok {number} - {}: trouble in {case}", target.name);
+            let _ = writeln!(body, "  ---\n  seen: {}\n  ...", quoted(&format!("the target {what}")));
+        }
     }
     format!("TAP version 14\n1..{number}\n{body}")
 }
 
-/// Text as a YAML scalar: JSON's quoting is YAML's too.
+/// Text as a YAML scalar: JSON's quoting is YAML's too, but for control characters beyond ASCII's.
 fn quoted(text: &str) -> String {
+    let text: String =
+        text.chars().map(|one| if ('\u{7f}'..'\u{a0}').contains(&one) { '\u{fffd}' } else { one }).collect();
     serde_json::Value::from(text).to_string()
 }

@@ -28,10 +28,10 @@ impl<W: Write> Text<W> {
                         writeln!(self.out, "     but:      {why}")?;
                     }
                     if let Some(seen) = &check.evidence {
-                        writeln!(self.out, "     seen:     {}", seen.replace('\n', "\n               "))?;
+                        writeln!(self.out, "     seen:     {}", plain(seen).replace('\n', "\n               "))?;
                     }
                 }
-                trouble.iter().try_for_each(|what| writeln!(self.out, "TROUBLE [{case}] the target {what}"))
+                trouble.iter().try_for_each(|what| writeln!(self.out, "TROUBLE [{case}] the target {}", plain(what)))
             }
             Event::Begin { .. } | Event::End { .. } => Ok(()),
         }
@@ -101,5 +101,20 @@ impl<W: Write> Text<W> {
             n(State::Skipped),
             n(State::Inconclusive)
         )
+    }
+}
+
+/// What a target printed, without what would move a terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|one| if one.is_control() && one != '\n' && one != '\t' { '\u{fffd}' } else { one }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn what_a_target_printed_moves_no_terminal() {
+        assert_eq!(plain("a\tb\n\u{1b}[31m\u{9b}2J\r"), "a\tb\n\u{fffd}[31m\u{fffd}2J\u{fffd}");
     }
 }
