@@ -75,11 +75,17 @@ fn a_revoked_key_signs_nothing_any_more() {
     let Some(gpg) = Gpg::new() else { return };
     let fingerprint = gpg.key("gone@example.com", "ed25519", "never");
     let signature = gpg.sign("gone@example.com", DATA, &["--armor"]);
+    let before = gpg.public("gone@example.com");
     let certificate = gpg.home().join("openpgp-revocs.d").join(format!("{fingerprint}.rev"));
     let text = std::fs::read_to_string(&certificate).unwrap().replace(":-----BEGIN", "-----BEGIN");
     std::fs::write(&certificate, text).unwrap();
     gpg.run(&["--import", certificate.to_str().unwrap()]);
-    assert_eq!(judge(&gpg.public("gone@example.com"), DATA, &signature).unwrap_err().0, Kind::Revoked);
+    let after = gpg.public("gone@example.com");
+    assert_eq!(judge(&after, DATA, &signature).unwrap_err().0, Kind::Revoked);
+    // An older copy in the same keyring does not bring it back, wherever it stands.
+    for keys in [[&before[..], &after].concat(), [&after[..], &before].concat()] {
+        assert_eq!(judge(&keys, DATA, &signature).unwrap_err().0, Kind::Revoked);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Public keys: reading, naming, and which of their parts may sign now.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -123,6 +124,26 @@ impl Certificate {
         })
     }
 
+    /// Takes what another copy of this key says.
+    fn merge(&mut self, Self(other): Self) {
+        let details = &mut self.0.details;
+        details.revocation_signatures.extend(other.details.revocation_signatures);
+        details.direct_signatures.extend(other.details.direct_signatures);
+        for user in other.details.users {
+            match details.users.iter_mut().find(|known| known.id.id() == user.id.id()) {
+                Some(known) => known.signatures.extend(user.signatures),
+                None => details.users.push(user),
+            }
+        }
+        for subkey in other.public_subkeys {
+            let fingerprint = subkey.key.fingerprint();
+            match self.0.public_subkeys.iter_mut().find(|known| known.key.fingerprint() == fingerprint) {
+                Some(known) => known.signatures.extend(subkey.signatures),
+                None => self.0.public_subkeys.push(subkey),
+            }
+        }
+    }
+
     /// The part of this key that says it made `signature`, primary or subkey.
     pub(super) fn part_that_made(&self, signature: &Signature) -> Option<Part> {
         if names(signature, &self.0.primary_key) {
@@ -199,8 +220,20 @@ impl Keyring {
 }
 
 impl FromIterator<Certificate> for Keyring {
+    /// A key that is there several times is one: what any copy says of it holds, a revocation before all.
     fn from_iter<I: IntoIterator<Item = Certificate>>(certificates: I) -> Self {
-        Self { certificates: certificates.into_iter().collect(), purpose: None, elsewhere: Vec::new() }
+        let mut keyring = Self::default();
+        let mut places: BTreeMap<Fingerprint, usize> = BTreeMap::new();
+        for certificate in certificates {
+            match places.entry(certificate.fingerprint()) {
+                Entry::Occupied(place) => keyring.certificates[*place.get()].merge(certificate),
+                Entry::Vacant(place) => {
+                    place.insert(keyring.certificates.len());
+                    keyring.certificates.push(certificate);
+                }
+            }
+        }
+        keyring
     }
 }
 

@@ -128,7 +128,13 @@ impl Lane {
         if self.signature.signed_hash_value() != hash.first_chunk::<2>().copied() {
             return Err(mismatch());
         }
-        self.part.check(&self.signature, &hash).map_err(|_| mismatch())?;
+        use pgp::errors::Error::{Unimplemented, Unsupported};
+        self.part.check(&self.signature, &hash).map_err(|error| match error {
+            Unsupported { .. } | Unimplemented { .. } => {
+                Error::new(Kind::Unfit, subject.clone()).because(error.to_string())
+            }
+            _ => mismatch(),
+        })?;
         Ok(Signer { fingerprint, users, made: made.into() })
     }
 }
