@@ -3,9 +3,9 @@
 use std::fmt;
 use std::io::{BufReader, Read};
 
-use pgp::composed::{Esk, Message};
+use pgp::composed::{DecryptionOptions, Edata, Esk, Message, TheRing};
 use pgp::crypto::sym::SymmetricKeyAlgorithm;
-use pgp::types::Password;
+use pgp::types::{Password, Seipdv1ReadMode};
 
 use super::{Error, Kind, Passphrase, Result};
 
@@ -17,7 +17,7 @@ pub(super) fn decrypt<'a>(
     let fault = |kind| Error::new(kind, "decrypt the archive").clause("aci.encrypt");
     let (message, _) = Message::from_reader(BufReader::new(Unshown(source)))
         .map_err(|error| fault(Kind::Invalid).because(error.to_string()))?;
-    let Message::Encrypted { esk, .. } = &message else {
+    let Message::Encrypted { esk, edata, .. } = &message else {
         return Err(fault(Kind::Invalid).because("it is an OpenPGP message that is not encrypted"));
     };
     let ciphers: Vec<_> = esk
@@ -34,8 +34,15 @@ pub(super) fn decrypt<'a>(
     if !ciphers.iter().any(|cipher| matches!(cipher, AES128 | AES192 | AES256)) {
         return Err(fault(Kind::Invalid).because("it is not encrypted with AES"));
     }
-    let mut message = message
-        .decrypt_with_password(&Password::from(passphrase.0.as_str()))
+    if matches!(edata, Edata::SymEncryptedData { .. }) {
+        return Err(fault(Kind::Invalid).because("it is not protected against changes; gpg refuses it too"));
+    }
+    let password = Password::from(passphrase.0.as_str());
+    // By default all of it would be held in memory. Nothing that comes before the end is used where the end is wrong.
+    let options = DecryptionOptions::new().enable_gnupg_aead().set_seipdv1_read_mode(Seipdv1ReadMode::Streaming);
+    let ring = TheRing { message_password: vec![&password], decrypt_options: options, ..TheRing::default() };
+    let (mut message, _) = message
+        .decrypt_the_ring(ring, true)
         .map_err(|_| fault(Kind::Encrypted).because("the passphrase is not the right one"))?;
     if message.is_compressed() {
         message = message.decompress().map_err(|error| fault(Kind::Invalid).because(error.to_string()))?;

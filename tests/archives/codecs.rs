@@ -121,6 +121,19 @@ fn zeros_behind_gzip_are_a_warning_and_what_follows_them_an_error() {
 }
 
 #[test]
+fn a_gzip_headers_own_checksum_counts() {
+    let packed = gzip(&image());
+    let mut head = packed[..10].to_vec();
+    head[3] |= 2;
+    let mut crc = flate2::Crc::new();
+    crc.update(&head);
+    let sum = crc.sum().to_le_bytes();
+    let with = |sum: &[u8]| [&head[..], sum, &packed[10..]].concat();
+    assert!(read(&with(&sum[..2])).is_ok());
+    assert_eq!(read(&with(&[!sum[0], sum[1]])).unwrap_err().clause_id(), Some("aci.compress"));
+}
+
+#[test]
 fn a_bomb_is_refused_before_it_goes_off() {
     // 1.2 GiB of zeros, a MiB at a time: over 1000 to 1, past the first GiB.
     let member = {
@@ -175,12 +188,14 @@ fn a_source_that_fails_is_not_the_archives_fault() {
 #[test]
 fn what_gpg_encrypts_with_a_passphrase_is_read_with_it_alone() {
     let Some(gpg) = Gpg::new() else { return };
-    let bytes = image();
+    // Large enough that what is changed in its middle is content, which nothing but the encryption protects.
+    let bytes = Tar::image().file("rootfs/large", &[7; 100_000]).end();
     let id = read(&bytes).unwrap().image_id;
     let plain = gpg.path("image.aci");
     for (packed, extra) in [
         (gzip(&bytes), &["--compress-algo", "none"][..]),
         (bytes.clone(), &["--cipher-algo", "AES128"]),
+        (bytes.clone(), &["--compress-algo", "none", "--s2k-mode", "0"]),
         (gzip(&bytes), &["--cipher-algo", "AES256", "--armor"]),
     ] {
         std::fs::write(&plain, &packed).unwrap();
