@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::tar::printable;
-use super::{Data, Entry, EntryKind, ReadOptions, Result, Sink, Summary, Time, read};
+use super::{Data, Entry, EntryKind, ReadOptions, Result, Sink, Time, read};
 
 /// What differs between two images, the first taken for the older one.
 #[derive(Clone, Debug, Serialize)]
@@ -85,19 +85,12 @@ impl fmt::Display for Comparison {
 
 /// Compares two images: entries with all that is kept of them, and manifests value by value.
 pub fn compare(before: impl Read + Send, after: impl Read + Send, options: &ReadOptions) -> Result<Comparison> {
-    let (old, mut old_entries) = gather(before, options)?;
-    let (new, new_entries) = gather(after, options)?;
-    let mut entries = Vec::new();
-    for (name, entry) in new_entries {
-        let (change, fields) = match old_entries.remove(&name) {
-            None => (Change::Added, Vec::new()),
-            Some(before) => (Change::Changed, before.differences(&entry)),
-        };
-        if change == Change::Added || !fields.is_empty() {
-            entries.push((name, change, fields));
-        }
-    }
-    entries.extend(old_entries.into_keys().map(|name| (name, Change::Removed, Vec::new())));
+    let mut gathered = Gathered::default();
+    let old = read(before, options, &mut gathered)?;
+    let mut compared = Compared { before: gathered.0, changes: Vec::new() };
+    let new = read(after, options, &mut compared)?;
+    let mut entries = compared.changes;
+    entries.extend(compared.before.into_keys().map(|name| (name, Change::Removed, Vec::new())));
     entries.sort_by(|one, other| one.0.cmp(&other.0));
     let mut manifest = Vec::new();
     match (serde_json::from_slice(&old.manifest), serde_json::from_slice(&new.manifest)) {
@@ -119,14 +112,16 @@ pub fn compare(before: impl Read + Send, after: impl Read + Send, options: &Read
     })
 }
 
-fn gather(source: impl Read + Send, options: &ReadOptions) -> Result<(Summary, BTreeMap<Vec<u8>, Kept>)> {
-    let mut gathered = Gathered::default();
-    let summary = read(source, options, &mut gathered)?;
-    Ok((summary, gathered.0))
-}
-
+/// The entries of the first image.
 #[derive(Default)]
 struct Gathered(BTreeMap<Vec<u8>, Kept>);
+
+/// Holds the entries of the second image against those of the first as they come by: only one image is ever kept.
+struct Compared {
+    /// What the second one did not have so far.
+    before: BTreeMap<Vec<u8>, Kept>,
+    changes: Vec<(Vec<u8>, Change, Vec<&'static str>)>,
+}
 
 /// What is kept of an entry.
 struct Kept {
@@ -137,15 +132,41 @@ struct Kept {
     size: u64,
     device: (u32, u32),
     target: Vec<u8>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Their hash; nothing without any.
+    xattrs: Option<Box<[u8; 32]>>,
     content: [u8; 32],
 }
 
 impl Sink for Gathered {
     fn entry(&mut self, entry: &Entry, data: &mut Data<'_, '_>) -> Result<()> {
+        if let Some(kept) = Kept::of(entry, data)? {
+            self.0.insert(entry.name.clone(), kept);
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Compared {
+    fn entry(&mut self, entry: &Entry, data: &mut Data<'_, '_>) -> Result<()> {
+        let Some(kept) = Kept::of(entry, data)? else { return Ok(()) };
+        match self.before.remove(&entry.name) {
+            None => self.changes.push((entry.name.clone(), Change::Added, Vec::new())),
+            Some(before) => {
+                let fields = before.differences(&kept);
+                if !fields.is_empty() {
+                    self.changes.push((entry.name.clone(), Change::Changed, fields));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn of(entry: &Entry, data: &mut Data<'_, '_>) -> Result<Option<Self>> {
         // The manifest is compared by its values, and its time is that of the build.
         if entry.in_rootfs().is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let mut hash = Sha256::new();
         let mut end = 0;
@@ -155,9 +176,7 @@ impl Sink for Gathered {
             end = offset + bytes.len() as u64;
         }
         zeros(&mut hash, entry.size.saturating_sub(end));
-        let mut xattrs = entry.xattrs.clone();
-        xattrs.sort();
-        let kept = Kept {
+        Ok(Some(Self {
             kind: entry.kind,
             mode: entry.mode,
             owner: (entry.uid, entry.gid),
@@ -165,25 +184,11 @@ impl Sink for Gathered {
             size: entry.size,
             device: entry.device,
             target: entry.target.clone(),
-            xattrs,
+            xattrs: (!entry.xattrs.is_empty()).then(|| Box::new(attributes(entry))),
             content: hash.finalize().into(),
-        };
-        self.0.insert(entry.name.clone(), kept);
-        Ok(())
+        }))
     }
-}
 
-/// A hole reads as zeros, so that it does not matter whether an archive has it as one.
-fn zeros(hash: &mut Sha256, mut count: u64) {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    while count > 0 {
-        let step = count.min(ZEROS.len() as u64);
-        hash.update(&ZEROS[..usize::try_from(step).unwrap_or(ZEROS.len())]);
-        count -= step;
-    }
-}
-
-impl Kept {
     fn differences(&self, other: &Self) -> Vec<&'static str> {
         [
             ("kind", self.kind != other.kind),
@@ -199,6 +204,28 @@ impl Kept {
         .into_iter()
         .filter_map(|(field, differs)| differs.then_some(field))
         .collect()
+    }
+}
+
+/// A hash of the attributes, whatever their order.
+fn attributes(entry: &Entry) -> [u8; 32] {
+    let mut xattrs: Vec<_> = entry.xattrs.iter().collect();
+    xattrs.sort();
+    let mut hash = Sha256::new();
+    for part in xattrs.into_iter().flat_map(|(name, value)| [name, value]) {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// A hole reads as zeros, so that it does not matter whether an archive has it as one.
+fn zeros(hash: &mut Sha256, mut count: u64) {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    while count > 0 {
+        let step = count.min(ZEROS.len() as u64);
+        hash.update(&ZEROS[..usize::try_from(step).unwrap_or(ZEROS.len())]);
+        count -= step;
     }
 }
 
