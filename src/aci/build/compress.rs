@@ -2,7 +2,7 @@
 //!
 //! gzip is a member for each piece, made side by side, as the format allows and any gzip reads. Where members end depends on the
 //! stream alone: the result is the same on one core and on many. A member begins without knowledge of what came before, which
-//! costs less than libdeflate gains over zlib at the same level; that is also why it is used here.
+//! costs less than libdeflate gains over zlib at the same effort; that is also why it is used here.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -29,7 +29,8 @@ impl Codec {
     pub(super) fn new(compression: Compression, level: Option<u32>) -> Result<Self> {
         let (levels, standard) = match compression {
             Compression::None => (0..=0, 0),
-            Compression::Gzip => (1..=9, 6),
+            // libdeflate's 5 packs as well as zlib's 6.
+            Compression::Gzip => (1..=9, 5),
             Compression::Bzip2 => (1..=9, 9),
             Compression::Xz => (0..=9, 6),
             Compression::Zstd => (1..=19, 3),
