@@ -26,8 +26,11 @@ use super::{Data, Entry, EntryKind, Error, Findings, Kind, ReadOptions, Result, 
 use crate::diagnostic::Diagnostic;
 use crate::sys::{beneath, xattr};
 
-/// Bytes of names and xattrs of directories that wait for the end. With 100 bytes each that is 100,000 directories.
+/// Bytes of what is remembered until the end: directories with their xattrs, devices that were left out. Each takes 100 beside its
+/// name, so that is some 100,000.
 const MAX_WAITING: usize = 20 << 20;
+/// Directories above each other that are made: those of the longest path that Linux takes.
+const MAX_DEPTH: usize = 2048;
 /// Names in one note on what was left out.
 const MAX_TOLD: usize = 8;
 /// How the note on attributes begins.
@@ -132,7 +135,7 @@ struct Tree<'a> {
     parent: Option<(Vec<u8>, OwnedFd)>,
     /// What directories shall be like in the end. Read backwards, children come before their parents.
     directories: BTreeMap<Vec<u8>, Directory>,
-    /// Bytes of `directories`.
+    /// Bytes of `directories` and `left`.
     waiting: usize,
     /// Device nodes that were left out: hard links to them are too.
     left: BTreeSet<Vec<u8>>,
@@ -160,14 +163,15 @@ impl Sink for Tree<'_> {
         if entry.in_rootfs().is_none() {
             return Ok(());
         }
-        let failed = |error: Errno| {
-            Error::new(Kind::Io, format!("extract `{}`", entry.display_name())).because(io::Error::from(error))
-        };
+        if entry.name.iter().filter(|&&byte| byte == b'/').count() > MAX_DEPTH {
+            return Err(too_big(entry, "it has too many directories above each other"));
+        }
+        let failed = |error: Errno| failure(entry, error);
         if entry.kind == EntryKind::Directory {
             return self.directory(entry);
         }
         let (parent, name) = split(&entry.name);
-        self.enter(parent).map_err(failed)?;
+        self.enter(parent, entry)?;
         if entry.kind == EntryKind::File {
             return self.file(entry, name, data);
         }
@@ -176,9 +180,7 @@ impl Sink for Tree<'_> {
         let Some((_, parent)) = &self.parent else { return Err(failed(Errno::BADF)) };
         match entry.kind {
             EntryKind::Hardlink if self.left.contains(&entry.target) => {
-                self.left.insert(entry.name.clone());
-                self.told.devices.add(entry.display_name());
-                return Ok(());
+                return self.leave_out(entry);
             }
             EntryKind::Hardlink => {
                 let (directory, target) = split(&entry.target);
@@ -190,9 +192,7 @@ impl Sink for Tree<'_> {
             EntryKind::Symlink => symlinkat(OsStr::from_bytes(&entry.target), parent, name).map_err(failed)?,
             EntryKind::Fifo => mknodat(parent, name, FileType::Fifo, Mode::RWXU, 0).map_err(failed)?,
             EntryKind::Character | EntryKind::Block if self.options.devices == Devices::LeaveOut => {
-                self.left.insert(entry.name.clone());
-                self.told.devices.add(entry.display_name());
-                return Ok(());
+                return self.leave_out(entry);
             }
             EntryKind::Character | EntryKind::Block => {
                 let kind =
@@ -217,10 +217,14 @@ impl Sink for Tree<'_> {
 }
 
 impl Tree<'_> {
+    /// Leaves a device out, or another name of one.
+    fn leave_out(&mut self, entry: &Entry) -> Result<()> {
+        self.told.devices.add(entry.display_name());
+        self.left.insert(entry.name.clone());
+        self.wait(entry.name.len(), entry)
+    }
+
     fn directory(&mut self, entry: &Entry) -> Result<()> {
-        let failed = |error: Errno| {
-            Error::new(Kind::Io, format!("extract `{}`", entry.display_name())).because(io::Error::from(error))
-        };
         let metadata = Metadata {
             mode: entry.mode,
             uid: entry.uid,
@@ -233,56 +237,55 @@ impl Tree<'_> {
                 *known = Directory { implied: false, metadata };
                 Ok(())
             }
-            Some(_) => Err(failed(Errno::EXIST)),
+            Some(_) => Err(failure(entry, Errno::EXIST)),
             None => {
                 let (parent, _) = split(&entry.name);
-                self.enter(parent).map_err(failed)?;
-                self.make(&entry.name, Directory { implied: false, metadata }).map_err(failed)?;
-                self.bounded(entry)
+                self.enter(parent, entry)?;
+                self.make(&entry.name, Directory { implied: false, metadata }, entry)
             }
         }
     }
 
-    fn bounded(&self, entry: &Entry) -> Result<()> {
+    /// Counts what is remembered of a name until the end.
+    fn wait(&mut self, bytes: usize, entry: &Entry) -> Result<()> {
+        self.waiting += bytes + 100;
         if self.waiting <= MAX_WAITING {
             return Ok(());
         }
-        Err(Error::new(Kind::TooBig, format!("extract `{}`", entry.display_name()))
-            .clause("x.aci.limits")
-            .because("the archive has too many directories"))
+        Err(too_big(entry, "the archive has too many directories and devices"))
     }
 
-    /// Makes the directory `name` in the current one.
-    fn make(&mut self, name: &[u8], directory: Directory) -> rustix::io::Result<()> {
+    /// Makes the directory `name` in the current one, for the sake of `entry`.
+    fn make(&mut self, name: &[u8], directory: Directory, entry: &Entry) -> Result<()> {
         let (_, last) = split(name);
         let parent = self.parent.as_ref().map_or(self.root, |(_, parent)| parent.as_fd());
-        mkdirat(parent, OsStr::from_bytes(last), Mode::RWXU)?;
+        mkdirat(parent, OsStr::from_bytes(last), Mode::RWXU).map_err(|error| failure(entry, error))?;
         let xattrs: usize = directory.metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.waiting += name.len() + xattrs + 100;
         self.directories.insert(name.to_vec(), directory);
-        Ok(())
+        self.wait(name.len() + xattrs, entry)
     }
 
     /// Makes `path` the current directory, and the parts of it that have no entry so far.
-    fn enter(&mut self, path: &[u8]) -> rustix::io::Result<()> {
+    fn enter(&mut self, path: &[u8], entry: &Entry) -> Result<()> {
         if self.parent.as_ref().is_some_and(|(current, _)| current == path) {
             return Ok(());
         }
-        let open = |root, path| beneath::open(root, path, beneath::HANDLE).map_err(|error| errno(&error));
-        if !path.is_empty() && !self.directories.contains_key(path) {
-            let (above, _) = split(path);
-            self.enter(above)?;
+        let opened = if path.is_empty() || self.directories.contains_key(path) {
+            beneath::open(self.root, path, beneath::HANDLE)
+        } else {
+            let (above, last) = split(path);
+            self.enter(above, entry)?;
             let metadata = Metadata { mode: 0o755, uid: 0, gid: 0, mtime: Time::default(), xattrs: Vec::new() };
-            self.make(path, Directory { implied: true, metadata })?;
-        }
-        self.parent = Some((path.to_vec(), open(self.root, path)?));
+            self.make(path, Directory { implied: true, metadata }, entry)?;
+            let parent = self.parent.as_ref().map_or(self.root, |(_, parent)| parent.as_fd());
+            beneath::open(parent, last, beneath::HANDLE)
+        };
+        self.parent = Some((path.to_vec(), opened.map_err(|error| failure(entry, errno(&error)))?));
         Ok(())
     }
 
     fn file(&mut self, entry: &Entry, name: &[u8], data: &mut Data<'_, '_>) -> Result<()> {
-        let failed = |error: Errno| {
-            Error::new(Kind::Io, format!("extract `{}`", entry.display_name())).because(io::Error::from(error))
-        };
+        let failed = |error: Errno| failure(entry, error);
         let Some((_, parent)) = &self.parent else { return Err(failed(Errno::BADF)) };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(parent, OsStr::from_bytes(name), flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
@@ -431,6 +434,14 @@ impl Told {
         .flatten()
         .collect()
     }
+}
+
+fn failure(entry: &Entry, error: Errno) -> Error {
+    Error::new(Kind::Io, format!("extract `{}`", entry.display_name())).because(io::Error::from(error))
+}
+
+fn too_big(entry: &Entry, what: &str) -> Error {
+    Error::new(Kind::TooBig, format!("extract `{}`", entry.display_name())).clause("x.aci.limits").because(what)
 }
 
 /// A path's directory and last component.

@@ -11,6 +11,8 @@ use crate::diagnostic::Diagnostic;
 const MAX_ENTRIES: u64 = 1_500_000;
 /// Findings that are kept; one that floods the report tells no more than the first hundreds did.
 const MAX_FOUND: usize = 1000;
+/// Bytes of names and messages in them.
+const MAX_TOLD: usize = 1 << 20;
 /// Bytes of a name that are accepted: far more than any system can have.
 const MAX_NAME: usize = 64 << 10;
 
@@ -26,6 +28,8 @@ pub(super) struct Rules {
     parent: Vec<u8>,
     /// Bytes of all files, holes counted.
     size: u64,
+    /// Bytes of names and messages in `found`.
+    told: usize,
     pub(super) found: Vec<Diagnostic>,
 }
 
@@ -40,6 +44,17 @@ enum Seen {
 
 impl Seen {
     const ALL: [Self; 3] = [Self::Directory, Self::Implied, Self::Other];
+
+    /// The key under which a name with this hash is remembered as this.
+    fn of(self, hash: u64) -> u64 {
+        (hash & !3) | self as u64
+    }
+}
+
+/// A name's hash is that of its parts, so that those of all directories above it come up on the way.
+fn hash_part(hasher: &mut impl Hasher, part: &[u8]) {
+    hasher.write(part);
+    hasher.write_u8(b'/');
 }
 
 impl Rules {
@@ -52,13 +67,15 @@ impl Rules {
             key: RandomState::new(),
             parent: Vec::new(),
             size: 0,
+            told: 0,
             found: Vec::new(),
         }
     }
 
     /// Keeps a warning or note.
     pub(super) fn warn(&mut self, found: Diagnostic) {
-        if self.found.len() < MAX_FOUND {
+        if self.found.len() < MAX_FOUND && self.told < MAX_TOLD {
+            self.told += found.message.len() + found.place.entry.as_ref().map_or(0, String::len);
             self.found.push(found);
         }
     }
@@ -139,6 +156,9 @@ impl Rules {
         let top = entry.name.split(|&byte| byte == b'/').next().unwrap_or(b"");
         let alone = top.len() == entry.name.len();
         match top {
+            b"." if entry.kind != Kind::Directory => {
+                self.wrong(entry, "x.aci.entry-parent", "the archive's own directory is not a directory")
+            }
             b"." => Ok(true),
             b"rootfs" if alone && entry.kind != Kind::Directory => {
                 self.wrong(entry, "aci.rootfs.dir", "`rootfs` is not a directory")
@@ -163,16 +183,19 @@ impl Rules {
         if parent == self.parent {
             return Ok(true);
         }
-        let ends = parent.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
-        for end in ends.chain([slash]) {
-            let above = &entry.name[..end];
-            match self.at(above) {
+        // Each part is hashed once, however deep it is.
+        let mut hasher = self.key.build_hasher();
+        let mut end = 0;
+        for part in parent.split(|&byte| byte == b'/') {
+            end += part.len() + 1;
+            hash_part(&mut hasher, part);
+            match self.seen_as(hasher.finish()) {
                 Some(Seen::Other) => {
-                    let what = format!("`{}` above it is not a directory", printable(above));
+                    let what = format!("`{}` above it is not a directory", printable(&entry.name[..end - 1]));
                     return self.wrong(entry, "x.aci.entry-parent", &what);
                 }
                 Some(_) => {}
-                None => self.remember(above, Seen::Implied, entry)?,
+                None => self.remember(hasher.finish(), Seen::Implied, entry)?,
             }
         }
         self.parent.clear();
@@ -183,11 +206,11 @@ impl Rules {
     fn once(&mut self, entry: &Entry) -> Result<bool> {
         let now = if entry.kind == Kind::Directory { Seen::Directory } else { Seen::Other };
         match (self.at(&entry.name), now) {
-            (None, _) => self.remember(&entry.name, now, entry).map(|()| true),
+            (None, _) => self.remember(self.hash(&entry.name), now, entry).map(|()| true),
             (Some(Seen::Implied), Seen::Directory) => {
                 let hash = self.hash(&entry.name);
-                self.seen.remove(&(hash | Seen::Implied as u64));
-                self.seen.insert(hash | Seen::Directory as u64);
+                self.seen.remove(&Seen::Implied.of(hash));
+                self.seen.insert(Seen::Directory.of(hash));
                 Ok(true)
             }
             (Some(Seen::Implied), _) => {
@@ -220,16 +243,21 @@ impl Rules {
     }
 
     fn hash(&self, name: &[u8]) -> u64 {
-        self.key.hash_one(name) & !3
+        let mut hasher = self.key.build_hasher();
+        name.split(|&byte| byte == b'/').for_each(|part| hash_part(&mut hasher, part));
+        hasher.finish()
     }
 
     fn at(&self, name: &[u8]) -> Option<Seen> {
-        let hash = self.hash(name);
-        Seen::ALL.into_iter().find(|&seen| self.seen.contains(&(hash | seen as u64)))
+        self.seen_as(self.hash(name))
     }
 
-    fn remember(&mut self, name: &[u8], seen: Seen, entry: &Entry) -> Result<()> {
-        self.seen.insert(self.hash(name) | seen as u64);
+    fn seen_as(&self, hash: u64) -> Option<Seen> {
+        Seen::ALL.into_iter().find(|seen| self.seen.contains(&seen.of(hash)))
+    }
+
+    fn remember(&mut self, hash: u64, seen: Seen, entry: &Entry) -> Result<()> {
+        self.seen.insert(seen.of(hash));
         if self.seen.len() as u64 > MAX_ENTRIES {
             return Err(self.limit(entry, format!("more than {MAX_ENTRIES} names")));
         }

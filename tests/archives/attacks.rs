@@ -46,6 +46,26 @@ fn the_validator_finds_every_attack_that_extraction_refuses() {
 }
 
 #[test]
+fn directories_without_end_can_be_read_and_are_not_made() {
+    let world = World::new();
+    let name = [&b"rootfs/"[..], &b"a/".repeat(30_000), b"x"].concat();
+    let bytes = Tar::image().pax([("path", &name[..])]).file("x", b"").end();
+    assert!(aci::read(&bytes[..], &ReadOptions::default(), &mut aci::Nothing).is_ok());
+    let error = aci::extract(&bytes[..], &world.path("inside/image"), &unsynced()).unwrap_err();
+    assert_eq!((*error.kind(), error.clause_id()), (Kind::TooBig, Some("x.aci.limits")));
+    assert_eq!(names(&world.path("inside")), [""; 0]);
+}
+
+#[test]
+fn findings_do_not_grow_with_what_they_are_about() {
+    let name = [b"rootfs/../", &[b'\xff'; 60_000][..]].concat();
+    let tar = (0..200).fold(Tar::image(), |tar, _| tar.pax([("path", &name[..])]).file("x", b""));
+    let checked = aci::validate::image(&tar.end()[..], &ReadOptions::default()).unwrap();
+    let told: usize = checked.diagnostics.iter().map(|found| format!("{found:?}").len()).sum();
+    assert!(!checked.diagnostics.is_empty() && told < 4 << 20, "{told} bytes in {}", checked.diagnostics.len());
+}
+
+#[test]
 fn what_only_looks_like_an_attack_extracts_without_harm() {
     let world = World::new();
     let before = world.surroundings();

@@ -168,6 +168,41 @@ fn what_gnu_tar_writes_is_read_in_all_its_formats() {
 }
 
 #[test]
+fn attributes_are_read_in_whose_form_they_are() {
+    #[derive(Default)]
+    struct Attributes(Vec<(Vec<u8>, Vec<u8>)>);
+    impl Sink for Attributes {
+        fn entry(&mut self, entry: &Entry, _: &mut Data<'_, '_>) -> aci::Result<()> {
+            self.0.extend(entry.xattrs.clone());
+            Ok(())
+        }
+    }
+    let bytes = Tar::image()
+        .pax([
+            ("LIBARCHIVE.xattr.user.both", &b"b2xk"[..]),
+            ("SCHILY.xattr.user.both", b"new"),
+            ("LIBARCHIVE.xattr.user.one%3D", b"AAE"),
+            ("SCHILY.acl.default", b"user::rwx,group::r-x,other::---"),
+            ("SCHILY.acl.access", b"user:nobody:rwx"),
+            ("RHT.security.selinux", b"label"),
+        ])
+        .file("rootfs/x", b"")
+        .end();
+    let mut found = Attributes::default();
+    aci::read(&bytes[..], &ReadOptions::default(), &mut found).unwrap();
+    let acl = b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x04\0\x05\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
+    let expected = [
+        (&b"user.both"[..], &b"new"[..]),
+        (b"user.one=", b"\0\x01"),
+        (b"system.posix_acl_default", acl),
+        // Names mean nothing without the writer's users: told as it stands when it is not applied.
+        (b"SCHILY.acl.access", b"user:nobody:rwx"),
+        (b"security.selinux", b"label"),
+    ];
+    assert_eq!(found.0, expected.map(|(name, value)| (name.to_vec(), value.to_vec())));
+}
+
+#[test]
 fn gzip_and_gnu_tar_read_what_is_built() {
     if !gnu_tar() {
         return;

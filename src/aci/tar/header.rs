@@ -1,6 +1,6 @@
 //! One header block.
 
-use super::{Result, Time, invalid, place};
+use super::{Result, Time, invalid, place, printable};
 
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 512;
@@ -32,9 +32,6 @@ impl Header {
         if !checksums(block).contains(&sum) {
             return Err(wrong("the checksum is wrong"));
         }
-        let field = |range: std::ops::Range<usize>, what: &str| {
-            number(&block[range]).ok_or_else(|| wrong(&format!("the {what} is no number")))
-        };
         let flag = block[156];
         let posix = &block[257..263] == b"ustar\0";
         let gnu = &block[257..265] == b"ustar  \0";
@@ -46,6 +43,13 @@ impl Header {
                 name = [prefix, b"/", &name].concat();
             }
         }
+        let wrong = |what: &str| {
+            let doing = format!("{} (`{}`)", place(at), printable(&name));
+            invalid("x.aci.entry-header", doing, what)
+        };
+        let field = |range: std::ops::Range<usize>, what: &str| {
+            number(&block[range]).ok_or_else(|| wrong(&format!("the {what} is no number")))
+        };
         // Only devices have numbers, and only since ustar is there room for them.
         let device = if matches!(flag, b'3' | b'4') && (posix || gnu) {
             let part = |range, what| {
@@ -56,7 +60,6 @@ impl Header {
             (0, 0)
         };
         Ok(Self {
-            name,
             target: text(&block[157..257]).to_vec(),
             flag,
             // Some writers put the file type in front.
@@ -73,6 +76,7 @@ impl Header {
                 nanos: 0,
             },
             device,
+            name,
         })
     }
 }

@@ -4,6 +4,7 @@
 //! base-256 numbers that do not fit, doubled extended headers), so the blocks are read here, and strictly: where readers are
 //! known to disagree on what a header means, it is an error and not a guess.
 
+mod attributes;
 mod header;
 mod pax;
 mod sparse;
@@ -286,20 +287,21 @@ impl<'s> Archive<'s> {
         self.padding = padding(stored);
         match map {
             pax::Map::None if flag == b'S' => {
-                let (size, extents) = sparse::old_gnu(self, block, at)?;
+                let (size, extents) = sparse::old_gnu(self, block, (at, &entry.name))?;
                 entry.size = size;
                 entry.extents = Some(extents);
             }
             pax::Map::None => {}
             _ if flag == b'S' || entry.kind != Kind::File => {
-                return Err(invalid("x.aci.sparse", place(at), "two sparse maps, or one of what is no file"));
+                let doing = format!("read {}", printable(&entry.name));
+                return Err(invalid("x.aci.sparse", doing, "two sparse maps, or one of what is no file"));
             }
             pax::Map::Given { size, extents } => {
                 entry.size = size;
                 entry.extents = Some(extents);
             }
             pax::Map::InContent { size } => {
-                entry.extents = Some(sparse::in_content(self, at)?);
+                entry.extents = Some(sparse::in_content(self, (at, &entry.name))?);
                 entry.size = size;
             }
         }

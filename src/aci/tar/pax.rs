@@ -1,7 +1,9 @@
 //! Extended headers: PAX records, and GNU's long names.
 
+use std::collections::HashSet;
+
 use super::header::owner;
-use super::{Entry, Result, Time, invalid, place, sparse};
+use super::{Entry, Result, Time, attributes, invalid, place, printable, sparse};
 
 const CLAUSE: &str = "x.aci.pax";
 
@@ -86,7 +88,8 @@ fn ended(mut content: Vec<u8>) -> Vec<u8> {
 fn agreed(gnu: Option<Vec<u8>>, pax: Option<Vec<u8>>, at: u64) -> Result<Option<Vec<u8>>> {
     match (gnu, pax) {
         (Some(gnu), Some(pax)) if gnu != pax => {
-            Err(invalid(CLAUSE, place(at), "the GNU long name and the PAX header before it differ"))
+            let (gnu, pax) = (printable(&gnu), printable(&pax));
+            Err(invalid(CLAUSE, place(at), format!("the GNU long name and the PAX header differ: `{gnu}`, `{pax}`")))
         }
         (gnu, pax) => Ok(pax.or(gnu)),
     }
@@ -136,6 +139,8 @@ struct Records {
     gid: Option<u32>,
     mtime: Option<Time>,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Attributes in forms of other writers. Many of them write those of `xattrs` too.
+    others: Vec<(Vec<u8>, Vec<u8>)>,
     sparse: Sparse,
 }
 
@@ -146,6 +151,8 @@ struct Sparse {
     minor: Option<u64>,
     name: Option<Vec<u8>>,
     size: Option<u64>,
+    /// How many extents there are.
+    count: Option<u64>,
     extents: Vec<(u64, u64)>,
     /// An offset that waits for its length (format 0.0).
     offset: Option<u64>,
@@ -155,6 +162,9 @@ impl Sparse {
     fn map(self, at: u64) -> Result<Map> {
         let wrong = |what: &str| invalid("x.aci.sparse", place(at), what);
         let size = |size: Option<u64>| size.ok_or_else(|| wrong("a sparse file without its size"));
+        if self.count.is_some_and(|count| count != self.extents.len() as u64) {
+            return Err(wrong("a sparse map of another length than it says"));
+        }
         match (self.major, self.minor) {
             (None | Some(0), _) if self.extents.is_empty() && self.offset.is_none() => match self.size {
                 None => Ok(Map::None),
@@ -184,12 +194,16 @@ impl Records {
         if let Some(name) = records.sparse.name.take() {
             records.name = Some(name);
         }
+        if !records.others.is_empty() {
+            let known: HashSet<_> = records.xattrs.iter().map(|(name, _)| name.clone()).collect();
+            records.xattrs.extend(records.others.drain(..).filter(|(name, _)| !known.contains(name)));
+        }
         Ok(records)
     }
 
     fn take(&mut self, key: &[u8], value: &[u8], at: u64) -> Result<()> {
         let wrong = || {
-            let what = format!("the PAX record `{}` has no proper value", super::printable(key));
+            let what = format!("the PAX record `{}` has no proper value", printable(key));
             invalid(CLAUSE, place(at), what)
         };
         let number = || decimal(value).ok_or_else(wrong);
@@ -205,6 +219,7 @@ impl Records {
             b"GNU.sparse.minor" => self.sparse.minor = Some(number()?),
             b"GNU.sparse.name" => self.sparse.name = Some(value.to_vec()),
             b"GNU.sparse.size" | b"GNU.sparse.realsize" => self.sparse.size = Some(number()?),
+            b"GNU.sparse.numblocks" => self.sparse.count = Some(number()?),
             b"GNU.sparse.offset" => {
                 if self.sparse.offset.replace(number()?).is_some() {
                     return Err(wrong());
@@ -227,6 +242,8 @@ impl Records {
                         return Err(wrong());
                     }
                     self.xattrs.push((name.to_vec(), value.to_vec()));
+                } else if let Some(attribute) = attributes::xattr(key, value) {
+                    self.others.push(attribute.map_err(|()| wrong())?);
                 }
             }
         }

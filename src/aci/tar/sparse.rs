@@ -2,12 +2,19 @@
 
 use super::header::{BLOCK, number};
 use super::pax::decimal;
-use super::{Archive, Result, invalid, place, truncated};
+use super::{Archive, Result, invalid, printable, truncated};
 
 /// Pieces of one file that are accepted: 4 MiB of map, which no honest file below 1 GiB of data needs.
 pub(super) const MAX_EXTENTS: usize = 256 << 10;
 
 const CLAUSE: &str = "x.aci.sparse";
+
+/// Where the header of a sparse file stands, and its name.
+type Of<'a> = (u64, &'a [u8]);
+
+fn reading((_, name): Of<'_>) -> String {
+    format!("read {}", printable(name))
+}
 
 /// Pieces ascend without overlap, stay below `size`, and their data is the `stored` bytes of the content.
 pub(super) fn check(extents: &[(u64, u64)], size: u64, stored: u64) -> Result<(), &'static str> {
@@ -31,8 +38,8 @@ pub(super) fn check(extents: &[(u64, u64)], size: u64, stored: u64) -> Result<()
 }
 
 /// The map in an old GNU header of type `S`, and in the blocks that continue it.
-pub(super) fn old_gnu(archive: &mut Archive<'_>, block: &[u8; BLOCK], at: u64) -> Result<(u64, Vec<(u64, u64)>)> {
-    let wrong = || invalid(CLAUSE, place(at), "the sparse map holds something else than numbers");
+pub(super) fn old_gnu(archive: &mut Archive<'_>, block: &[u8; BLOCK], of: Of<'_>) -> Result<(u64, Vec<(u64, u64)>)> {
+    let wrong = || invalid(CLAUSE, reading(of), "the sparse map holds something else than numbers");
     let value = |field: &[u8]| {
         number(field)
             .and_then(|number| u64::try_from(number).ok())
@@ -48,7 +55,7 @@ pub(super) fn old_gnu(archive: &mut Archive<'_>, block: &[u8; BLOCK], at: u64) -
             extents.push((value(&pair[..12])?, value(&pair[12..])?));
         }
         if extents.len() > MAX_EXTENTS {
-            return Err(invalid("x.aci.limits", place(at), "a sparse map of too many pieces"));
+            return Err(invalid("x.aci.limits", reading(of), "a sparse map of too many pieces"));
         }
         Ok(())
     };
@@ -58,7 +65,7 @@ pub(super) fn old_gnu(archive: &mut Archive<'_>, block: &[u8; BLOCK], at: u64) -
     while more {
         let mut next = [0; BLOCK];
         if archive.stream.take(&mut next)? < BLOCK {
-            return Err(truncated(at));
+            return Err(truncated(of.0));
         }
         take(&next[..504])?;
         more = next[504] != 0;
@@ -67,11 +74,11 @@ pub(super) fn old_gnu(archive: &mut Archive<'_>, block: &[u8; BLOCK], at: u64) -
 }
 
 /// The map before the content: a count, then offset and length in turn, each on a line, filled up to a block.
-pub(super) fn in_content(archive: &mut Archive<'_>, at: u64) -> Result<Vec<(u64, u64)>> {
-    let mut lines = Lines { archive, block: [0; BLOCK], next: BLOCK, at };
+pub(super) fn in_content(archive: &mut Archive<'_>, of: Of<'_>) -> Result<Vec<(u64, u64)>> {
+    let mut lines = Lines { archive, block: [0; BLOCK], next: BLOCK, of };
     let count = lines.number()?;
     if count > MAX_EXTENTS as u64 {
-        return Err(invalid("x.aci.limits", place(at), "a sparse map of too many pieces"));
+        return Err(invalid("x.aci.limits", reading(of), "a sparse map of too many pieces"));
     }
     (0..count).map(|_| Ok((lines.number()?, lines.number()?))).collect()
 }
@@ -81,20 +88,20 @@ struct Lines<'a, 's> {
     archive: &'a mut Archive<'s>,
     block: [u8; BLOCK],
     next: usize,
-    at: u64,
+    of: Of<'a>,
 }
 
 impl Lines<'_, '_> {
     fn number(&mut self) -> Result<u64> {
-        let wrong = |at| invalid(CLAUSE, place(at), "the sparse map holds something else than numbers");
+        let wrong = |of| invalid(CLAUSE, reading(of), "the sparse map holds something else than numbers");
         let mut digits = Vec::new();
         loop {
             if self.next == BLOCK {
                 if self.archive.rest < BLOCK as u64 {
-                    return Err(invalid(CLAUSE, place(self.at), "the sparse map is longer than the content"));
+                    return Err(invalid(CLAUSE, reading(self.of), "the sparse map is longer than the content"));
                 }
                 if self.archive.stream.take(&mut self.block)? < BLOCK {
-                    return Err(truncated(self.at));
+                    return Err(truncated(self.of.0));
                 }
                 self.archive.rest -= BLOCK as u64;
                 self.next = 0;
@@ -102,9 +109,9 @@ impl Lines<'_, '_> {
             let byte = self.block[self.next];
             self.next += 1;
             match byte {
-                b'\n' => return decimal(&digits).ok_or_else(|| wrong(self.at)),
+                b'\n' => return decimal(&digits).ok_or_else(|| wrong(self.of)),
                 _ if digits.len() < 20 => digits.push(byte),
-                _ => return Err(wrong(self.at)),
+                _ => return Err(wrong(self.of)),
             }
         }
     }
