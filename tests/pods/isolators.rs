@@ -59,6 +59,28 @@ fn in_version_2_controllers_are_enabled_from_the_root_down_before_a_group_is_set
     }
 }
 
+#[test]
+fn limits_of_an_app_do_not_bind_what_is_said_of_it_before_it_runs() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("silent", "echo ran; sleep 30");
+    let out = bed.say(&["run", "--rm", "--seccomp", "mode=remove,sendmsg", &image, "--", "-c", "echo ran"]);
+    assert_eq!(out, "ran\n");
+    bed.say(&["run", "-d", "--name", "silent", "--seccomp", "mode=remove,sendmsg", &image]);
+    assert_eq!(bed.say(&["exec", "silent", "/bin/sh", "-c", "echo in"]), "in\n");
+    bed.say(&["stop", "--force", "silent"]);
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn an_app_that_may_have_no_memory_at_all_is_told_not_to_have_started() {
+    let Some(bed) = Bed::of_root() else { return };
+    let (code, out, err) = bed.tell(&["run", "--rm", "--memory", "0", &bed.script("starved", "echo ran")]);
+    assert_ne!(code, 0, "{out}");
+    assert!(err.contains("memory"), "{err}");
+    bed.assert_nothing_left();
+}
+
 fn of_status(out: &str, field: &str) -> String {
     let line = out.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_else(|| panic!("no {field} in {out}"));
     line.trim_start_matches(':').trim().to_owned()

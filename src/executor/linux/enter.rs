@@ -121,7 +121,7 @@ impl<'a> Entrance<'a> {
                         listening: Vec::new(),
                         notify: None,
                     };
-                    process.become_program(|| {})
+                    process.become_program()
                 }
                 Err(error) => error,
             };

@@ -1,6 +1,5 @@
 //! This host: applies and undoes steps, and launches pods.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::TcpListener;
@@ -234,10 +233,10 @@ impl Launch for LinuxHost {
         drop(init);
         // The child's copy is gone, this one is not.
         let Some(channel) = near else { return Err(failed(io::ErrorKind::BrokenPipe.into())) };
-        let (ready, gone, starting) = (false, false, HashMap::new());
+        let (ready, gone) = (false, false);
         let memory = (0..plan.apps.len()).map(|app| Memory { groups: groups_of(app, steps), killed: 0 }).collect();
         let _held = std::mem::take(&mut self.held);
-        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, starting, memory, _held })
+        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, memory, _held })
     }
 }
 
@@ -354,8 +353,6 @@ pub struct LinuxPod {
     terminal: Option<OwnedFd>,
     ready: bool,
     gone: bool,
-    /// The process ids of what is about to become an app's program.
-    starting: HashMap<usize, i32>,
     /// One entry an app.
     memory: Vec<Memory>,
     /// What holds ports of the host.
@@ -475,11 +472,7 @@ impl Pod for LinuxPod {
                 Err(error) => return Err(Error::new(Kind::Io, "hear from the pod").because(error)),
             };
             match read(&message.bytes)? {
-                Report::Starting { app, .. } => drop(self.starting.insert(app, message.sender)),
-                Report::Started { app, phase } => {
-                    let pid = self.starting.remove(&app);
-                    events.extend(pid.map(|pid| Event::Started { app, phase, pid }));
-                }
+                Report::Started { app, phase } => events.push(Event::Started { app, phase, pid: message.sender }),
                 Report::Failed { app, phase, why } => events.push(Event::Failed { app, phase, error: why.into() }),
                 Report::Ended { app, phase, end } => {
                     if self.memory.get_mut(app).is_some_and(|memory| memory.ran_out(end)) {

@@ -11,7 +11,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, pivot_root, wait};
 
 use super::filesystem::Filesystem;
@@ -83,6 +82,13 @@ impl Init<'_> {
         if let Ok(bytes) = serde_json::to_vec(report) {
             // Nobody is left to be told that the supervisor is gone.
             let _ = self.channel.send(&bytes, descriptors);
+        }
+    }
+
+    /// The same, with the process id of another process of the pod in place of this one's.
+    fn tell_of(&self, process: Pid, report: &Report) {
+        if let Ok(bytes) = serde_json::to_vec(report) {
+            let _ = self.channel.send_for(process, &bytes);
         }
     }
 
@@ -292,11 +298,8 @@ impl Init<'_> {
         let failed = |error: std::io::Error| {
             Error::new(Kind::Io, format!("start a process of app {}", plan.name)).because(error)
         };
-        // Closed by exec: whoever reads the other end knows then that the program runs.
-        let (outcome, far) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
-        let unstarted = rustix::io::fcntl_dupfd_cloexec(&far, listening::above(self.sockets.len()));
-        let unstarted = unstarted.map_err(|e| failed(e.into()))?;
-        drop(far);
+        // The app's limits hold for what it is before its program, so that it could not always say itself why it is none.
+        let mut failure = None;
         // Until it has become its program, so that it has this memory, it cannot be looked into, as this process cannot.
         let child = sys::lend(|| {
             let error = match self.enter(&apps[number], number, phase) {
@@ -323,22 +326,22 @@ impl Init<'_> {
                         listening: sockets.map(|socket| socket.name.as_str()).collect(),
                         notify: notify.map(|_| readiness::notify_address(self.plan.uuid, &plan.name)),
                     };
-                    process.become_program(|| self.tell(&Report::Starting { app: number, phase }, &[]))
+                    process.become_program()
                 }
                 Err(error) => error,
             };
-            self.tell(&Report::Failed { app: number, phase, why: Complaint::from(&error) }, &[]);
-            let _ = rustix::io::write(&unstarted, b"x");
-            match error.kind() {
+            let status = match error.kind() {
                 Kind::NoProgram => 127,
                 Kind::NotExecutable => 126,
                 _ => 125,
-            }
+            };
+            failure = Some(error);
+            status
         });
         let child = child.map_err(failed)?;
-        drop(unstarted);
-        if rustix::io::retry_on_intr(|| rustix::io::read(&outcome, &mut [0_u8])) == Ok(0) {
-            self.tell(&Report::Started { app: number, phase }, &[]);
+        match failure {
+            Some(error) => self.tell(&Report::Failed { app: number, phase, why: Complaint::from(&error) }, &[]),
+            None => self.tell_of(child.pid, &Report::Started { app: number, phase }),
         }
         Ok(child.pid)
     }

@@ -40,14 +40,7 @@ pub enum Report {
     },
     /// Setting up failed: the pod ends.
     Broken(Complaint),
-    /// A process is about to become its program; sent by itself, so that its process id comes with it.
-    Starting {
-        /// Index of the app.
-        app: usize,
-        /// Which of its processes.
-        phase: Phase,
-    },
-    /// It has become its program.
+    /// A process has become its program; its process id comes with this.
     Started {
         /// Index of the app.
         app: usize,

@@ -70,12 +70,10 @@ impl Process<'_> {
         Ok(())
     }
 
-    /// Does all steps and becomes the program. `started` is called when only exec is left. Comes back only with the
-    /// reason why it could not.
-    pub fn become_program(self, started: impl FnOnce()) -> Error {
+    /// Does all steps and becomes the program. Comes back only with the reason why it could not.
+    pub fn become_program(self) -> Error {
         match self.prepare() {
             Ok((path, arguments, environment)) => {
-                started();
                 let error = sys::execute(&path, &arguments, &environment);
                 let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).to_owned();
                 refused(&path, error)
@@ -307,7 +305,9 @@ fn find_program(program: &str, path: Option<&str>) -> Result<PathBuf, Error> {
         };
     }
     let mut why = None;
-    for directory in path.unwrap_or("/bin:/usr/bin").split(':') {
+    // Of nothing the directories of PATH themselves would be found.
+    let directories = path.unwrap_or("/bin:/usr/bin").split(':').filter(|_| !program.is_empty());
+    for directory in directories {
         let directory = if directory.is_empty() { "." } else { directory };
         let candidate = Path::new(directory).join(program);
         match executable(&candidate) {

@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, UCred, recvmsg, sendmsg, socketpair,
 };
+use rustix::process::{Pid, getgid, getuid};
 
 /// The longest message.
 const LIMIT: usize = 64 * 1024;
@@ -55,8 +56,23 @@ impl Channel {
         if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
+        self.send_with(bytes, &mut control)
+    }
+
+    /// Sends `bytes` as if `process` did, which takes privilege in the caller's pid namespace.
+    pub fn send_for(&self, process: Pid, bytes: &[u8]) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let sender = UCred { pid: process, uid: getuid(), gid: getgid() };
+        if !control.push(SendAncillaryMessage::ScmCredentials(sender)) {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        self.send_with(bytes, &mut control)
+    }
+
+    fn send_with(&self, bytes: &[u8], control: &mut SendAncillaryBuffer<'_, '_, '_>) -> io::Result<()> {
         loop {
-            match sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
+            match sendmsg(&self.0, &[IoSlice::new(bytes)], control, SendFlags::NOSIGNAL) {
                 Ok(_) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
