@@ -85,7 +85,9 @@ fn lines(file: Option<&[u8]>) -> impl Iterator<Item = Vec<&str>> {
 fn unknown(what: &str, name: &str, file: &str) -> Error {
     Error::new(Kind::Missing, format!("find the {what} `{name}`"))
         .clause(if what == "user" { "im.app.user.required" } else { "im.app.group.required" })
-        .because(format!("/etc/{file} of the rootfs has no such {what}, and it is neither a number nor a path"))
+        .because(format!(
+            "/etc/{file} of the rootfs has no such {what}, and it is neither a number up to 4294967294 nor an absolute path"
+        ))
 }
 
 fn unusable(what: &str, name: &str, file: &str, id: &str) -> Error {

@@ -71,6 +71,40 @@ fn a_command_line_that_cannot_be_understood_has_the_tools_own_exit_code() {
 }
 
 #[test]
+fn options_that_contradict_each_other_or_say_nothing_are_refused() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("contrary", "echo ran");
+    let environment = bed.path("environment");
+    std::fs::write(&environment, "GOOD=1\n\n# of old\nnot a name=1\n").unwrap();
+    let environment = environment.to_str().unwrap();
+    let retain = r#"os/linux/capabilities-retain-set={"set":["CAP_CHOWN"]}"#;
+    let remove = r#"os/linux/capabilities-remove-set={"set":["CAP_CHOWN"]}"#;
+    let cases: [(&[&str], &str); 12] = [
+        (&["--env-file", environment], "environment:4: `not a name`"),
+        (&["--exec", ""], "it is empty"),
+        (&["--readonly-rootfs=maybe"], "neither true nor false"),
+        (&["--caps-retain", "chown", "--caps-remove", "kill"], "cannot be used with --caps-retain"),
+        (&["--isolator", retain, "--isolator", remove], "[iso.caps.exclusive]"),
+        (&["--seccomp", "mode=retain,read", "--seccomp", "mode=remove,read"], "cannot be used together"),
+        (&["--annotation", "a=b", "--annotation", "a=c"], "given twice"),
+        (&["--pod-annotation", "a=b", "--pod-annotation", "a=c"], "given twice"),
+        (&["--volume", "v", "--volume", "v,kind=empty"], "given twice"),
+        (&["--volume", "v,kind=empty,source=/tmp"], "an empty volume has no source"),
+        (&["--volume", "v,source=a/../b"], "goes up with `..`"),
+        (&["--port", "http=1.2.3:80"], "`1.2.3` is not an IPv4 address"),
+    ];
+    for (options, told) in cases {
+        let (code, out, err) = bed.tell(&[&["run"], options, &[image.as_str()]].concat());
+        assert_eq!((code, out.as_str()), (125, ""), "{options:?}: {err}");
+        assert!(err.contains(told), "{options:?}: {err}");
+    }
+    let (code, out, err) = bed.tell(&["run", "--rm", "--volume", "v,source=/tmp,mode=0700", &image]);
+    assert_eq!((code, out.as_str()), (0, "ran\n"), "{err}");
+    assert!(err.contains("`mode` means nothing"), "{err}");
+    bed.assert_nothing_left();
+}
+
+#[test]
 fn planning_touches_nothing() {
     let Some(bed) = Bed::new() else { return };
     let image = bed.script("planned", "echo ran");

@@ -6,7 +6,8 @@ use appc::diagnostic::{Diagnostic, Severity};
 use appc::executor::plan::{Stdio, Stream};
 use appc::schema::validate::isolator as isolator_of;
 use appc::schema::{
-    AbsPath, AcIdentifier, AcName, App, EnvName, Isolator, Mount, OctalMode, PodApp, Quantity, Volume, why_not,
+    AbsPath, AcIdentifier, AcName, Annotation, Annotations, App, EnvName, Isolator, Mount, OctalMode, PodApp, Quantity,
+    Volume, why_not,
 };
 use serde_json::{Map, Value, json};
 
@@ -45,28 +46,49 @@ fn number(option: &str, text: &str, part: &str) -> Result<u32> {
     part.parse().map_err(|_| wrong(option, text, format!("`{part}` is no number from 0 to 4294967295")))
 }
 
+/// Annotations `NAME=VALUE`, each name once.
+pub fn annotations<'a>(option: &str, texts: impl Iterator<Item = &'a str>) -> Result<Vec<Annotation>> {
+    let mut annotations: Vec<Annotation> = Vec::new();
+    for text in texts {
+        let (name, value) = pair(option, text)?;
+        let name: AcIdentifier = word(option, text, "acIdentifier", name)?;
+        let annotation: Annotation = typed(option, text, json!({"name": name, "value": value}))?;
+        once(option, text, &annotation.name, annotations.iter().map(|other| &other.name))?;
+        annotations.push(annotation);
+    }
+    Ok(annotations)
+}
+
+/// Refuses a name that was given before.
+pub fn once<'a, T: PartialEq + 'a>(
+    option: &str,
+    text: &str,
+    name: &T,
+    mut before: impl Iterator<Item = &'a T>,
+) -> Result<()> {
+    if before.any(|other| other == name) { Err(wrong(option, text, "that name is given twice")) } else { Ok(()) }
+}
+
 /// Changes `app` as `words` say. `image_app` is what its image says.
 pub fn adapt(app: &mut PodApp, image_app: Option<&App>, words: &ImageWords, arguments: &[String]) -> Result<()> {
-    if words.last("readonly-rootfs").is_some_and(|value| value != "false") {
-        app.read_only_root_fs = true;
+    match words.last("readonly-rootfs") {
+        None | Some("false") => {}
+        Some("true") => app.read_only_root_fs = true,
+        Some(other) => return Err(wrong("readonly-rootfs", other, "it is neither true nor false")),
     }
     for text in words.all("mount") {
         app.mounts.push(mount(text)?);
     }
-    let annotations: Vec<Value> = words
-        .all("annotation")
-        .map(|text| {
-            let (name, value) = pair("annotation", text)?;
-            let name: AcIdentifier = word("annotation", text, "acIdentifier", name)?;
-            Ok(json!({"name": name, "value": value}))
-        })
-        .collect::<Result<_>>()?;
+    let annotations = annotations("annotation", words.all("annotation"))?;
     if !annotations.is_empty() {
-        app.annotations = Some(typed("annotation", &annotations.len().to_string(), Value::Array(annotations))?);
+        app.annotations = Some(Annotations(annotations));
     }
     let Some(mut own) = app.app.clone().or_else(|| image_app.cloned()) else { return Ok(()) };
     let before = own.clone();
     if let Some(program) = words.last("exec") {
+        if program.is_empty() {
+            return Err(wrong("exec", program, "it is empty"));
+        }
         own.exec = vec![program.to_owned()];
     }
     if !arguments.is_empty() {
@@ -98,26 +120,30 @@ pub fn adapt(app: &mut PodApp, image_app: Option<&App>, words: &ImageWords, argu
 }
 
 fn environment(app: &mut App, words: &ImageWords) -> Result<()> {
-    let mut set = |option: &str, text: &str| -> Result<()> {
+    // `said` is what the user wrote, where `text` was found in it.
+    let mut set = |option: &str, said: &str, text: &str| -> Result<()> {
         let (name, value) = match text.split_once('=') {
             Some(pair) => (pair.0, pair.1.to_owned()),
             None => {
-                (text, std::env::var(text).map_err(|_| wrong(option, text, "it is not NAME=VALUE, and not set here"))?)
+                let unset = || wrong(option, said, format!("`{text}` is not NAME=VALUE, and not set here"));
+                (text, std::env::var(text).map_err(|_| unset())?)
             }
         };
-        let name: EnvName = word(option, text, "envName", name)?;
-        let variable: appc::schema::EnvironmentVariable = typed(option, text, json!({"name": name, "value": value}))?;
+        let name: EnvName = word(option, said, "envName", name)?;
+        let variable: appc::schema::EnvironmentVariable = typed(option, said, json!({"name": name, "value": value}))?;
         app.environment.retain(|other| other.name != variable.name);
         app.environment.push(variable);
         Ok(())
     };
     for file in words.all("env-file") {
         let text = std::fs::read_to_string(file).map_err(|error| wrong("env-file", file, error))?;
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
-            set("env-file", line)?;
+        for (number, line) in text.lines().map(str::trim).enumerate() {
+            if !line.is_empty() && !line.starts_with('#') {
+                set("env-file", &format!("{file}:{}", number + 1), line)?;
+            }
         }
     }
-    words.all("env").try_for_each(|text| set("env", text))
+    words.all("env").try_for_each(|text| set("env", text, text))
 }
 
 fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
@@ -130,6 +156,12 @@ fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
     };
     const CAPABILITIES: [&str; 2] = ["os/linux/capabilities-retain-set", "os/linux/capabilities-remove-set"];
     const SECCOMP: [&str; 2] = ["os/linux/seccomp-retain-set", "os/linux/seccomp-remove-set"];
+    if words.last("caps-retain").is_some()
+        && let Some(text) = words.last("caps-remove")
+    {
+        return Err(wrong("caps-remove", text, "it cannot be used with --caps-retain"));
+    }
+    let mut filter = None;
     for (option, text) in &words.options {
         match *option {
             "cpu" | "memory" => {
@@ -143,6 +175,9 @@ fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
             }
             "seccomp" => {
                 let (name, value) = seccomp(text)?;
+                if filter.replace(name).is_some_and(|other| other != name) {
+                    return Err(wrong(option, text, "mode=retain and mode=remove cannot be used together"));
+                }
                 replace(option, text, SECCOMP[usize::from(name == "remove")], value, &SECCOMP)?;
             }
             "isolator" => {
@@ -160,7 +195,7 @@ fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
 }
 
 /// The first error.
-fn told(found: &[Diagnostic]) -> String {
+pub fn told(found: &[Diagnostic]) -> String {
     let Some(error) = found.iter().find(|found| found.severity == Severity::Error) else { return String::new() };
     let help = error.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
     format!("{} [{}]{help}", error.message, error.clause)
@@ -224,7 +259,8 @@ pub fn volume(text: &str) -> Result<Volume> {
                 return Err(wrong("volume", text, format!("`{part}` is neither true nor false")));
             }
             ("uid" | "gid", _) => json!(number("volume", text, part)?),
-            ("source", _) => json!(absolute(part)?),
+            ("source", "") => return Err(wrong("volume", text, "the source is empty")),
+            ("source", _) => json!(word::<AbsPath>("volume", text, "absPath", &absolute(part)?)?),
             ("mode", _) => json!(word::<OctalMode>("volume", text, "octalMode", part)?),
             ("kind", "empty" | "host") => json!(part),
             ("kind", _) => return Err(wrong("volume", text, format!("`{part}` is neither empty nor host"))),
@@ -238,6 +274,13 @@ pub fn volume(text: &str) -> Result<Volume> {
     }
     if value["kind"] == "host" && !value.contains_key("source") {
         return Err(wrong("volume", text, "a host volume needs a source"));
+    }
+    if value["kind"] == "empty" && value.contains_key("source") {
+        return Err(wrong("volume", text, "an empty volume has no source; one of kind=host has"));
+    }
+    let idle: &[&str] = if value["kind"] == "host" { &["mode", "uid", "gid"] } else { &["recursive"] };
+    for key in idle.iter().filter(|key| value.contains_key(**key)) {
+        eprintln!("jetpack: warning: --volume {text}: `{key}` means nothing for a volume of kind {}", value["kind"]);
     }
     typed("volume", text, Value::Object(value))
 }

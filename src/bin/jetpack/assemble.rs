@@ -17,15 +17,12 @@ use appc::executor::planning::{AppImage, Choices};
 use appc::metadata::socket;
 use appc::pod::{ResolvedImage, reify};
 use appc::render::{Pull, Rendered};
-use appc::schema::{
-    AcIdentifier, AcName, Annotation, Annotations, ExposedPort, ImageId, PodApp, PodImage, PodManifest, Purpose,
-    validate,
-};
+use appc::schema::{AcName, Annotations, ExposedPort, ImageId, Ipv4, PodApp, PodImage, PodManifest, Purpose, validate};
 use appc::store::{Image, ImageRef, Store};
 use appc::validate::MAX_MANIFEST;
 use uuid::Uuid;
 
-use crate::adapt::{adapt, stdio, volume, word, wrong};
+use crate::adapt::{self, adapt, once, stdio, volume, word, wrong};
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::obtain::{Obtained, obtain};
@@ -128,6 +125,9 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
         None => from_images(args, context, &store, &mut found)?,
     };
     let template = with_pod_options(template, args)?;
+    if args.images.images.iter().any(|words| !words.options.is_empty()) {
+        check(&template)?;
+    }
     let find = |wanted: &PodImage| -> Result<ResolvedImage, CommandError> {
         let obtained = match wanted.id.as_ref().and_then(|id| found.remove(id)) {
             Some(obtained) => obtained,
@@ -171,14 +171,25 @@ fn read_manifest(file: &Path) -> Result<PodManifest, CommandError> {
     if bytes.len() as u64 > MAX_MANIFEST {
         return Err(CommandError::failed(format!("read {}: it is larger than {MAX_MANIFEST} bytes", file.display())));
     }
-    validate::pod_manifest(&bytes, &validate::Options { purpose: Purpose::Pod, ..validate::Options::default() })
-        .map_err(|diagnostics| {
-            let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(diagnostics);
-            report.source = bytes;
-            // Nobody may be there to read it; the exit code says enough then.
-            let _ = human::write(&mut std::io::stderr(), &report, human::Style::default());
-            CommandError::failed(format!("read the pod manifest {}: it is not valid", file.display()))
-        })
+    validate::pod_manifest(&bytes, &for_a_pod()).map_err(|diagnostics| {
+        let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(diagnostics);
+        report.source = bytes;
+        // Nobody may be there to read it; the exit code says enough then.
+        let _ = human::write(&mut std::io::stderr(), &report, human::Style::default());
+        CommandError::failed(format!("read the pod manifest {}: it is not valid", file.display()))
+    })
+}
+
+fn for_a_pod() -> validate::Options {
+    validate::Options { purpose: Purpose::Pod, ..validate::Options::default() }
+}
+
+/// Whether what single options say makes a valid manifest together.
+fn check(template: &PodManifest) -> Result<(), CommandError> {
+    let failed = |why: String| CommandError::failed(format!("make a pod of these options: {why}"));
+    let bytes = serde_json::to_vec(template).map_err(|error| failed(error.to_string()))?;
+    let checked = validate::pod_manifest(&bytes, &for_a_pod());
+    checked.map(drop).map_err(|found| failed(adapt::told(&found)))
 }
 
 /// What the command line decides beyond the manifest.
@@ -252,34 +263,34 @@ fn metadata(args: &PodArgs, context: &Context, network: &Network) -> Result<Meta
 }
 
 fn with_pod_options(mut pod: PodManifest, args: &PodArgs) -> Result<PodManifest, CommandError> {
+    let mut given: Vec<AcName> = Vec::new();
     for text in &args.volume {
         let volume = volume(text)?;
+        once("volume", text, &volume.name, given.iter())?;
+        given.push(volume.name.clone());
         // Late-bound: what the command line says stands for what the manifest says.
         pod.volumes.retain(|other| other.name != volume.name);
         pod.volumes.push(volume);
     }
+    given.clear();
     for text in &args.port {
         let (name, place) = text.split_once('=').ok_or_else(|| wrong("port", text, "it is not NAME=[IP:]HOSTPORT"))?;
         let (ip, number) = place.rsplit_once(':').map_or((None, place), |(ip, number)| (Some(ip), number));
         let number: std::num::NonZeroU16 =
             number.parse().map_err(|_| wrong("port", text, format!("`{number}` is no number from 1 to 65535")))?;
         let name: AcName = word("port", text, "acName", name)?;
+        once("port", text, &name, given.iter())?;
+        given.push(name.clone());
         let mut value = serde_json::json!({"name": name, "hostPort": number});
         if let Some(ip) = ip {
-            value["hostIP"] = serde_json::json!(ip);
+            value["hostIP"] = serde_json::json!(word::<Ipv4>("port", text, "ipv4", ip)?);
         }
         let port: ExposedPort = serde_json::from_value(value).map_err(|error| wrong("port", text, error))?;
         pod.ports.retain(|other| other.name != port.name);
         pod.ports.push(port);
     }
     let mut annotations = pod.annotations.take().map(|list| list.0).unwrap_or_default();
-    for text in &args.pod_annotation {
-        let (name, value) =
-            text.split_once('=').ok_or_else(|| wrong("pod-annotation", text, "it is not NAME=VALUE"))?;
-        let name: AcIdentifier = word("pod-annotation", text, "acIdentifier", name)?;
-        let value = serde_json::json!({"name": name, "value": value});
-        let annotation: Annotation =
-            serde_json::from_value(value).map_err(|error| wrong("pod-annotation", text, error))?;
+    for annotation in adapt::annotations("pod-annotation", args.pod_annotation.iter().map(String::as_str))? {
         annotations.retain(|other| other.name != annotation.name);
         annotations.push(annotation);
     }
