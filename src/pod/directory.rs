@@ -9,8 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::status::Status;
+use super::status::{AppStatus, Status};
 use super::{Error, Kind};
+use crate::executor::plan::PodPlan;
 
 /// All pods below one root.
 #[derive(Clone, Debug)]
@@ -137,7 +138,9 @@ impl Pods {
         match pods.len() {
             0 => Err(Error::new(Kind::Missing, doing()).because("there is no pod of that name or UUID")),
             1 => Ok(pods.remove(0)),
-            many => Err(Error::new(Kind::Busy, doing()).because(format!("{many} pods begin like that"))),
+            many => {
+                Err(Error::new(Kind::Busy, doing()).because(format!("{many} pods begin like that; give more of it")))
+            }
         }
     }
 
@@ -413,6 +416,17 @@ impl PodDir {
     /// How its apps are. Nothing when it was never started.
     pub fn status(&self) -> Option<Status> {
         self.read_json("status").ok()
+    }
+
+    /// The same; of a pod that was never started, that its apps are the planned ones.
+    pub fn status_or_plan(&self) -> Status {
+        let planned = || -> Status {
+            let plan: Option<PodPlan> = self.read_json("plan").ok();
+            let names = plan.into_iter().flat_map(|plan| plan.apps).map(|app| app.name);
+            let apps = names.map(|name| AppStatus { name, ..AppStatus::default() }).collect();
+            Status { apps, ..Status::default() }
+        };
+        self.status().unwrap_or_else(planned)
     }
 
     /// Where its metadata service is, while it runs and has one.

@@ -197,3 +197,20 @@ fn apps_share_processes_network_ipc_and_host_name_and_nothing_else() {
     assert_ne!(lines[4], lines[9]);
     bed.assert_nothing_left();
 }
+
+#[test]
+fn a_prepared_pod_tells_its_apps_and_a_fault_can_be_sent_by_name() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("waiting", "sleep 30");
+    bed.say(&["prepare", "--name", "waiting", &image]);
+    let pods: serde_json::Value = serde_json::from_str(&bed.say(&["list", "--json"])).unwrap();
+    assert_eq!(pods[0]["apps"], serde_json::json!(["waiting"]));
+    assert!(bed.say(&["status", "waiting"]).contains("app waiting: not started"));
+    let (code, _, err) = bed.tell(&["logs", "waiting", "other"]);
+    assert!(code == 1 && err.contains("its apps are waiting"), "{err}");
+    bed.say(&["run-prepared", "-d", "waiting"]);
+    bed.say(&["kill", "-s", "SEGV", "waiting"]);
+    assert!(bed.say(&["status", "--wait", "waiting"]).contains("main ended by signal 11"));
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}

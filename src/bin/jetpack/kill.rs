@@ -25,14 +25,20 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-const SIGNALS: [(&str, i32); 21] = [
+const SIGNALS: [(&str, i32); 29] = [
     ("HUP", libc::SIGHUP),
     ("INT", libc::SIGINT),
     ("QUIT", libc::SIGQUIT),
+    ("ILL", libc::SIGILL),
+    ("TRAP", libc::SIGTRAP),
     ("ABRT", libc::SIGABRT),
+    ("BUS", libc::SIGBUS),
+    ("FPE", libc::SIGFPE),
     ("KILL", libc::SIGKILL),
     ("USR1", libc::SIGUSR1),
     ("USR2", libc::SIGUSR2),
+    ("SEGV", libc::SIGSEGV),
+    ("SYS", libc::SIGSYS),
     ("PIPE", libc::SIGPIPE),
     ("ALRM", libc::SIGALRM),
     ("TERM", libc::SIGTERM),
@@ -43,6 +49,8 @@ const SIGNALS: [(&str, i32); 21] = [
     ("TTIN", libc::SIGTTIN),
     ("TTOU", libc::SIGTTOU),
     ("URG", libc::SIGURG),
+    ("XCPU", libc::SIGXCPU),
+    ("XFSZ", libc::SIGXFSZ),
     ("VTALRM", libc::SIGVTALRM),
     ("PROF", libc::SIGPROF),
     ("WINCH", libc::SIGWINCH),

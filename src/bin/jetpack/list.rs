@@ -34,7 +34,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         .list()?
         .iter()
         .map(|pod| {
-            let status = pod.status().unwrap_or_default();
+            let status = pod.status_or_plan();
             Line {
                 uuid: pod.uuid().to_string(),
                 name: pod.given_name(),

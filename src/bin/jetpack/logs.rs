@@ -44,7 +44,9 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     if let Some(app) = &args.app {
         let plan: appc::executor::plan::PodPlan = pod.read_json("plan")?;
         if plan.apps.iter().all(|known| known.name != *app) {
-            return Err(CommandError::failed(format!("find app {app} in pod {}", pod.uuid())));
+            let names: Vec<&str> = plan.apps.iter().map(|app| app.name.as_str()).collect();
+            let why = format!("its apps are {}", names.join(", "));
+            return Err(CommandError::failed(format!("find app {app} in pod {}: {why}", pod.uuid())));
         }
     }
     let unread = |error: io::Error| CommandError::failed(format!("read the logs of pod {}: {error}", pod.uuid()));

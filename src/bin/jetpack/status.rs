@@ -48,7 +48,7 @@ impl Facts {
             name: pod.given_name(),
             state: pod.state(),
             pid: pod.supervisor(),
-            status: pod.status().unwrap_or_default(),
+            status: pod.status_or_plan(),
             isolation: pod.read_json("report").unwrap_or_default(),
             networks: pod.read_json("networks").unwrap_or_default(),
         }
@@ -121,6 +121,9 @@ fn print(facts: &Facts) {
             words.push("killed for lack of memory".to_owned());
         }
         words.extend(app.failure.clone());
+        if words.is_empty() {
+            words.push("not started".to_owned());
+        }
         println!("app {}: {}", app.name, words.join(", "));
     }
     for verdict in &facts.isolation.verdicts {
