@@ -154,7 +154,7 @@ fn sniff(head: &[u8]) -> FileType {
             | [0x80..=0xd4, ..]
     );
     let armoured = head.starts_with(b"-----BEGIN PGP");
-    let utf16 = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
+    let utf16 = matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, b'{', ..]);
     if tar || magic || armoured || (!starts_like_json && !utf16 && head.contains(&0)) {
         FileType::Image
     } else {
@@ -175,7 +175,9 @@ mod tests {
         assert_eq!(sniff(&tar), FileType::Image);
         assert_eq!(sniff(b"\x1f\x8b\x08"), FileType::Image);
         assert_eq!(sniff(b"\x8c\x0d\x04"), FileType::Image);
-        for text in [&b""[..], b"{}", b" \n{", b"\xef\xbb\xbf{}", b"hello", b"{\"a\": \"\0\"}", b"\xff\xfe{\0}\0"] {
+        for text in
+            [&b""[..], b"{}", b" \n{", b"\xef\xbb\xbf{}", b"hello", b"{\"a\": \"\0\"}", b"\xff\xfe{\0}\0", b"\0{\0}"]
+        {
             assert_eq!(sniff(text), FileType::Manifest, "{text:?}");
         }
     }

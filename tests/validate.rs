@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -147,6 +149,14 @@ fn the_human_format_shows_the_place_and_quiet_nothing_of_valid_files() {
     assert!(shown.contains(&format!("--> {BAD}:")) && shown.contains("^^^^^^^^^ given first on line"), "{shown}");
     assert!(shown.contains("explain: actool explain im.labels.unique"));
     assert!(actool(&["validate", "-q", GOOD, WARNED]).stdout.is_empty());
+    let told = |more: &[&str]| -> Value {
+        let args = [&["validate", "--format", "json", WARNED, BAD], more].concat();
+        serde_json::from_slice(&actool(&args).stdout).unwrap()
+    };
+    let (full, quiet) = (told(&[]), told(&["-q"]));
+    assert_eq!(full["files"][0]["diagnostics"][0]["severity"], "warning");
+    assert_eq!((&quiet["files"][0]["diagnostics"], &quiet["files"][0]["valid"]), (&json!([]), &json!(true)));
+    assert_eq!(quiet["files"][1], full["files"][1]);
 }
 
 #[test]
@@ -179,6 +189,7 @@ fn hostile_input_is_told_and_the_other_files_are_still_checked() {
         (put("bom", &bom), "x.json.encoding"),
         (put("latin1", b"{\"acKind\": \"\xe4\"}"), "x.json.encoding"),
         (put("huge", &vec![b' '; (16 << 20) + 2]), "x.aci.limits"),
+        (put("utf16", b"{\0}\0"), "x.json.encoding"),
         (put("empty", b""), "im.json.valid"),
         (put("twice", b"{\"a\": 1, \"a\": 2}"), "x.json.duplicate-key"),
         (put("range", b"{\"apps\": [], \"uid\": 1e400}"), "x.json.number"),
@@ -323,4 +334,28 @@ fn a_file_that_cannot_be_read_is_told_and_the_others_are_still_checked() {
         report["files"].as_array().unwrap().iter().map(|file| file["diagnostics"][0]["clause"].as_str()).collect();
     let unreadable = Some("x.file.unreadable");
     assert_eq!(clauses, [unreadable, None, unreadable, unreadable, Some("im.labels.unique")]);
+}
+
+#[test]
+fn a_layout_whose_manifest_cannot_be_read_is_told_with_its_other_faults() {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = directory.path().join("layout");
+    fs::create_dir_all(layout.join("rootfs")).unwrap();
+    fs::write(layout.join("manifest"), "{}").unwrap();
+    fs::write(layout.join("stray"), "").unwrap();
+    fs::set_permissions(layout.join("manifest"), fs::Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_actool"));
+    if fs::read(layout.join("manifest")).is_ok() {
+        // Root reads everything; nobody does not.
+        command.uid(65534);
+    }
+    let done = match command.args(["validate", "--format", "json"]).arg(&layout).output() {
+        Err(error) => return println!("skipped: another user cannot start actool: {error}"),
+        Ok(done) => done,
+    };
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let told: Vec<_> = report["files"][0]["diagnostics"].as_array().unwrap().iter().collect();
+    let told: Vec<_> = told.iter().map(|found| (found["entry"].as_str(), found["clause"].as_str().unwrap())).collect();
+    assert_eq!(told, [(Some("manifest"), "x.file.unreadable"), (Some("stray"), "aci.toplevel.noextra")]);
 }

@@ -78,13 +78,14 @@ pub fn layout(directory: &Path, options: &ReadOptions) -> Result<Checked> {
                     continue;
                 }
                 let mut manifest = Vec::new();
-                fs::File::open(directory.join("manifest"))
-                    .and_then(|file| file.take(options.max_manifest + 1).read_to_end(&mut manifest))
-                    .map_err(|error| Error::new(Kind::Io, "read the manifest of the layout").because(error))?;
-                if manifest.len() as u64 > options.max_manifest {
-                    wrong("x.aci.limits", &format!("the manifest is larger than {} bytes", options.max_manifest));
-                } else {
-                    checked.manifest = Some(manifest);
+                let read = fs::File::open(directory.join("manifest"))
+                    .and_then(|file| file.take(options.max_manifest + 1).read_to_end(&mut manifest));
+                match read {
+                    Err(error) => wrong("x.file.unreadable", &format!("cannot be read: {error}")),
+                    Ok(_) if manifest.len() as u64 > options.max_manifest => {
+                        wrong("x.aci.limits", &format!("the manifest is larger than {} bytes", options.max_manifest));
+                    }
+                    Ok(_) => checked.manifest = Some(manifest),
                 }
             }
             b"rootfs" => {

@@ -61,7 +61,11 @@ impl Finding {
 
 /// All findings in a document.
 #[derive(Default)]
-pub(super) struct Findings(Vec<Finding>);
+pub(super) struct Findings {
+    all: Vec<Finding>,
+    /// Places in strings that could not be read and were replaced, in their order.
+    illegible: Vec<Span>,
+}
 
 impl Findings {
     /// Adds one.
@@ -72,9 +76,9 @@ impl Findings {
         span: Span,
         message: impl Into<String>,
     ) -> &mut Finding {
-        let (message, late) = (message.into(), self.0.len() >= SUGGESTED);
-        self.0.push(Finding { severity, clause, span, message, label: None, related: None, help: None, late });
-        self.0.last_mut().expect("one was just added")
+        let (message, late) = (message.into(), self.all.len() >= SUGGESTED);
+        self.all.push(Finding { severity, clause, span, message, label: None, related: None, help: None, late });
+        self.all.last_mut().expect("one was just added")
     }
 
     /// Adds an error.
@@ -92,14 +96,26 @@ impl Findings {
         self.add(Severity::Note, clause, span, message)
     }
 
+    /// Notes a place in a string that could not be read: only that is told of the string.
+    pub(super) fn illegible(&mut self, span: Span) {
+        self.illegible.push(span);
+    }
+
     /// The findings with places that people and machines understand, in the order of the document.
     pub(super) fn placed(mut self, text: &[u8], root: Option<&Node<'_>>) -> Vec<Diagnostic> {
-        if self.0.is_empty() {
+        if self.all.is_empty() {
             return Vec::new();
         }
-        self.0.sort_by_key(|finding| finding.span.start);
+        self.illegible.sort_unstable();
+        // What else such a string says, nobody knows.
+        let legible = |span: Span| {
+            let next = self.illegible.partition_point(|place| place.start <= span.start);
+            text.get(span.start) != Some(&b'"') || self.illegible.get(next).is_none_or(|place| place.end > span.end)
+        };
+        self.all.retain(|finding| legible(finding.span));
+        self.all.sort_by_key(|finding| finding.span.start);
         let mut lines = Lines::new(text);
-        self.0
+        self.all
             .into_iter()
             .map(|finding| {
                 let (line, column) = lines.place(finding.span.start);

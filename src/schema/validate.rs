@@ -119,6 +119,9 @@ fn read<'b>(bytes: &'b [u8], findings: &mut Findings) -> Option<Node<'b>> {
             FaultKind::Depth => "x.json.depth",
             FaultKind::Number => "x.json.number",
         };
+        if matches!(fault.kind, FaultKind::Encoding | FaultKind::Surrogate) {
+            findings.illegible(fault.span);
+        }
         let finding = findings.error(clause, fault.span, fault.message);
         if let Some(first) = fault.first {
             finding.related(first, "given first");
@@ -287,6 +290,35 @@ mod tests {
             let text = IMAGE.replace("0.8.11", version);
             assert_eq!(clauses(&text, &Options::default()), [clause]);
         }
+    }
+
+    #[test]
+    fn of_a_string_that_cannot_be_read_only_that_is_told() {
+        for (bytes, clause) in [
+            (&br#""example.com/\ud800""#[..], "x.json.surrogate"),
+            (&b"\"example.com/\xff\""[..], "x.json.encoding"),
+            (&b"\xff"[..], "x.json.encoding"),
+        ] {
+            let head = br#"{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "#;
+            let report = validate_manifest(&[head, bytes, b"}"].concat(), &Options::default());
+            assert_eq!(report.diagnostics.iter().map(|d| d.clause.as_ref()).collect::<Vec<_>>(), [clause]);
+        }
+        let text: Vec<u8> = IMAGE.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert_eq!(validate_manifest(&text, &Options::default()).diagnostics[0].clause, "x.json.encoding");
+    }
+
+    #[test]
+    fn names_from_other_worlds_are_found_whatever_their_case() {
+        let isolator = |name: &str, value: &str| format!(r#"{{"name": "os/linux/{name}", "value": {value}}}"#);
+        let isolators = [
+            isolator("capabilities-retain-set", r#"{"set": ["kill", "Cap_Net_Admn", "é"]}"#),
+            isolator("seccomp-remove-set", r#"{"set": ["reboot"], "errno": "eperm"}"#),
+        ];
+        let app = format!(r#", "app": {{"user": "0", "group": "0", "isolators": [{}]}}}}"#, isolators.join(","));
+        let report = validate_manifest(IMAGE.replace('}', &app).as_bytes(), &Options::default());
+        let help: Vec<&str> = report.diagnostics.iter().filter_map(|found| found.help.as_deref()).collect();
+        let meant = |name: &str| format!("did you mean `{name}`?");
+        assert_eq!((help[0], help[1], help[3]), (&*meant("CAP_KILL"), &*meant("CAP_NET_ADMIN"), &*meant("EPERM")));
     }
 
     #[test]

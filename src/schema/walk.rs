@@ -3,6 +3,7 @@
 use super::findings::Findings;
 use super::json::{Node, Span, Value};
 use super::shape::{SHAPES, Shape, Shapes};
+use super::tables::{capabilities, errnos};
 use super::text;
 
 /// Holds `node` against the definition `name`.
@@ -102,6 +103,19 @@ impl Walk<'_> {
             let finding = self.findings.error(fault.clause, span, fault.message);
             if let Some(help) = fault.help {
                 finding.help(help);
+            }
+            match shape.name {
+                "capability" => {
+                    let rest = match text.split_at_checked(4) {
+                        Some((head, rest)) if head.eq_ignore_ascii_case("CAP_") => rest,
+                        _ => text,
+                    };
+                    finding.meant(&format!("CAP_{rest}"), capabilities().iter().copied());
+                }
+                "errno" => {
+                    finding.meant(text, errnos().iter().copied());
+                }
+                _ => {}
             }
         }
     }

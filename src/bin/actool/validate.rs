@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use appc::diagnostic::{Diagnostic, FileReport, FileType, human, json, sarif};
+use appc::diagnostic::{Diagnostic, FileReport, FileType, Severity, human, json, sarif};
 use appc::schema::{Compat, Options as ManifestOptions, Profile};
 use appc::spec;
 use appc::validate::{self, Options};
@@ -103,7 +103,12 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
             Type::Manifest => FileType::Manifest,
         }),
     };
-    let reports = check_all(&args.files, &options);
+    let mut reports = check_all(&args.files, &options);
+    if args.quiet {
+        for report in &mut reports {
+            report.diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
+        }
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     match args.format {
         Format::Human => {
@@ -179,6 +184,9 @@ fn check(file: &Path, options: &Options) -> FileReport {
                 .with([Diagnostic::error("x.file.type", "is a directory")
                     .help("leave `--type` out, or name the file in it")]),
         },
-        Err(error) => validate::unreadable(&path, asked, &error),
+        Err(error) => {
+            let asked = if options.file_type.is_none() && file.is_dir() { FileType::Layout } else { asked };
+            validate::unreadable(&path, asked, &error)
+        }
     }
 }

@@ -9,6 +9,8 @@ use super::{Fault, FaultKind, Member, Node, Span, Value};
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 128;
 
+const NOT_UTF8: &str = "bytes that are not UTF-8";
+
 /// Reads a document. No value means that the text is no JSON; the faults say why.
 pub fn read(text: &[u8]) -> (Option<Node<'_>>, Vec<Fault>) {
     let mut reader = Reader { text, at: 0, faults: Vec::new() };
@@ -30,7 +32,7 @@ impl<'a> Reader<'a> {
         if self.text.starts_with(b"\xef\xbb\xbf") {
             self.fault(FaultKind::Encoding, 0, 3, "begins with a byte-order mark");
             self.at = 3;
-        } else if self.text.starts_with(b"\xff\xfe") || self.text.starts_with(b"\xfe\xff") {
+        } else if matches!(self.text, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=0x7f, ..] | [1..=0x7f, 0, ..]) {
             self.fault(FaultKind::Encoding, 0, 2, "is UTF-16, not UTF-8");
             return Err(Stop);
         }
@@ -239,7 +241,7 @@ impl<'a> Reader<'a> {
             Err(error) => {
                 let at = start + error.valid_up_to();
                 let end = at + error.error_len().unwrap_or(1);
-                self.fault(FaultKind::Encoding, at, end, "bytes that are not UTF-8");
+                self.fault(FaultKind::Encoding, at, end, NOT_UTF8);
                 String::from_utf8_lossy(bytes)
             }
         }
@@ -318,13 +320,15 @@ impl<'a> Reader<'a> {
     }
 
     fn unexpected(&mut self, expected: &str) -> Stop {
-        let found = match self.text.get(self.at..).map(|rest| rest.utf8_chunks().next()) {
-            Some(Some(chunk)) => chunk
-                .valid()
-                .chars()
-                .next()
-                .map_or_else(|| "bytes that are not UTF-8".to_owned(), |c| format!("`{}`", c.escape_debug())),
-            _ => "the end of the document".to_owned(),
+        let found = match self.text.get(self.at..).and_then(|rest| rest.utf8_chunks().next()) {
+            Some(chunk) => match chunk.valid().chars().next() {
+                Some(c) => format!("`{}`", c.escape_debug()),
+                None => {
+                    self.fault(FaultKind::Encoding, self.at, self.at + chunk.invalid().len(), NOT_UTF8);
+                    return Stop;
+                }
+            },
+            None => "the end of the document".to_owned(),
         };
         self.syntax(self.at, format!("expected {expected}, found {found}"))
     }

@@ -57,9 +57,9 @@ fn alias(os: &str, arch: &str) -> Option<&'static str> {
     }
 }
 
-/// Annotations of an image, a pod or a pod's app.
-pub(super) fn annotations(annotations: &[Node<'_>], findings: &mut Findings) {
-    unique(each(annotations, "name"), findings, "im.ann.unique", "annotation");
+/// Annotations of an image, a pod or a pod's app; `once` is the clause that a name stands once there.
+pub(super) fn annotations(annotations: &[Node<'_>], once: &'static str, findings: &mut Findings) {
+    unique(each(annotations, "name"), findings, once, "annotation");
     for annotation in annotations {
         let Some(node) = annotation.get("value") else { continue };
         let Some(text) = node.as_str() else { continue };

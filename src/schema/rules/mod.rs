@@ -27,7 +27,7 @@ pub(super) fn image(root: &Node<'_>, findings: &mut Findings) {
         url_like(name, findings);
     }
     lists::labels(root.list("labels"), findings);
-    lists::annotations(root.list("annotations"), findings);
+    lists::annotations(root.list("annotations"), "im.ann.unique", findings);
     if let Some(app) = root.get("app") {
         app::check(app, findings);
     }

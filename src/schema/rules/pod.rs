@@ -34,7 +34,7 @@ pub(super) fn check(root: &Node<'_>, profile: Profile, findings: &mut Findings) 
     port_names(apps, findings);
     exposed(root.list("ports"), apps, findings);
     isolators::check(root.list("isolators"), Place::Pod, findings);
-    lists::annotations(root.list("annotations"), findings);
+    lists::annotations(root.list("annotations"), "pm.ann", findings);
 }
 
 /// The objects of lists by their names, the first of each. Documents may be long, and are searched for every reference.
@@ -79,7 +79,7 @@ fn pod_app(pod_app: &Node<'_>, volumes: &Named<'_, '_>, profile: Profile, findin
             }
         }
     }
-    lists::annotations(pod_app.list("annotations"), findings);
+    lists::annotations(pod_app.list("annotations"), "pm.apps.ann", findings);
     if let Some(section) = pod_app.get("app") {
         app::check(section, findings);
     }
