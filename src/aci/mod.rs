@@ -46,6 +46,7 @@ pub use build::{BuildOptions, Built, Overwrite, build, build_file, patch_file};
 pub use compare::{Change, Comparison, EntryChange, ValueChange, compare};
 #[cfg(feature = "run")]
 pub use extract::{Devices, ExtractOptions, Owners, import};
+#[cfg(feature = "run")]
 pub(crate) use extract::{XATTRS_LEFT_OUT, sync};
 #[cfg(feature = "run")]
 pub use publish::extract;
