@@ -31,6 +31,8 @@ pub fn run(words: impl Iterator<Item = std::ffi::OsString>) -> ! {
             // What cannot be spoilt shows, because the mutant is not caught.
             "write" => drop(std::fs::write(first, second)),
             "remove" => drop(std::fs::remove_file(first)),
+            #[cfg(target_os = "linux")]
+            "unmount" => drop(rustix::mount::unmount(first, rustix::mount::UnmountFlags::DETACH)),
             "mode" => drop(rustix::fs::chmod(
                 first,
                 rustix::fs::Mode::from_raw_mode(u32::from_str_radix(second, 8).unwrap_or(0) as _),
