@@ -1,53 +1,61 @@
-//! gzip members one after the other. The library's own multi-member reader takes zero bytes for a broken member.
+//! gzip (RFC 1952): members one after the other, each with its checksum.
 //!
-//! A member that fits into memory whole, as those of our own images and of other parallel compressors do, is decoded by
-//! libdeflate in half the time that a stream takes; any other is read as a stream.
+//! The libraries' readers of several members take zero bytes behind the last for a broken one.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 
-use flate2::bufread::GzDecoder;
+#[cfg(not(all(feature = "run", unix)))]
+use flate2::Crc;
+#[cfg(all(feature = "run", unix))]
+use libdeflater::Crc;
 
-/// The byte that a member begins with.
-const MAGIC: u8 = 0x1f;
-/// The flag of a header that has a checksum of its own.
-#[cfg(feature = "run")]
-const HEADER_CHECKSUM: u8 = 2;
+use super::inflate::{AHEAD, Inflate};
+
+/// The bytes that a member begins with.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// The only way of compressing that there is.
+const DEFLATE: u8 = 8;
+/// Flags of a header: it has a checksum, more fields, a name, a comment; what is left is reserved.
+const CHECKSUM: u8 = 2;
+const EXTRA: u8 = 4;
+const NAME: u8 = 8;
+const COMMENT: u8 = 16;
+const RESERVED: u8 = 0xe0;
 /// Bytes of the source that are held.
-const WINDOW: usize = 2 << 20;
-/// Bytes of a member that is decoded at once: those of our builder have half of it.
-#[cfg(feature = "run")]
-const MEMBER: usize = 2 << 20;
-/// So many members in a row that did not fit, and it is not tried any more.
-#[cfg(feature = "run")]
-const TRIES: u32 = 3;
+const WINDOW: usize = 256 << 10;
 
 /// A gzip file's content.
 pub(super) struct Gzip<R> {
-    state: State<R>,
+    source: Window<R>,
+    state: State,
+    inflate: Inflate,
+    /// Of what this member's header or content gave so far.
+    sum: Crc,
+    size: u32,
+    /// What went wrong behind the bytes that are not given yet.
+    failed: Option<io::Error>,
     padded: bool,
-    #[cfg(feature = "run")]
-    whole: Whole,
 }
 
-// There is one an archive.
-#[allow(clippy::large_enum_variant)]
-enum State<R> {
-    /// Before a member, the first or another.
-    Between(Window<R>),
-    Member(GzDecoder<Window<R>>),
-    /// Serving what was decoded at once.
-    #[cfg(feature = "run")]
-    Decoded(Window<R>),
+enum State {
+    /// Before the first member, which must be there.
+    First,
+    /// Before another.
+    Between,
+    Member,
     End,
 }
 
 impl<R: Read> Gzip<R> {
     pub(super) fn new(source: R) -> Self {
         Self {
-            state: State::Between(Window::new(source)),
+            source: Window { source, bytes: vec![0; WINDOW], at: 0, end: 0, ended: false },
+            state: State::First,
+            inflate: Inflate::new(),
+            sum: Crc::new(),
+            size: 0,
+            failed: None,
             padded: false,
-            #[cfg(feature = "run")]
-            whole: Whole::default(),
         }
     }
 
@@ -57,67 +65,105 @@ impl<R: Read> Gzip<R> {
     }
 
     pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut first = self.first();
         loop {
-            match std::mem::replace(&mut self.state, State::End) {
+            match self.state {
                 State::End => return Ok(0),
-                State::Between(mut window) => match window.fill_buf()?.first() {
-                    None if !first => return Ok(0),
-                    Some(0) if !first => return self.zeros(window).map(|()| 0),
-                    Some(byte) if !first && *byte != MAGIC => return Err(follows()),
-                    _ => self.state = self.begin(window)?,
+                State::First => self.begin()?,
+                State::Between => match self.source.ahead(1)?.first() {
+                    None => self.state = State::End,
+                    Some(0) => {
+                        self.padded = true;
+                        self.zeros()?;
+                        self.state = State::End;
+                    }
+                    Some(byte) if *byte != MAGIC[0] => return Err(follows()),
+                    Some(_) => self.begin()?,
                 },
-                State::Member(mut member) => {
-                    let count = member.read(into)?;
-                    if count > 0 {
-                        self.state = State::Member(member);
+                State::Member => {
+                    let decoded = self.inflate.decoded();
+                    if !decoded.is_empty() {
+                        let count = into.len().min(decoded.len());
+                        into[..count].copy_from_slice(&decoded[..count]);
+                        self.inflate.take(count);
                         return Ok(count);
                     }
-                    self.state = State::Between(member.into_inner());
-                }
-                #[cfg(feature = "run")]
-                State::Decoded(window) => {
-                    let count = self.whole.give(into);
-                    if count > 0 {
-                        self.state = State::Decoded(window);
-                        return Ok(count);
+                    if let Some(error) = self.failed.take() {
+                        return Err(error);
                     }
-                    self.state = State::Between(window);
+                    if self.inflate.done() { self.finish()? } else { self.decode()? }
                 }
             }
-            first = false;
         }
     }
 
-    /// Whether nothing was read so far: then what comes must be a member.
-    fn first(&self) -> bool {
-        matches!(&self.state, State::Between(window) if !window.used)
+    fn decode(&mut self) -> io::Result<()> {
+        let input = self.source.ahead(AHEAD)?;
+        let ended = input.len() < AHEAD;
+        let (used, result) = self.inflate.decode(input, ended);
+        self.source.consume(used);
+        let decoded = self.inflate.decoded();
+        self.sum.update(decoded);
+        // The size is kept modulo 2^32.
+        self.size = self.size.wrapping_add(decoded.len() as u32);
+        self.failed = result.err();
+        Ok(())
     }
 
-    #[cfg(feature = "run")]
-    fn begin(&mut self, mut window: Window<R>) -> io::Result<State<R>> {
-        if self.whole.misses < TRIES {
-            let held = window.fill()?;
-            // libdeflate does not look at a header's own checksum.
-            let checked = held.get(3).is_some_and(|flags| flags & HEADER_CHECKSUM != 0);
-            if let Some(read) = (!checked).then(|| self.whole.decode(held)).flatten() {
-                window.consume(read);
-                return Ok(State::Decoded(window));
+    /// Reads a member's header.
+    fn begin(&mut self) -> io::Result<()> {
+        self.sum = Crc::new();
+        let [magic @ .., method, flags, _, _, _, _, _, _] = self.header::<10>()?;
+        if magic != MAGIC {
+            return Err(broken("a gzip member does not begin as one"));
+        }
+        if method != DEFLATE {
+            return Err(broken("a gzip member is compressed in a way that there is none"));
+        }
+        if flags & RESERVED != 0 {
+            return Err(broken("a gzip member has flags that there are none"));
+        }
+        if flags & EXTRA != 0 {
+            for _ in 0..u16::from_le_bytes(self.header()?) {
+                self.header::<1>()?;
             }
         }
-        Ok(State::Member(GzDecoder::new(window)))
+        for text in [NAME, COMMENT] {
+            while flags & text != 0 && self.header()? != [0] {}
+        }
+        if flags & CHECKSUM != 0 {
+            // The lower half of what the checksum would be.
+            let sum = self.sum.sum().to_le_bytes();
+            if self.header()? != [sum[0], sum[1]] {
+                return Err(broken("a gzip member's header does not match its checksum"));
+            }
+        }
+        (self.sum, self.size) = (Crc::new(), 0);
+        self.inflate.reset();
+        self.state = State::Member;
+        Ok(())
     }
 
-    #[cfg(not(feature = "run"))]
-    #[allow(clippy::unnecessary_wraps, reason = "as with libdeflate")]
-    fn begin(&mut self, window: Window<R>) -> io::Result<State<R>> {
-        Ok(State::Member(GzDecoder::new(window)))
+    fn header<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let bytes = self.source.take()?;
+        self.sum.update(&bytes);
+        Ok(bytes)
     }
 
-    fn zeros(&mut self, mut source: Window<R>) -> io::Result<()> {
-        self.padded = true;
+    /// Reads what stands behind a member's content, and checks the content with it.
+    fn finish(&mut self) -> io::Result<()> {
+        if u32::from_le_bytes(self.source.take()?) != self.sum.sum() {
+            return Err(broken("a gzip member's content does not match its checksum"));
+        }
+        if u32::from_le_bytes(self.source.take()?) != self.size {
+            return Err(broken("a gzip member's content is not as long as it says"));
+        }
+        self.state = State::Between;
+        Ok(())
+    }
+
+    fn zeros(&mut self) -> io::Result<()> {
         loop {
-            let ready = source.fill_buf()?;
+            let ready = self.source.ahead(1)?;
             if ready.is_empty() {
                 return Ok(());
             }
@@ -125,114 +171,56 @@ impl<R: Read> Gzip<R> {
                 return Err(follows());
             }
             let count = ready.len();
-            source.consume(count);
+            self.source.consume(count);
         }
     }
+}
+
+fn broken(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn follows() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "something else follows the last gzip member")
+    broken("something else follows the last gzip member")
 }
 
-/// The member that was decoded last.
-#[cfg(feature = "run")]
-#[derive(Default)]
-struct Whole {
-    inflater: Option<crate::sys::inflate::Inflater>,
-    bytes: Vec<u8>,
-    at: usize,
-    end: usize,
-    misses: u32,
-}
-
-#[cfg(feature = "run")]
-impl Whole {
-    /// Decodes the member that `held` begins with, and tells how long it is; nothing where it must be read as a stream, which
-    /// also tells what is wrong with it.
-    fn decode(&mut self, held: &[u8]) -> Option<usize> {
-        if self.inflater.is_none() {
-            self.inflater = crate::sys::inflate::Inflater::new();
-            self.bytes = vec![0; MEMBER];
-        }
-        let decoded = self.inflater.as_mut()?.member(held, &mut self.bytes);
-        self.misses = if decoded.is_some() { 0 } else { self.misses + 1 };
-        let (read, written) = decoded?;
-        (self.at, self.end) = (0, written);
-        Some(read)
-    }
-
-    fn give(&mut self, into: &mut [u8]) -> usize {
-        let count = into.len().min(self.end - self.at);
-        into[..count].copy_from_slice(&self.bytes[self.at..self.at + count]);
-        self.at += count;
-        count
-    }
-}
-
-/// A buffered source that can be asked to hold as much as fits.
+/// A buffered source that can be asked to hold so many bytes at least.
 struct Window<R> {
     source: R,
     bytes: Vec<u8>,
     at: usize,
     end: usize,
     ended: bool,
-    used: bool,
 }
 
 impl<R: Read> Window<R> {
-    fn new(source: R) -> Self {
-        Self { source, bytes: vec![0; WINDOW], at: 0, end: 0, ended: false, used: false }
-    }
-
-    /// All that fits of what comes.
-    #[cfg(feature = "run")]
-    fn fill(&mut self) -> io::Result<&[u8]> {
-        // Moving what is left is worth it only where it brings much.
-        if self.end - self.at < WINDOW / 2 {
+    /// What is held of what comes: `least` bytes at least, less only where there is no more.
+    fn ahead(&mut self, least: usize) -> io::Result<&[u8]> {
+        while self.end - self.at < least && !self.ended {
             self.bytes.copy_within(self.at..self.end, 0);
             (self.at, self.end) = (0, self.end - self.at);
-            while self.end < WINDOW && !self.ended {
-                self.more()?;
-            }
-        }
-        Ok(&self.bytes[self.at..self.end])
-    }
-
-    fn more(&mut self) -> io::Result<()> {
-        loop {
             match self.source.read(&mut self.bytes[self.end..]) {
                 Ok(count) => {
                     self.ended = count == 0;
                     self.end += count;
-                    return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-impl<R: Read> Read for Window<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut ready = self.fill_buf()?;
-        let count = ready.read(into)?;
-        self.consume(count);
-        Ok(count)
-    }
-}
-
-impl<R: Read> BufRead for Window<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at == self.end && !self.ended {
-            (self.at, self.end) = (0, 0);
-            self.more()?;
-        }
         Ok(&self.bytes[self.at..self.end])
     }
 
+    fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let bytes = *self
+            .ahead(N)?
+            .first_chunk()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "the compressed data ends too early"))?;
+        self.consume(N);
+        Ok(bytes)
+    }
+
     fn consume(&mut self, count: usize) {
-        self.used |= count > 0;
         self.at += count;
     }
 }

@@ -23,6 +23,7 @@ mod decrypt;
 mod extract;
 mod gzip;
 mod hash;
+mod inflate;
 mod open;
 #[cfg(feature = "run")]
 mod private;
