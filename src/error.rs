@@ -5,8 +5,11 @@
 //! behind a colon.
 //! Hints and exit codes are the binaries' business.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// An error: what was being done, to what, which clause forbids it if one does, and why it went wrong.
 pub struct Failure<K> {
@@ -34,6 +37,18 @@ impl<K> Failure<K> {
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Names the first error among what was found in a manifest, with its place and clause.
+    #[must_use]
+    pub fn manifest(self, found: &[Diagnostic]) -> Self {
+        let Some(error) = found.iter().find(|found| found.severity == Severity::Error) else { return self };
+        let (line, column) = (error.place.line.unwrap_or(1), error.place.column.unwrap_or(1));
+        let clause = match error.clause {
+            Cow::Borrowed(clause) => clause,
+            Cow::Owned(_) => "im.json.valid",
+        };
+        self.clause(clause).because(format!("manifest:{line}:{column}: {}", error.message))
     }
 
     /// The same error as another module's, whose words it needs no others beside.

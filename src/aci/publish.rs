@@ -6,12 +6,15 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::schema;
+
 use super::{Error, ExtractOptions, Kind, Result, Summary, import, private};
 
 /// Extracts an image into the new directory `into`, which becomes a layout: `manifest` and `rootfs`.
 ///
 /// The directory appears whole, by rename from a private one beside it, or not at all.
-/// Errors: [`Kind::Exists`] where there is something named `into`; those of [`import`]. Nothing is left then.
+/// Errors: [`Kind::Exists`] where there is something named `into`; those of [`import`];
+/// [`Kind::Invalid`] with place and clause where the manifest is not valid. Nothing is left then.
 pub fn extract(source: impl Read + Send, into: &Path, options: &ExtractOptions) -> Result<Summary> {
     let failed = |error: io::Error| Error::new(Kind::Io, format!("make {}", into.display())).because(error);
     let exists = || Error::new(Kind::Exists, format!("make {}", into.display())).because("it is there already");
@@ -24,6 +27,8 @@ pub fn extract(source: impl Read + Send, into: &Path, options: &ExtractOptions) 
     let parent = into.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (private, handle) = private::directory(parent, name).map_err(failed)?;
     let summary = import(source, handle.as_fd(), options)?;
+    schema::image_manifest(&summary.manifest, &schema::Options::default())
+        .map_err(|found| Error::new(Kind::Invalid, format!("make {}", into.display())).manifest(&found))?;
     handle.set_permissions(fs::Permissions::from_mode(0o755)).map_err(failed)?;
     match rename(private.path(), into) {
         Ok(()) => {

@@ -1,6 +1,5 @@
 //! Bringing an image in: one pass that copies, hashes, checks and unpacks, then one rename.
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::fs::{self, File};
@@ -10,7 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::aci::{self, ExtractOptions};
-use crate::diagnostic::Severity;
 use crate::schema::{self, ImageId, ImageManifest};
 
 use super::incoming::Incoming;
@@ -160,16 +158,7 @@ impl Store {
 /// The manifest, if it is valid.
 fn manifest(text: &[u8], doing: &str) -> Result<ImageManifest> {
     let options = schema::Options { purpose: schema::Purpose::Pod, ..schema::Options::default() };
-    schema::image_manifest(text, &options).map_err(|found| {
-        let refused = Error::new(Kind::Refused, doing);
-        let Some(error) = found.into_iter().find(|found| found.severity == Severity::Error) else { return refused };
-        let (line, column) = (error.place.line.unwrap_or(1), error.place.column.unwrap_or(1));
-        let clause = match error.clause {
-            Cow::Borrowed(clause) => clause,
-            Cow::Owned(_) => "im.json.valid",
-        };
-        refused.clause(clause).because(format!("manifest:{line}:{column}: {}", error.message))
-    })
+    schema::image_manifest(text, &options).map_err(|found| Error::new(Kind::Refused, doing).manifest(&found))
 }
 
 fn refused(doing: &str, error: aci::Error) -> Error {

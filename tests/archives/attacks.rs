@@ -57,6 +57,16 @@ fn directories_without_end_can_be_read_and_are_not_made() {
 }
 
 #[test]
+fn an_image_whose_manifest_is_not_valid_becomes_no_layout() {
+    let world = World::new();
+    let manifest = br#"{"acKind":"ImageManifest","acVersion":"0.8.11","name":"A"}"#;
+    let bytes = Tar::default().file("manifest", manifest).dir("rootfs").end();
+    let error = aci::extract(&bytes[..], &world.path("inside/image"), &unsynced()).unwrap_err();
+    assert_eq!((*error.kind(), error.clause_id()), (Kind::Invalid, Some("types.acidentifier.charset")));
+    assert_eq!(names(&world.path("inside")), [""; 0]);
+}
+
+#[test]
 fn findings_do_not_grow_with_what_they_are_about() {
     let name = [b"rootfs/../", &[b'\xff'; 60_000][..]].concat();
     let tar = (0..200).fold(Tar::image(), |tar, _| tar.pax([("path", &name[..])]).file("x", b""));
