@@ -148,6 +148,7 @@ fn references_are_read_as_they_are_meant() {
     ] {
         assert_eq!(*wrong.parse::<ImageRef>().unwrap_err().kind(), Kind::Reference, "{wrong}");
     }
+    assert!(matches!(reference("HTTPS://example.com/app.aci"), ImageRef::Url(url) if url.scheme() == "https"));
 }
 
 #[test]

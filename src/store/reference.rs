@@ -47,10 +47,11 @@ impl FromStr for ImageRef {
             let message = "an image ID is `sha512-` and up to 128 lower-case hexadecimal digits";
             return Err(refuse(text).because(message).clause("types.imageid.form"));
         }
-        if ["http://", "https://", "file://"].iter().any(|scheme| text.starts_with(scheme)) {
-            return url::Url::parse(text).map(Self::Url).map_err(|error| refuse(text).because(error));
-        }
         if let Some((scheme, _)) = text.split_once("://") {
+            // Schemes are told apart without regard to case (RFC 3986, 3.1).
+            if ["http", "https", "file"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+                return url::Url::parse(text).map(Self::Url).map_err(|error| refuse(text).because(error));
+            }
             let why = format!("`{}` is no way to get an image; https, http and file are", scheme.escape_debug());
             return Err(refuse(text).because(why));
         }
