@@ -36,7 +36,9 @@ if command -v actool >/dev/null && [ "$(realpath "$(command -v actool)")" != "$o
     hyperfine --warmup 1 --runs 3 -n "build, ours" "$ours build --overwrite $layout $place/o.aci" \
         -n "build, Go" "actool build --overwrite $layout $place/g.aci"
     hyperfine --warmup 1 --runs 5 -n "validate gzip, ours" "$ours validate -q $place/gzip.aci" \
-        -n "validate gzip, Go" "actool validate $place/gzip.aci"
+        -n "validate gzip, Go" "actool validate $place/gzip.aci" \
+        -n "validate gzip in one member, ours" "$ours validate -q $place/go.aci" \
+        -n "validate gzip in one member, Go" "actool validate $place/go.aci"
 else
     echo "skipped: the Go actool is not installed"
 fi
@@ -45,7 +47,8 @@ hyperfine --warmup 1 --runs 5 -n "validate plain, ours" "$ours validate -q $plac
 hyperfine --warmup 1 --runs 5 --prepare "rm -rf $memory/*; mkdir $memory/tar" \
     -n "hash, check and extract, ours" "$ours extract $place/gzip.aci $memory/image" \
     -n "extract, tar" "tar xzf $place/gzip.aci -C $memory/tar" \
-    -n "inflate alone" "gzip -dc $place/gzip.aci >/dev/null"
+    -n "inflate alone" "gzip -dc $place/gzip.aci >/dev/null" \
+    -n "SHA-512 alone" "sha512sum $place/plain.aci"
 rm -rf "$memory"/*
 if [ -x /usr/bin/time ]; then
     peak validate -q "$place/gzip.aci"
