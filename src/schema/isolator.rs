@@ -221,6 +221,9 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_string(&read(json).unwrap()).unwrap(), json);
         }
+        // A number of more digits than a float has is the nearest float, each time.
+        let number = read(r#"{"name":"example.com/z","value":222222222222222222222222}"#).unwrap();
+        assert_eq!(read(&serde_json::to_string(&number).unwrap()).unwrap(), number);
     }
 
     #[test]
