@@ -2,7 +2,7 @@
 //!
 //! Each round waits for the one before, so what can be gained is what stands beside the rounds: the message schedules of two
 //! blocks are made side by side in the two halves of a register, between the rounds of the first. It hashes 1.3 times as fast as
-//! `sha2`, and as fast as OpenSSL's assembly.
+//! `sha2`, and as fast as OpenSSL's assembly. AVX-512 makes the schedules shorter, which is worth a twentieth.
 
 #![allow(unsafe_code)]
 
@@ -118,6 +118,7 @@ pub struct Sha512 {
     held: usize,
     /// Bytes taken so far.
     length: u128,
+    avx512: bool,
 }
 
 impl Sha512 {
@@ -125,7 +126,8 @@ impl Sha512 {
     pub fn new() -> Option<Self> {
         let able =
             is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1") && is_x86_feature_detected!("bmi2");
-        able.then_some(Self { state: INITIAL, rest: [0; BLOCK], held: 0, length: 0 })
+        let avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl");
+        able.then_some(Self { state: INITIAL, rest: [0; BLOCK], held: 0, length: 0, avx512 })
     }
 
     /// Takes more bytes.
@@ -166,8 +168,14 @@ impl Sha512 {
     }
 
     fn blocks(&mut self, blocks: &[[u8; BLOCK]]) {
-        // SAFETY: there is no `Sha512` where the processor lacks these features.
-        unsafe { compress(&mut self.state, blocks) }
+        // SAFETY: there is no `Sha512` where the processor lacks AVX2 and BMI, and AVX-512 was looked for.
+        unsafe {
+            if self.avx512 {
+                avx512::compress(&mut self.state, blocks)
+            } else {
+                avx2::compress(&mut self.state, blocks)
+            }
+        }
     }
 }
 
@@ -176,11 +184,11 @@ macro_rules! round {
     ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $both:ident, $word:expr) => {
         let sum = $e.rotate_right(14) ^ $e.rotate_right(18) ^ $e.rotate_right(41);
         // Both halves of the choice have no bit in common: adding them is shorter than joining them.
-        $h = $h.wrapping_add($word).wrapping_add($e & $f).wrapping_add(!$e & $g).wrapping_add(sum);
-        $d = $d.wrapping_add($h);
+        let first = $h.wrapping_add($word).wrapping_add(!$e & $g).wrapping_add(($e & $f).wrapping_add(sum));
+        $d = $d.wrapping_add(first);
         let sum = $a.rotate_right(28) ^ $a.rotate_right(34) ^ $a.rotate_right(39);
         let both = $a ^ $b;
-        $h = $h.wrapping_add(sum).wrapping_add($b ^ ($both & both));
+        $h = first.wrapping_add(sum.wrapping_add($b ^ ($both & both)));
         $both = both;
     };
 }
@@ -193,115 +201,145 @@ macro_rules! rounds {
     };
 }
 
-/// Hashes whole blocks.
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn compress(state: &mut [u64; 8], blocks: &[[u8; BLOCK]]) {
-    // Words with their constants: two of the first block, two of the second, and so on.
-    let mut words = [0; 2 * ROUNDS];
-    let (pairs, last) = blocks.as_chunks::<2>();
-    for [first, second] in pairs {
-        rounds_of_first(state, &mut words, first, second);
-        rounds_of_second(state, &words);
-    }
-    if let [last] = last {
-        rounds_of_first(state, &mut words, last, last);
-    }
+/// A word rotated twice and shifted, all three added bit by bit.
+macro_rules! mix_avx2 {
+    ($x:expr, $first:literal, $second:literal, $shift:literal) => {{
+        macro_rules! rotate {
+            ($by:literal) => {
+                _mm256_or_si256(_mm256_srli_epi64::<$by>($x), _mm256_slli_epi64::<{ 64 - $by }>($x))
+            };
+        }
+        _mm256_xor_si256(_mm256_xor_si256(rotate!($first), rotate!($second)), _mm256_srli_epi64::<$shift>($x))
+    }};
 }
 
-/// Makes the schedules of both blocks, and does the rounds of the first meanwhile.
-#[inline]
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn rounds_of_first(state: &mut [u64; 8], words: &mut [u64; 2 * ROUNDS], first: &[u8; BLOCK], second: &[u8; BLOCK]) {
-    // The last 16 words: two of each block in each register.
-    let mut last: [__m256i; 8] = std::array::from_fn(|at| load(first, second, at));
-    for (at, pair) in last.iter().enumerate() {
-        store(words, at, *pair);
-    }
-    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    let mut both = b ^ c;
-    macro_rules! step {
-        ($at:expr, $t:expr, $($letter:ident)+) => {
-            last[$at] = next(last[$at], last[($at + 1) % 8], last[($at + 4) % 8], last[($at + 5) % 8], last[($at + 7) % 8]);
-            rounds!($($letter)+, both, words, 4 * ($t + $at));
-            store(words, $t + 8 + $at, last[$at]);
-        };
-    }
-    for t in (0..32).step_by(8) {
-        step!(0, t, a b c d e f g h);
-        step!(1, t, g h a b c d e f);
-        step!(2, t, e f g h a b c d);
-        step!(3, t, c d e f g h a b);
-        step!(4, t, a b c d e f g h);
-        step!(5, t, g h a b c d e f);
-        step!(6, t, e f g h a b c d);
-        step!(7, t, c d e f g h a b);
-    }
-    for t in (32..40).step_by(4) {
-        rounds!(a b c d e f g h, both, words, 4 * t);
-        rounds!(g h a b c d e f, both, words, 4 * (t + 1));
-        rounds!(e f g h a b c d, both, words, 4 * (t + 2));
-        rounds!(c d e f g h a b, both, words, 4 * (t + 3));
-    }
-    add(state, [a, b, c, d, e, f, g, h]);
+/// The same, with one instruction for a rotation and one for the sum: a bit is set where one of the three is, or all.
+macro_rules! mix_avx512 {
+    ($x:expr, $first:literal, $second:literal, $shift:literal) => {
+        _mm256_ternarylogic_epi64::<0b1001_0110>(
+            _mm256_ror_epi64::<$first>($x),
+            _mm256_ror_epi64::<$second>($x),
+            _mm256_srli_epi64::<$shift>($x),
+        )
+    };
 }
 
-/// The rounds of the second block, whose schedule is there.
-#[inline]
-#[target_feature(enable = "avx2,bmi1,bmi2")]
-fn rounds_of_second(state: &mut [u64; 8], words: &[u64; 2 * ROUNDS]) {
-    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    let mut both = b ^ c;
-    for t in (0..40).step_by(4) {
-        rounds!(a b c d e f g h, both, words, 4 * t + 2);
-        rounds!(g h a b c d e f, both, words, 4 * (t + 1) + 2);
-        rounds!(e f g h a b c d, both, words, 4 * (t + 2) + 2);
-        rounds!(c d e f g h a b, both, words, 4 * (t + 3) + 2);
-    }
-    add(state, [a, b, c, d, e, f, g, h]);
+/// The functions for one set of features. `$d` is a dollar sign.
+macro_rules! functions {
+    ($d:tt $name:ident, $features:literal, $mix:ident) => {
+        mod $name {
+            use super::*;
+
+            /// Hashes whole blocks.
+            #[target_feature(enable = $features)]
+            pub(super) fn compress(state: &mut [u64; 8], blocks: &[[u8; BLOCK]]) {
+                // Words with their constants: two of the first block, two of the second, and so on.
+                let mut words = [0; 2 * ROUNDS];
+                let (pairs, last) = blocks.as_chunks::<2>();
+                for [first, second] in pairs {
+                    rounds_of_first(state, &mut words, first, second);
+                    rounds_of_second(state, &words);
+                }
+                if let [last] = last {
+                    rounds_of_first(state, &mut words, last, last);
+                }
+            }
+
+            /// Makes the schedules of both blocks, and does the rounds of the first meanwhile.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn rounds_of_first(state: &mut [u64; 8], words: &mut [u64; 2 * ROUNDS], first: &[u8; BLOCK], second: &[u8; BLOCK]) {
+                // The last 16 words: two of each block in each register.
+                let mut last: [__m256i; 8] = std::array::from_fn(|at| load(first, second, at));
+                for (at, pair) in last.iter().enumerate() {
+                    store(words, at, *pair);
+                }
+                let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
+                let mut both = b ^ c;
+                macro_rules! step {
+                    ($d at:expr, $d t:expr, $d($d letter:ident)+) => {
+                        last[$d at] = next(last[$d at], last[($d at + 1) % 8], last[($d at + 4) % 8], last[($d at + 5) % 8], last[($d at + 7) % 8]);
+                        rounds!($d($d letter)+, both, words, 4 * ($d t + $d at));
+                        store(words, $d t + 8 + $d at, last[$d at]);
+                    };
+                }
+                for t in (0..32).step_by(8) {
+                    step!(0, t, a b c d e f g h);
+                    step!(1, t, g h a b c d e f);
+                    step!(2, t, e f g h a b c d);
+                    step!(3, t, c d e f g h a b);
+                    step!(4, t, a b c d e f g h);
+                    step!(5, t, g h a b c d e f);
+                    step!(6, t, e f g h a b c d);
+                    step!(7, t, c d e f g h a b);
+                }
+                for t in (32..40).step_by(4) {
+                    rounds!(a b c d e f g h, both, words, 4 * t);
+                    rounds!(g h a b c d e f, both, words, 4 * (t + 1));
+                    rounds!(e f g h a b c d, both, words, 4 * (t + 2));
+                    rounds!(c d e f g h a b, both, words, 4 * (t + 3));
+                }
+                add(state, [a, b, c, d, e, f, g, h]);
+            }
+
+            /// The rounds of the second block, whose schedule is there.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn rounds_of_second(state: &mut [u64; 8], words: &[u64; 2 * ROUNDS]) {
+                let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
+                let mut both = b ^ c;
+                for t in (0..40).step_by(4) {
+                    rounds!(a b c d e f g h, both, words, 4 * t + 2);
+                    rounds!(g h a b c d e f, both, words, 4 * (t + 1) + 2);
+                    rounds!(e f g h a b c d, both, words, 4 * (t + 2) + 2);
+                    rounds!(c d e f g h a b, both, words, 4 * (t + 3) + 2);
+                }
+                add(state, [a, b, c, d, e, f, g, h]);
+            }
+
+            /// Words `2 * at` and the one after it of both blocks.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn load(first: &[u8; BLOCK], second: &[u8; BLOCK], at: usize) -> __m256i {
+                let swap = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0809_0a0b_0c0d_0e0f, 0x0001_0203_0405_0607));
+                // SAFETY: sixteen bytes are read at a place below eight times sixteen, of any alignment.
+                let half = |block: &[u8; BLOCK]| unsafe { _mm_loadu_si128(block[16 * at..16 * at + 16].as_ptr().cast()) };
+                _mm256_shuffle_epi8(_mm256_set_m128i(half(second), half(first)), swap)
+            }
+
+            /// Keeps two words of both blocks with their constants added.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn store(words: &mut [u64; 2 * ROUNDS], at: usize, pair: __m256i) {
+                // SAFETY: both slices have the length that is read or written, whatever its alignment.
+                unsafe {
+                    let constants = _mm256_broadcastsi128_si256(_mm_loadu_si128(K[2 * at..2 * at + 2].as_ptr().cast()));
+                    let place = words[4 * at..4 * at + 4].as_mut_ptr().cast();
+                    _mm256_storeu_si256(place, _mm256_add_epi64(pair, constants));
+                }
+            }
+
+            /// The next two words of both blocks, from those 16, 14, 8, 6 and 2 before.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn next(x16: __m256i, x14: __m256i, x8: __m256i, x6: __m256i, x2: __m256i) -> __m256i {
+                let x15 = _mm256_alignr_epi8::<8>(x14, x16);
+                let x7 = _mm256_alignr_epi8::<8>(x6, x8);
+                let small0 = $mix!(x15, 1, 8, 7);
+                let small1 = $mix!(x2, 19, 61, 6);
+                _mm256_add_epi64(_mm256_add_epi64(x16, x7), _mm256_add_epi64(small0, small1))
+            }
+        }
+    };
 }
+
+functions!($ avx2, "avx2,bmi1,bmi2", mix_avx2);
+functions!($ avx512, "avx2,bmi1,bmi2,avx512f,avx512vl", mix_avx512);
 
 fn add(state: &mut [u64; 8], rounds: [u64; 8]) {
     for (word, more) in state.iter_mut().zip(rounds) {
         *word = word.wrapping_add(more);
     }
-}
-
-/// Words `2 * at` and the one after it of both blocks.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn load(first: &[u8; BLOCK], second: &[u8; BLOCK], at: usize) -> __m256i {
-    let swap = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0809_0a0b_0c0d_0e0f, 0x0001_0203_0405_0607));
-    // SAFETY: sixteen bytes are read at a place below eight times sixteen, of any alignment.
-    let half = |block: &[u8; BLOCK]| unsafe { _mm_loadu_si128(block[16 * at..16 * at + 16].as_ptr().cast()) };
-    _mm256_shuffle_epi8(_mm256_set_m128i(half(second), half(first)), swap)
-}
-
-/// Keeps two words of both blocks with their constants added.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn store(words: &mut [u64; 2 * ROUNDS], at: usize, pair: __m256i) {
-    // SAFETY: both slices have the length that is read or written, whatever its alignment.
-    unsafe {
-        let constants = _mm256_broadcastsi128_si256(_mm_loadu_si128(K[2 * at..2 * at + 2].as_ptr().cast()));
-        let place = words[4 * at..4 * at + 4].as_mut_ptr().cast();
-        _mm256_storeu_si256(place, _mm256_add_epi64(pair, constants));
-    }
-}
-
-/// The next two words of both blocks, from those 16, 14, 8, 6 and 2 before.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn next(x16: __m256i, x14: __m256i, x8: __m256i, x6: __m256i, x2: __m256i) -> __m256i {
-    let x15 = _mm256_alignr_epi8::<8>(x14, x16);
-    let x7 = _mm256_alignr_epi8::<8>(x6, x8);
-    macro_rules! rotate {
-        ($x:expr, $by:literal) => {
-            _mm256_or_si256(_mm256_srli_epi64::<$by>($x), _mm256_slli_epi64::<{ 64 - $by }>($x))
-        };
-    }
-    let small0 = _mm256_xor_si256(_mm256_xor_si256(rotate!(x15, 1), rotate!(x15, 8)), _mm256_srli_epi64::<7>(x15));
-    let small1 = _mm256_xor_si256(_mm256_xor_si256(rotate!(x2, 19), rotate!(x2, 61)), _mm256_srli_epi64::<6>(x2));
-    _mm256_add_epi64(_mm256_add_epi64(x16, x7), _mm256_add_epi64(small0, small1))
 }
 
 #[cfg(test)]
@@ -317,11 +355,17 @@ mod tests {
             return;
         }
         let bytes: Vec<u8> = (0..2000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        for length in (0..600).chain([1023, 1024, 1025, 2000]) {
-            for piece in [1, 7, 111, 128, 200, 256, 300, 2000] {
-                let mut hash = Sha512::new().unwrap();
-                bytes[..length].chunks(piece).for_each(|piece| hash.update(piece));
-                assert_eq!(hash.finish()[..], sha2::Sha512::digest(&bytes[..length])[..], "{length} bytes by {piece}");
+        for avx512 in [false, Sha512::new().is_some_and(|hash| hash.avx512)] {
+            for length in (0..600).chain([1023, 1024, 1025, 2000]) {
+                for piece in [1, 7, 111, 128, 200, 256, 300, 2000] {
+                    let mut hash = Sha512 { avx512, ..Sha512::new().unwrap() };
+                    bytes[..length].chunks(piece).for_each(|piece| hash.update(piece));
+                    assert_eq!(
+                        hash.finish()[..],
+                        sha2::Sha512::digest(&bytes[..length])[..],
+                        "{length} bytes by {piece}"
+                    );
+                }
             }
         }
     }
