@@ -69,6 +69,19 @@ fn processes(place: &str) -> Vec<(i32, String)> {
     found.collect()
 }
 
+/// What a process calls itself. It has no words for a moment while it becomes another program.
+#[cfg(not(target_os = "freebsd"))]
+fn called(text: &impl Fn(&str) -> String) -> String {
+    for _ in 0..20 {
+        let line = text("cmdline");
+        if !line.is_empty() {
+            return line.trim().to_owned();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    text("comm").trim().to_owned()
+}
+
 #[cfg(not(target_os = "freebsd"))]
 fn processes(place: &str) -> Vec<(i32, String)> {
     let mut found = Vec::new();
@@ -83,7 +96,7 @@ fn processes(place: &str) -> Vec<(i32, String)> {
         let stands_there = || fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(place));
         let marked = || text("environ").contains(&format!("{MARK}={place}"));
         if u32::try_from(pid) != Ok(own) && (line.contains(place) || stands_there() || marked()) {
-            found.push((pid, line.trim().to_owned()));
+            found.push((pid, called(&text)));
         }
     }
     found
