@@ -48,13 +48,6 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Opens the journal at `path` to go on with it.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let open = OpenOptions::new().append(true).open(path);
-        let file = open.map_err(|e| Error::new(Kind::Io, format!("open {}", path.display())).because(e))?;
-        Ok(Self { file, applied: 0, fault: Fault::None })
-    }
-
     /// Lets something go wrong on purpose.
     pub fn inject(&mut self, fault: Fault) {
         self.fault = fault;
@@ -72,15 +65,6 @@ impl Journal {
             text.push(b'\n');
         }
         self.file.write_all(&text).map_err(|e| Error::new(Kind::Io, "write the pod's journal").because(e))
-    }
-
-    /// Writes `step` down, then applies it.
-    ///
-    /// # Errors
-    /// The host's, naming the step. The step then may be half done: undo it too.
-    pub fn apply<H: Host>(&mut self, host: &mut H, step: &H::Step) -> Result<(), Error> {
-        self.line(step)?;
-        self.carry_out(host, step)
     }
 
     fn carry_out<H: Host>(&mut self, host: &mut H, step: &H::Step) -> Result<(), Error> {

@@ -95,7 +95,6 @@ pub fn run<H: Launch>(
         .map_err(|e| Error::new(Kind::Io, "watch for signals").because(e))?;
     // What a pod finds is made the same whoever starts it.
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    // Whoever read our output may go away while the apps go on.
     let mut journal = Journal::create(&directory.path().join("journal"), executor)?;
     journal.inject(supervision.fault);
     journal.apply_all(host, &compiled.steps)?;
@@ -366,12 +365,18 @@ impl<P: Pod> Life<'_, P> {
         Ok(())
     }
 
-    /// The first signal asks the apps to stop, the second ends them, and so does SIGQUIT at once.
+    /// The first signal asks the apps to stop. A second one ends them, but for SIGTERM, which may come of another `stop` and only
+    /// brings its own time; SIGQUIT ends them at once.
     fn interrupted(&mut self, signal: i32) -> Result<(), Error> {
         if signal == libc::SIGWINCH {
             if let Some(terminal) = &self.terminal {
                 terminal::copy_size(io::stdin(), terminal);
             }
+            return Ok(());
+        }
+        let grace = self.directory.read_json("grace").map_or(self.grace, Duration::from_secs);
+        if let (Some(until), libc::SIGTERM) = (&mut self.stopping, signal) {
+            *until = (*until).min(Instant::now() + grace);
             return Ok(());
         }
         if self.stopping.is_some() || signal == libc::SIGQUIT {
@@ -380,7 +385,6 @@ impl<P: Pod> Life<'_, P> {
             }
             return self.kill_all();
         }
-        let grace = self.directory.read_json("grace").map_or(self.grace, Duration::from_secs);
         self.stopping = Some(Instant::now() + grace);
         for app in 0..self.running.len() {
             if matches!(self.running[app], Some(Phase::PreStart | Phase::Main)) {

@@ -161,8 +161,7 @@ impl Pods {
     pub fn name(&self, pod: &PodDir, name: &str) -> Result<(), Error> {
         let doing = || format!("name the pod {name}");
         if !fit_name(name) {
-            return Err(Error::new(Kind::Invalid, doing())
-                .because("a name is 1 to 63 lower-case letters, digits and single dashes between them"));
+            return Err(Error::new(Kind::Invalid, doing()).because(NAMES));
         }
         make_directory(&self.names())?;
         let guard = self.names().join(".lock");
@@ -199,8 +198,11 @@ impl Pods {
     }
 }
 
-/// As AC names are, and short enough for a host name.
-fn fit_name(name: &str) -> bool {
+/// What names of pods are.
+pub const NAMES: &str = "a name is 1 to 63 lower-case letters, digits and single dashes between them";
+
+/// Whether a pod may be called that: as AC names are, and short enough for a host name.
+pub fn fit_name(name: &str) -> bool {
     name.len() <= 63 && name.parse::<crate::schema::AcName>().is_ok()
 }
 
@@ -426,7 +428,12 @@ impl PodDir {
             let apps = names.map(|name| AppStatus { name, ..AppStatus::default() }).collect();
             Status { apps, ..Status::default() }
         };
-        self.status().unwrap_or_else(planned)
+        let mut status = self.status().unwrap_or_else(planned);
+        if self.state() != State::Running {
+            // A supervisor that was killed leaves numbers that are other processes' by now.
+            status.apps.iter_mut().for_each(|app| app.pid = None);
+        }
+        status
     }
 
     /// Where its metadata service is, while it runs and has one.

@@ -7,6 +7,11 @@
 //!                        plan        what shall be true (executor::plan)
 //!                        report      what is enforced, modified, ignored (executor::isolation)
 //!                        journal     every step applied (executor::journal)
+//!                        name        what it is called, where it has a name
+//!                        configured  what of the configuration it was made with
+//!                        grace       seconds that its apps may take to end, where `stop` told
+//!                        networks    what CNI plugins answered
+//!                        model       on a model of a host: where that is
 //!                        begun       there when the pod was started by what prepared it
 //!                        status      how the apps are and how they ended; where the metadata service is
 //!                        logs/APP    what the apps said

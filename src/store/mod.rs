@@ -9,6 +9,7 @@
 //! <root>/images/<id>/archive   the image file, byte for byte as it came
 //!                    manifest  the manifest, byte for byte as it stands in the archive
 //!                    origin    where it came from, when, who signed it, what could not be kept (TOML)
+//!                    implied   directories that were made without an entry of their own
 //!                    plan      how its root file system is made, once that was decided (JSON)
 //! ```
 //!

@@ -15,7 +15,7 @@ use appc::executor::local::{self, Blueprint, Draft};
 use appc::executor::plan::{Dns, Metadata, Network, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
 use appc::metadata::socket;
-use appc::pod::{ResolvedImage, reify};
+use appc::pod::{ResolvedImage, directory, reify};
 use appc::render::{Pull, Rendered};
 use appc::schema::{AcName, Annotations, ExposedPort, ImageId, Ipv4, PodApp, PodImage, PodManifest, Purpose, validate};
 use appc::store::{Image, ImageRef, Store};
@@ -40,7 +40,7 @@ pub struct PodArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pod_manifest: Option<PathBuf>,
     /// Give the pod a name, unique among living pods
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = pod_name)]
     pod_name: Option<String>,
     /// Add a volume: NAME[,kind=empty|host][,source=PATH][,readOnly=BOOL][,recursive=BOOL][,mode=MODE][,uid=N][,gid=N]
     #[arg(long, value_name = "NAME,...")]
@@ -107,13 +107,17 @@ pub struct Assembled {
 pub fn assemble(args: &PodArgs, context: &Context) -> Result<Assembled, CommandError> {
     let (draft, held) = draft(args, context)?;
     let blueprint = draft.plan()?;
-    if args.strict {
-        let unmet: Vec<String> = blueprint.report().unmet().map(ToString::to_string).collect();
-        if !unmet.is_empty() {
-            return Err(CommandError::failed(format!("run the pod strictly: {}", unmet.join("; "))));
-        }
-    }
+    strictly(args, blueprint.report())?;
     Ok(Assembled { draft, blueprint, held })
+}
+
+/// Refuses what is not enforced, where that was asked for.
+pub fn strictly(args: &PodArgs, report: &Report) -> Result<(), CommandError> {
+    let unmet: Vec<String> = report.unmet().filter(|_| args.strict).map(ToString::to_string).collect();
+    if unmet.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::failed(format!("run the pod strictly: {}", unmet.join("; "))))
 }
 
 /// Finds everything that `args` name, and what keeps it.
@@ -171,13 +175,20 @@ fn read_manifest(file: &Path) -> Result<PodManifest, CommandError> {
     if bytes.len() as u64 > MAX_MANIFEST {
         return Err(CommandError::failed(format!("read {}: it is larger than {MAX_MANIFEST} bytes", file.display())));
     }
-    validate::pod_manifest(&bytes, &for_a_pod()).map_err(|diagnostics| {
+    let tell = |diagnostics| {
         let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(diagnostics);
-        report.source = bytes;
+        report.source.clone_from(&bytes);
         // Nobody may be there to read it; the exit code says enough then.
         let _ = human::write(&mut std::io::stderr(), &report, human::Style::default());
+    };
+    validate::pod_manifest(&bytes, &for_a_pod()).map_err(|diagnostics| {
+        tell(diagnostics);
         CommandError::failed(format!("read the pod manifest {}: it is not valid", file.display()))
     })
+}
+
+fn pod_name(text: &str) -> Result<String, &'static str> {
+    if directory::fit_name(text) { Ok(text.to_owned()) } else { Err(directory::NAMES) }
 }
 
 fn for_a_pod() -> validate::Options {
@@ -197,7 +208,9 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     let mut choices = Choices::new(uuid, context.root()?.join("pods").join(uuid.to_string()));
     choices.model.clone_from(&context.model);
     choices.freebsd = context.freebsd();
-    choices.name = args.pod_name.clone().or_else(|| args.images.pod_name.clone());
+    // An app's name may be longer than a pod's.
+    let of_app = args.images.pod_name.clone().filter(|name| args.pod_manifest.is_some() || directory::fit_name(name));
+    choices.name = args.pod_name.clone().or(of_app);
     choices.hostname.clone_from(&args.hostname);
     choices.follow_links = args.follow_links;
     let net = if args.net.is_empty() { &context.config.network.value } else { &args.net };

@@ -24,7 +24,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pods = context.pods()?;
     let grace = args.grace.unwrap_or(context.config.pod_grace.value);
-    let mut failed = None;
+    let mut code = ExitCode::SUCCESS;
     let mut collected = Vec::new();
     for pod in pods.list()? {
         let collect = match pod.state() {
@@ -38,17 +38,14 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
                 Ok(()) if args.json => collected.push(uuid),
                 Ok(()) => println!("{uuid}"),
                 // One that cannot be removed must not keep the others.
-                Err(error) => failed = Some(error),
+                Err(error) => code = CommandError::from(error).report(),
             }
         }
     }
     if args.json {
         println!("{:#}", serde_json::json!({ "pods": collected }));
     }
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(ExitCode::SUCCESS),
-    }
+    Ok(code)
 }
 
 /// Since its status was written last, which is when it ended.

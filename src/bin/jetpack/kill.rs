@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use appc::executor::local;
+use rustix::process::Signal;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -61,6 +62,6 @@ fn signal(text: &str) -> Result<i32, String> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let named = SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-    let number = named.or_else(|| text.parse().ok()).filter(|number| (1..=64).contains(number));
+    let number = named.or_else(|| text.parse().ok()).filter(|number| Signal::from_named_raw(*number).is_some());
     number.ok_or_else(|| format!("`{text}` is no signal"))
 }

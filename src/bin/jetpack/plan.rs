@@ -15,9 +15,9 @@ use crate::error::CommandError;
 pub struct Args {
     #[command(flatten)]
     pod: assemble::PodArgs,
-    /// For which system; this one unless told
-    #[arg(long, value_enum, default_value_t = Executor::THIS)]
-    executor: Executor,
+    /// For which system [default: that of --host, this one unless told]
+    #[arg(long, value_enum)]
+    executor: Option<Executor>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -25,7 +25,10 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let (draft, _held) = assemble::draft(&args.pod, context).map_err(CommandError::before_start)?;
-    let outline = draft.outline(args.executor).map_err(|error| CommandError::from(error).before_start())?;
+    let host = if context.model.is_some() { Executor::Freebsd } else { Executor::THIS };
+    let outline = draft.outline(args.executor.unwrap_or(host));
+    let outline = outline.map_err(|error| CommandError::from(error).before_start())?;
+    assemble::strictly(&args.pod, &outline.report).map_err(CommandError::before_start)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&outline)?);
         return Ok(ExitCode::SUCCESS);

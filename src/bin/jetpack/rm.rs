@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use appc::executor::local;
-use appc::pod::State;
+use appc::pod::{Pods, State};
+use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -18,15 +19,24 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pods = context.pods()?;
+    let mut code = ExitCode::SUCCESS;
     for text in &args.pods {
-        let pod = pods.find(text)?;
-        let uuid = pod.uuid();
-        if pod.state() == State::Running {
-            return Err(CommandError::failed(format!("remove pod {uuid}: it runs"))
-                .hint(format!("`jetpack stop {text}` ends it first")));
+        // One that cannot be removed keeps none of the others.
+        match remove(&pods, text) {
+            Ok(uuid) => println!("{uuid}"),
+            Err(error) => code = error.report(),
         }
-        local::remove(&pods, pod)?;
-        println!("{uuid}");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+fn remove(pods: &Pods, text: &str) -> Result<Uuid, CommandError> {
+    let pod = pods.find(text)?;
+    let uuid = pod.uuid();
+    if pod.state() == State::Running {
+        return Err(CommandError::failed(format!("remove pod {uuid}: it runs"))
+            .hint(format!("`jetpack stop {text}` ends it first")));
+    }
+    local::remove(pods, pod)?;
+    Ok(uuid)
 }

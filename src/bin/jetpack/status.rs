@@ -122,7 +122,7 @@ fn print(facts: &Facts) {
         }
         words.extend(app.failure.clone());
         if words.is_empty() {
-            words.push("not started".to_owned());
+            words.push(if app.started.is_some() { "lost with its supervisor" } else { "not started" }.to_owned());
         }
         println!("app {}: {}", app.name, words.join(", "));
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use appc::config::parse_duration;
+use appc::pod::{PodDir, Pods};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -25,20 +26,31 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pods = context.pods()?;
     let mut stopped = Vec::new();
+    let mut code = ExitCode::SUCCESS;
     for text in &args.pods {
-        let pod = pods.find(text)?;
-        if pod.supervisor().is_none() {
-            return Err(CommandError::failed(format!("stop pod {}: it does not run", pod.uuid())));
+        // One that cannot be stopped keeps none of the others.
+        match ask(args, &pods, text) {
+            Ok(pod) => stopped.push(pod),
+            Err(error) => code = error.report(),
         }
-        if let Some(time) = args.time {
-            pod.write_json("grace", &time.as_secs())?;
-        }
-        pod.signal_supervisor(if args.force { libc::SIGQUIT } else { libc::SIGTERM })?;
-        stopped.push(pod);
     }
     for pod in stopped {
-        pod.wait()?;
-        println!("{}", pod.uuid());
+        match pod.wait() {
+            Ok(_) => println!("{}", pod.uuid()),
+            Err(error) => code = CommandError::from(error).report(),
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+fn ask(args: &Args, pods: &Pods, text: &str) -> Result<PodDir, CommandError> {
+    let pod = pods.find(text)?;
+    if pod.supervisor().is_none() {
+        return Err(CommandError::failed(format!("stop pod {}: it does not run", pod.uuid())));
+    }
+    if let Some(time) = args.time {
+        pod.write_json("grace", &time.as_secs())?;
+    }
+    pod.signal_supervisor(if args.force { libc::SIGQUIT } else { libc::SIGTERM })?;
+    Ok(pod)
 }

@@ -18,10 +18,14 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let store = context.store()?;
+    let mut code = ExitCode::SUCCESS;
     for reference in &args.images {
-        let id = store.identify(reference)?;
-        store.remove(&id, &context.uses()?)?;
-        println!("{id}");
+        let uses = context.uses()?;
+        // One that cannot be removed keeps none of the others.
+        match store.identify(reference).and_then(|id| store.remove(&id, &uses).map(|_| id)) {
+            Ok(id) => println!("{id}"),
+            Err(error) => code = CommandError::from(error).report(),
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }

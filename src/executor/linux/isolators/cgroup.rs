@@ -71,6 +71,8 @@ pub struct Setting {
 
 /// A processor period in microseconds, the kernel's default.
 const PERIOD: u64 = 100_000;
+/// The longest period that the kernel takes.
+const LONGEST_PERIOD: u64 = 1_000_000;
 /// The least quota in microseconds that the kernel takes.
 const LEAST_QUOTA: u64 = 1_000;
 
@@ -137,11 +139,16 @@ impl Controllers {
                     settings.push(weight(unified, (request * 1024).div_ceil(1000)));
                 }
                 if let Some(limit) = limit {
-                    let quota = (limit * (PERIOD / 1000)).max(LEAST_QUOTA);
+                    let of = |period: u64| limit.saturating_mul(period / 1000);
+                    let period = if of(PERIOD) < LEAST_QUOTA { LONGEST_PERIOD } else { PERIOD };
+                    let quota = of(period);
+                    if quota < LEAST_QUOTA {
+                        return Some(Err("no processor time at all is no limit that the kernel takes".to_owned()));
+                    }
                     if unified {
-                        settings.push(set("cpu.max", format!("{quota} {PERIOD}")));
+                        settings.push(set("cpu.max", format!("{quota} {period}")));
                     } else {
-                        settings.push(set("cpu.cfs_period_us", PERIOD.to_string()));
+                        settings.push(set("cpu.cfs_period_us", period.to_string()));
                         settings.push(set("cpu.cfs_quota_us", quota.to_string()));
                     }
                 }
@@ -244,6 +251,10 @@ mod tests {
         let expected = [("cpu.shares", "512"), ("cpu.cfs_period_us", "100000"), ("cpu.cfs_quota_us", "50000")];
         assert_eq!(pairs(&old_cpu), expected);
         assert_eq!(pairs(&new.settings(&cpu).unwrap().unwrap())[1], ("cpu.max", "50000 100000"));
+        // Too little for the kernel's own period is counted in its longest.
+        let little = Isolation::Cpu { request: None, limit: Some(5) };
+        assert_eq!(pairs(&new.settings(&little).unwrap().unwrap())[1], ("cpu.max", "5000 1000000"));
+        assert!(new.settings(&Isolation::Cpu { request: None, limit: Some(0) }).unwrap().is_err());
         let memory = Isolation::Memory { request: None, limit: Some(1 << 20) };
         assert_eq!(pairs(&new.settings(&memory).unwrap().unwrap())[0], ("memory.max", "1048576"));
         let block = Isolation::BlockBandwidth { limit: 4096 };
