@@ -214,3 +214,52 @@ fn a_prepared_pod_tells_its_apps_and_a_fault_can_be_sent_by_name() {
     bed.say(&["gc"]);
     bed.assert_nothing_left();
 }
+
+#[test]
+fn one_pod_that_cannot_be_stopped_or_removed_keeps_none_of_the_others() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("several", "while :; do sleep 1; done");
+    for name in ["first", "second"] {
+        bed.say(&["run", "-d", "--name", name, &image]);
+    }
+    let (code, out, err) = bed.tell(&["stop", "--time", "0s", "first", "nobody", "second"]);
+    assert_eq!((code, out.lines().count()), (1, 2), "{out}{err}");
+    assert!(err.contains("nobody"), "{err}");
+    let (code, out, err) = bed.tell(&["rm", "first", "nobody", "second"]);
+    assert_eq!((code, out.lines().count()), (1, 2), "{out}{err}");
+    assert!(err.contains("nobody"), "{err}");
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn stopping_twice_leaves_the_apps_the_time_that_was_given() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("slow", "trap 'sleep 2; exit 5' TERM; while :; do sleep 0.1; done");
+    bed.say(&["run", "-d", "--name", "slow", &image]);
+    bed.wait_for("the trap", || bed.tell(&["exec", "slow", "/bin/sh", "-c", ":"]).0 == 0);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| bed.tell(&["stop", "--time", "60s", "slow"]));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert_eq!(bed.tell(&["stop", "--time", "60s", "slow"]).0, 0);
+        assert_eq!(first.join().unwrap().0, 0);
+    });
+    let status: serde_json::Value = serde_json::from_str(&bed.say(&["status", "--json", "slow"])).unwrap();
+    assert_eq!(status["exit_code"], 5, "{status}");
+    bed.say(&["rm", "slow"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn a_pod_whose_supervisor_was_killed_tells_no_process() {
+    let Some(bed) = Bed::new() else { return };
+    bed.say(&["run", "-d", "--name", "lost", &bed.script("lost", "sleep 60")]);
+    let status = || -> serde_json::Value { serde_json::from_str(&bed.say(&["status", "--json", "lost"])).unwrap() };
+    let pid = i32::try_from(status()["pid"].as_i64().unwrap()).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+    bed.wait_for("its end", || status()["state"] == "exited");
+    assert_eq!(status()["apps"][0]["pid"], serde_json::Value::Null);
+    assert!(bed.say(&["status", "lost"]).contains("lost with its supervisor"));
+    bed.say(&["gc", "--grace", "0s"]);
+    bed.assert_nothing_left();
+}
