@@ -175,14 +175,11 @@ fn read_manifest(file: &Path) -> Result<PodManifest, CommandError> {
     if bytes.len() as u64 > MAX_MANIFEST {
         return Err(CommandError::failed(format!("read {}: it is larger than {MAX_MANIFEST} bytes", file.display())));
     }
-    let tell = |diagnostics| {
+    validate::pod_manifest(&bytes, &for_a_pod()).map_err(|diagnostics| {
         let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(diagnostics);
-        report.source.clone_from(&bytes);
+        report.source = bytes;
         // Nobody may be there to read it; the exit code says enough then.
         let _ = human::write(&mut std::io::stderr(), &report, human::Style::default());
-    };
-    validate::pod_manifest(&bytes, &for_a_pod()).map_err(|diagnostics| {
-        tell(diagnostics);
         CommandError::failed(format!("read the pod manifest {}: it is not valid", file.display()))
     })
 }
