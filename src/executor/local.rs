@@ -14,7 +14,7 @@ use super::model::freebsd::Saved;
 use super::plan::{Metadata, PodPlan};
 use super::planning::{AppImage, Choices};
 use super::supervise::End;
-use super::{Compiled, Error, Kind, journal};
+use super::{Compiled, Error, Kind, copy, journal};
 use crate::metadata::{By, Facts, HmacKey, Offer, Token};
 use crate::pod::{PodDir, Pods, State};
 use crate::schema::PodManifest;
@@ -399,18 +399,30 @@ pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool) -
 ///
 /// # Errors
 /// The system's, naming the path.
-pub fn copy_out(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Result<(), Error> {
+pub fn copy_out(
+    pod: &PodDir,
+    app: Option<&str>,
+    from: &Path,
+    to: &Path,
+    options: &copy::Options<'_>,
+) -> Result<(), Error> {
     has_files(pod)?;
-    Entrance::new(pod, app)?.copy_out(from, to)
+    Entrance::new(pod, app)?.copy_out(from, to, options)
 }
 
 /// Copies from the host to an app.
 ///
 /// # Errors
 /// The system's, naming the path.
-pub fn copy_in(pod: &PodDir, app: Option<&str>, from: &Path, to: &Path) -> Result<(), Error> {
+pub fn copy_in(
+    pod: &PodDir,
+    app: Option<&str>,
+    from: &Path,
+    to: &Path,
+    options: &copy::Options<'_>,
+) -> Result<(), Error> {
     has_files(pod)?;
-    Entrance::new(pod, app)?.copy_in(from, to)
+    Entrance::new(pod, app)?.copy_in(from, to, options)
 }
 
 /// Makes an image of an app's files.

@@ -18,6 +18,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub mod copy;
 pub mod freebsd;
 pub mod host_name;
 pub mod isolation;

@@ -7,13 +7,14 @@ use rustix::io::Errno;
 
 use crate::sys::xattr;
 
-/// Gives an open file or directory the attributes of another, and no others.
+/// Gives an open file or directory the attributes of another that are to be kept, and no others.
 ///
 /// What this user may not read is not listed to him, and what he may not change (`security.*` without privilege) stays as
 /// it is: the tree he copies from was made with the same rights.
-pub(crate) fn copy(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+pub(crate) fn copy(from: impl AsFd, to: impl AsFd, keep: impl Fn(&[u8]) -> bool) -> io::Result<()> {
     let (from, to) = (from.as_fd(), to.as_fd());
-    let wanted = xattr::list(from)?;
+    let mut wanted = xattr::list(from)?;
+    wanted.retain(|name| keep(name));
     for name in xattr::list(to)?.iter().filter(|name| !wanted.contains(name)) {
         unless_refused(xattr::remove(to, name))?;
     }

@@ -173,7 +173,7 @@ impl Writer<'_> {
         if self.owners {
             rustix::fs::fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
         }
-        attributes::copy(from, to)?;
+        attributes::copy(from, to, |_| true)?;
         rustix::fs::fchmod(to, mode(stat))?;
         Ok(rustix::fs::futimens(to, &times(stat))?)
     }

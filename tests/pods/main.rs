@@ -5,6 +5,7 @@
 
 mod bed;
 mod containment;
+mod copies;
 mod endings;
 mod faults;
 mod groups;

@@ -1,18 +1,18 @@
 //! Into the apps of a pod from outside: a command beside a running app, or its files, whether it runs or not.
 
-use std::ffi::{CString, OsStr};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
 
 use super::launch::{Start, complained, ended, tell};
-use super::{Context, Real, System as _, copy};
+use super::{Context, Real, System as _};
 use crate::aci::build::{BuildOptions, Overwrite, build_file};
+use crate::executor::copy::{self, Copy, Source, Target, no_place};
 use crate::executor::plan::PodPlan;
 use crate::executor::supervise::{End, Streams};
 use crate::executor::{Error, Kind, Phase, remove_tree};
@@ -124,46 +124,39 @@ impl<'a> Entrance<'a> {
         self.pod.path().join("root").join(name).join("rootfs")
     }
 
-    /// A directory of the app's, no link followed on the way.
-    fn inside(&self, path: &Path) -> io::Result<OwnedFd> {
-        let root = rustix::fs::open(self.rootfs(), DIRECTORY, Mode::empty())?;
-        let relative = path.strip_prefix("/").unwrap_or(path);
-        beneath::open(root.as_fd(), relative.as_os_str().as_bytes(), DIRECTORY)
+    /// Opens what the app has at a path, no link followed on the way.
+    fn open(&self) -> impl Fn(&Path, OFlags) -> io::Result<OwnedFd> {
+        let rootfs = self.rootfs();
+        move |path, flags| {
+            let root = rustix::fs::open(&rootfs, DIRECTORY, Mode::empty())?;
+            let named = |part: &Component<'_>| !matches!(part, Component::RootDir | Component::CurDir);
+            let relative: PathBuf = path.components().filter(named).collect();
+            beneath::open(root.as_fd(), relative.as_os_str().as_bytes(), flags)
+        }
     }
 
     /// Copies `from` of the app to `to` on the host.
     ///
     /// # Errors
     /// The system's, naming the path.
-    pub fn copy_out(&self, from: &Path, to: &Path) -> Result<(), Error> {
+    pub fn copy_out(&self, from: &Path, to: &Path, options: &copy::Options<'_>) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, format!("copy {}", from.display())).because(error);
-        let name = last(from)?;
-        let place = |path: &Path| rustix::fs::open(path, DIRECTORY, Mode::empty());
-        let (place, new) = match place(to) {
-            Ok(directory) => (directory, name.clone()),
-            Err(_) => {
-                let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                (place(directory).map_err(|error| failed(error.into()))?, last(to)?)
-            }
-        };
-        let parent = self.inside(parent(from)).map_err(failed)?;
-        copy::entry(parent.as_fd(), &name, place.as_fd(), &new).map_err(failed)
+        let copy = Copy::new(options, false).map_err(failed)?;
+        let target = Target::on_host(to).map_err(|error| no_place(to, error))?;
+        let source = Source::new(from, options.follow, self.open()).map_err(failed)?;
+        copy.run(&source, &target).map_err(failed)
     }
 
     /// Copies `from` on the host to `to` of the app.
     ///
     /// # Errors
     /// The system's, naming the path.
-    pub fn copy_in(&self, from: &Path, to: &Path) -> Result<(), Error> {
+    pub fn copy_in(&self, from: &Path, to: &Path, options: &copy::Options<'_>) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, format!("copy {}", from.display())).because(error);
-        let absolute = std::path::absolute(from).map_err(failed)?;
-        let name = last(&absolute)?;
-        let source = rustix::fs::open(parent(&absolute), DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
-        let (place, new) = match self.inside(to) {
-            Ok(place) => (place, name.clone()),
-            Err(_) => (self.inside(parent(to)).map_err(failed)?, last(to)?),
-        };
-        copy::entry(source.as_fd(), &name, place.as_fd(), &new).map_err(failed)
+        let copy = Copy::new(options, true).map_err(failed)?;
+        let source = Source::on_host(from, options.follow).map_err(failed)?;
+        let target = Target::new(to, self.open()).map_err(|error| no_place(to, error))?;
+        copy.run(&source, &target).map_err(failed)
     }
 
     /// Packs the app's files as they are now with its image's manifest.
@@ -187,13 +180,4 @@ impl<'a> Entrance<'a> {
         remove_tree(&layout)?;
         done
     }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-fn last(path: &Path) -> Result<CString, Error> {
-    let name = path.file_name().unwrap_or(OsStr::new("."));
-    CString::new(name.as_bytes()).map_err(|e| Error::new(Kind::Refused, "use a name with a NUL character").because(e))
 }

@@ -18,9 +18,6 @@
 
 pub mod compile;
 mod context;
-#[cfg(target_os = "freebsd")]
-#[path = "../linux/copy.rs"]
-mod copy;
 pub mod datasets;
 mod doctor;
 #[cfg(target_os = "freebsd")]

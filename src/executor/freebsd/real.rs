@@ -166,7 +166,7 @@ impl System for Real {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        super::copy::tree(from, into)
+        crate::executor::copy::tree(from, into)
     }
 
     fn claim(&mut self, file: &Path, content: &str) -> io::Result<()> {

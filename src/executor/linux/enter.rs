@@ -1,9 +1,7 @@
 //! Into the apps of a pod from outside: a command beside a running app, or its files, whether it runs or not.
 
-use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -19,7 +17,8 @@ use super::inside::{self, Reach};
 use super::message::Complaint;
 use super::process::{Process, join_groups, open_groups};
 use super::steps::{AppStep, ProcessStep, Step};
-use super::{HostFacts, compile, copy};
+use super::{HostFacts, compile};
+use crate::executor::copy::{self, Copy, Source, Target, no_place};
 use crate::executor::plan::PodPlan;
 use crate::executor::supervise::{End, Streams};
 use crate::executor::{Error, Kind};
@@ -228,14 +227,13 @@ impl<'a> Entrance<'a> {
     ///
     /// # Errors
     /// The system's, naming the path.
-    pub fn copy_out(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        let name = last(from)?;
-        let (place, new) = host_place(to, &name)?;
+    pub fn copy_out(&self, from: &Path, to: &Path, options: &copy::Options<'_>) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, format!("copy {}", from.display())).because(error);
+        let copy = Copy::new(options, false).map_err(failed)?;
+        let target = Target::on_host(to).map_err(|error| no_place(to, error))?;
         self.with_files(|root| {
-            let failed = |error: io::Error| Error::new(Kind::Io, format!("copy {}", from.display())).because(error);
-            let parent =
-                inside::open(root, parent(from), OFlags::PATH | OFlags::DIRECTORY, Reach::Anywhere).map_err(failed)?;
-            copy::entry(parent.as_fd(), &name, place.as_fd(), &new).map_err(failed)
+            let open = |path: &Path, flags| inside::open(root, path, flags, Reach::Anywhere);
+            Source::new(from, options.follow, open).and_then(|source| copy.run(&source, &target)).map_err(failed)
         })
     }
 
@@ -243,19 +241,14 @@ impl<'a> Entrance<'a> {
     ///
     /// # Errors
     /// The system's, naming the path.
-    pub fn copy_in(&self, from: &Path, to: &Path) -> Result<(), Error> {
-        let absolute = std::path::absolute(from).map_err(|e| Error::new(Kind::Io, "find what to copy").because(e))?;
-        let name = last(&absolute)?;
+    pub fn copy_in(&self, from: &Path, to: &Path, options: &copy::Options<'_>) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, format!("copy {}", from.display())).because(error);
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let source = rustix::fs::open(parent(&absolute), flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+        let copy = Copy::new(options, true).map_err(failed)?;
+        let source = Source::on_host(from, options.follow).map_err(failed)?;
         self.with_files(|root| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY;
-            let (place, new) = match inside::open(root, to, flags, Reach::Anywhere) {
-                Ok(place) => (place, name.clone()),
-                Err(_) => (inside::open(root, parent(to), flags, Reach::Anywhere).map_err(failed)?, last(to)?),
-            };
-            copy::entry(source.as_fd(), &name, place.as_fd(), &new).map_err(failed)
+            let open = |path: &Path, flags| inside::open(root, path, flags, Reach::Anywhere);
+            let target = Target::new(to, open).map_err(|error| no_place(to, error))?;
+            copy.run(&source, &target).map_err(failed)
         })
     }
 
@@ -287,27 +280,6 @@ impl<'a> Entrance<'a> {
         crate::executor::remove_tree(&layout)?;
         done
     }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
-fn last(path: &Path) -> Result<CString, Error> {
-    let name = path.file_name().unwrap_or(OsStr::new("."));
-    CString::new(name.as_bytes()).map_err(|e| Error::new(Kind::Refused, "use a name with a NUL character").because(e))
-}
-
-/// Where on the host a copy goes: into a directory under its old name, or under a new name.
-fn host_place(to: &Path, name: &CString) -> Result<(OwnedFd, CString), Error> {
-    let failed =
-        |e: rustix::io::Errno| Error::new(Kind::Io, format!("write to {}", to.display())).because(io::Error::from(e));
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    if let Ok(place) = rustix::fs::open(to, flags, Mode::empty()) {
-        return Ok((place, name.clone()));
-    }
-    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok((rustix::fs::open(directory, flags, Mode::empty()).map_err(failed)?, last(to)?))
 }
 
 fn own_streams() -> io::Result<Streams> {

@@ -81,7 +81,7 @@ impl Filesystem {
             }
             AppStep::CopyRootfs { lower, at } => {
                 for layer in lower {
-                    crate::executor::linux::copy::tree(layer, at)?;
+                    crate::executor::copy::tree(layer, at)?;
                 }
                 let mount = mount::copy(host_directory(at)?.as_fd(), false)?;
                 mount::restrict(mount.as_fd(), Attributes::MOUNT_ATTR_NODEV, false)?;
@@ -335,7 +335,7 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, user_marks: bool) -> io
     if let Some(top) = lower.last()
         && !work.join("work").exists()
     {
-        super::copy::dress(File::open(top)?, File::open(upper)?)?;
+        crate::executor::copy::dress(File::open(top)?, File::open(upper)?, true)?;
     }
     let (upper, work) = (host_directory(upper)?, host_directory(work)?);
     let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());

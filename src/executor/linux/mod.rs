@@ -10,7 +10,6 @@
 
 pub mod cni;
 mod compile;
-mod copy;
 pub mod enter;
 mod facts;
 pub mod filesystem;
