@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod copy;
+pub mod finding;
 pub mod freebsd;
 pub mod host_name;
 pub mod isolation;

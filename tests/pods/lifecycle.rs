@@ -263,3 +263,18 @@ fn a_pod_whose_supervisor_was_killed_tells_no_process() {
     bed.say(&["gc", "--grace", "0s"]);
     bed.assert_nothing_left();
 }
+
+#[test]
+fn what_a_pod_uses_is_told_while_it_runs() {
+    let Some(bed) = Bed::new() else { return };
+    bed.say(&["run", "-d", "--name", "used", &bed.script("used", "echo > /ready; while :; do sleep 1; done")]);
+    bed.wait_for("the app", || bed.tell(&["exec", "used", "ls", "/ready"]).0 == 0);
+    let used: serde_json::Value = serde_json::from_str(&bed.say(&["top", "--json", "used"])).unwrap();
+    let used = used.as_object().unwrap().values().next().unwrap();
+    assert!(used["memoryuse"].as_u64().unwrap() > 4096 && used["maxproc"].as_u64().unwrap() >= 2, "{used}");
+    assert!(bed.say(&["top"]).contains("\n  memoryuse"));
+    bed.say(&["stop", "--force", "used"]);
+    assert!(bed.tell(&["top", "used"]).2.contains("it does not run"));
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}

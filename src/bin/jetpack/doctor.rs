@@ -2,18 +2,22 @@
 
 use std::process::ExitCode;
 
-use appc::executor::freebsd::{Finding, diagnose};
+use appc::executor::finding::Finding;
+use appc::executor::freebsd::diagnose;
 
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::init::with_system;
 
-/// Look at what a FreeBSD host needs to run pods: root, ZFS, jails, resource limits, packet filter, Linux images.
+/// Look at what this host needs to run pods, and say what to do about what is missing.
+///
+/// On Linux: kernel, namespaces, subordinate ids, control groups, overlay, filters, networks. On FreeBSD: root, ZFS, jails, resource
+/// limits, packet filter, Linux images.
 ///
 /// The exit code is 0 when pods can run, 1 when something that they need is missing.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The root dataset
+    /// The root dataset, on FreeBSD
     #[arg(long, value_name = "DATASET", default_value = "zroot/jetpack")]
     dataset: String,
     /// Print JSON
@@ -22,8 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let root = rustix::process::geteuid().is_root() || context.model.is_some();
-    let findings = with_system(context, |system| Ok(diagnose(system, root, &args.dataset)))?;
+    let findings = look(args, context)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
@@ -31,6 +34,15 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     }
     let lame = findings.iter().any(|finding| finding.needed && !finding.good);
     Ok(ExitCode::from(u8::from(lame)))
+}
+
+fn look(args: &Args, context: &Context) -> Result<Vec<Finding>, CommandError> {
+    #[cfg(target_os = "linux")]
+    if context.model.is_none() {
+        return Ok(appc::executor::linux::diagnose(&context.cni(), &context.root()?));
+    }
+    let root = rustix::process::geteuid().is_root() || context.model.is_some();
+    with_system(context, |system| Ok(diagnose(system, root, &args.dataset)))
 }
 
 fn tell(finding: &Finding) {

@@ -11,7 +11,7 @@ use appc::executor::model::freebsd::Saved;
 use crate::context::Context;
 use crate::error::CommandError;
 
-/// Make the datasets for images and pods on a FreeBSD host; what is there already is adopted.
+/// Make the datasets for images and pods on a FreeBSD host; what is there already is adopted. Elsewhere nothing has to be made.
 #[derive(clap::Args)]
 pub struct Args {
     /// The root dataset
@@ -21,6 +21,10 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let root = context.root()?;
+    if cfg!(target_os = "linux") && context.model.is_none() {
+        println!("{}: made when it is first needed; there is nothing to prepare", root.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     let done = with_system(context, |system| {
         initialise(system, &args.dataset, &root).map_err(|error| {
             let why = error.to_string();

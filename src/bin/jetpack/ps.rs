@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use appc::executor::freebsd::usage;
-use appc::pod::State;
+use appc::pod::{PodDir, State};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -20,7 +20,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Show what pods use of the resources that a FreeBSD host accounts for.
+/// Show what pods use: processor time in seconds, memory in bytes, processes; on FreeBSD all that the host accounts for.
 #[derive(clap::Args)]
 pub struct TopArgs {
     /// UUIDs, beginnings of UUIDs, or names; all running pods unless told
@@ -63,17 +63,7 @@ pub fn top(args: &TopArgs, context: &Context) -> Result<ExitCode, CommandError> 
         if pod.state() != State::Running {
             return Err(CommandError::failed(format!("ask what pod {} uses: it does not run", pod.uuid())));
         }
-        let used = with_system(context, |system| {
-            usage::used(system, pod.uuid()).map_err(|error| {
-                let told = CommandError::failed(format!("ask what pod {} uses: {error}", pod.uuid()));
-                match error.kind() {
-                    std::io::ErrorKind::Unsupported => {
-                        told.hint("add kern.racct.enable=1 to /boot/loader.conf and reboot")
-                    }
-                    _ => told,
-                }
-            })
-        })?;
+        let used = used(&pod, context)?;
         if args.json {
             let used = used.into_iter().map(|(name, value)| (name, value.into())).collect();
             all.insert(pod.uuid().to_string(), serde_json::Value::Object(used));
@@ -90,6 +80,23 @@ pub fn top(args: &TopArgs, context: &Context) -> Result<ExitCode, CommandError> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a pod uses, by resource.
+fn used(pod: &PodDir, context: &Context) -> Result<Vec<(String, u64)>, CommandError> {
+    #[cfg(target_os = "linux")]
+    if context.model.is_none() {
+        return linux::used(pod);
+    }
+    with_system(context, |system| {
+        usage::used(system, pod.uuid()).map_err(|error| {
+            let told = CommandError::failed(format!("ask what pod {} uses: {error}", pod.uuid()));
+            match error.kind() {
+                std::io::ErrorKind::Unsupported => told.hint("add kern.racct.enable=1 to /boot/loader.conf and reboot"),
+                _ => told,
+            }
+        })
+    })
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::fs;
@@ -100,23 +107,54 @@ mod linux {
 
     use crate::error::CommandError;
 
-    /// The processes of the pid namespace that the pod's apps are in.
-    pub fn list(pod: &PodDir, json: bool) -> Result<ExitCode, CommandError> {
+    /// The unit of times in procfs, in seconds' parts: USER_HZ, on every architecture that is left.
+    const TICKS: u64 = 100;
+
+    /// The processes of the pid namespace that the pod's apps are in, in order.
+    fn processes(pod: &PodDir) -> Result<Vec<i32>, CommandError> {
         let namespace = |pid: i32| fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|about| about.ino());
         let status = pod.status();
         let ours = status.iter().flat_map(|status| &status.apps).filter_map(|app| namespace(app.pid?)).next();
         let Some(ours) = ours else {
             return Err(CommandError::failed(format!("list the processes of pod {}: no app of it runs", pod.uuid())));
         };
+        let entries = fs::read_dir("/proc").map_err(|error| CommandError::failed(format!("list /proc: {error}")))?;
+        let mut pids: Vec<i32> =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        pids.retain(|&pid| namespace(pid) == Some(ours));
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
+    /// What they use together, under the names that FreeBSD gives the same. What has ended counts no more.
+    pub fn used(pod: &PodDir) -> Result<Vec<(String, u64)>, CommandError> {
+        let mut sums = [("cputime", 0), ("memoryuse", 0), ("swapuse", 0), ("maxproc", 0), ("nthr", 0)];
+        for pid in processes(pod)? {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let field = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+                line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok()
+            };
+            // The name stands in parentheses and may hold anything; user and system time are the 14th and 15th field.
+            let times = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11).take(2);
+            let spent: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
+            let kilobytes = |name| field(name).unwrap_or(0) * 1024;
+            let one = [spent, kilobytes("VmRSS"), kilobytes("VmSwap"), 1, field("Threads").unwrap_or(0)];
+            sums.iter_mut().zip(one).for_each(|((_, sum), more)| *sum += more);
+        }
+        sums[0].1 /= TICKS;
+        Ok(sums.map(|(name, sum)| (name.to_owned(), sum)).to_vec())
+    }
+
+    /// Lists them.
+    pub fn list(pod: &PodDir, json: bool) -> Result<ExitCode, CommandError> {
+        let pids = processes(pod)?;
         if !json {
             println!("{:>8}  {:>8}  COMMAND", "PID", "UID");
         }
         let mut facts = Vec::new();
-        let entries = fs::read_dir("/proc").map_err(|error| CommandError::failed(format!("list /proc: {error}")))?;
-        let mut pids: Vec<i32> =
-            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        pids.sort_unstable();
-        for pid in pids.into_iter().filter(|&pid| namespace(pid) == Some(ours)) {
+        for pid in pids {
             // One that has ended meanwhile is none.
             let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
             let uid = fs::metadata(format!("/proc/{pid}")).map_or(0, |about| about.uid());

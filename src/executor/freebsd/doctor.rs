@@ -2,24 +2,8 @@
 
 use std::io;
 
-use serde::Serialize;
-
 use super::system::{Program, System};
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What.
-    pub subject: String,
-    /// Whether it is as it should be.
-    pub good: bool,
-    /// Whether pods cannot run at all without it.
-    pub needed: bool,
-    /// What was found.
-    pub found: String,
-    /// What to do, when it is not good.
-    pub remedy: Option<String>,
-}
+use crate::executor::finding::Finding;
 
 /// `ELFOSABI_LINUX`
 const LINUX_BRAND: i64 = 3;
@@ -34,10 +18,7 @@ pub const ANCHORS: [&str; 3] = ["nat-anchor \"jetpack/*\"", "rdr-anchor \"jetpac
 pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |subject: &str, needed: bool, found: Result<String, String>, remedy: &str| {
-        let good = found.is_ok();
-        let found = found.unwrap_or_else(|found| found);
-        let remedy = (!good).then(|| remedy.to_owned());
-        findings.push(Finding { subject: subject.to_owned(), good, needed, found, remedy });
+        findings.push(Finding::new(subject, needed, found, remedy));
     };
     let told = |good: bool, yes: &str, no: &str| if good { Ok(yes.to_owned()) } else { Err(no.to_owned()) };
     let on = |value: io::Result<i64>| value.is_ok_and(|value| value != 0);

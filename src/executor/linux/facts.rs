@@ -95,7 +95,7 @@ impl HostFacts {
 }
 
 /// Whether the kernel knows overlays, be it that it loads a module for whoever may ask.
-fn overlays(known: &str) -> bool {
+pub(super) fn overlays(known: &str) -> bool {
     let listed = known.lines().any(|line| line.split('\t').nth(1) == Some("overlay"));
     listed || rustix::mount::fsopen("overlay", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC).is_ok()
 }
@@ -115,7 +115,7 @@ const NO_UPPER: [(&str, u32); 9] = [
 ];
 
 /// Whether what is written to an overlay can be kept in `directory`, which need not be there yet.
-fn carries_overlays(directory: &Path) -> bool {
+pub(super) fn carries_overlays(directory: &Path) -> bool {
     let found = directory.ancestors().find_map(|there| rustix::fs::statfs(there).ok());
     found.is_none_or(|found| NO_UPPER.iter().all(|(_, kind)| u64::from(*kind) != found.f_type as u64 & 0xffff_ffff))
 }
@@ -140,7 +140,7 @@ fn bounding(status: &str) -> u64 {
 }
 
 /// What can be read of it; whether one can really be made shows when it is made.
-fn user_namespaces_forbidden(read: &dyn Fn(&str) -> String) -> Option<String> {
+pub(super) fn user_namespaces_forbidden(read: &dyn Fn(&str) -> String) -> Option<String> {
     let value = |path: &str| read(path).trim().parse::<u64>().ok();
     let switches = [
         ("/proc/sys/user/max_user_namespaces", 0),

@@ -10,6 +10,7 @@
 
 pub mod cni;
 mod compile;
+mod doctor;
 pub mod enter;
 mod facts;
 pub mod filesystem;
@@ -28,5 +29,6 @@ pub mod steps;
 mod subordinate;
 
 pub use compile::compile;
+pub use doctor::diagnose;
 pub use facts::HostFacts;
 pub use host::{LinuxHost, LinuxPod};

@@ -748,7 +748,7 @@ fn the_doctor_names_what_to_do_about_each_thing_that_is_missing() {
         let _ = state.modules.insert("linux64".to_owned());
     });
     let lacking =
-        |finding: &crate::executor::freebsd::Finding| finding.subject == "unmarked Linux programs" && !finding.good;
+        |finding: &crate::executor::finding::Finding| finding.subject == "unmarked Linux programs" && !finding.good;
     assert!(diagnose(&mut model.clone(), true, super::DATASET).iter().any(lacking));
     model.change(|state| {
         let _ = state.sysctls.insert("kern.elf64.fallback_brand".to_owned(), 3);
