@@ -358,7 +358,7 @@ fn what_a_pod_stands_on_stays_until_the_pod_goes() {
     }
     let pod = String::from_utf8(prepared.stdout).unwrap();
     let named = format!("pod {} uses it", pod.trim());
-    printed(&jetpack(store.root(), &["image", "gc"]));
+    printed(&jetpack(store.root(), &["image", "gc", "--grace", "0s"]));
     for id in ids.lines() {
         let refused = jetpack(store.root(), &["image", "rm", id]);
         let told = String::from_utf8_lossy(&refused.stderr);
@@ -367,7 +367,20 @@ fn what_a_pod_stands_on_stays_until_the_pod_goes() {
     assert_eq!(store.list().unwrap().len(), 2);
     printed(&jetpack(store.root(), &["image", "verify", "--all"]));
     printed(&jetpack(store.root(), &["rm", pod.trim()]));
+    printed(&jetpack(store.root(), &["image", "gc", "--grace", "0s"]));
+    assert_eq!(store.list().unwrap(), []);
+}
+
+#[test]
+fn images_that_came_lately_stay_and_what_would_go_is_told_first() {
+    let (_directory, store) = store();
+    let id = import(&store, &small("example.com/a", json!({}))).unwrap().id().to_string();
     printed(&jetpack(store.root(), &["image", "gc"]));
+    assert_eq!(store.list().unwrap().len(), 1);
+    assert_eq!(printed(&jetpack(store.root(), &["image", "gc", "--dry-run"])), "");
+    assert_eq!(printed(&jetpack(store.root(), &["image", "gc", "--dry-run", "--grace", "0s"])), format!("{id}\n"));
+    assert_eq!(store.list().unwrap().len(), 1);
+    assert!(printed(&jetpack(store.root(), &["image", "gc", "--grace", "0s"])).starts_with(&id));
     assert_eq!(store.list().unwrap(), []);
 }
 
@@ -377,7 +390,7 @@ fn a_store_from_the_future_is_refused_and_left_alone() {
     import(&store, &small("example.com/a", json!({}))).unwrap();
     fs::write(store.root().join("version"), "2\n").unwrap();
     assert_eq!(*Store::open(store.root()).unwrap_err().kind(), Kind::Future);
-    for command in [&["images"][..], &["image", "gc"], &["image", "verify", "--all"]] {
+    for command in [&["images"][..], &["image", "gc", "--grace", "0s"], &["image", "verify", "--all"]] {
         let output = jetpack(store.root(), command);
         assert_eq!(output.status.code(), Some(1), "{command:?}");
         let text = String::from_utf8_lossy(&output.stderr);
@@ -489,7 +502,7 @@ fn a_kill_at_any_moment_leaves_no_half_image() {
     let started = Instant::now();
     printed(&jetpack(store.root(), &fetch));
     let whole = started.elapsed();
-    let gc = ["image", "gc"];
+    let gc = ["image", "gc", "--grace", "0s"];
     // The same moments in every run: a linear congruence.
     let mut state = 42_u64;
     for round in 0..200 {
@@ -545,7 +558,7 @@ fn fetching_and_collecting_at_once_never_fails() {
         let started = [
             scope.spawn(|| repeat(&fetch)),
             scope.spawn(|| repeat(&["fetch", "--pull", "never", alone])),
-            scope.spawn(|| repeat(&["image", "gc"])),
+            scope.spawn(|| repeat(&["image", "gc", "--grace", "0s"])),
             scope.spawn(|| repeat(&["images"])),
         ];
         for one in started {
@@ -553,7 +566,7 @@ fn fetching_and_collecting_at_once_never_fails() {
         }
     });
     printed(&jetpack(root, &["image", "verify", "--all"]));
-    printed(&jetpack(root, &["image", "gc"]));
+    printed(&jetpack(root, &["image", "gc", "--grace", "0s"]));
     assert_eq!(rubbish(&store), Vec::<PathBuf>::new());
 }
 

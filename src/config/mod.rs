@@ -130,7 +130,7 @@ settings! {
     /// When images are asked for elsewhere though they may be in the store: never, new (what is not there) or update.
     "pull" pull: Pull = Pull::New;
     /// How long `image gc` keeps what was imported and nobody needs.
-    "image-grace" image_grace: Duration = Duration::ZERO;
+    "image-grace" image_grace: Duration = Duration::from_secs(24 * 3600);
     /// Of what signatures are wanted: network (of all that comes over one), all (of files, too) or none.
     "signatures" signatures: Signatures = Signatures::Network;
     /// Where the keys are that this host's administrator, or this user, trusts, in root.d for all names and in prefix.d/PREFIX; `jetpack trust` writes there.

@@ -90,16 +90,9 @@ impl Store {
             self.gather_abandoned(&mut gone)?;
             let listed = self.list()?;
             let needed = self.needed(&listed, &uses, grace)?;
-            for image in listed.iter().filter(|image| !needed.images.contains(&image.id)) {
-                if matches!(self.put_out_of_sight(&image.id, &mut gone)?, Taken::Yes) {
-                    collected.images.push(image.id.clone());
-                }
-            }
-            // What has an image's name and cannot be read is nobody's but a pod's that was made of it before.
-            let known: HashSet<&ImageId> = listed.iter().map(|image| &image.id).collect();
-            for id in self.names()?.0.iter().filter(|id| !known.contains(id) && !uses.images.contains_key(id)) {
-                if matches!(self.put_out_of_sight(id, &mut gone)?, Taken::Yes) {
-                    collected.images.push(id.clone());
+            for id in self.unneeded(&listed, &needed, &uses)? {
+                if matches!(self.put_out_of_sight(&id, &mut gone)?, Taken::Yes) {
+                    collected.images.push(id);
                 }
             }
             collected.trees = self.gather_trees(&needed, &uses, &mut gone)?;
@@ -107,6 +100,29 @@ impl Store {
         };
         collected.bytes = gone.free()? + self.trees().sweep()?;
         Ok(collected)
+    }
+
+    /// The images that [`Store::collect`] would take away now.
+    ///
+    /// Errors: those of [`Store::collect`].
+    pub fn collectable(&self, grace: Duration, uses: impl FnOnce() -> Result<Uses>) -> Result<Vec<ImageId>> {
+        if !self.root().exists() {
+            return Ok(Vec::new());
+        }
+        self.prepare()?;
+        let _held = self.hold_exclusive()?;
+        let (uses, listed) = (uses()?, self.list()?);
+        let needed = self.needed(&listed, &uses, grace)?;
+        self.unneeded(&listed, &needed, &uses)
+    }
+
+    fn unneeded(&self, listed: &[Listed], needed: &Needed, uses: &Uses) -> Result<Vec<ImageId>> {
+        let unneeded = listed.iter().map(|image| &image.id).filter(|id| !needed.images.contains(id));
+        // What has an image's name and cannot be read is nobody's but a pod's that was made of it before.
+        let known: HashSet<&ImageId> = listed.iter().map(|image| &image.id).collect();
+        let names = self.names()?.0;
+        let unread = names.iter().filter(|id| !known.contains(id) && !uses.images.contains_key(id));
+        Ok(unneeded.chain(unread).cloned().collect())
     }
 
     fn needed(&self, listed: &[Listed], uses: &Uses, grace: Duration) -> Result<Needed> {

@@ -9,9 +9,12 @@ use crate::error::CommandError;
 /// Free what no pod and no image needs: images, rendered trees, what killed processes left behind.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Keep what was imported within this time: 90s, 30m, 24h, 7d [default: as configured, else 0s]
+    /// Keep what was imported within this time: 90s, 30m, 24h, 7d [default: as configured, else 24h]
     #[arg(long, value_name = "TIME", value_parser = appc::config::parse_duration)]
     grace: Option<Duration>,
+    /// Only list the images that would go
+    #[arg(short = 'n', long)]
+    dry_run: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -19,6 +22,15 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let grace = args.grace.unwrap_or(context.config.image_grace.value);
+    if args.dry_run {
+        let images = context.store()?.collectable(grace, || context.uses())?;
+        if args.json {
+            println!("{:#}", serde_json::json!({ "images": images }));
+        } else {
+            images.iter().for_each(|id| println!("{id}"));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let collected = context.store()?.collect(grace, || context.uses())?;
     if args.json {
         let facts = serde_json::json!({
