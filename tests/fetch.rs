@@ -199,7 +199,7 @@ fn an_image_without_a_signature_that_counts_is_refused() {
     assert!(!server.paths().contains(&ACI.to_owned()), "an image was transferred that no key vouches for");
     host.trust(&gpg, USER, &["--prefix", "localhost/ap"]);
     host.refuses(&["localhost/app:1"], "is trusted for localhost/ap only");
-    host.trust(&gpg, "other@example.com", &["--root"]);
+    host.trust(&gpg, "other@example.com", &["--all-names"]);
     host.refuses(&["localhost/app:1"], &fingerprint);
     host.trust(&gpg, USER, &["--prefix", "localhost/app"]);
     assert!(host.fetch(&["localhost/app:1"]).status.success());
@@ -519,11 +519,11 @@ fn keys_found_by_discovery_need_a_yes_or_their_fingerprint() {
     assert!(host.run(&["trust", "remove", "--prefix", "localhost/app", &fingerprint.to_lowercase()]).status.success());
     assert_eq!(stdout(&host.run(&["trust", "list"])), "");
     assert_eq!(host.run(&["trust", "remove", &fingerprint]).status.code(), Some(1));
-    let by_print = host.run(&["trust", "add", "--root", "--fingerprint", &fingerprint, &server.url("/keys")]);
+    let by_print = host.run(&["trust", "add", "--all-names", "--fingerprint", &fingerprint, &server.url("/keys")]);
     assert!(by_print.status.success(), "{}", stderr(&by_print));
     assert!(stdout(&host.run(&["trust", "list", "--json"])).contains("\"prefix\": null"));
     let other = "0".repeat(40);
-    let absent = host.run(&["trust", "add", "--root", "--fingerprint", &other, &server.url("/keys")]);
+    let absent = host.run(&["trust", "add", "--all-names", "--fingerprint", &other, &server.url("/keys")]);
     assert!(!absent.status.success() && stderr(&absent).contains(&other));
 }
 
@@ -573,9 +573,9 @@ fn a_key_file_needs_to_be_told_what_it_is_for() {
     assert_eq!(host.run(&["trust", "add", file.to_str().unwrap()]).status.code(), Some(2));
     assert_eq!(host.run(&["trust", "add", "--prefix", "UPPER", file.to_str().unwrap()]).status.code(), Some(2));
     std::fs::write(&file, "no key").unwrap();
-    assert_eq!(host.run(&["trust", "add", "--root", file.to_str().unwrap()]).status.code(), Some(1));
+    assert_eq!(host.run(&["trust", "add", "--all-names", file.to_str().unwrap()]).status.code(), Some(1));
     for missing in ["/nowhere", "nowhere.asc"] {
-        let told = host.run(&["trust", "add", "--root", missing]);
+        let told = host.run(&["trust", "add", "--all-names", missing]);
         assert!(told.status.code() == Some(1) && stderr(&told).contains("No such file"), "{}", stderr(&told));
     }
     let absent = host.fetch(&[&server.url("/nothing.aci")]);

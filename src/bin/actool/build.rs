@@ -102,7 +102,11 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
         progress: Some(Arc::clone(&progress)),
     };
     let overwrite = if args.overwrite { Overwrite::Replace } else { Overwrite::Refuse };
-    let built = watched(&progress, || aci::build_file(&args.directory, &options, &args.image, overwrite))?;
+    let built = watched(&progress, || aci::build_file(&args.directory, &options, &args.image, overwrite));
+    let built = built.map_err(|error| match error.kind() {
+        aci::Kind::Exists => CommandError::from(error).hint("--overwrite replaces it"),
+        _ => error.into(),
+    })?;
     print::findings(&built.diagnostics);
     println!("{}", built.image_id);
     Ok(ExitCode::SUCCESS)

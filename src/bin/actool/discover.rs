@@ -67,6 +67,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
 }
 
 fn read_name(text: &str, insecure: &Insecure) -> Result<ImageName, CommandError> {
+    if let Some((_, name)) = text.split_once("://") {
+        return Err(CommandError::usage(format!("{text} is a URL; discovery asks by name, as {name}")));
+    }
     let listed = |word: &str| <Protection as clap::ValueEnum>::from_str(word, true).is_ok();
     let name = text.parse().map_err(|error| CommandError::usage(format!("failed to {}", appc::error::chain(&error))));
     match text.split(',').all(listed) && insecure.is(Protection::Tls) {

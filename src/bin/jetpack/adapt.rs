@@ -164,6 +164,11 @@ fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
     let mut filter = None;
     for (option, text) in &words.options {
         match *option {
+            "memory" if text.ends_with('m') && text.trim_end_matches('m').parse::<f64>().is_ok() => {
+                let number = text.trim_end_matches('m');
+                let why = format!("m is a thousandth, here of a byte; `{number}M` or `{number}Mi` was probably meant");
+                return Err(wrong(option, text, why));
+            }
             "cpu" | "memory" => {
                 let limit: Quantity = word(option, text, "quantity", text)?;
                 replace(option, text, &format!("resource/{option}"), json!({"limit": limit}), &[])?;

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::adapt::{self, adapt, once, stdio, volume, word, wrong};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::meant;
 use crate::obtain::{Obtained, obtain};
 use crate::options::{ImageWords, Images};
 
@@ -317,7 +318,7 @@ fn from_images(
 ) -> Result<PodManifest, CommandError> {
     let mut apps: Vec<PodApp> = Vec::new();
     for (index, words) in args.images.images.iter().enumerate() {
-        let obtained = obtain(context, store, &named_image(words)?, args.pull.unwrap_or(context.config.pull.value))?;
+        let obtained = image_of(words, index == 0, args, context, store)?;
         let image = &obtained.image;
         check_labels(image, words)?;
         let name = match words.last("name") {
@@ -358,6 +359,31 @@ fn from_images(
         user_labels: None,
         volumes: Vec::new(),
         extra: serde_json::Map::new(),
+    })
+}
+
+/// The image that stands there, or what was probably meant by the word.
+fn image_of(
+    words: &ImageWords,
+    first: bool,
+    args: &PodArgs,
+    context: &Context,
+    store: &Store,
+) -> Result<Obtained, CommandError> {
+    let reference = named_image(words)?;
+    let meant = || meant::by_image(&words.image, first);
+    // No host has such a name: nobody is asked for it.
+    if let ImageRef::Name(name) = &reference
+        && !name.name.contains(['.', '/'])
+        && name.name.as_str() != "localhost"
+        && store.look_up(&reference).is_err()
+        && let Some(hint) = meant()
+    {
+        return Err(CommandError::failed(format!("find image {reference}: the store has none of that name")).hint(hint));
+    }
+    obtain(context, store, &reference, args.pull.unwrap_or(context.config.pull.value)).map_err(|error| match meant() {
+        Some(hint) => error.hint(hint),
+        None => error,
     })
 }
 

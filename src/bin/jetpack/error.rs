@@ -1,23 +1,19 @@
 //! Library errors turned into words for people, with hints and exit codes. The one place where that happens.
 
 use std::error::Error;
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Anything that went wrong.
 const FAILED: u8 = 1;
 /// A command line that cannot be understood.
-const USAGE: u8 = 2;
+pub const USAGE: u8 = 2;
 /// jetpack failed before an app was started.
-const BEFORE_START: u8 = 125;
+pub const BEFORE_START: u8 = 125;
 /// An app's program cannot be executed.
 const NOT_EXECUTABLE: u8 = 126;
 /// An app's program is not there.
 const NO_PROGRAM: u8 = 127;
-
-/// The commands that end as apps do, and so have other codes of their own.
-const STARTING: [&str; 5] = ["run", "run-prepared", "exec", "enter", "console"];
 
 /// Why a command did not do what was asked.
 pub struct CommandError {
@@ -43,17 +39,6 @@ impl CommandError {
             self.code = BEFORE_START;
         }
         self
-    }
-
-    /// What the parser has to say about a command line that begins with `words`: help, or a mistake.
-    pub fn of_parser(error: &clap::Error, words: &[OsString]) -> ExitCode {
-        let _ = error.print();
-        let command = crate::trust::subcommand(words).and_then(|at| words.get(at));
-        let starts = |word: &OsString| STARTING.iter().any(|name| word == name);
-        match u8::try_from(error.exit_code()).unwrap_or(USAGE) {
-            USAGE if command.is_some_and(starts) => ExitCode::from(BEFORE_START),
-            code => ExitCode::from(code),
-        }
     }
 
     /// The message alone, in words that read on after "failed to", for an error that is told within another.

@@ -27,6 +27,7 @@ mod list;
 mod logs;
 #[path = "../common/manual.rs"]
 mod manual;
+mod meant;
 mod metadata_service;
 mod obtain;
 mod options;
@@ -48,7 +49,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use appc::executor::model::freebsd::Saved;
-use clap::{Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong command line; run, run-prepared and exec end as the app did, and with 125 \
                           to 127 where it was not started (jetpack run --help).";
@@ -83,73 +84,112 @@ struct Global {
     verbose: bool,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    CatManifest(cat_manifest::Args),
-    Completions(manual::CompletionsArgs),
-    Config(config::Args),
-    Cp(cp::Args),
-    Doctor(doctor::Args),
-    #[command(visible_aliases = ["enter", "console"])]
-    Exec(exec::Args),
-    Export(export::Args),
-    Fetch(fetch::Args),
-    Gc(gc::Args),
-    Image(image::Args),
-    Images(images::Args),
-    Init(init::Args),
-    Key(key::Args),
-    Kill(kill::Args),
-    List(list::Args),
-    Logs(logs::Args),
-    Man(manual::ManArgs),
-    MetadataService(metadata_service::Args),
-    Plan(plan::Args),
-    Prepare(prepare::Args),
-    Ps(ps::Args),
-    Rm(rm::Args),
-    Run(run::Args),
-    RunPrepared(run_prepared::Args),
-    Status(status::Args),
-    Stop(stop::Args),
-    Top(ps::TopArgs),
-    Trust(trust::Args),
-    Version(version::Args),
+/// The commands by their names. What a command takes is made when somebody asks for it: all together are half a megabyte.
+macro_rules! commands {
+    ($($name:ident($args:ty) = $text:literal $([$($alias:literal),*])?,)*) => {
+        enum Command {
+            $($name($args),)*
+        }
+
+        impl Command {
+            /// The command line as it is understood: the same commands, each made when it is met.
+            fn lean(jetpack: clap::Command) -> clap::Command {
+                jetpack$(.subcommand(
+                    clap::Command::new($text)$(.visible_aliases([$($alias),*]))?.defer(<$args as clap::Args>::augment_args),
+                ))*
+            }
+
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => $text,)*
+                }
+            }
+        }
+
+        impl Subcommand for Command {
+            fn augment_subcommands(jetpack: clap::Command) -> clap::Command {
+                jetpack$(.subcommand(
+                    <$args as clap::Args>::augment_args(clap::Command::new($text)$(.visible_aliases([$($alias),*]))?),
+                ))*
+            }
+
+            fn augment_subcommands_for_update(jetpack: clap::Command) -> clap::Command {
+                Self::augment_subcommands(jetpack)
+            }
+
+            fn has_subcommand(name: &str) -> bool {
+                [$($text),*].contains(&name)
+            }
+        }
+
+        impl FromArgMatches for Command {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+                match matches.subcommand() {
+                    $(Some(($text, given)) => <$args>::from_arg_matches(given).map(Self::$name),)*
+                    _ => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
+                }
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                *self = Self::from_arg_matches(matches)?;
+                Ok(())
+            }
+        }
+    };
+}
+
+commands! {
+    CatManifest(cat_manifest::Args) = "cat-manifest",
+    Completions(manual::CompletionsArgs) = "completions",
+    Config(config::Args) = "config",
+    Cp(cp::Args) = "cp",
+    Doctor(doctor::Args) = "doctor",
+    Exec(exec::Args) = "exec" ["enter", "console"],
+    Export(export::Args) = "export",
+    Fetch(fetch::Args) = "fetch",
+    Gc(gc::Args) = "gc",
+    Image(image::Args) = "image",
+    Images(images::Args) = "images",
+    Init(init::Args) = "init",
+    Key(key::Args) = "key",
+    Kill(kill::Args) = "kill",
+    List(list::Args) = "list",
+    Logs(logs::Args) = "logs",
+    Man(manual::ManArgs) = "man",
+    MetadataService(metadata_service::Args) = "metadata-service",
+    Plan(plan::Args) = "plan",
+    Prepare(prepare::Args) = "prepare",
+    Ps(ps::Args) = "ps",
+    Rm(rm::Args) = "rm",
+    Run(run::Args) = "run",
+    RunPrepared(run_prepared::Args) = "run-prepared",
+    Status(status::Args) = "status",
+    Stop(stop::Args) = "stop",
+    Top(ps::TopArgs) = "top",
+    Trust(trust::Args) = "trust",
+    Version(version::Args) = "version",
 }
 
 fn main() -> ExitCode {
-    let words = trust::arguments(std::env::args_os());
-    match quick(&words).map_or_else(|| Cli::try_parse_from(&words), Ok) {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match understood(&words) {
         Ok(cli) => run(cli).unwrap_or_else(error::CommandError::report),
-        Err(error) => error::CommandError::of_parser(&error, &words),
+        Err(error) => meant::of_parser(error, Cli::command(), &words),
     }
 }
 
-/// The commands that start pods, understood without the options of the thirty others, which are half a megabyte to make. None
-/// where another command stands there or the words do not fit, which the whole of it tells.
-fn quick(words: &[OsString]) -> Option<Cli> {
-    let name = words.get(trust::subcommand(words)?)?;
-    if name == "run" {
-        alone("run", words, Command::Run)
-    } else if name == "run-prepared" {
-        alone("run-prepared", words, Command::RunPrepared)
-    } else {
-        None
+/// What is wrong, or whatever help is asked for, is told by the whole of the commands.
+fn understood(words: &[OsString]) -> Result<Cli, clap::Error> {
+    let lean = Command::lean(Global::augment_args(clap::Command::new("jetpack"))).subcommand_required(true);
+    match lean.try_get_matches_from(words) {
+        Ok(matches) => Cli::from_arg_matches(&matches).or_else(|_| Cli::try_parse_from(words)),
+        Err(_) => Cli::try_parse_from(words),
     }
-}
-
-fn alone<Args: clap::Args>(name: &'static str, words: &[OsString], command: fn(Args) -> Command) -> Option<Cli> {
-    let it = Args::augment_args(clap::Command::new(name));
-    let jetpack = Global::augment_args(clap::Command::new("jetpack")).subcommand_required(true).subcommand(it);
-    let mut matches = jetpack.try_get_matches_from(words).ok()?;
-    let (_, mut given) = matches.remove_subcommand()?;
-    let args = Args::from_arg_matches_mut(&mut given).ok()?;
-    Some(Cli { global: Global::from_arg_matches_mut(&mut matches).ok()?, command: command(args) })
 }
 
 fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
     appc::sys::signals::keep_ends_of_children();
-    if looks_after_others(&cli.command) {
+    if looks_after_others(cli.command.name()) {
         // For as long as a pod runs, this process is to be small.
         appc::sys::memory::share_heap();
     } else {
@@ -172,8 +212,8 @@ fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
 }
 
 /// Whether a pod, or those who talk to this process, depend on its going on when nobody reads its output.
-fn looks_after_others(command: &Command) -> bool {
-    matches!(command, Command::Run(_) | Command::RunPrepared(_) | Command::MetadataService(_) | Command::Exec(_))
+fn looks_after_others(command: &str) -> bool {
+    meant::STARTING.contains(&command) || command == "metadata-service"
 }
 
 fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, error::CommandError> {

@@ -1,8 +1,9 @@
 //! Images on a command line, each with options of its own.
 //!
-//! Options for an image stand before it: `run --user web a.aci --user db b.aci`. When none stand before the first
-//! image but some behind the last one, all stand behind their image: `run a.aci --user web b.aci --user db`.
+//! Options for an image stand before it: `run --user web a.aci --user db b.aci`. Of one image alone they may stand behind it too; of
+//! several, one behind the last could be meant for it or show that all stand behind theirs, and is refused.
 
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
 /// One image and what is said about it, options by name in the order in which they were given.
@@ -35,7 +36,7 @@ pub struct Images {
     pub pod_name: Option<String>,
 }
 
-const HEADING: &str = "Options for each image that follows";
+const HEADING: &str = "Options for the image that follows (with one image, they may stand behind it)";
 
 /// Options with a value: name, what the value is called, help.
 const VALUED: [(&str, &str, &str); 20] = [
@@ -99,7 +100,7 @@ impl FromArgMatches for Images {
             options.extend(placed(matches, name).into_iter().map(|(place, value)| (place, name, value)));
         }
         options.sort();
-        Ok(grouped(&images, &options))
+        grouped(&images, &options)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -113,32 +114,47 @@ fn placed(matches: &ArgMatches, name: &str) -> Vec<(usize, String)> {
     matches.indices_of(name).into_iter().flatten().zip(values).collect()
 }
 
-fn grouped(images: &[(usize, String)], options: &[(usize, &'static str, String)]) -> Images {
+fn grouped(images: &[(usize, String)], options: &[(usize, &'static str, String)]) -> Result<Images, clap::Error> {
     let mut words: Vec<ImageWords> =
         images.iter().map(|(_, image)| ImageWords { image: image.clone(), options: Vec::new() }).collect();
-    let (Some((first, _)), Some((last, _))) = (images.first(), images.last()) else {
+    if images.is_empty() {
         // A pod manifest: only the pod's name can be meant.
         let name = options.iter().rfind(|(_, name, _)| *name == "name").map(|(.., value)| value.clone());
-        return Images { images: Vec::new(), pod_name: name };
-    };
-    let behind = options.iter().all(|(place, ..)| place > first) && options.iter().any(|(place, ..)| place > last);
+        return Ok(Images { images: Vec::new(), pod_name: name });
+    }
     for (place, name, value) in options {
-        let following = images.iter().position(|(image, _)| image > place).unwrap_or(images.len() - 1);
-        let preceding = images.iter().rposition(|(image, _)| image < place).unwrap_or(0);
-        words[if behind { preceding } else { following }].options.push((name, value.clone()));
+        let following = match images.iter().position(|(image, _)| image > place) {
+            Some(following) => following,
+            None if images.len() == 1 => 0,
+            None => return Err(behind(images, name, value)),
+        };
+        words[following].options.push((name, value.clone()));
     }
     let pod_name = if words.len() == 1 { words[0].last("name").map(str::to_owned) } else { None };
-    Images { images: words, pod_name }
+    Ok(Images { images: words, pod_name })
+}
+
+fn behind(images: &[(usize, String)], name: &str, value: &str) -> clap::Error {
+    let last = images.last().map_or("", |(_, image)| image.as_str());
+    let option = if name == FLAG.0 { format!("--{name}") } else { format!("--{name} {value}") };
+    let message = format!(
+        "`{option}` stands behind the last image; of several images, each has its options before it: {option} {last}"
+    );
+    clap::Error::raw(ErrorKind::ArgumentConflict, message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Images {
+    fn parse(line: &str) -> Result<Images, clap::Error> {
         let command = <Images as clap::Args>::augment_args(Command::new("run").no_binary_name(true));
         let command = command.arg(Arg::new("pod_manifest").long("pod-manifest"));
-        Images::from_arg_matches(&command.get_matches_from(line.split(' '))).unwrap()
+        Images::from_arg_matches(&command.get_matches_from(line.split(' ')))
+    }
+
+    fn read(line: &str) -> Images {
+        parse(line).unwrap()
     }
 
     fn users(line: &str) -> Vec<Vec<String>> {
@@ -149,13 +165,16 @@ mod tests {
     fn options_belong_to_the_image_that_follows() {
         assert_eq!(users("--user a x --user b y"), [["a"], ["b"]]);
         assert_eq!(users("x --user b y"), [vec![], vec!["b"]]);
-        assert_eq!(users("--user a x y --user c"), [["a"], ["c"]]);
+        assert_eq!(users("--user a x y"), [vec!["a"], vec![]]);
         assert_eq!(users("x --user a"), [["a"]]);
     }
 
     #[test]
-    fn options_behind_all_images_belong_to_the_one_before() {
-        assert_eq!(users("x --user a y --user b"), [["a"], ["b"]]);
+    fn an_option_behind_the_last_of_several_images_is_refused_and_moves_no_other() {
+        for line in ["x y --user b", "x --user a y --user b", "--user a x y --user c", "x y --readonly-rootfs"] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains("stands behind the last image") && error.contains(" y"), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `jetpack trust`: whose images are taken.
 
-use std::ffi::OsString;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -35,7 +34,7 @@ struct AddArgs {
     /// Trust them for this name and what is below it
     #[arg(long, value_name = "PREFIX", conflicts_with = "all_names")]
     prefix: Option<String>,
-    /// Trust them for all names; `--root` without a directory behind it says the same
+    /// Trust them for all names
     #[arg(long)]
     all_names: bool,
     /// Take the key with this fingerprint alone, without asking
@@ -63,46 +62,12 @@ struct RemoveArgs {
     /// For this prefix only
     #[arg(long, value_name = "PREFIX", conflicts_with = "all_names")]
     prefix: Option<String>,
-    /// As a key for all names only; `--root` without a directory behind it says the same
+    /// As a key for all names only
     #[arg(long)]
     all_names: bool,
     /// The fingerprints
     #[arg(required = true, value_name = "FINGERPRINT")]
     fingerprints: Vec<String>,
-}
-
-/// Behind `trust add` and `trust remove`, `--root` means the scope of a key, as its directory in the store of keys is called,
-/// unless a directory follows, or a scope is given already: then it is the option of all commands.
-pub fn arguments(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = arguments.collect();
-    let Some(start) = subcommand(&arguments).filter(|at| arguments[*at] == "trust") else { return arguments };
-    let scoping = |at: &usize| arguments[*at] == "add" || arguments[*at] == "remove";
-    let Some(start) = word_from(&arguments, start + 1).filter(scoping) else { return arguments };
-    let has_prefix = |argument: &OsString| argument.to_string_lossy().starts_with("--prefix");
-    let scoped = arguments[start..].iter().any(has_prefix);
-    for at in start..arguments.len() {
-        let directory = arguments.get(at + 1).is_some_and(|next| scoped || Path::new(next).is_dir());
-        if arguments[at] == "--root" && !directory {
-            arguments[at] = "--all-names".into();
-        }
-    }
-    arguments
-}
-
-/// Where the name of the command stands: the first argument that is neither an option nor an option's value.
-pub fn subcommand(arguments: &[OsString]) -> Option<usize> {
-    word_from(arguments, 1)
-}
-
-/// The first argument from `at` on that is neither an option nor an option's value.
-fn word_from(arguments: &[OsString], mut at: usize) -> Option<usize> {
-    loop {
-        match arguments.get(at)?.to_str() {
-            Some("--root" | "--config" | "--host") => at += 2,
-            Some(option) if option.starts_with('-') => at += 1,
-            _ => return Some(at),
-        }
-    }
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
