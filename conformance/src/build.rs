@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use crate::Failure;
 use crate::target::Target;
@@ -49,6 +49,16 @@ pub fn probe(platform: &str) -> Result<Vec<u8>, Failure> {
     let bytes = std::fs::read(&path).map_err(|e| Failure::file(&path, e))?;
     runs_alone(&bytes).map_err(|why| Failure::new(format!("{} is no probe: {why}", path.display())))?;
     Ok(bytes)
+}
+
+/// Writes this platform's probe to a file, for those who want to put it somewhere themselves.
+pub fn probe_file(at: &Path) -> Result<ExitCode, Failure> {
+    let bytes = probe(env::consts::OS)?;
+    let failed = |error| Failure::file(at, error);
+    std::fs::write(at, bytes).map_err(failed)?;
+    #[cfg(unix)]
+    std::fs::set_permissions(at, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Whether a program needs nothing but itself: the root file systems of cases have neither libraries nor what loads them.

@@ -87,6 +87,11 @@ enum Command {
     Explain(commands::explain::Args),
     Compare(commands::compare::Args),
     Mutants(commands::mutants::Args),
+    /// Write the probe, linked so that it needs nothing else, to a file
+    Probe {
+        /// Where to
+        file: PathBuf,
+    },
 }
 
 /// The sources' own, while they are there.
@@ -109,6 +114,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => commands::explain::run(&args, &suite),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Mutants(args) => commands::mutants::run(&args, &suite),
+        Command::Probe { file } => build::probe_file(&file),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("appc-conformance: failed: {failure}");

@@ -13,6 +13,8 @@
 #[cfg(unix)]
 mod act;
 #[cfg(unix)]
+mod escape;
+#[cfg(unix)]
 mod http;
 #[cfg(unix)]
 mod look;
@@ -30,8 +32,10 @@ fn main() {
         eprintln!("usage: probe WHO VERB[:ARGUMENT...]...");
         std::process::exit(2);
     };
-    if who == "shim" {
-        shim::run(words);
+    match who.as_str() {
+        "shim" => shim::run(words),
+        "escape" => escape::run(words),
+        _ => {}
     }
     for word in words {
         let Some(word) = word.to_str() else {
