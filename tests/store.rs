@@ -61,6 +61,50 @@ fn the_same_image_twice_is_one_image_and_the_newest_import() {
 }
 
 #[test]
+fn what_an_image_says_does_not_steer_the_terminal() {
+    let (directory, store) = store();
+    let wild = "1\u{1b}]0;x\u{7}\nsha512-forged \u{9b}2J\u{202e}\u{7f}";
+    let image = small(
+        "example.com/wild",
+        json!({
+            "labels": [{ "name": "version", "value": wild }],
+            "annotations": [{ "name": "example", "value": wild }],
+            "app": { "exec": ["/bin/x", wild], "user": wild, "group": "0" },
+        }),
+    );
+    let file = directory.path().join("wild.aci");
+    fs::write(&file, &image).unwrap();
+    import(&store, &image).unwrap();
+    let file = file.to_str().unwrap();
+    let actool = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_actool")).args(arguments).output().unwrap();
+    let root = store.root();
+    let outputs = [
+        jetpack(root, &["images"]),
+        jetpack(root, &["images", "--json"]),
+        jetpack(root, &["image", "show", "example.com/wild"]),
+        jetpack(root, &["image", "show", "--json", "example.com/wild"]),
+        jetpack(root, &["image", "cat-manifest", "--pretty", "example.com/wild"]),
+        jetpack(root, &["run", "example.com/wild"]),
+        jetpack(root, &["image", "show", "example.com/wild,version=\u{1b}[2J"]),
+        actool(&["validate", file]),
+        actool(&["validate", "--json", file]),
+        actool(&["diff", file, file]),
+    ];
+    for output in outputs {
+        for shown in [&output.stdout, &output.stderr] {
+            let shown = String::from_utf8(shown.clone()).unwrap();
+            let obeyed = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+            assert!(
+                !shown.contains(obeyed) && !shown.lines().any(|line| line.starts_with("sha512-forged")),
+                "{shown:?}"
+            );
+        }
+    }
+    let told: serde_json::Value = serde_json::from_str(&printed(&jetpack(root, &["images", "--json"]))).unwrap();
+    assert_eq!(told[0]["labels"]["version"], wild);
+}
+
+#[test]
 fn many_at_once_importing_the_same_image_all_get_it() {
     let (_directory, store) = store();
     let image = small("example.com/a", json!({}));

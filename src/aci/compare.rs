@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::tar::printable;
 use super::{Data, Entry, EntryKind, ReadOptions, Result, Sink, Time, read};
+use crate::diagnostic::visible;
 
 /// What differs between two images, the first taken for the older one.
 #[derive(Clone, Debug, Serialize)]
@@ -69,8 +70,13 @@ pub enum Change {
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for change in &self.manifest {
-            let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string);
-            writeln!(f, "~ manifest {}: {} -> {}", change.pointer, shown(&change.before), shown(&change.after))?;
+            let shown = |value: &Option<Value>| {
+                value
+                    .as_ref()
+                    .map_or_else(|| "nothing".to_owned(), |value| visible::json(&value.to_string()).into_owned())
+            };
+            let (before, after) = (shown(&change.before), shown(&change.after));
+            writeln!(f, "~ manifest {}: {before} -> {after}", visible::line(&change.pointer))?;
         }
         for entry in &self.entries {
             match entry.change {

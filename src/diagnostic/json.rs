@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::FileReport;
+use super::{FileReport, visible};
 
 /// Writes `{"files": [...]}` and a newline.
 pub fn write(out: &mut dyn Write, files: &[FileReport]) -> io::Result<()> {
@@ -12,6 +12,5 @@ pub fn write(out: &mut dyn Write, files: &[FileReport]) -> io::Result<()> {
     struct Document<'a> {
         files: &'a [FileReport],
     }
-    serde_json::to_writer_pretty(&mut *out, &Document { files })?;
-    writeln!(out)
+    visible::write_json(out, &Document { files })
 }

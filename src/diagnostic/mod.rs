@@ -4,6 +4,7 @@ pub mod human;
 pub mod json;
 mod report;
 pub mod sarif;
+pub mod visible;
 
 use std::borrow::Cow;
 

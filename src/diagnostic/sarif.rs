@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::{Diagnostic, FileReport, FileType, Severity};
+use super::{Diagnostic, FileReport, FileType, Severity, visible};
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
@@ -52,8 +52,7 @@ pub fn write(out: &mut dyn Write, files: &[FileReport], describe: impl Fn(&str) 
             ),
         }],
     };
-    serde_json::to_writer_pretty(&mut *out, &log)?;
-    writeln!(out)
+    visible::write_json(out, &log)
 }
 
 #[derive(Serialize)]

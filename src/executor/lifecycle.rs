@@ -16,6 +16,7 @@ use super::logs::Logs;
 use super::plan::{AppPlan, PodPlan, Stream};
 use super::supervise::{End, Event, Launch, Pod};
 use super::{Compiled, Error, Kind, Phase, Step};
+use crate::diagnostic::visible;
 use crate::metadata::{Answering, Offer};
 use crate::pod::PodDir;
 use crate::pod::status::{AppStatus, Cause, Status};
@@ -553,7 +554,7 @@ impl<P: Pod> Life<'_, P> {
 
 /// Says something to whoever watches. A supervisor goes on when nobody does.
 fn tell(words: &str) {
-    let _ = writeln!(io::stderr(), "jetpack: {words}");
+    let _ = writeln!(io::stderr(), "jetpack: {}", visible::line(words));
 }
 
 fn phase_word(phase: Phase) -> &'static str {

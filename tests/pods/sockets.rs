@@ -59,6 +59,31 @@ fn an_exposed_socket_leads_into_a_pod_without_a_network() {
 }
 
 #[test]
+fn what_an_app_says_of_itself_does_not_steer_the_terminal() {
+    let Some(bed) = Bed::new() else { return };
+    if !bed.add_program("base", "perl") {
+        return;
+    }
+    let say = "socket(S, 1, 2, 0); my $to = pack('Sa*', 1, \"\\0\" . substr($ENV{NOTIFY_SOCKET}, 1)); \
+        $0 = \"x\\e[2J\\nforged\"; send(S, \"STATUS=\\e[2J\\xc2\\x9b\\rstate: exited\\nREADY=1\", 0, $to); sleep 1000";
+    let image = bed.image("loud", "base", json!({"exec": ["/bin/perl", "-e", say, "\u{1b}[31m\u{202e}"]}));
+    let annotation = "appc.io/executor/supports-systemd-notify=true";
+    bed.say(&["run", "-d", "--name", "loud", "--annotation", annotation, &image]);
+    bed.say(&["status", "--wait-ready", "loud"]);
+    assert_eq!(bed.status("loud")["apps"][0]["said"], "\u{1b}[2J\u{9b}\rstate: exited");
+    for command in
+        [&["status", "loud"][..], &["status", "--json", "loud"], &["ps", "loud"], &["list"], &["cat-manifest", "loud"]]
+    {
+        let shown = bed.say(command);
+        assert!(!shown.contains(|c: char| c != '\n' && (c.is_control() || c == '\u{202e}')), "{command:?}: {shown:?}");
+        assert!(!shown.lines().any(|line| line.starts_with("state: exited") || line.starts_with("forged")), "{shown}");
+    }
+    bed.say(&["stop", "--force", "loud"]);
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
 fn an_app_that_says_when_it_is_ready_is_heard() {
     let Some(bed) = Bed::new() else { return };
     if !bed.add_program("base", "perl") {
@@ -76,6 +101,7 @@ fn an_app_that_says_when_it_is_ready_is_heard() {
     let status = bed.status("ready");
     assert!(status["apps"][0]["ready"].is_string(), "{status}");
     assert_eq!(status["apps"][0]["said"], "at work");
+    assert!(bed.say(&["status", "ready"]).contains("says \"at work\""));
     bed.say(&["stop", "--force", "ready"]);
     assert_eq!(bed.tell(&["status", "--wait-ready", "ready"]).0, 1);
     bed.say(&["gc"]);

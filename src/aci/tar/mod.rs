@@ -13,6 +13,7 @@ use super::rules::Rules;
 use super::stream::Stream;
 use super::{Error, Kind as Fault, ReadOptions, Result, Sink};
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::visible::obeyed;
 use header::{BLOCK, Header};
 
 /// Bytes of extended headers before one entry: names and xattrs. 64 KiB is the most an xattr can have on Linux.
@@ -99,11 +100,7 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for char in chunk.valid().chars() {
-            if char.is_control() {
-                text.extend(char.escape_default());
-            } else {
-                text.push(char);
-            }
+            if obeyed(char) { text.extend(char.escape_default()) } else { text.push(char) }
         }
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{byte:02x}"));

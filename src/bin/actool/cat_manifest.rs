@@ -1,6 +1,5 @@
 //! `actool cat-manifest`: the manifest of an image.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +7,7 @@ use appc::aci::{self, Nothing};
 
 use crate::error::CommandError;
 use crate::input::{self, Reading};
+use crate::output;
 
 /// Print the manifest of an image, byte for byte as it is in the archive.
 #[derive(clap::Args)]
@@ -24,13 +24,13 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     // All of the archive is read: what would not pass a check is not shown as if it did.
-    let mut manifest = aci::read(input::open(&args.image)?, &args.reading.options()?, &mut Nothing)?.manifest;
+    let manifest = aci::read(input::open(&args.image)?, &args.reading.options()?, &mut Nothing)?.manifest;
     if args.pretty_print {
         let value: serde_json::Value = serde_json::from_slice(&manifest)
             .map_err(|error| CommandError::failed(format!("read the manifest of {}: {error}", args.image.display())))?;
-        manifest = serde_json::to_vec_pretty(&value)?;
-        manifest.push(b'\n');
+        output::json(value)?;
+    } else {
+        output::json_bytes(&manifest);
     }
-    std::io::stdout().write_all(&manifest)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use appc::aci;
 
 use crate::error::CommandError;
 use crate::input::{self, Reading};
+use crate::output;
 
 /// Tell what differs between two images: entries and values of the manifest. Exit code 1 where anything does.
 #[derive(clap::Args)]
@@ -28,7 +29,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     let options = args.reading.options()?;
     let comparison = aci::compare(input::open(&args.before)?, input::open(&args.after)?, &options)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&comparison)?);
+        output::json(&comparison)?;
     } else {
         print!("{comparison}");
     }

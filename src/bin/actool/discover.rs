@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use appc::config::Config;
+use appc::diagnostic::visible;
 use appc::discovery::{Discovered, ImageName, Options, Seek, Step, discover};
 use appc::transport::{Client, Credentials, Settings};
 use serde::Serialize;
@@ -113,7 +114,7 @@ fn print(found: &Discovered, args: &Args) -> Result<(), CommandError> {
         let mut text = Vec::new();
         let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
         printed.serialize(&mut serde_json::Serializer::with_formatter(&mut text, formatter))?;
-        println!("{}", String::from_utf8_lossy(&text));
+        print!("{}\n", visible::json(&String::from_utf8_lossy(&text)));
         return Ok(());
     }
     for endpoint in &found.endpoints {

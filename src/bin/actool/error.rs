@@ -1,7 +1,7 @@
 //! Library errors turned into words for people, with hints and exit codes. The one place where that happens.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 /// Why a command did not do what was asked.
@@ -31,10 +31,9 @@ impl CommandError {
 
     /// Tells the user and gives the exit code.
     pub fn report(self) -> ExitCode {
-        // Nobody may be there to read it; the exit code says enough then.
-        let _ = writeln!(io::stderr(), "actool: {}", self.message);
+        eprintln!("actool: {}", self.message);
         if let Some(hint) = self.hint {
-            let _ = writeln!(io::stderr(), "  hint: {hint}");
+            eprintln!("  hint: {hint}");
         }
         ExitCode::from(self.code)
     }

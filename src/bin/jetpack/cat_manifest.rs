@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use appc::diagnostic::visible;
+
 use crate::context::Context;
 use crate::error::CommandError;
 
@@ -17,6 +19,9 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let manifest: serde_json::Value = context.pods()?.find(&args.pod)?.read_json("manifest")?;
-    println!("{}", if args.pretty { serde_json::to_string_pretty(&manifest)? } else { manifest.to_string() });
+    match args.pretty {
+        true => crate::output::json(manifest)?,
+        false => print!("{}\n", visible::json(&manifest.to_string())),
+    }
     Ok(ExitCode::SUCCESS)
 }

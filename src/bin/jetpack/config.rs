@@ -21,14 +21,14 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         let facts = facts.into_iter().map(|(key, value, origin, about)| {
             (key.to_owned(), json!({ "value": value, "origin": origin.to_string(), "about": about }))
         });
-        println!("{:#}", Value::Object(facts.collect::<Map<_, _>>()));
+        crate::output::json(facts.collect::<Map<_, _>>())?;
         return Ok(ExitCode::SUCCESS);
     }
     for (key, value, origin, about) in facts {
         // What is printed is a configuration again, and it has no word for nothing.
         match value {
-            Value::Null => println!("# {about}\n#{key} =  # {origin}"),
-            value => println!("# {about}\n{key} = {value}  # {origin}"),
+            Value::Null => print!("# {about}\n#{key} =  # {origin}\n"),
+            value => print!("# {about}\n{key} = {value}  # {origin}\n"),
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -28,7 +28,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let findings = look(args, context)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        crate::output::json(findings.as_slice())?;
     } else {
         findings.iter().for_each(tell);
     }

@@ -43,7 +43,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         }
     }
     if args.json {
-        println!("{:#}", serde_json::json!({ "pods": collected }));
+        crate::output::json(serde_json::json!({ "pods": collected }))?;
     }
     Ok(code)
 }

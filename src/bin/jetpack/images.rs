@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use appc::diagnostic::visible;
 use appc::store::Listed;
 
 use crate::context::Context;
@@ -21,8 +22,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     if args.json {
         let facts: Vec<_> = images.iter().map(facts).collect();
-        serde_json::to_writer_pretty(&mut out, &facts)?;
-        writeln!(out)?;
+        visible::write_json(&mut out, &facts)?;
     } else if !images.is_empty() {
         let width = images.iter().map(|image| title(image).len()).max().unwrap_or(0).max("NAME".len());
         writeln!(out, "{:<19}  {:<width$}  {:>9}  IMPORTED", "ID", "NAME", "SIZE")?;
@@ -57,7 +57,7 @@ fn title(image: &Listed) -> String {
     for (name, value) in image.labels.iter().filter(|(name, _)| *name != "version") {
         title = format!("{title},{name}={value}");
     }
-    title
+    visible::line(&title).into_owned()
 }
 
 /// Bytes for people.

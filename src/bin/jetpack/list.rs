@@ -47,7 +47,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         .collect();
     lines.sort_by(|a, b| a.started.cmp(&b.started).then_with(|| a.uuid.cmp(&b.uuid)));
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&lines)?);
+        crate::output::json(lines)?;
         return Ok(ExitCode::SUCCESS);
     }
     if !args.no_legend && !lines.is_empty() {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use appc::config::parse_duration;
+use appc::diagnostic::visible;
 use appc::executor::logs::{Entry, parse};
 use appc::pod::{PodDir, State};
 
@@ -107,7 +108,7 @@ fn show(args: &Args, app: &str, many: bool, entry: &Entry<'_>) -> io::Result<()>
     if args.json {
         let mut value = serde_json::to_value(entry).map_err(io::Error::other)?;
         value["app"] = app.into();
-        text.extend_from_slice(value.to_string().as_bytes());
+        text.extend_from_slice(visible::json(&value.to_string()).as_bytes());
         text.push(b'\n');
         return io::stdout().lock().write_all(&text);
     }

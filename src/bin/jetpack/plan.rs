@@ -30,7 +30,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let outline = outline.map_err(|error| CommandError::from(error).before_start())?;
     assemble::strictly(&args.pod, &outline.report).map_err(CommandError::before_start)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&outline)?);
+        crate::output::json(&outline)?;
         return Ok(ExitCode::SUCCESS);
     }
     for (number, step) in outline.words.iter().enumerate() {

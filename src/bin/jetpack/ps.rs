@@ -75,7 +75,7 @@ pub fn top(args: &TopArgs, context: &Context) -> Result<ExitCode, CommandError> 
         }
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        crate::output::json(all)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -169,7 +169,7 @@ mod linux {
             }
         }
         if json {
-            println!("{:#}", serde_json::Value::from(facts));
+            crate::output::json(facts)?;
         }
         Ok(ExitCode::SUCCESS)
     }

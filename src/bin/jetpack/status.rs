@@ -65,7 +65,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     }
     let facts = Facts::of(&pod);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&facts)?);
+        crate::output::json(facts)?;
     } else {
         print(&facts);
     }
@@ -109,7 +109,8 @@ fn print(facts: &Facts) {
         if app.ready.is_some() {
             words.push("ready".to_owned());
         }
-        words.extend(app.said.clone());
+        // In quotes: it could say what stands beside it.
+        words.extend(app.said.as_ref().map(|said| format!("says {said:?}")));
         for (phase, end) in [("pre-start", app.pre_start), ("main", app.main), ("post-stop", app.post_stop)] {
             match end {
                 Some(End::Status(status)) => words.push(format!("{phase} exited with {status}")),

@@ -230,7 +230,7 @@ fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, CommandError> {
     });
     let listed: Vec<Listed> = listed.collect();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&listed)?);
+        crate::output::json(listed)?;
         return Ok(ExitCode::SUCCESS);
     }
     for key in listed {

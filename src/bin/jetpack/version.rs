@@ -16,7 +16,7 @@ pub struct Args {
 pub fn run(args: &Args, _: &Context) -> Result<ExitCode, CommandError> {
     if args.json {
         let facts = serde_json::json!({ "jetpack": env!("CARGO_PKG_VERSION"), "appc": appc::SPEC_VERSION });
-        println!("{facts:#}");
+        crate::output::json(facts)?;
         return Ok(ExitCode::SUCCESS);
     }
     println!("jetpack version {}", env!("CARGO_PKG_VERSION"));

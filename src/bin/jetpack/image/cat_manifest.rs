@@ -1,6 +1,5 @@
 //! `jetpack image cat-manifest`: an image's manifest as it came.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use appc::store::ImageRef;
@@ -8,6 +7,7 @@ use appc::store::ImageRef;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::obtain::{find, reference};
+use crate::output;
 
 /// Print an image's manifest, byte for byte.
 #[derive(clap::Args)]
@@ -22,14 +22,10 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let image = find(&context.store()?, &args.image)?;
-    let mut out = io::stdout().lock();
     if args.pretty {
-        let manifest: serde_json::Value = serde_json::from_slice(image.manifest_bytes())?;
-        serde_json::to_writer_pretty(&mut out, &manifest)?;
-        writeln!(out)?;
+        output::json(serde_json::from_slice::<serde_json::Value>(image.manifest_bytes())?)?;
     } else {
-        out.write_all(image.manifest_bytes())?;
+        output::json_bytes(image.manifest_bytes());
     }
-    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

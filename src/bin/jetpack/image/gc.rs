@@ -25,7 +25,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     if args.dry_run {
         let images = context.store()?.collectable(grace, || context.uses())?;
         if args.json {
-            println!("{:#}", serde_json::json!({ "images": images }));
+            crate::output::json(serde_json::json!({ "images": images }))?;
         } else {
             images.iter().for_each(|id| println!("{id}"));
         }
@@ -38,7 +38,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
             "trees": collected.trees,
             "bytes": collected.bytes,
         });
-        println!("{facts:#}");
+        crate::output::json(facts)?;
         return Ok(ExitCode::SUCCESS);
     }
     for id in &collected.images {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use appc::diagnostic::visible;
 use appc::schema::Dependency;
 use appc::store::{Image, ImageRef, Store};
 use serde_json::json;
@@ -25,7 +26,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let store = context.store()?;
     let image = find(&store, &args.image)?;
     if args.json {
-        println!("{:#}", facts(&store, &image));
+        crate::output::json(facts(&store, &image))?;
     } else {
         print!("{}", text(&store, &image));
     }
@@ -57,7 +58,7 @@ fn facts(store: &Store, image: &Image) -> serde_json::Value {
 fn text(store: &Store, image: &Image) -> String {
     let (origin, manifest) = (image.origin(), image.manifest());
     let mut text = String::new();
-    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<13} {value}\n"));
+    let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<13} {}\n", visible::line(value)));
     line("id", image.id());
     line("name", &manifest.name);
     for label in manifest.labels() {

@@ -56,7 +56,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         }
     }
     if args.json {
-        println!("{:#}", json!(facts));
+        crate::output::json(facts)?;
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
