@@ -86,6 +86,70 @@ fn bytes_that_trickle_in_below_tls_are_not_waited_for_either() {
     }
 }
 
+/// A server that answers with `head` and then with `again`, for as long as anybody listens.
+fn endless(head: &'static [u8], again: &'static [u8], pause: Duration) -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = client.read(&mut [0; 4096]);
+                let many = if pause.is_zero() { again.repeat(1000) } else { again.to_vec() };
+                let mut sent = client.write_all(head);
+                while sent.is_ok() {
+                    std::thread::sleep(pause);
+                    sent = client.write_all(&many);
+                }
+            });
+        }
+    });
+    format!("http://127.0.0.1:{port}/a").parse().unwrap()
+}
+
+#[test]
+fn what_is_no_part_of_a_body_is_not_waited_for_without_end() {
+    const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const ENDED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n";
+    let waits: [(&[u8], &[u8]); 6] = [
+        (ENDED, b"a: b\r\n"),
+        (ENDED, b"a"),
+        (b"HTTP/1.1 200 OK\r\n", b"a: b\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
+        (CHUNKED, b"1;an-extension-16\r\nx\r\n"),
+    ];
+    for (head, again) in waits {
+        for pause in [Duration::ZERO, Duration::from_millis(50)] {
+            let url = endless(head, again, pause);
+            for request in [Request::image(url.clone()), Request::document(url)] {
+                let (tell, told) = std::sync::mpsc::channel();
+                std::thread::spawn(move || tell.send(failure(&client(|_| {}), &request)));
+                // Far beyond all limits, as the test must end when the client does not.
+                let told = told.recv_timeout(Duration::from_secs(120));
+                let (kind, why) = told.unwrap_or_else(|_| panic!("{:?} has no end", String::from_utf8_lossy(again)));
+                // What is against the protocol may be told as such.
+                assert!(matches!(kind, Kind::Timeout | Kind::TooLarge | Kind::Unreachable), "{kind:?}: {why}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_body_in_chunks_of_a_byte_with_trailers_is_whole() {
+    let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    answer.extend_from_slice(&b"1\r\nx\r\n".repeat(300_000));
+    answer.extend_from_slice(b"0\r\nchecksum: none\r\n\r\n");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url: Url = format!("http://{}/a", listener.local_addr().unwrap()).parse().unwrap();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let _ = client.read(&mut [0; 4096]);
+        client.write_all(&answer).unwrap();
+    });
+    let mut response = client(|_| {}).send(&Request::image(url)).unwrap();
+    assert_eq!(response.body.take_all().unwrap(), vec![b'x'; 300_000]);
+}
+
 #[test]
 fn a_server_that_falls_silent_is_given_up() {
     let server = Server::http(|_| Reply::ok(vec![b'x'; 100]).manner(Manner::Trickle(Duration::from_secs(5))));

@@ -148,6 +148,10 @@ impl Body {
     fn resume(&mut self, broken: io::Error) -> Result<(), Error> {
         let inner = broken.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
         let timed_out = broken.kind() == io::ErrorKind::TimedOut || matches!(inner, Some(ureq::Error::Timeout(_)));
+        if let Some(ureq::Error::BodyExceedsLimit(_)) = inner {
+            let why = "the server sends much that is no part of it: chunks of nothing, trailers";
+            return Err(self.error(Kind::TooLarge).because(why));
+        }
         let kind = if timed_out { Kind::Timeout } else { Kind::Unreachable };
         let what = match timed_out {
             true => format!("nothing more came after {} bytes", self.received),

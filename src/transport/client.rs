@@ -18,6 +18,7 @@ use super::forward::Forward;
 use super::proxy::{Proxies, Route};
 use super::resume::{Range, Reopen};
 use super::tls::{Tls, is_authority_as_server};
+use super::wire::{self, Counted, Meter};
 use super::{Error, Kind, Limits, Settings};
 use crate::discovery;
 
@@ -136,6 +137,7 @@ impl Client {
                 ().chain(SocksConnector::default())
                     .chain(ConnectProxyConnector::default())
                     .chain(TcpConnector::default())
+                    .chain(Meter)
                     .chain(Forward(proxies.clone()))
                     .chain(tls.clone());
             Agent::with_parts(config, connector, Guard::new(seen.clone(), proxies.clone(), public_only))
@@ -172,7 +174,8 @@ impl Client {
             Reopen::new(self.clone(), again, validators.clone())
         });
         let source = coding.decoded(hop.response.into_body().into_with_config().limit(u64::MAX).reader());
-        let body = Body::new(source, hop.url.clone(), total, limit, limits)
+        let source = Counted::new(source, limit, limits.idle, deadline);
+        let body = Body::new(Box::new(source), hop.url.clone(), total, limit, limits)
             .resumed_by(reopen)
             .until(deadline)
             .watched_by(request.watch.clone());
@@ -298,7 +301,10 @@ impl Client {
         let mut pause = limits.back_off;
         let mut left = limits.retries;
         loop {
-            let result = self.once(url, request, range, public_only);
+            // Each of its parts has a time of its own, in which a server could go on beginning to answer.
+            let most = Instant::now() + 2 * (limits.connect + limits.idle);
+            let until = deadline.unwrap_or(most).min(most);
+            let (result, _) = wire::within(wire::HEAD, until, || self.once(url, request, range, public_only));
             let wait = match &result {
                 Ok(response) => {
                     passing_status(response.status()).then(|| seconds(response.headers(), header::RETRY_AFTER))
@@ -419,6 +425,9 @@ fn explain(url: &Url, proxy: Option<&ureq::Proxy>, error: ureq::Error) -> Error 
     let failed = |kind| Error::new(kind, format!("get {url}{}", through.as_deref().unwrap_or_default()));
     match error {
         ureq::Error::Timeout(_) => failed(Kind::Timeout).because("the server does not answer in time"),
+        ureq::Error::BodyExceedsLimit(_) | ureq::Error::LargeResponseHeader(..) => {
+            failed(Kind::TooLarge).because("what the server says before its answer has no end")
+        }
         ureq::Error::HostNotFound => failed(Kind::Unreachable).because("no such host"),
         ureq::Error::Other(other) => match other.downcast::<PrivateAddress>() {
             Ok(private) => failed(Kind::PrivateAddress).because(private),

@@ -24,6 +24,7 @@ mod forward;
 mod proxy;
 mod resume;
 mod tls;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

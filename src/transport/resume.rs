@@ -8,6 +8,7 @@ use ureq::http::{StatusCode, header};
 
 use super::Client;
 use super::client::{Request, Validators, content_length};
+use super::wire::Counted;
 
 /// Bytes after which a broken transfer counts as going well again: a TLS record. Servers that give so much between any two
 /// breaks are still far above the rate below which transfers are given up.
@@ -95,7 +96,9 @@ impl Reopen {
             200 => return Err("it changed in between".to_owned()),
             status => return Err(format!("the server answered {status} to the request for the rest")),
         };
-        let mut source = hop.response.into_body().into_with_config().limit(u64::MAX).reader();
+        let source = hop.response.into_body().into_with_config().limit(u64::MAX).reader();
+        let limits = self.client.limits();
+        let mut source = Counted::new(source, limits.image_bytes, limits.idle, None);
         self.pass_over(&mut source, pass_over)?;
         Ok(Box::new(source))
     }
