@@ -7,7 +7,7 @@ use tar::{EntryType, Header};
 
 use super::output::Output;
 use super::walk::Found;
-use crate::aci::tar::{Kind as EntryKind, Time, printable};
+use crate::aci::tar::{Kind as EntryKind, Time, escaped, printable};
 use crate::aci::{Error, Kind, Result};
 use crate::diagnostic::Diagnostic;
 
@@ -152,7 +152,7 @@ impl<'a, 'o> Entries<'a, 'o> {
             header.set_device_minor(minor).map_err(|_| wide(()))?;
         }
         for (attribute, value) in &found.xattrs {
-            record(&mut records, &[b"SCHILY.xattr.", &attribute[..]].concat(), value);
+            record(&mut records, &[b"SCHILY.xattr.", &escaped(attribute)[..]].concat(), value);
         }
         if !records.is_empty() {
             let mut extended = Header::new_ustar();

@@ -23,6 +23,12 @@ pub(super) fn xattr(key: &[u8], value: &[u8]) -> Option<Result<Xattr, ()>> {
         None => (key.to_vec(), value.to_vec()),
     };
     match key {
+        // An empty value takes a record back.
+        b"SCHILY.acl.access" | b"SCHILY.acl.default" | b"SCHILY.acl.ace" | b"RHT.security.selinux"
+            if value.is_empty() =>
+        {
+            None
+        }
         b"SCHILY.acl.access" => Some(Ok(acl(b"system.posix_acl_access"))),
         b"SCHILY.acl.default" => Some(Ok(acl(b"system.posix_acl_default"))),
         b"SCHILY.acl.ace" => Some(Ok((key.to_vec(), value.to_vec()))),
@@ -32,6 +38,35 @@ pub(super) fn xattr(key: &[u8], value: &[u8]) -> Option<Result<Xattr, ()>> {
             Some(name.zip(BASE64.decode(value).ok()).ok_or(()))
         }
     }
+}
+
+/// The name of an attribute behind `SCHILY.xattr.`, where `=` would end it: GNU tar writes `%3D`, and so `%25` for `%`.
+pub(super) fn plain(name: &[u8]) -> Vec<u8> {
+    let mut rest = name;
+    let mut plain = Vec::with_capacity(name.len());
+    while let [byte, after @ ..] = rest {
+        let (byte, after) = match rest {
+            [b'%', b'3', b'D', after @ ..] => (b'=', after),
+            [b'%', b'2', b'5', after @ ..] => (b'%', after),
+            _ => (*byte, after),
+        };
+        plain.push(byte);
+        rest = after;
+    }
+    plain
+}
+
+/// The same name as it stands in a record.
+pub(crate) fn escaped(name: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(name.len());
+    for byte in name {
+        match byte {
+            b'=' => escaped.extend(b"%3D"),
+            b'%' => escaped.extend(b"%25"),
+            byte => escaped.push(*byte),
+        }
+    }
+    escaped
 }
 
 /// A name with its `%20` and the like read; none with a NUL.
@@ -103,7 +138,7 @@ fn rights(text: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::xattr;
+    use super::{escaped, plain, xattr};
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -145,5 +180,14 @@ mod tests {
             assert_eq!(xattr(key, value), Some(Err(())));
         }
         assert_eq!(xattr(b"comment", b"x"), None);
+        assert_eq!(xattr(b"SCHILY.acl.access", b""), None);
+    }
+
+    #[test]
+    fn names_with_what_ends_a_key_are_read_as_they_are_written() {
+        assert_eq!(plain(b"user.a%3Db%25c%3d%2"), b"user.a=b%c%3d%2");
+        for name in [&b"user.a=b"[..], b"user.%3D", b"user.%253D%", b"user.plain"] {
+            assert_eq!(plain(&escaped(name)), name);
+        }
     }
 }

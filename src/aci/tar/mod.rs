@@ -14,6 +14,7 @@ use super::stream::Stream;
 use super::{Error, Kind as Fault, ReadOptions, Result, Sink};
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::visible::obeyed;
+pub(crate) use attributes::escaped;
 use header::{BLOCK, Header};
 
 /// Bytes of extended headers before one entry: names and xattrs. 64 KiB is the most an xattr can have on Linux.
@@ -252,8 +253,7 @@ impl<'s> Archive<'s> {
             xattrs: Vec::new(),
             extents: None,
         };
-        self.globals.apply(&mut entry);
-        let map = extended.apply(&mut entry, &mut stored, at)?;
+        let map = extended.apply(&self.globals, &mut entry, &mut stored, at)?;
         self.name = Some(entry.name.clone());
         entry.kind = match flag {
             b'0' | 0 | b'7' | b'S' if entry.name.ends_with(b"/") => Kind::Directory,
@@ -271,6 +271,15 @@ impl<'s> Archive<'s> {
                 Kind::File
             }
         };
+        // POSIX, and all readers that extract: what is no file has no content, whatever its header says. Directories may have what a
+        // system would allot them, links the size of what they name.
+        let bare = matches!(flag, b'1'..=b'6') || flag == 0 && entry.kind == Kind::Directory;
+        if bare && stored != 0 {
+            let what =
+                format!("{} has a size in its header, {stored}, where it has no content", printable(&entry.name));
+            rules.warn(Diagnostic::warning("x.aci.entry-size", what).entry(printable(&entry.name)));
+            stored = 0;
+        }
         if entry.kind != Kind::File && stored != 0 {
             // Some readers skip such content, others take it for headers.
             return Err(invalid(

@@ -54,16 +54,16 @@ impl Extended {
         once(&mut self.long_target, ended(content), at)
     }
 
-    /// Puts what is said in place of the header's fields; `stored` is the size of the content.
-    pub(super) fn apply(self, entry: &mut Entry, stored: &mut u64, at: u64) -> Result<Map> {
+    /// Puts what is said here, or else by global headers, in place of the header's fields; `stored` is the size of the content.
+    pub(super) fn apply(self, globals: &Globals, entry: &mut Entry, stored: &mut u64, at: u64) -> Result<Map> {
         let records = self.pax.unwrap_or_default();
         entry.name = agreed(self.long_name, records.name, at)?.unwrap_or_else(|| std::mem::take(&mut entry.name));
         entry.target =
             agreed(self.long_target, records.target, at)?.unwrap_or_else(|| std::mem::take(&mut entry.target));
         *stored = records.size.unwrap_or(*stored);
-        entry.uid = records.uid.unwrap_or(entry.uid);
-        entry.gid = records.gid.unwrap_or(entry.gid);
-        entry.mtime = records.mtime.unwrap_or(entry.mtime);
+        entry.uid = records.uid.unwrap_or(globals.uid).unwrap_or(entry.uid);
+        entry.gid = records.gid.unwrap_or(globals.gid).unwrap_or(entry.gid);
+        entry.mtime = records.mtime.unwrap_or(globals.mtime).unwrap_or(entry.mtime);
         entry.xattrs = records.xattrs;
         records.sparse.map(at)
     }
@@ -116,28 +116,23 @@ impl Globals {
         if !matches!(records.sparse.map(at)?, Map::None) {
             return Err(invalid(CLAUSE, place(at), "a global header gives all entries one sparse map"));
         }
-        self.uid = records.uid.or(self.uid);
-        self.gid = records.gid.or(self.gid);
-        self.mtime = records.mtime.or(self.mtime);
+        self.uid = records.uid.unwrap_or(self.uid);
+        self.gid = records.gid.unwrap_or(self.gid);
+        self.mtime = records.mtime.unwrap_or(self.mtime);
         Ok(())
-    }
-
-    pub(super) fn apply(&self, entry: &mut Entry) {
-        entry.uid = self.uid.unwrap_or(entry.uid);
-        entry.gid = self.gid.unwrap_or(entry.gid);
-        entry.mtime = self.mtime.unwrap_or(entry.mtime);
     }
 }
 
-/// The records of one PAX header that mean something here.
+/// The records of one PAX header that mean something here. An empty value takes back what was said before, by global headers too:
+/// of what those may say, that is `Some(None)`.
 #[derive(Default)]
 struct Records {
     name: Option<Vec<u8>>,
     target: Option<Vec<u8>>,
     size: Option<u64>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    mtime: Option<Time>,
+    uid: Option<Option<u32>>,
+    gid: Option<Option<u32>>,
+    mtime: Option<Option<Time>>,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Attributes in forms of other writers. Many of them write those of `xattrs` too.
     others: Vec<(Vec<u8>, Vec<u8>)>,
@@ -209,15 +204,15 @@ impl Records {
         let number = || decimal(value).ok_or_else(wrong);
         let id = || owner(i128::from(number()?)).ok_or_else(wrong);
         match key {
-            b"path" => self.name = Some(value.to_vec()),
-            b"linkpath" => self.target = Some(value.to_vec()),
-            b"size" => self.size = Some(number()?),
-            b"uid" => self.uid = Some(id()?),
-            b"gid" => self.gid = Some(id()?),
-            b"mtime" => self.mtime = Some(time(value).ok_or_else(wrong)?),
+            b"path" => self.name = said(value).map(<[u8]>::to_vec),
+            b"linkpath" => self.target = said(value).map(<[u8]>::to_vec),
+            b"size" => self.size = said(value).map(|_| number()).transpose()?,
+            b"uid" => self.uid = Some(said(value).map(|_| id()).transpose()?),
+            b"gid" => self.gid = Some(said(value).map(|_| id()).transpose()?),
+            b"mtime" => self.mtime = Some(said(value).map(|value| time(value).ok_or_else(wrong)).transpose()?),
             b"GNU.sparse.major" => self.sparse.major = Some(number()?),
             b"GNU.sparse.minor" => self.sparse.minor = Some(number()?),
-            b"GNU.sparse.name" => self.sparse.name = Some(value.to_vec()),
+            b"GNU.sparse.name" => self.sparse.name = said(value).map(<[u8]>::to_vec),
             b"GNU.sparse.size" | b"GNU.sparse.realsize" => self.sparse.size = Some(number()?),
             b"GNU.sparse.numblocks" => self.sparse.count = Some(number()?),
             b"GNU.sparse.offset" => {
@@ -241,7 +236,7 @@ impl Records {
                     if name.is_empty() || name.contains(&0) {
                         return Err(wrong());
                     }
-                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                    self.xattrs.push((attributes::plain(name), value.to_vec()));
                 } else if let Some(attribute) = attributes::xattr(key, value) {
                     self.others.push(attribute.map_err(|()| wrong())?);
                 }
@@ -252,6 +247,11 @@ impl Records {
         }
         Ok(())
     }
+}
+
+/// A value, unless it is empty.
+fn said(value: &[u8]) -> Option<&[u8]> {
+    Some(value).filter(|value| !value.is_empty())
 }
 
 /// Cuts `LENGTH KEY=VALUE\n` off; the length counts itself.
