@@ -83,8 +83,68 @@ fn a_revoked_key_signs_nothing_any_more() {
     let after = gpg.public("gone@example.com");
     assert_eq!(judge(&after, DATA, &signature).unwrap_err().0, Kind::Revoked);
     // An older copy in the same keyring does not bring it back, wherever it stands.
-    for keys in [[&before[..], &after].concat(), [&after[..], &before].concat()] {
-        assert_eq!(judge(&keys, DATA, &signature).unwrap_err().0, Kind::Revoked);
+    let both = [[&before[..], &after].concat(), [&after[..], &before].concat()];
+    for keys in &both {
+        assert_eq!(judge(keys, DATA, &signature).unwrap_err().0, Kind::Revoked);
+        let found = Certificate::parse_many(keys).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(*found[0].usable(std::time::SystemTime::now()).unwrap_err().kind(), Kind::Revoked);
+    }
+    // Nor does one among those that are trusted: in the same file, in that of another scope, or taken once more.
+    let name = "example.com/app".parse().unwrap();
+    let judged =
+        |store: &KeyStore| verify(&store.keyring_for(&name).unwrap(), DATA, &signature).map_err(|error| *error.kind());
+    let [old, new] = [&before, &after].map(|keys| Certificate::parse_many(keys).unwrap().remove(0));
+    let directory = tempfile::tempdir().unwrap();
+    let store = KeyStore::new(directory.path(), []);
+    let (path, _) = store.add(&Scope::Root, &old).unwrap();
+    assert!(judged(&store).is_ok());
+    for keys in &both {
+        std::fs::write(&path, keys).unwrap();
+        assert_eq!(judged(&store), Err(Kind::Revoked));
+    }
+    store.add(&Scope::Root, &old).unwrap();
+    assert_eq!(judged(&store), Err(Kind::Revoked));
+    std::fs::write(&path, &before).unwrap();
+    store.add(&Scope::Prefix("elsewhere.example".parse().unwrap()), &new).unwrap();
+    assert_eq!(judged(&store), Err(Kind::Revoked));
+}
+
+#[test]
+fn what_is_critical_and_unknown_makes_a_signature_none() {
+    let Some(gpg) = Gpg::new() else { return };
+    let fingerprint = gpg.key("a@example.com", "ed25519", "never");
+    let keys = gpg.public("a@example.com");
+    let told = gpg.sign("a@example.com", DATA, &["--sig-notation", "build@example.com=7"]);
+    assert_eq!(judge(&keys, DATA, &told), Ok(fingerprint));
+    let demanded = gpg.sign("a@example.com", DATA, &["--sig-notation", "!only-for@example.com=tests"]);
+    let (kind, why) = judge(&keys, DATA, &demanded).unwrap_err();
+    assert_eq!(kind, Kind::Unfit);
+    assert!(why.contains("critical notation `only-for@example.com`"), "{why}");
+    // A key that says so of itself has said nothing of itself that counts.
+    gpg.run(&[
+        "--cert-notation",
+        "!only-for@example.com=tests",
+        "--quick-gen-key",
+        "b@example.com",
+        "ed25519",
+        "sign",
+        "never",
+    ]);
+    let key = Certificate::parse_many(&gpg.public("b@example.com")).unwrap().remove(0);
+    assert_eq!(*key.usable(std::time::SystemTime::now()).unwrap_err().kind(), Kind::Unfit);
+}
+
+#[test]
+fn a_curve_that_is_not_supported_is_told_by_its_name() {
+    let Some(gpg) = Gpg::new() else { return };
+    for (curve, name) in [("brainpoolP256r1", "brainpoolP256r1"), ("secp256k1", "secp256k1")] {
+        let user = format!("{curve}@example.com");
+        gpg.key(&user, curve, "never");
+        let signature = gpg.sign(&user, DATA, &[]);
+        let (kind, why) = judge(&gpg.public(&user), DATA, &signature).unwrap_err();
+        assert_eq!(kind, Kind::Unfit);
+        assert!(why.contains(&format!("keys on the curve {name} are not supported")), "{why}");
     }
 }
 

@@ -7,9 +7,9 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use pgp::composed::{ArmorOptions, Deserializable, SignedPublicKey, SignedPublicSubKey};
-use pgp::packet::{Signature, SignatureType};
+use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::ser::Serialize;
-use pgp::types::{KeyDetails, PublicParams, Tag, Timestamp, VerifyingKey};
+use pgp::types::{EcdsaPublicParams, EddsaLegacyPublicParams, KeyDetails, PublicParams, Tag, Timestamp, VerifyingKey};
 
 use super::{Error, Kind};
 
@@ -61,7 +61,8 @@ impl fmt::Display for Fingerprint {
 pub struct Certificate(SignedPublicKey);
 
 impl Certificate {
-    /// All keys of a file, armoured (any number of blocks) or binary. At least one.
+    /// All keys of a file, armoured (any number of blocks) or binary. At least one. A key that is there several times is one: what
+    /// any copy says of it holds, a revocation before all.
     pub fn parse_many(bytes: &[u8]) -> Result<Vec<Self>, Error> {
         let malformed = || Error::new(Kind::Malformed, "read public keys");
         if bytes.len() > MAX_KEYRING {
@@ -78,7 +79,7 @@ impl Certificate {
         if found.is_empty() {
             return Err(malformed().because("no OpenPGP public key in it"));
         }
-        Ok(found)
+        Ok(Keyring::from_iter(found).certificates)
     }
 
     /// The fingerprint of the primary key.
@@ -125,20 +126,20 @@ impl Certificate {
     }
 
     /// Takes what another copy of this key says.
-    fn merge(&mut self, Self(other): Self) {
+    pub(super) fn merge(&mut self, Self(other): Self) {
         let details = &mut self.0.details;
-        details.revocation_signatures.extend(other.details.revocation_signatures);
-        details.direct_signatures.extend(other.details.direct_signatures);
+        add(&mut details.revocation_signatures, other.details.revocation_signatures);
+        add(&mut details.direct_signatures, other.details.direct_signatures);
         for user in other.details.users {
             match details.users.iter_mut().find(|known| known.id.id() == user.id.id()) {
-                Some(known) => known.signatures.extend(user.signatures),
+                Some(known) => add(&mut known.signatures, user.signatures),
                 None => details.users.push(user),
             }
         }
         for subkey in other.public_subkeys {
             let fingerprint = subkey.key.fingerprint();
             match self.0.public_subkeys.iter_mut().find(|known| known.key.fingerprint() == fingerprint) {
-                Some(known) => known.signatures.extend(subkey.signatures),
+                Some(known) => add(&mut known.signatures, subkey.signatures),
                 None => self.0.public_subkeys.push(subkey),
             }
         }
@@ -290,18 +291,22 @@ struct Primary {
 impl Primary {
     fn judge(key: &SignedPublicKey, now: SystemTime, subject: &str) -> Result<Self, Error> {
         let primary = &key.primary_key;
-        check_strength(primary.public_params(), subject)?;
+        check_algorithm(primary.public_params(), subject)?;
         if key.details.revocation_signatures.iter().any(|signature| signature.verify_key(primary).is_ok()) {
             return Err(Error::new(Kind::Revoked, subject).because("the key was revoked"));
         }
-        let direct =
-            key.details.direct_signatures.iter().filter(|signature| {
-                signature.typ() == Some(SignatureType::Key) && signature.verify_key(primary).is_ok()
-            });
+        let direct = key.details.direct_signatures.iter().filter(|signature| {
+            signature.typ() == Some(SignatureType::Key)
+                && obscure(signature).is_none()
+                && signature.verify_key(primary).is_ok()
+        });
         let by_user = key.details.users.iter().filter_map(|user| {
             // What is newest counts, and a revoked name says nothing any more.
             let newest = newest(user.signatures.iter().filter(|signature| {
-                names(signature, primary) && signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
+                // A revocation counts whatever else it says.
+                let plain = || signature.typ() == Some(SignatureType::CertRevocation) || obscure(signature).is_none();
+                let verified = || signature.verify_certification(primary, Tag::UserId, &user.id).is_ok();
+                names(signature, primary) && plain() && verified()
             }))?;
             (newest.typ() != Some(SignatureType::CertRevocation)).then_some(newest)
         });
@@ -326,15 +331,16 @@ fn check_subkey(
         return Err(Error::new(Kind::Revoked, subject).because("the subkey that signed was revoked"));
     }
     let unfit = |why: &'static str| Error::new(Kind::Unfit, subject).because(why);
-    let binding = newest(subkey.signatures.iter().filter(is(SignatureType::SubkeyBinding)).filter(bound))
-        .ok_or_else(|| unfit("the subkey is not bound to its primary key"))?;
+    check_algorithm(subkey.key.public_params(), subject)?;
+    let plain = |signature: &&Signature| obscure(signature).is_none();
+    let bindings = subkey.signatures.iter().filter(is(SignatureType::SubkeyBinding)).filter(plain);
+    let binding = newest(bindings.filter(bound)).ok_or_else(|| unfit("the subkey is not bound to its primary key"))?;
     if !binding.key_flags().sign() {
         return Err(unfit("the subkey is not meant for signing"));
     }
     let back = binding.embedded_signature().ok_or_else(|| unfit("the subkey does not acknowledge its primary key"))?;
     back.verify_primary_key_binding(&subkey.key, primary)
         .map_err(|_| unfit("the subkey does not acknowledge its primary key"))?;
-    check_strength(subkey.key.public_params(), subject)?;
     check_expiry(subkey.key.created_at(), binding, now, subject, "the subkey that signed")
 }
 
@@ -346,8 +352,41 @@ fn may_sign(signature: &Signature) -> bool {
     !stated || signature.key_flags().sign()
 }
 
-fn check_strength(params: &PublicParams, subject: &str) -> Result<(), Error> {
-    let PublicParams::RSA(_) = params else { return Ok(()) };
+/// What `signature` demands to be understood and is not, which makes it none (RFC 9580, 5.2.3.7). Types that the parser does not know it
+/// refuses itself.
+pub(super) fn obscure(signature: &Signature) -> Option<String> {
+    let critical = signature.config()?.hashed_subpackets().filter(|packet| packet.is_critical);
+    critical.into_iter().find_map(|packet| match &packet.data {
+        SubpacketData::Notation(notation) => Some(format!("notation `{}`", String::from_utf8_lossy(&notation.name))),
+        SubpacketData::Experimental(kind, _) | SubpacketData::Other(kind, _) => {
+            Some(format!("subpacket of type {kind}"))
+        }
+        _ => None,
+    })
+}
+
+fn add(known: &mut Vec<Signature>, others: Vec<Signature>) {
+    for other in others {
+        if !known.contains(&other) {
+            known.push(other);
+        }
+    }
+}
+
+/// Whether signatures by such a key can be checked, and be believed.
+fn check_algorithm(params: &PublicParams, subject: &str) -> Result<(), Error> {
+    let unsupported = |what: String| Err(Error::new(Kind::Unfit, subject).because(format!("{what} are not supported")));
+    match params {
+        PublicParams::RSA(_) => {}
+        PublicParams::ECDSA(params @ (EcdsaPublicParams::Unsupported { .. } | EcdsaPublicParams::Secp256k1 { .. })) => {
+            return unsupported(format!("keys on the curve {}", params.curve().name()));
+        }
+        PublicParams::EdDSALegacy(EddsaLegacyPublicParams::Unsupported { curve, .. }) => {
+            return unsupported(format!("keys on the curve {}", curve.name()));
+        }
+        PublicParams::Unknown { .. } => return unsupported("keys of this algorithm".to_owned()),
+        _ => return Ok(()),
+    }
     // The modulus comes first, after its length in bits.
     let bits = params.to_bytes().ok().and_then(|bytes| Some(usize::from(u16::from_be_bytes(*bytes.first_chunk()?))));
     match bits {

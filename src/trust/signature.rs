@@ -8,7 +8,7 @@ use pgp::composed::{Deserializable, DetachedSignature};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType, SignatureVersion};
 
-use super::certificate::{Keyring, Part, blocks, day, issuers};
+use super::certificate::{Keyring, Part, blocks, day, issuers, obscure};
 use super::{Error, Fingerprint, Kind};
 
 /// The most that a file of signatures may hold, in bytes.
@@ -170,6 +170,9 @@ fn check_form(signature: &Signature, part: &Part, now: SystemTime) -> Result<Has
     }
     if signature.typ() != Some(SignatureType::Binary) {
         return Err(Error::new(Kind::Unfit, subject).because("not a signature over binary data"));
+    }
+    if let Some(what) = obscure(signature) {
+        return Err(Error::new(Kind::Unfit, subject).because(format!("its critical {what} is not known here")));
     }
     let strong = [
         HashAlgorithm::Sha256,

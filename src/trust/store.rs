@@ -104,7 +104,7 @@ impl KeyStore {
         Ok(keys.collect::<Keyring>().for_purpose("any name".to_owned()))
     }
 
-    /// All trusted keys, by scope and fingerprint.
+    /// All trusted keys, by scope and fingerprint. What one copy of a key says, a revocation before all, holds for all of them.
     pub fn list(&self) -> Result<Vec<TrustedKey>, Error> {
         let mut keys = Vec::new();
         for ((scope, fingerprint), (origin, path)) in self.slots()? {
@@ -121,6 +121,15 @@ impl KeyStore {
                 .ok_or_else(|| wrong("the file is not named by the fingerprint of the key in it".to_owned()))?;
             keys.push(TrustedKey { scope, certificate, origin, path });
         }
+        let whole: Keyring = keys.iter().map(|key| key.certificate.clone()).collect();
+        if whole.certificates().len() < keys.len() {
+            for key in &mut keys {
+                let fingerprint = key.certificate.fingerprint();
+                if let Some(known) = whole.certificates().iter().find(|known| known.fingerprint() == fingerprint) {
+                    key.certificate = known.clone();
+                }
+            }
+        }
         Ok(keys)
     }
 
@@ -128,8 +137,16 @@ impl KeyStore {
     pub fn add(&self, scope: &Scope, certificate: &Certificate) -> Result<(PathBuf, bool), Error> {
         let directory = scope.directory(&self.local);
         let path = directory.join(certificate.fingerprint().as_str());
+        let old = read_bounded(&path).unwrap_or_default();
+        // What the copy that is there knows, a revocation before all, another must not make forgotten.
+        let mut certificate = certificate.clone();
+        for known in Certificate::parse_many(&old).unwrap_or_default() {
+            if known.fingerprint() == certificate.fingerprint() {
+                certificate.merge(known);
+            }
+        }
         let bytes = certificate.armoured()?;
-        let news = read_bounded(&path).map_or(true, |old| old.is_empty());
+        let news = old.is_empty();
         publish(&directory, &path, &bytes).map_err(|error| failed("write trusted key", &path, error))?;
         Ok((path, news))
     }
