@@ -51,7 +51,14 @@ pub fn reader(path: &str, mut source: impl Read + Send, options: &Options) -> Fi
         }
     }
     text.truncate(read);
-    match options.file_type.unwrap_or_else(|| sniff(&text[..read.min(HEAD)])) {
+    let looks = || match sniff(&text[..read.min(HEAD)]) {
+        // What is called an image and has none of a manifest's looks is a broken image.
+        FileType::Manifest if path.ends_with(".aci") && text.trim_ascii_start().first() != Some(&b'{') => {
+            FileType::Image
+        }
+        looks => looks,
+    };
+    match options.file_type.unwrap_or_else(looks) {
         FileType::Image => image(path, Cursor::new(text).chain(source), options),
         FileType::Layout => FileReport::new(path, FileType::Layout)
             .with([Diagnostic::error("x.file.type", "a layout is a directory, this is a file")]),

@@ -105,6 +105,31 @@ fn what_an_image_says_does_not_steer_the_terminal() {
 }
 
 #[test]
+fn what_a_manifest_says_in_vain_is_told_whenever_it_is_run() {
+    let (directory, store) = store();
+    let app = json!({ "exec": ["/bin/x"], "user": "0", "group": "0", "isolaters": [] });
+    let file = directory.path().join("vain.aci");
+    fs::write(&file, small("example.com/vain", json!({ "app": app }))).unwrap();
+    let said = |arguments: &[&str]| String::from_utf8(jetpack(store.root(), arguments).stderr).unwrap();
+    for image in [file.to_str().unwrap(), "example.com/vain"] {
+        let said = said(&["run", "--pull", "new", image]);
+        assert!(said.contains("`isolaters` is not known and ignored"), "{said}");
+    }
+    let id = store.find(&reference("example.com/vain")).unwrap().id().clone();
+    let pod = directory.path().join("pod");
+    let app = json!({ "name": "a", "image": { "id": id }, "mountz": [] });
+    fs::write(&pod, json!({ "acKind": "PodManifest", "acVersion": "0.8.11", "apps": [app] }).to_string()).unwrap();
+    let pod = pod.to_str().unwrap();
+    let lenient = said(&["run", "--pod-manifest", pod]);
+    assert!(
+        lenient.contains("warning[x.json.unknown-key]: key `mountz`") && !lenient.contains("not valid"),
+        "{lenient}"
+    );
+    let strict = said(&["run", "--strict", "--pod-manifest", pod]);
+    assert!(strict.contains("error[x.json.unknown-key]: key `mountz`") && strict.contains("not valid"), "{strict}");
+}
+
+#[test]
 fn many_at_once_importing_the_same_image_all_get_it() {
     let (_directory, store) = store();
     let image = small("example.com/a", json!({}));

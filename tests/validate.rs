@@ -39,6 +39,64 @@ fn the_exit_code_tells_valid_invalid_and_usage_apart() {
 }
 
 #[test]
+fn what_is_nearly_right_is_a_warning_and_an_error_where_those_are_wanted() {
+    let app = |inside: &str| {
+        format!(
+            r#"{{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example.com/a",
+                "app": {{"exec": ["/a"], "user": "0", "group": "0", {inside}}}}}"#
+        )
+    };
+    let memory =
+        |limit: &str| app(&format!(r#""isolators": [{{"name": "resource/memory", "value": {{"limit": "{limit}"}}}}]"#));
+    let cpu = app(r#""isolators": [{"name": "resource/cpu", "value": {"limit": "300m"}}]"#);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("manifest");
+    let file = file.to_str().unwrap();
+    let cases = [
+        (
+            app(r#""isolaters": [{"name": "resource/memory", "value": {"limit": "1G"}}]"#),
+            Some("did you mean `isolators`?"),
+        ),
+        (app(r#""suplementaryGIDs": [1]"#), Some("did you mean `supplementaryGIDs`?")),
+        (memory("16m"), Some("did you mean \"16M\"")),
+        (memory("0.5"), Some("`0.5` is not a whole number")),
+        // Of others the text allows any, and these mean what they say.
+        (app(r#""com.example.extension": 1, "restart": "always", "x": 2"#), None),
+        (memory("1.5Ki"), None),
+        (cpu, None),
+    ];
+    for (text, told) in cases {
+        std::fs::write(file, &text).unwrap();
+        let said = actool(&["validate", file]);
+        let output = String::from_utf8_lossy(&said.stdout);
+        assert_eq!(said.status.code(), Some(0), "{output}");
+        assert_eq!(
+            (output.contains("warning["), told.is_none_or(|told| output.contains(told))),
+            (told.is_some(), true),
+            "{output}"
+        );
+        for more in [&[][..], &["--quiet"]] {
+            let strict = actool(&[&["validate", "--strict"], more, &[file]].concat());
+            assert_eq!(strict.status.code(), Some(i32::from(told.is_some())), "{text}");
+        }
+    }
+}
+
+#[test]
+fn an_image_that_is_none_is_told_as_an_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("x.aci");
+    let file = file.to_str().unwrap();
+    for (bytes, why) in [(&b""[..], "it is empty"), (b"<html>not found</html>", "it is no tar archive"), (b"{", "JSON")]
+    {
+        std::fs::write(file, bytes).unwrap();
+        let output = String::from_utf8(actool(&["validate", file]).stdout).unwrap();
+        assert!(output.contains(why), "{output}");
+        assert_eq!(output.contains("invalid image"), why != "JSON", "{output}");
+    }
+}
+
+#[test]
 fn a_listing_that_nobody_reads_ends_without_a_word() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_actool"))
         .args(["explain", "--list"])

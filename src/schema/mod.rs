@@ -29,4 +29,7 @@ pub use isolator::{Isolator, IsolatorValue};
 pub use quantity::Quantity;
 pub use suggest::nearest;
 pub use text::{refusal, why_not};
-pub use validate::{Compat, Kind, Options, Profile, Purpose, Report, image_manifest, pod_manifest, validate_manifest};
+pub use validate::{
+    Compat, Kind, Options, Profile, Purpose, Report, image_manifest, image_manifest_and_findings, is_told_by_executor,
+    pod_manifest, pod_manifest_and_findings, validate_manifest,
+};

@@ -61,6 +61,11 @@ impl Quantity {
         u64::try_from(self.nanos.div_ceil(NANO / 1000)).unwrap_or(u64::MAX)
     }
 
+    /// Whether the amount is one of whole base units.
+    pub fn is_whole(&self) -> bool {
+        self.nanos.is_multiple_of(NANO)
+    }
+
     /// The amount in billionths of the base unit, exactly.
     pub fn nanos(&self) -> u128 {
         self.nanos

@@ -135,16 +135,36 @@ fn read<'b>(bytes: &'b [u8], findings: &mut Findings) -> Option<Node<'b>> {
 
 /// Checks the bytes of an image manifest and gives the typed value when there is no error.
 pub fn image_manifest(bytes: &[u8], options: &Options) -> Result<ImageManifest, Vec<Diagnostic>> {
+    typed(bytes, &Options { kind: Some(Kind::Image), ..*options }).map(|(manifest, _)| manifest)
+}
+
+/// Like [`image_manifest`], with what else there is to say of it: warnings and notes.
+pub fn image_manifest_and_findings(
+    bytes: &[u8],
+    options: &Options,
+) -> Result<(ImageManifest, Vec<Diagnostic>), Vec<Diagnostic>> {
     typed(bytes, &Options { kind: Some(Kind::Image), ..*options })
 }
 
 /// Checks the bytes of a pod manifest and gives the typed value when there is no error.
 pub fn pod_manifest(bytes: &[u8], options: &Options) -> Result<PodManifest, Vec<Diagnostic>> {
+    pod_manifest_and_findings(bytes, options).map(|(manifest, _)| manifest)
+}
+
+/// Like [`pod_manifest`], with what else there is to say of it: warnings and notes.
+pub fn pod_manifest_and_findings(
+    bytes: &[u8],
+    options: &Options,
+) -> Result<(PodManifest, Vec<Diagnostic>), Vec<Diagnostic>> {
     typed(bytes, &Options { kind: Some(Kind::Pod), ..*options })
 }
 
-fn typed<T: serde::de::DeserializeOwned>(bytes: &[u8], options: &Options) -> Result<T, Vec<Diagnostic>> {
-    from(bytes, validate_manifest(bytes, options).diagnostics)
+fn typed<T: serde::de::DeserializeOwned>(
+    bytes: &[u8],
+    options: &Options,
+) -> Result<(T, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let found = validate_manifest(bytes, options).diagnostics;
+    from(bytes, found.clone()).map(|manifest| (manifest, found))
 }
 
 fn from<T: serde::de::DeserializeOwned>(bytes: &[u8], found: Vec<Diagnostic>) -> Result<T, Vec<Diagnostic>> {
@@ -167,6 +187,11 @@ pub(crate) fn judge(diagnostics: &mut [Diagnostic], options: &Options) {
             diagnostic.severity = Severity::Error;
         }
     }
+}
+
+/// Whether an executor's report says what a warning of this clause says: isolators that it ignores.
+pub fn is_told_by_executor(clause: &str) -> bool {
+    clause == "iso.unknown.ignore" || is_misplaced(clause)
 }
 
 /// Whether the clause is about isolators in the wrong scope.

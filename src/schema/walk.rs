@@ -3,20 +3,29 @@
 use super::findings::Findings;
 use super::json::{Node, Span, Value};
 use super::shape::{SHAPES, Shape, Shapes};
+use super::suggest::nearest;
 use super::tables::{capabilities, errnos};
 use super::text;
+use crate::diagnostic::Severity;
 
 /// Holds `node` against the definition `name`.
 pub(super) fn check(name: &str, node: &Node<'_>, findings: &mut Findings) {
     let shapes: &'static Shapes = &SHAPES;
     let shape = shapes.definition(name);
-    Walk { shapes, findings }.against(shape, node, shape.clause(""), shape.clause(""));
+    Walk { shapes, findings, unknown: 0 }.against(shape, node, shape.clause(""), shape.clause(""));
 }
 
 struct Walk<'f> {
     shapes: &'static Shapes,
     findings: &'f mut Findings,
+    /// Unknown keys so far.
+    unknown: usize,
 }
+
+/// Unknown keys that are held against the known ones of their place: no person writes more, and comparing is dear.
+const COMPARED: usize = 10_000;
+/// Known keys shorter than this have too many neighbours for a likeness to mean anything.
+const LIKENESS: usize = 4;
 
 impl Walk<'_> {
     /// A value at a place that a schema describes.
@@ -182,10 +191,19 @@ impl Walk<'_> {
             self.findings
                 .warning("x.json.key-case", span, format!("key `{}` is ignored: keys are case-sensitive", short(key)))
                 .help(format!("write `{right}`"));
-        } else {
-            self.findings
-                .note("x.json.unknown-key", span, format!("key `{}` is not known and ignored", short(key)))
-                .meant(key, known());
+            return;
+        }
+        self.unknown += 1;
+        let meant = (self.unknown <= COMPARED).then(|| nearest(key, known())).flatten();
+        // The text allows keys that it does not know. One that is nearly a known one is a slip, and what was meant is lost.
+        let severity = match meant {
+            Some(right) if right.len() >= LIKENESS => Severity::Warning,
+            _ => Severity::Note,
+        };
+        let message = format!("key `{}` is not known and ignored", short(key));
+        let finding = self.findings.add(severity, "x.json.unknown-key", span, message);
+        if let Some(right) = meant {
+            finding.help(format!("did you mean `{right}`?"));
         }
     }
 }

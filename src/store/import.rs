@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::aci::{self, ExtractOptions};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::schema::{self, ImageId, ImageManifest};
 
 use super::incoming::Incoming;
@@ -86,7 +87,7 @@ impl Store {
         let copy = Copying { source, kept, left: wanted.size };
         let summary = aci::import(copy, target.as_fd(), &extract).map_err(|error| refused(&doing, error))?;
         let id = summary.image_id;
-        let manifest = manifest(&summary.manifest, &doing)?;
+        let (manifest, told) = manifest(&summary.manifest, &doing)?;
         wanted.check(&id, &manifest, summary.transferred, &origin.source)?;
         if let Some(Accept(check)) = accept {
             check(&manifest, &mut origin).map_err(|why| Error::new(Kind::Refused, doing.clone()).because(why))?;
@@ -96,6 +97,7 @@ impl Store {
         origin.archive_bytes = summary.transferred;
         origin.tree_bytes = summary.size;
         origin.notes.extend(summary.diagnostics.iter().map(|found| found.message.clone()));
+        origin.notes.extend(told.iter().filter(|found| is_worth_a_note(found)).map(note));
         fs::write(work.path().join("manifest"), &summary.manifest).map_err(failed)?;
         if !summary.implied.is_empty() {
             fs::write(work.path().join("implied"), implied(&summary.implied)).map_err(failed)?;
@@ -155,10 +157,24 @@ impl Store {
     }
 }
 
-/// The manifest, if it is valid.
-fn manifest(text: &[u8], doing: &str) -> Result<ImageManifest> {
+/// What the notes of an image begin with that are about its manifest: whoever runs it may want to know them.
+pub const OF_MANIFEST: &str = "manifest:";
+
+fn is_worth_a_note(found: &Diagnostic) -> bool {
+    found.severity == Severity::Warning && !schema::is_told_by_executor(&found.clause)
+}
+
+fn note(found: &Diagnostic) -> String {
+    let (line, column) = (found.place.line.unwrap_or(1), found.place.column.unwrap_or(1));
+    let help = found.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+    format!("{OF_MANIFEST}{line}:{column}: {} [{}]{help}", found.message, found.clause)
+}
+
+/// The manifest, if it is valid, and what else is said of it.
+fn manifest(text: &[u8], doing: &str) -> Result<(ImageManifest, Vec<Diagnostic>)> {
     let options = schema::Options { purpose: schema::Purpose::Pod, ..schema::Options::default() };
-    schema::image_manifest(text, &options).map_err(|found| Error::new(Kind::Refused, doing).manifest(&found))
+    schema::image_manifest_and_findings(text, &options)
+        .map_err(|found| Error::new(Kind::Refused, doing).manifest(&found))
 }
 
 fn refused(doing: &str, error: aci::Error) -> Error {

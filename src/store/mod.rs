@@ -46,7 +46,7 @@ pub use collect::{Collected, Uses};
 pub use find::Found;
 pub use image::Image;
 pub(crate) use image::lock_shared as hold;
-pub use import::{Accept, Import};
+pub use import::{Accept, Import, OF_MANIFEST};
 pub use index::Listed;
 pub use layout::Store;
 pub use origin::Origin;

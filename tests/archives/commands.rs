@@ -48,6 +48,34 @@ impl Place {
 }
 
 #[test]
+fn what_is_no_image_is_named() {
+    let place = Place::new();
+    place.said(&["build", "layout", "good.aci"]);
+    place.write("bad.aci", "no archive");
+    for command in [
+        &["id", "bad.aci"][..],
+        &["ls", "bad.aci"],
+        &["cat-manifest", "bad.aci"],
+        &["extract", "bad.aci", "into"],
+        &["diff", "bad.aci", "good.aci"],
+        &["diff", "good.aci", "bad.aci"],
+    ] {
+        let said = place.refused(command);
+        assert!(said.contains("bad.aci") && !said.contains("good.aci"), "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn a_key_that_is_nearly_right_is_told_when_it_is_built_in() {
+    let place = Place::new();
+    let manifest = String::from_utf8(MANIFEST.to_vec()).unwrap();
+    place.write("layout/manifest", manifest.replacen('{', r#"{"labeles": [], "#, 1));
+    let output = place.actool(&["build", "layout", "image.aci"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("`labeles` is not known"), "{said}");
+}
+
+#[test]
 fn build_prints_the_id_that_id_prints() {
     let place = Place::new();
     let built = place.said(&["build", "layout", "image.aci"]);

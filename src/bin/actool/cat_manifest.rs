@@ -24,7 +24,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     // All of the archive is read: what would not pass a check is not shown as if it did.
-    let manifest = aci::read(input::open(&args.image)?, &args.reading.options()?, &mut Nothing)?.manifest;
+    let read = aci::read(input::open(&args.image)?, &args.reading.options()?, &mut Nothing);
+    let manifest = input::of(&args.image, read)?.manifest;
     if args.pretty_print {
         let value: serde_json::Value = serde_json::from_slice(&manifest)
             .map_err(|error| CommandError::failed(format!("read the manifest of {}: {error}", args.image.display())))?;

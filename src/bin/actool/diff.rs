@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use appc::aci;
+use appc::aci::{self, Nothing};
 
 use crate::error::CommandError;
 use crate::input::{self, Reading};
@@ -27,7 +27,12 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     let options = args.reading.options()?;
-    let comparison = aci::compare(input::open(&args.before)?, input::open(&args.after)?, &options)?;
+    let compared = aci::compare(input::open(&args.before)?, input::open(&args.after)?, &options);
+    // Which of the two it is of, an error does not say; the second it is where the first can be read.
+    let comparison = compared.or_else(|error| {
+        input::of(&args.before, aci::read(input::open(&args.before)?, &options, &mut Nothing))?;
+        input::of(&args.after, Err(error))
+    })?;
     if args.json {
         output::json(&comparison)?;
     } else {

@@ -40,7 +40,8 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     if args.devices {
         options.devices = Devices::Make;
     }
-    let summary = aci::extract(input::open(&args.image)?, &args.directory, &options)?;
+    let extracted = aci::extract(input::open(&args.image)?, &args.directory, &options);
+    let summary = input::of(&args.image, extracted)?;
     print::findings(&summary.diagnostics);
     Ok(ExitCode::SUCCESS)
 }

@@ -19,7 +19,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
-    let summary = aci::read(input::open(&args.image)?, &args.reading.options()?, &mut Nothing)?;
+    let read = aci::read(input::open(&args.image)?, &args.reading.options()?, &mut Nothing);
+    let summary = input::of(&args.image, read)?;
     println!("{}", summary.image_id);
     Ok(ExitCode::SUCCESS)
 }

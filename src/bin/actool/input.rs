@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use appc::aci::{Passphrase, ReadOptions};
+use appc::aci::{self, Passphrase, ReadOptions};
+use appc::schema::quantity::{self, Quantity};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::CommandError;
@@ -15,7 +16,7 @@ const MAX_PASSPHRASE: u64 = 4096;
 /// How to read an image.
 #[derive(clap::Args)]
 pub struct Reading {
-    /// Largest size after decompression, in bytes or with k, M, G, Ki, Mi, Gi
+    /// Largest size after decompression, in bytes or with k, M, G, T, Ki, Mi, Gi, Ti
     #[arg(long, value_name = "SIZE", default_value = "16Gi", value_parser = size)]
     max_size: u64,
     /// Decrypt with the passphrase on the first line of this file
@@ -52,6 +53,11 @@ pub fn open(path: &Path) -> Result<Box<dyn Read + Send>, CommandError> {
     Ok(Box::new(bar.wrap_read(file)))
 }
 
+/// What came of reading an image, whose name an error shall say.
+pub fn of<T>(image: &Path, read: aci::Result<T>) -> Result<T, CommandError> {
+    read.map_err(|error| CommandError::failed(format!("read {}: {}", image.display(), appc::error::chain(&error))))
+}
+
 /// Where the signature of an image is unless told: its name with `.asc` behind.
 pub fn signature_of(image: &Path) -> PathBuf {
     let mut name = image.as_os_str().to_owned();
@@ -80,17 +86,9 @@ fn opened(path: &Path) -> Result<File, CommandError> {
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
-    let factor: u64 = match &text[digits..] {
-        "" => 1,
-        "k" | "K" => 1000,
-        "M" => 1000 * 1000,
-        "G" => 1000 * 1000 * 1000,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        unit => return Err(format!("`{unit}` is no unit: k, M, G, Ki, Mi, Gi are")),
-    };
-    let number: u64 = text[..digits].parse().map_err(|_| "no number".to_owned())?;
-    number.checked_mul(factor).ok_or_else(|| "too large".to_owned())
+    let size: Quantity = text.parse().map_err(|error: quantity::Fault| error.to_string())?;
+    match size.is_whole() {
+        true => Ok(size.units()),
+        false => Err("a part of a byte; M is a million of them, m a thousandth of one".to_owned()),
+    }
 }

@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     let read = aci::read(input::open(&args.image)?, &args.reading.options()?, &mut list);
     // What was listed up to a fault is of use, too.
     list.out.flush()?;
-    print::findings(&read?.diagnostics);
+    print::findings(&input::of(&args.image, read)?.diagnostics);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use appc::config;
-use appc::diagnostic::{FileReport, FileType, human};
+use appc::diagnostic::{FileReport, FileType, Severity, human};
 use appc::discovery::ImageName;
 use appc::executor::host_name::{HostName, NoHostName};
 use appc::executor::isolation::Report;
@@ -17,7 +17,9 @@ use appc::executor::planning::{AppImage, Choices};
 use appc::metadata::socket;
 use appc::pod::{ResolvedImage, directory, reify};
 use appc::render::{Pull, Rendered};
-use appc::schema::{AcName, Annotations, ExposedPort, ImageId, Ipv4, PodApp, PodImage, PodManifest, Purpose, validate};
+use appc::schema::{
+    self, AcName, Annotations, ExposedPort, ImageId, Ipv4, PodApp, PodImage, PodManifest, Purpose, validate,
+};
 use appc::store::{Image, ImageRef, Store};
 use appc::validate::MAX_MANIFEST;
 use uuid::Uuid;
@@ -126,7 +128,7 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
     let store = context.store()?;
     let mut found = BTreeMap::new();
     let template = match &args.pod_manifest {
-        Some(file) => read_manifest(file)?,
+        Some(file) => read_manifest(file, args.strict)?,
         None => from_images(args, context, &store, &mut found)?,
     };
     let template = with_pod_options(template, args)?;
@@ -165,7 +167,7 @@ pub fn tell_report(report: &Report) {
     }
 }
 
-fn read_manifest(file: &Path) -> Result<PodManifest, CommandError> {
+fn read_manifest(file: &Path, strict: bool) -> Result<PodManifest, CommandError> {
     let failed = |error: std::io::Error| CommandError::failed(format!("read {}: {error}", file.display()));
     let source: Box<dyn Read> = match file.to_str() {
         Some("-") => Box::new(std::io::stdin()),
@@ -176,13 +178,21 @@ fn read_manifest(file: &Path) -> Result<PodManifest, CommandError> {
     if bytes.len() as u64 > MAX_MANIFEST {
         return Err(CommandError::failed(format!("read {}: it is larger than {MAX_MANIFEST} bytes", file.display())));
     }
-    validate::pod_manifest(&bytes, &for_a_pod()).map_err(|diagnostics| {
-        let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(diagnostics);
+    let read = validate::pod_manifest_and_findings(&bytes, &validate::Options { strict, ..for_a_pod() });
+    let (manifest, mut found) = match read {
+        Ok((manifest, found)) => (Some(manifest), found),
+        Err(found) => (None, found),
+    };
+    found.retain(|found| {
+        manifest.is_none() || found.severity == Severity::Warning && !schema::is_told_by_executor(&found.clause)
+    });
+    if !found.is_empty() {
+        let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(found);
         report.source = bytes;
         // Nobody may be there to read it; the exit code says enough then.
         let _ = human::write(&mut std::io::stderr(), &report, human::Style::default());
-        CommandError::failed(format!("read the pod manifest {}: it is not valid", file.display()))
-    })
+    }
+    manifest.ok_or_else(|| CommandError::failed(format!("read the pod manifest {}: it is not valid", file.display())))
 }
 
 fn pod_name(text: &str) -> Result<String, &'static str> {

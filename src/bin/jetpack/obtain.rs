@@ -4,7 +4,7 @@ use std::path::Path;
 
 use appc::fetch;
 use appc::render::{Pull, Rendered, Resolver};
-use appc::store::{Image, ImageRef, Kind, Store, Wanted};
+use appc::store::{Image, ImageRef, Kind, OF_MANIFEST, Store, Wanted};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -26,18 +26,16 @@ pub struct Obtained {
 /// Looks in the store, brings a file in, or fetches, as `pull` says; then the image is rendered and ready to run.
 /// Fails with the store as it was: an image that cannot be rendered is not kept if it was not there before.
 pub fn obtain(context: &Context, store: &Store, reference: &ImageRef, pull: Pull) -> Result<Obtained, CommandError> {
-    obtain_whole(context, store, reference, Some(pull), pull)
+    whole(context, store, look(context, store, reference, Some(pull))?, pull)
 }
 
-/// The same; what the image depends on is looked for as `dependencies` says. Without `pull` the image has to come from elsewhere.
-pub fn obtain_whole(
+/// Renders an image that was looked up; what it depends on is looked for as `dependencies` says.
+pub fn whole(
     context: &Context,
     store: &Store,
-    reference: &ImageRef,
-    pull: Option<Pull>,
+    (image, fetched): (Image, bool),
     dependencies: Pull,
 ) -> Result<Obtained, CommandError> {
-    let (image, fetched) = look(context, store, reference, pull)?;
     let fetcher = Deferred::new(context);
     let resolver = Resolver { store, fetcher: Some(&fetcher), pull: dependencies };
     // What was there goes on being the tree that it was.
@@ -55,18 +53,22 @@ pub fn obtain_whole(
     }
 }
 
-/// The same without what it depends on.
-pub fn obtain_alone(
+/// The image without what it depends on, and whether it came in just now. Without `pull` it has to come from elsewhere.
+pub fn look(
     context: &Context,
     store: &Store,
     reference: &ImageRef,
     pull: Option<Pull>,
-) -> Result<Image, CommandError> {
-    look(context, store, reference, pull).map(|(image, _)| image)
+) -> Result<(Image, bool), CommandError> {
+    let found = look_up(context, store, reference, pull)?;
+    // What its manifest says in vain is lost each time that it is run.
+    for note in found.0.origin().notes.iter().filter(|note| note.starts_with(OF_MANIFEST)) {
+        eprintln!("jetpack: warning: {reference}: {note}");
+    }
+    Ok(found)
 }
 
-/// The image, and whether it came in just now.
-fn look(
+fn look_up(
     context: &Context,
     store: &Store,
     reference: &ImageRef,
@@ -133,7 +135,7 @@ pub fn find(store: &Store, reference: &ImageRef) -> appc::store::Result<Image> {
 
 fn import(context: &Context, store: &Store, path: &Path) -> Result<Image, CommandError> {
     let image = remote::remote(context)?.by_file(path, &Wanted::default(), store)?;
-    for note in &image.origin().notes {
+    for note in image.origin().notes.iter().filter(|note| !note.starts_with(OF_MANIFEST)) {
         eprintln!("jetpack: {}: {note}", path.display());
     }
     Ok(image)

@@ -122,7 +122,8 @@ pub(super) fn value(name: &str, value: &Node<'_>, findings: &mut Findings) {
             }
         }
         "os/linux/capabilities-retain-set" => capability_names(value, "iso.caps-retain.set", findings),
-        "resource/cpu" | "resource/memory" => resource(value, findings),
+        "resource/cpu" => resource(value, Unit::Divisible, findings),
+        "resource/memory" => resource(value, Unit::Whole, findings),
         "resource/block-bandwidth" => device_limit(value, "res.block-bandwidth.limit", findings),
         "resource/block-iops" => device_limit(value, "res.block-iops.limit", findings),
         "resource/network-bandwidth" => device_limit(value, "res.network-bandwidth.limit", findings),
@@ -225,8 +226,17 @@ fn capability_names(value: &Node<'_>, clause: &'static str, findings: &mut Findi
     }
 }
 
+/// Whether there is less of a resource than one of its unit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    /// Processors.
+    Divisible,
+    /// Bytes, operations.
+    Whole,
+}
+
 /// request and limit of processor time or memory.
-fn resource(value: &Node<'_>, findings: &mut Findings) {
+fn resource(value: &Node<'_>, unit: Unit, findings: &mut Findings) {
     if !matches!(value.value, Value::Object(_)) {
         return;
     }
@@ -234,8 +244,8 @@ fn resource(value: &Node<'_>, findings: &mut Findings) {
         let finding = findings.error("x.resource.empty", value.span, "neither `request` nor `limit` is given");
         finding.help("give at least one of them");
     }
-    let request = value.get("request").and_then(|node| Some((node, amount(node, findings)?)));
-    let limit = value.get("limit").and_then(|node| Some((node, amount(node, findings)?)));
+    let request = value.get("request").and_then(|node| Some((node, amount(node, unit, findings)?)));
+    let limit = value.get("limit").and_then(|node| Some((node, amount(node, unit, findings)?)));
     if let (Some((node, request)), Some((other, limit))) = (request, limit)
         && request > limit
     {
@@ -247,7 +257,7 @@ fn resource(value: &Node<'_>, findings: &mut Findings) {
 
 fn device_limit(value: &Node<'_>, clause: &'static str, findings: &mut Findings) {
     if let Some(limit) = value.get("limit") {
-        amount(limit, findings);
+        amount(limit, Unit::Whole, findings);
     }
     if let Some(request) = value.get("request") {
         let finding = findings.error(clause, request.span, "this isolator takes a `limit`, no `request`");
@@ -256,7 +266,7 @@ fn device_limit(value: &Node<'_>, clause: &'static str, findings: &mut Findings)
 }
 
 /// The amount that a node says; what is wrong beyond its pattern, or written in a way that the text does not have, is told.
-fn amount(node: &Node<'_>, findings: &mut Findings) -> Option<Quantity> {
+fn amount(node: &Node<'_>, unit: Unit, findings: &mut Findings) -> Option<Quantity> {
     let text = match &node.value {
         Value::String(text) => text.as_ref(),
         Value::Number(text) => text,
@@ -280,6 +290,14 @@ fn amount(node: &Node<'_>, findings: &mut Findings) -> Option<Quantity> {
                         format!("the amount is written {how}, which the text does not have"),
                     )
                     .help(format!("write \"{}\"", amount.canonical()));
+            } else if unit == Unit::Whole && !amount.is_whole() {
+                let message =
+                    format!("`{}` is not a whole number: {} thousandths of one", short(text), amount.millis());
+                let finding = findings.warning("x.quantity.part", node.span, message);
+                if let Some(number) = text.strip_suffix('m') {
+                    finding
+                        .help(format!("`m` is a thousandth; did you mean \"{number}M\" (millions) or \"{number}Mi\"?"));
+                }
             }
             Some(amount)
         }
