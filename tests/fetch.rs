@@ -482,6 +482,66 @@ fn a_url_needs_a_key_that_is_trusted_for_the_name_in_it() {
 }
 
 #[test]
+fn a_signature_that_is_made_meanwhile_is_waited_for_and_not_for_ever() {
+    let Some((gpg, _, aci, signature)) = signed() else { return };
+    let (image, asc) = (aci.clone(), signature.clone());
+    let asked = AtomicUsize::new(0);
+    // Made when the image was asked for, and not at once.
+    let server = Server::https(move |request| match request.path.as_str() {
+        "/x.aci" => {
+            asked.fetch_add(1, Ordering::SeqCst);
+            Reply::ok(image.clone())
+        }
+        "/x.aci.asc" if asked.load(Ordering::SeqCst) == 0 || asked.fetch_add(1, Ordering::SeqCst) < 3 => {
+            Reply::status(202)
+        }
+        "/x.aci.asc" => Reply::ok(asc.clone()),
+        _ => Reply::status(404),
+    });
+    let host = Host::beside(&server);
+    host.trust(&gpg, USER, &["--prefix", "localhost"]);
+    let output = host.fetch(&["-v", &server.url("/x.aci")]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("still being made"), "{}", stderr(&output));
+    assert_eq!(server.paths().iter().filter(|path| *path == "/x.aci").count(), 1);
+    // Of another image it is no signature, however late it comes; and one that never comes is told.
+    let other = support::image::image("localhost/app", &[("version", "2")], 100);
+    let never = Server::https(move |request| match request.path.as_str() {
+        "/y.aci" => Reply::ok(other.clone()),
+        "/y.aci.asc" => Reply::status(202),
+        _ => Reply::status(404),
+    });
+    let host = Host::beside(&never);
+    host.trust(&gpg, USER, &["--prefix", "localhost"]);
+    let config = host.directory.path().join("impatient.toml");
+    let trust = format!("trust-directory = {:?}\n", host.directory.path().join("config/jetpack/trust"));
+    std::fs::write(&config, format!("idle-timeout = \"1s\"\n{trust}")).unwrap();
+    host.refuses(&["--config", config.to_str().unwrap(), &never.url("/y.aci")], "202 Accepted");
+}
+
+#[test]
+fn files_of_one_command_may_depend_on_each_other_in_any_order() {
+    let server = Server::https(|_| Reply::status(404));
+    let host = Host::beside(&server);
+    let [a, b] = ["a.aci", "b.aci"].map(|name| host.directory.path().join(name));
+    std::fs::write(&a, with_dependencies("localhost/a", &[], &["localhost/b"], 10)).unwrap();
+    std::fs::write(&b, image("localhost/b", &[], 20)).unwrap();
+    let output = host.fetch(&[a.to_str().unwrap(), b.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!((stdout(&output).lines().count(), host.images()), (2, 2));
+    // One that fails leaves nothing, and the other.
+    let c = host.directory.path().join("c.aci");
+    std::fs::write(&c, with_dependencies("localhost/c", &[], &["localhost/gone"], 10)).unwrap();
+    let output = host.fetch(&[c.to_str().unwrap(), b.to_str().unwrap()]);
+    assert_eq!(
+        (output.status.code(), stdout(&output).lines().count(), host.images()),
+        (Some(1), 1, 2),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn a_file_named_on_the_command_line_needs_no_signature() {
     let server = Server::https(|_| Reply::status(404));
     let host = Host::beside(&server);

@@ -2,8 +2,11 @@
 
 use std::error::Error as StdError;
 use std::fs::File;
+use std::io::{self, Read, Seek as _, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use url::Url;
 
@@ -15,7 +18,7 @@ use crate::discovery::{self, Discovered, Endpoint, Fetch, ImageName, Link, Optio
 use crate::render::Fetcher;
 use crate::schema::ImageManifest;
 use crate::store::{Accept, Image, Import, Origin, Store, Wanted};
-use crate::transport::{self, Cache, Client, Entry, News, Request, Response, Watch};
+use crate::transport::{self, Body, Cache, Client, Entry, News, Request, Response, Watch};
 use crate::trust::{KeyStore, Keyring, Verifier};
 
 /// What a person may want to know while something is fetched.
@@ -28,6 +31,8 @@ pub enum Event<'e> {
     Skipped(&'e Link, &'e Error),
     /// A signature is asked for.
     Signature(&'e Url),
+    /// A signature is still being made; the image is transferred, and it is asked for again.
+    Unready(&'e Url),
     /// An image is asked for.
     Image(&'e Url),
     /// What the server has is what the store has.
@@ -274,7 +279,7 @@ impl Remote {
                 self.ask(&request)?.success().map_err(|error| unavailable("image", error))?;
                 return Err(error);
             }
-            Some(verifier) => Some(verifier?),
+            Some(verifier) => verifier?,
             None => None,
         };
         let response = match response {
@@ -287,7 +292,14 @@ impl Remote {
         }
         let entry = Entry::of(&response);
         let import = Import { wanted: wanted.clone(), ..Import::new(url.as_str()) };
-        let (source, outcome) = Watched::new(response.body, verifier);
+        let (source, verifier): (Box<dyn Read + Send>, _) = match keyring.filter(|_| verifier.is_none()) {
+            None => (Box::new(response.body), verifier),
+            Some(keyring) => {
+                let whole = keep(&mut response.body, store.root(), url)?;
+                (Box::new(whole), Some(self.late_verifier(place, keyring)?))
+            }
+        };
+        let (source, outcome) = Watched::new(source, verifier);
         let (image, signed_by) = self.import(source, outcome, import, accept, store)?;
         let entry = entry.map(|entry| Entry { note: cached::note(&image, &signed_by), ..entry });
         self.cache.remember(vec![(url.clone(), entry)]);
@@ -299,23 +311,48 @@ impl Remote {
         self.client.send(request).map_err(|error| unavailable("image", error))
     }
 
-    /// The signature of an image, and a check by keys that may count.
-    fn verifier(&self, place: &Place<'_>, keyring: &Keyring) -> Result<Verifier, Error> {
+    /// The check by a signature that was not made when the image was asked for: servers may make it meanwhile.
+    fn late_verifier(&self, place: &Place<'_>, keyring: &Keyring) -> Result<Verifier, Error> {
+        let patience = self.client.limits().idle;
+        let (begun, mut pause) = (Instant::now(), Duration::from_millis(100));
+        loop {
+            if let Some(verifier) = self.verifier(place, keyring)? {
+                return Ok(verifier);
+            }
+            if begun.elapsed() + pause > patience {
+                let why = format!(
+                    "the server has answered 202 Accepted for {} s: it is still being made",
+                    patience.as_secs()
+                );
+                let doing = format!("get the signature of {}", place.image);
+                return Err(Error::new(Kind::Unavailable, doing).clause("disc.sigpolicy").because(why));
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    /// The signature of an image, and a check by keys that may count. None where it is still being made.
+    fn verifier(&self, place: &Place<'_>, keyring: &Keyring) -> Result<Option<Verifier>, Error> {
         (self.tell)(&Event::Signature(place.signature));
         let request = Request { named_by: place.page.cloned(), ..Request::document(place.signature.clone()) };
         let (response, bytes) = self.client.document(&request).map_err(|error| unavailable("signature", error))?;
+        if response.status == 202 {
+            (self.tell)(&Event::Unready(place.signature));
+            return Ok(None);
+        }
         response.success().map_err(|error| {
             let missing = matches!(error.kind(), transport::Kind::Status(404 | 410));
             let kind = if missing { Kind::Unsigned } else { Kind::Unavailable };
             let doing = format!("get the signature of {}", place.image);
             Error::new(kind, doing).clause("disc.sigpolicy").because(error)
         })?;
-        Verifier::new(keyring, &bytes).map_err(|error| untrusted(&place.image, error))
+        Verifier::new(keyring, &bytes).map(Some).map_err(|error| untrusted(&place.image, error))
     }
 
     fn import(
         &self,
-        source: Watched<impl std::io::Read + Send>,
+        source: Watched<impl Read + Send>,
         outcome: Outcome,
         import: Import,
         accept: Last,
@@ -357,6 +394,24 @@ impl Fetcher for Remote {
         let Some(name) = wanted.name.clone() else { return Err("an image without name cannot be looked for".into()) };
         Ok(self.by_name(&ImageName { name, labels: wanted.labels.clone() }, wanted, store)?)
     }
+}
+
+/// All of a body, in a file without name.
+fn keep(body: &mut Body, directory: &Path, url: &Url) -> Result<File, Error> {
+    let failed = |error: io::Error| Error::new(Kind::Local, format!("keep {url} until it is signed")).because(error);
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    let mut kept = tempfile::tempfile_in(directory).map_err(failed)?;
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match body.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => kept.write_all(&piece[..count]).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::new(Kind::Unavailable, "fetch the image").because(error)),
+        }
+    }
+    kept.rewind().map_err(failed)?;
+    Ok(kept)
 }
 
 /// Where an image is.

@@ -85,10 +85,11 @@ pub struct Response {
 }
 
 impl Response {
-    /// The body of an answer that is one: anything but 2xx is an error.
+    /// The body of an answer that has one: anything but 2xx is an error, and what is not there yet.
     pub fn success(self) -> Result<Self, Error> {
         match self.status {
-            200..=299 => Ok(self),
+            // 202: it is not made yet; 204 and 205: there is none.
+            200..=299 if !matches!(self.status, 202 | 204 | 205) => Ok(self),
             status => {
                 let phrase = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
                 let mut why = format!("the server answered {status} {}", phrase.unwrap_or_default());
@@ -208,7 +209,8 @@ impl Client {
         self.0.seen.recall(url.host_str().unwrap_or_default(), !public);
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    /// What is waited for and taken at most.
+    pub fn limits(&self) -> &Limits {
         &self.0.settings.limits
     }
 

@@ -34,12 +34,18 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     // Held to the end: nobody collects the first while the next, which may need it, is on its way.
     let mut held = Vec::new();
     let mut code = ExitCode::SUCCESS;
-    for reference in &args.images {
+    // Files first: whatever their order, one may depend on another.
+    let of_file = |reference: &ImageRef| {
+        matches!(reference, ImageRef::File(_)).then(|| obtain::look(context, &store, reference, args.pull))
+    };
+    let mut files: Vec<_> = args.images.iter().map(of_file).collect();
+    for (reference, file) in args.images.iter().zip(&mut files) {
+        let found = file.take().unwrap_or_else(|| obtain::look(context, &store, reference, args.pull));
         let image = if args.no_render {
-            obtain::obtain_alone(context, &store, reference, args.pull)
+            found.map(|(image, _)| image)
         } else {
             let dependencies = args.pull.unwrap_or(context.config.pull.value);
-            obtain::obtain_whole(context, &store, reference, args.pull, dependencies).map(|obtained| obtained.image)
+            found.and_then(|found| obtain::whole(context, &store, found, dependencies)).map(|obtained| obtained.image)
         };
         match image {
             Ok(image) => {

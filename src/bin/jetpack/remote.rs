@@ -81,6 +81,7 @@ fn tell(verbose: bool) -> Tell {
         _ if !verbose => {}
         Event::Discovery(step) => eprintln!("jetpack: {step}"),
         Event::Signature(url) => eprintln!("jetpack: getting the signature {url}"),
+        Event::Unready(url) => eprintln!("jetpack: still being made: {url}"),
         Event::Image(url) => eprintln!("jetpack: getting the image {url}"),
         Event::Unchanged(url) => eprintln!("jetpack: unchanged since it was fetched: {url}"),
         _ => {}
