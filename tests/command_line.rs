@@ -215,3 +215,108 @@ fn a_host_is_looked_at_and_nothing_has_to_be_made_on_linux() {
     assert!(init.status.success() && String::from_utf8_lossy(&init.stdout).contains("there is nothing to prepare"));
     assert!(!place.path().join("root").exists());
 }
+
+/// ^C in the middle of a build.
+#[test]
+fn what_is_half_made_goes_when_the_user_ends_the_program() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let place = Place::new();
+    let layout = place.path().join("layout");
+    fs::create_dir_all(layout.join("rootfs")).unwrap();
+    let manifest = r#"{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example.com/a"}"#;
+    fs::write(layout.join("manifest"), manifest).unwrap();
+    fs::File::create(layout.join("rootfs/large")).unwrap().set_len(4 << 30).unwrap();
+    let begun = || {
+        let entries = fs::read_dir(place.path()).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().contains(".partial-")).count()
+    };
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        let mut build = Command::new(ACTOOL)
+            .args(["build", "--compression", "xz", "--level", "9", "layout", "a.aci"])
+            .current_dir(place.path())
+            .spawn()
+            .unwrap();
+        while begun() == 0 {
+            assert!(build.try_wait().unwrap().is_none(), "it is over already");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        rustix::process::kill_process(rustix::process::Pid::from_child(&build), signal).unwrap();
+        assert_eq!(build.wait().unwrap().signal(), Some(signal.as_raw()));
+        assert_eq!(begun(), 0);
+    }
+}
+
+#[test]
+fn a_shell_is_told_which_pods_images_and_signals_there_are() {
+    let place = Place::new();
+    let layout = place.path().join("layout");
+    fs::create_dir_all(layout.join("rootfs")).unwrap();
+    let manifest = r#"{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example.com/web",
+        "labels": [{"name": "version", "value": "1.2"}], "app": {"exec": ["/a"], "user": "0", "group": "0"}}"#;
+    fs::write(layout.join("manifest"), manifest).unwrap();
+    assert!(place.run(ACTOOL, &["build", "layout", "a.aci"]).status.success());
+    let answer = |words: &[&str]| {
+        let mut command = Command::new(JETPACK);
+        command
+            .args(["--", "jetpack", "--root", "root"])
+            .args(words)
+            .current_dir(place.path())
+            .env("HOME", place.path());
+        let output = command.env("_APPC_COMPLETE", "fish").output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(answer(&["image", "show", "exa"]), "");
+    assert!(!place.path().join("root").exists());
+    assert!(place.run(JETPACK, &["fetch", "--insecure=signature", "a.aci"]).status.success());
+    for command in [&["run"][..], &["image", "show"], &["image", "rm"]] {
+        assert_eq!(answer(&[command, &["exa"]].concat()), "example.com/web:1.2\n");
+    }
+    assert_eq!(answer(&["run", "layo"]), "layout/\n");
+    assert_eq!(answer(&["kill", "--signal", "USR"]), "USR1\nUSR2\n");
+    let prepared = place.run(JETPACK, &["prepare", "--pod-name", "front", "example.com/web"]);
+    if !prepared.status.success() {
+        return println!("skipped: no pods here: {}", String::from_utf8_lossy(&prepared.stderr));
+    }
+    for command in ["stop", "rm", "exec", "logs", "status", "run-prepared", "ps"] {
+        assert_eq!(answer(&[command, "fr"]), "front\n", "{command}");
+    }
+    assert_eq!(answer(&["cp", "fro"]), "front:\n");
+    assert!(place.run(JETPACK, &["rm", "front"]).status.success());
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.run(JETPACK, &["completions", shell]);
+        assert!(script.status.success() && String::from_utf8_lossy(&script.stdout).contains("_APPC_COMPLETE"));
+    }
+}
+
+#[test]
+fn pages_of_the_manual_show_where_an_apps_arguments_begin() {
+    let place = Place::new();
+    assert!(place.run(JETPACK, &["man", "pages"]).status.success());
+    for command in ["run", "prepare", "plan"] {
+        let page = fs::read_to_string(place.path().join(format!("pages/jetpack-{command}.1"))).unwrap();
+        assert!(
+            page.contains(&format!("\\fBjetpack {command}\\fR [OPTIONS] [IMAGE]... [\\-\\- <ARGS>...]\n")),
+            "{page}"
+        );
+    }
+}
+
+/// What the action of a workflow shows where findings are not uploaded.
+#[test]
+fn findings_become_annotations_of_a_workflow() {
+    let place = Place::new();
+    fs::write(place.path().join("bad,name.json"), "{\n  \"acKind\": \"ImageManifest\"\n}\n").unwrap();
+    let found = place.run(ACTOOL, &["validate", "--format", "sarif", "bad,name.json"]);
+    assert_eq!(found.status.code(), Some(1));
+    fs::write(place.path().join("found.sarif"), found.stdout).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/actions/validate/annotate.jq");
+    let shown =
+        Command::new("jq").arg("-r").arg("-f").arg(script).arg("found.sarif").current_dir(place.path()).output();
+    let Ok(shown) = shown else { return println!("skipped: jq is not installed") };
+    assert!(shown.status.success(), "{shown:?}");
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.lines().count() > 0 && shown.lines().all(|line| line.starts_with("::")), "{shown}");
+    assert!(shown.lines().any(|line| line.starts_with("::error file=bad%2Cname.json,line=")), "{shown}");
+    assert!(shown.lines().all(|line| line.contains(",title=")), "{shown}");
+}

@@ -48,6 +48,7 @@ fn make<T: AsRef<Path>>(
     builder.prefix(&prefix).rand_bytes(RANDOM);
     loop {
         let (made, lock) = make(&mut builder)?;
+        crate::sys::unfinished::note(made.as_ref());
         // Where there are no locks nobody sweeps either.
         if lock.lock().is_err() || is_at(&lock, made.as_ref()) {
             return Ok((made, lock));

@@ -17,4 +17,5 @@ pub mod secret;
 pub mod sha512;
 pub mod signals;
 pub mod terminal;
+pub mod unfinished;
 pub mod xattr;

@@ -62,13 +62,17 @@ enum Command {
 fn main() -> ExitCode {
     appc::sys::signals::end_at_broken_pipe();
     appc::sys::signals::keep_ends_of_children();
+    manual::complete(Cli::command);
     let cli = Cli::parse();
+    if let Command::Build(_) | Command::Extract(_) | Command::PatchManifest(_) = cli.command {
+        // Without it the next one that makes the same takes away what this one leaves.
+        let _ = appc::sys::unfinished::remove_at_signals();
+    }
     let done = match cli.command {
         Command::Build(args) => build::run(&args),
         Command::CatManifest(args) => cat_manifest::run(&args),
         Command::Completions(args) => {
-            manual::completions(&args, Cli::command());
-            Ok(ExitCode::SUCCESS)
+            manual::completions(&args, Cli::command().get_name()).map(|()| ExitCode::SUCCESS).map_err(Into::into)
         }
         Command::Explain(args) => explain::run(&args),
         Command::Extract(args) => extract::run(&args),

@@ -49,7 +49,7 @@ fn facts(image: &Listed) -> serde_json::Value {
 }
 
 /// The name with its labels, as a command line takes it.
-fn title(image: &Listed) -> String {
+pub fn title(image: &Listed) -> String {
     let mut title = image.name.to_string();
     if let Some(version) = image.labels.get("version") {
         title = format!("{title}:{version}");

@@ -26,7 +26,8 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-const SIGNALS: [(&str, i32); 29] = [
+/// Signals by their names.
+pub const SIGNALS: [(&str, i32); 29] = [
     ("HUP", libc::SIGHUP),
     ("INT", libc::SIGINT),
     ("QUIT", libc::SIGQUIT),

@@ -7,6 +7,7 @@ mod output;
 mod adapt;
 mod assemble;
 mod cat_manifest;
+mod complete;
 mod config;
 mod context;
 mod cp;
@@ -171,6 +172,7 @@ commands! {
 }
 
 fn main() -> ExitCode {
+    manual::complete(complete::command);
     let words: Vec<OsString> = std::env::args_os().collect();
     match understood(&words) {
         Ok(cli) => run(cli).unwrap_or_else(error::CommandError::report),
@@ -219,7 +221,7 @@ fn looks_after_others(command: &str) -> bool {
 fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, error::CommandError> {
     match command {
         Command::Completions(args) => {
-            manual::completions(&args, Cli::command());
+            manual::completions(&args, Cli::command().get_name())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Config(args) => config::run(args, context),

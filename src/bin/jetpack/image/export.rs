@@ -40,6 +40,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let failed = |error| io::Error::other(format!("write {}: {error}", file.display()));
     let parent = file.parent().unwrap_or(Path::new("/"));
     let mut new = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
+    appc::sys::unfinished::note(new.path());
     io::copy(&mut archive, new.as_file_mut()).map_err(failed)?;
     readable(new.as_file()).map_err(failed)?;
     if args.overwrite {

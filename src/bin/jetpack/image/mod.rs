@@ -39,6 +39,9 @@ enum Command {
 }
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
+    if let Command::Export(_) | Command::Extract(_) | Command::Render(_) = args.command {
+        appc::sys::unfinished::remove_at_signals()?;
+    }
     match args.command {
         Command::List(args) => crate::images::run(args, context),
         Command::Show(args) => show::run(args, context),

@@ -21,6 +21,7 @@ impl Output {
         let Some(parent) = target.parent() else { return Err(failed("write", &target, "it is no directory's name")) };
         let directory = tempfile::Builder::new().prefix(".jetpack-").tempdir_in(parent);
         let directory = directory.map_err(|error| failed("write to", parent, error))?;
+        appc::sys::unfinished::note(directory.path());
         Ok(Self { target, directory })
     }
 
