@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Error, Kind};
+
 /// What holds for a pod and what does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -83,6 +85,18 @@ impl Report {
     /// What was asked for and does not hold as it was asked: `--strict` refuses to run then (`iso.strict`).
     pub fn unmet(&self) -> impl Iterator<Item = &Verdict> {
         self.weaker().filter(|verdict| verdict.asked)
+    }
+
+    /// Refuses what does not hold as it was asked for, where that was asked for.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`], naming all of it.
+    pub fn judge(&self, strict: bool) -> Result<(), Error> {
+        let unmet: Vec<String> = self.unmet().filter(|_| strict).map(ToString::to_string).collect();
+        if unmet.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Refused, "run the pod strictly").because(unmet.join("; ")))
     }
 }
 

@@ -1,16 +1,21 @@
 //! Every step is written down before it is applied; undo reads the journal backwards.
 //!
 //! ```text
-//! <pod>/journal     one line a step, JSON: {"executor":"linux"} first, then the steps in the order of their application
+//! <pod>/journal     one line a step, JSON: {"executor":"linux","steps":57,"root":"..."} first, then the steps in the order of their
+//!                   application
 //! ```
 //! A step stands in the journal before anything of it is done, so a supervisor killed at any moment leaves a journal
 //! that names everything it may have done. `undo` of a step that was not done, or not wholly, or undone already, succeeds.
+//!
+//! Whoever comes to a pod later (`exec`, `cp`, `export`, `gc`) takes what it was made by from here, and compiles nothing:
+//! hosts change, and two answers to one question would differ.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{Error, Host, Kind, Step};
 
@@ -36,25 +41,27 @@ pub enum Fault {
 #[derive(Serialize, Deserialize)]
 struct Header {
     executor: String,
+    /// How many steps the pod is made by. Journals of earlier versions do not say.
+    #[serde(default)]
+    steps: Option<usize>,
+    /// The root that the pod belongs to, likewise.
+    #[serde(default)]
+    root: Option<Uuid>,
 }
 
 impl Journal {
-    /// Starts the journal at `path`, which must not exist.
-    pub fn create(path: &Path, executor: &str) -> Result<Self, Error> {
+    /// Starts the journal at `path`, which must not exist, of a pod of the root `root` that is made by so many steps.
+    pub fn create(path: &Path, executor: &str, root: Option<Uuid>, steps: usize) -> Result<Self, Error> {
         let open = OpenOptions::new().append(true).create_new(true).open(path);
         let file = open.map_err(|e| Error::new(Kind::Io, format!("create {}", path.display())).because(e))?;
         let mut journal = Self { file, applied: 0, fault: Fault::None };
-        journal.line(&Header { executor: executor.to_owned() })?;
+        journal.lines(&[Header { executor: executor.to_owned(), steps: Some(steps), root }])?;
         Ok(journal)
     }
 
     /// Lets something go wrong on purpose.
     pub fn inject(&mut self, fault: Fault) {
         self.fault = fault;
-    }
-
-    fn line(&mut self, value: &impl Serialize) -> Result<(), Error> {
-        self.lines(std::slice::from_ref(value))
     }
 
     fn lines(&mut self, values: &[impl Serialize]) -> Result<(), Error> {
@@ -117,37 +124,129 @@ fn reason(error: &Error) -> String {
     std::error::Error::source(error).map(crate::error::chain).unwrap_or_default()
 }
 
+/// What a journal says, and what of it does not read.
+struct Read<S> {
+    header: Option<Header>,
+    steps: Vec<S>,
+    /// In words, with the line's number.
+    lost: Vec<String>,
+}
+
+fn lines<S: Step>(path: &Path) -> Result<Read<S>, Error> {
+    let text = fs::read(path).map_err(|e| Error::new(Kind::Io, format!("read {}", path.display())).because(e))?;
+    let mut read = Read { header: None, steps: Vec::new(), lost: Vec::new() };
+    let mut rest = text.as_slice();
+    for number in 1.. {
+        // What has no end was cut off, and was not applied.
+        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else { break };
+        let line = &rest[..end];
+        rest = &rest[end + 1..];
+        let failed = match number {
+            1 => serde_json::from_slice(line).map(|header| read.header = Some(header)).err(),
+            _ => serde_json::from_slice(line).map(|step| read.steps.push(step)).err(),
+        };
+        read.lost.extend(failed.map(|error| format!("line {number}: {error}")));
+    }
+    Ok(read)
+}
+
 /// The steps of the journal at `path`, in the order of their application. A last line that was cut off was not applied and is
 /// left out.
 ///
 /// # Errors
 /// [`Kind::Corrupt`]; so also when another executor than `executor` wrote it, whose steps are not for this host.
 pub fn read<S: Step>(path: &Path, executor: &str) -> Result<Vec<S>, Error> {
-    let corrupt = |why: &str| Error::new(Kind::Corrupt, format!("read {}", path.display())).because(why.to_owned());
-    let file = File::open(path).map_err(|e| Error::new(Kind::Io, format!("open {}", path.display())).because(e))?;
-    let lines: Vec<String> = BufReader::new(file)
-        .lines()
-        .collect::<io::Result<_>>()
-        .map_err(|e| Error::new(Kind::Io, format!("read {}", path.display())).because(e))?;
-    let Some((first, rest)) = lines.split_first() else { return Ok(Vec::new()) };
-    let Ok(header) = serde_json::from_str::<Header>(first) else {
-        return if rest.is_empty() { Ok(Vec::new()) } else { Err(corrupt("no header")) };
-    };
-    if header.executor != executor {
-        return Err(corrupt(&format!(
-            "it was written on `{}`, and this is `{executor}`",
-            header.executor.escape_debug()
-        )));
-    }
-    let mut steps = Vec::with_capacity(rest.len());
-    for (number, line) in rest.iter().enumerate() {
-        match serde_json::from_str(line) {
-            Ok(step) => steps.push(step),
-            Err(_) if number + 1 == rest.len() => {}
-            Err(error) => return Err(corrupt(&format!("line {}: {error}", number + 2))),
+    known(path, executor).map(|(_, steps)| steps)
+}
+
+/// What undoing a pod may touch.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// The pod.
+    pub uuid: Uuid,
+    /// Its directory while it lived.
+    pub directory: PathBuf,
+    /// The root that it is in, where that has an identity.
+    pub root: Option<Uuid>,
+}
+
+/// The steps of the journal at `path` that are to be undone, and in words what is not: with `salvage` what does not read
+/// stands there, without it is an error; what is not the pod's own is nobody's to undo here in either case.
+///
+/// # Errors
+/// [`Kind::Corrupt`]; [`Kind::Io`].
+pub fn to_undo<S: Step>(
+    path: &Path,
+    executor: &str,
+    bounds: &Bounds,
+    salvage: bool,
+) -> Result<(Vec<S>, Vec<String>), Error> {
+    let Read { header, mut steps, mut lost } = lines::<S>(path)?;
+    if let Some(header) = header {
+        let executor = (header.executor != executor)
+            .then(|| format!("it was written on `{}`, and this is `{executor}`", header.executor.escape_debug()));
+        let elsewhere = header.root.is_some() && header.root != bounds.root;
+        let foreign = executor.or_else(|| elsewhere.then(|| "it was written in another root".to_owned()));
+        if let Some(why) = foreign {
+            steps.clear();
+            lost.push(why);
         }
     }
-    Ok(steps)
+    steps.retain(|step| {
+        let own = step.belongs(bounds);
+        if !own {
+            lost.push(format!("it is not the pod's own: {}", step.describe()));
+        }
+        own
+    });
+    match lost.first() {
+        Some(why) if !salvage => {
+            Err(Error::new(Kind::Corrupt, format!("read {}", path.display())).because(why.clone()))
+        }
+        _ => Ok((steps, lost)),
+    }
+}
+
+/// The same of a pod that was wholly made. Nobody enters a pod by half of what confines it.
+///
+/// # Errors
+/// Those of [`read`]; [`Kind::Corrupt`] where steps are missing.
+pub fn read_whole<S: Step>(path: &Path, executor: &str) -> Result<Vec<S>, Error> {
+    let (all, steps) = known(path, executor)?;
+    match all {
+        Some(all) if all != steps.len() => {
+            let why = format!("it names {} of the {all} steps that the pod is made by", steps.len());
+            Err(Error::new(Kind::Corrupt, format!("read {}", path.display())).because(why))
+        }
+        _ => Ok(steps),
+    }
+}
+
+fn known<S: Step>(path: &Path, executor: &str) -> Result<(Option<usize>, Vec<S>), Error> {
+    let corrupt = |why: String| Error::new(Kind::Corrupt, format!("read {}", path.display())).because(why);
+    let read = lines::<S>(path)?;
+    if let Some(lost) = read.lost.into_iter().next() {
+        return Err(corrupt(lost));
+    }
+    match read.header {
+        Some(header) if header.executor != executor => {
+            let wrote = header.executor.escape_debug();
+            Err(corrupt(format!("it was written on `{wrote}`, and this is `{executor}`")))
+        }
+        header => Ok((header.and_then(|header| header.steps), read.steps)),
+    }
+}
+
+impl Bounds {
+    /// Whether `path` is the pod's directory or below it.
+    pub fn has(&self, path: &Path) -> bool {
+        path.starts_with(&self.directory) && !path.components().any(|part| part == Component::ParentDir)
+    }
+
+    /// Whether `name` is what the pod's jail and control groups are called.
+    pub fn named(&self, name: &str) -> bool {
+        name.strip_prefix("jetpack-").is_some_and(|uuid| uuid == self.uuid.to_string())
+    }
 }
 
 /// Undoes `steps` in reverse. One that fails does not keep the others from being undone; the first failure is given back.

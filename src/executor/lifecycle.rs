@@ -10,6 +10,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::journal::{self, Journal};
 use super::logs::Logs;
@@ -27,6 +28,12 @@ use crate::sys::terminal::{self, Raw};
 
 /// The exit code of an app that was not started for a reason that shells have no code for.
 const NOT_STARTED: i32 = 125;
+
+/// After so long it is tried again to write what could not be written.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// So long somebody is kept waiting for the end of a pod to be written down.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pod in which nothing happens for so long has started.
 const SETTLED: Duration = Duration::from_millis(300);
@@ -46,6 +53,8 @@ pub struct Supervision {
     pub leash: Option<Leash>,
     /// Whether the pod is removed when it has ended, so that nobody will ask how.
     pub passing: bool,
+    /// The root that the pod belongs to.
+    pub root: Option<Uuid>,
 }
 
 impl Default for Supervision {
@@ -57,6 +66,7 @@ impl Default for Supervision {
             fault: journal::Fault::None,
             leash: None,
             passing: false,
+            root: None,
         }
     }
 }
@@ -78,7 +88,8 @@ pub struct Ending {
 #[derive(Debug)]
 pub struct Remains(#[expect(dead_code, reason = "held for what dropping it does")] Box<dyn Any>);
 
-/// Runs the pod in `directory` until all its apps have ended. `metadata` is asked once, when the pod is being set up. The
+/// Runs the pod in `directory` until all its apps have ended. From the start of the first app on nothing that fails undoes the
+/// pod: it is told, counted in its status, and tried again where that can help. `metadata` is asked once, when the pod is being set up. The
 /// caller has one thread.
 ///
 /// # Errors
@@ -96,7 +107,8 @@ pub fn run<H: Launch>(
         .map_err(|e| Error::new(Kind::Io, "watch for signals").because(e))?;
     // What a pod finds is made the same whoever starts it.
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    let mut journal = Journal::create(&directory.path().join("journal"), executor)?;
+    let mut journal =
+        Journal::create(&directory.path().join("journal"), executor, supervision.root, compiled.steps.len())?;
     journal.inject(supervision.fault);
     journal.apply_all(host, &compiled.steps)?;
     let (mut ending, pod) = match supervise(host, directory, plan, compiled, metadata, supervision, &watch) {
@@ -114,7 +126,10 @@ pub fn run<H: Launch>(
         ending.remains = Some(Remains(Box::new(pod)));
     } else {
         drop(pod);
-        journal::undo_all(host, &passing)?;
+        // The journal keeps what stays for whoever collects the pod.
+        if let Err(error) = journal::undo_all(host, &passing) {
+            tell(&format!("failed to {}", crate::error::chain(&error)));
+        }
     }
     Ok(ending)
 }
@@ -128,6 +143,11 @@ fn supervise<H: Launch>(
     supervision: Supervision,
     watch: &Watch,
 ) -> Result<(Ending, H::Pod), Error> {
+    // Where a rename can make two files change places.
+    if cfg!(target_os = "linux") && !supervision.passing {
+        let room = ROOM + plan.apps.len() * ROOM_OF_APP;
+        directory.set_aside("status", room).map_err(|e| Error::new(Kind::Io, "make room for the status").because(e))?;
+    }
     let logs = directory.path().join("logs");
     let (logs, streams) = Logs::open(plan, &logs, supervision.foreground, supervision.log_limit)?;
     let mut pod = host.launch(plan, &compiled.steps, streams)?;
@@ -164,16 +184,19 @@ fn supervise<H: Launch>(
         stopping: None,
         grace: supervision.grace,
         passing: supervision.passing,
+        // Somebody waits for it to end.
+        awaited: supervision.foreground,
+        unsaved: false,
+        again: None,
     };
-    life.happen(warnings)?;
+    life.happen(warnings);
     let _raw = life.connect_terminal(supervision.foreground)?;
     for app in 0..plan.apps.len() {
         let first = if plan.apps[app].pre_start.is_some() { Phase::PreStart } else { Phase::Main };
-        life.start(app, first)?;
+        life.start(app, first);
     }
-    life.watch(watch)?;
-    let ending = life.end()?;
-    Ok((ending, pod))
+    life.watch(watch);
+    Ok((life.end(watch), pod))
 }
 
 fn now() -> String {
@@ -187,7 +210,13 @@ struct Kept<'a> {
     status: &'a Status,
     /// For commands that are run in the pod later; its token is the pod's own secret.
     metadata_url: Option<&'a str>,
+    /// Whoever has the pod in hand, should the lock not say so.
+    supervisor: u32,
 }
+
+/// What is set aside for a status, in bytes: an empty one's, and an app's in it.
+const ROOM: usize = 4 << 10;
+const ROOM_OF_APP: usize = 2 << 10;
 
 struct Life<'a, P: Pod> {
     plan: &'a PodPlan,
@@ -215,12 +244,28 @@ struct Life<'a, P: Pod> {
     stopping: Option<Instant>,
     grace: Duration,
     passing: bool,
+    awaited: bool,
+    /// Whether the status on the disk is an old one.
+    unsaved: bool,
+    /// When to try again to write what could not be written.
+    again: Option<Instant>,
 }
 
 impl<P: Pod> Life<'_, P> {
-    fn start(&mut self, app: usize, phase: Phase) -> Result<(), Error> {
+    fn start(&mut self, app: usize, phase: Phase) {
         self.running[app] = Some(phase);
-        self.pod.start(app, phase, self.url.as_deref())
+        if let Err(error) = self.pod.start(app, phase, self.url.as_deref()) {
+            let end = End::Status(NOT_STARTED);
+            self.happen(vec![Event::Failed { app, phase, error }, Event::Ended { app, phase, end }]);
+        }
+    }
+
+    /// Something failed that undoes nothing.
+    fn trouble(&mut self, error: &dyn std::error::Error) {
+        let words = format!("failed to {}", crate::error::chain(error));
+        tell(&words);
+        self.status.troubles.count += 1;
+        self.status.troubles.last = Some(words);
     }
 
     /// Shows the pod's terminal through ours. Ours is raw for as long as what is given back lives.
@@ -279,10 +324,40 @@ impl<P: Pod> Life<'_, P> {
         }
     }
 
-    fn save(&self) -> Result<(), Error> {
-        let kept = Kept { status: &self.status, metadata_url: self.url.as_deref() };
-        let saved = self.directory.write_json("status", &kept);
-        saved.map_err(|e| Error::new(Kind::Io, "write the pod's status").because(e))
+    fn save(&mut self) {
+        let supervisor = std::process::id();
+        let kept = Kept { status: &self.status, metadata_url: self.url.as_deref(), supervisor };
+        let saved = self.directory.write_json_somehow("status", &kept);
+        let before = std::mem::replace(&mut self.unsaved, saved.is_err());
+        if let Err(error) = saved {
+            self.again.get_or_insert_with(|| Instant::now() + AGAIN);
+            if !before {
+                self.trouble(&error);
+            }
+        }
+    }
+
+    /// Tells of logs that cannot be written.
+    fn look_after_logs(&mut self) {
+        let troubles = self.logs.troubles();
+        if !troubles.is_empty() {
+            troubles.iter().for_each(|error| self.trouble(error));
+            self.again.get_or_insert_with(|| Instant::now() + AGAIN);
+            self.save();
+        }
+    }
+
+    /// Tries again to write what could not be written, when it is time.
+    fn catch_up(&mut self) {
+        if self.again.take_if(|again| *again <= Instant::now()).is_none() {
+            return;
+        }
+        if !self.logs.catch_up() {
+            self.again = Some(Instant::now() + AGAIN);
+        }
+        if self.unsaved {
+            self.save();
+        }
     }
 
     /// Somebody asks for the first time.
@@ -301,13 +376,15 @@ impl<P: Pod> Life<'_, P> {
     }
 
     /// Until no app is alive.
-    fn watch(&mut self, watch: &Watch) -> Result<(), Error> {
+    fn watch(&mut self, watch: &Watch) {
         let mut open: Vec<bool> = vec![true; self.logs.sources.len()];
         let mut typing = self.terminal.is_some();
         let mut settled = false;
         while self.alive() {
             let sources: Vec<usize> = (0..open.len()).filter(|source| open[*source]).collect();
-            let timeout = self.stopping.map(|end| end.saturating_duration_since(Instant::now()));
+            self.catch_up();
+            let until = self.stopping.into_iter().chain(self.again).min();
+            let timeout = until.map(|end| end.saturating_duration_since(Instant::now()));
             let timeout = if settled { timeout } else { Some(timeout.unwrap_or(SETTLED).min(SETTLED)) };
             let timeout = timeout.map(|left| Timespec {
                 tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
@@ -338,47 +415,61 @@ impl<P: Pod> Life<'_, P> {
                     Ok(_) => {}
                     Err(Errno::INTR) => continue,
                     Err(error) => {
-                        return Err(Error::new(Kind::Io, "wait for the pod").because(std::io::Error::from(error)));
+                        drop(waiting);
+                        self.trouble(&Error::new(Kind::Io, "wait for the pod").because(std::io::Error::from(error)));
+                        std::thread::sleep(AGAIN);
+                        continue;
                     }
                 }
                 waiting.iter().map(|one| !one.revents().is_empty()).collect()
             };
             for (source, _) in sources.iter().zip(&ready[3..]).filter(|(_, ready)| **ready) {
-                open[*source] = self.logs.pump(*source)?;
+                open[*source] = self.logs.pump(*source).unwrap_or_else(|error| {
+                    self.trouble(&error);
+                    false
+                });
             }
+            self.look_after_logs();
             if typing && ready[3 + sources.len()] {
                 typing = self.typed();
             }
-            if ready[2] {
-                self.asked()?;
+            if ready[2]
+                && let Err(error) = self.asked()
+            {
+                self.trouble(&error);
             }
             if ready[0] {
-                let events = self.pod.events()?;
-                self.happen(events)?;
+                match self.pod.events() {
+                    Ok(events) => self.happen(events),
+                    Err(error) => {
+                        self.trouble(&error);
+                        // It may not pass, and is not to be told a thousand times a second.
+                        std::thread::sleep(AGAIN);
+                    }
+                }
             }
             while let Some(signal) = watch.next() {
-                self.interrupted(signal)?;
+                self.interrupted(signal);
             }
             if self.stopping.is_some_and(|end| end <= Instant::now()) {
-                self.kill_all()?;
+                self.kill_all();
             }
         }
-        Ok(())
     }
 
     /// The first signal asks the apps to stop. A second one ends them, but for SIGTERM, which may come of another `stop` and only
     /// brings its own time; SIGQUIT ends them at once.
-    fn interrupted(&mut self, signal: i32) -> Result<(), Error> {
+    fn interrupted(&mut self, signal: i32) {
         if signal == libc::SIGWINCH {
             if let Some(terminal) = &self.terminal {
                 terminal::copy_size(io::stdin(), terminal);
             }
-            return Ok(());
+            return;
         }
         let grace = self.directory.read_json("grace").map_or(self.grace, Duration::from_secs);
         if let (Some(until), libc::SIGTERM) = (&mut self.stopping, signal) {
             *until = (*until).min(Instant::now() + grace);
-            return Ok(());
+            return;
         }
         if self.stopping.is_some() || signal == libc::SIGQUIT {
             for app in 0..self.running.len() {
@@ -392,19 +483,21 @@ impl<P: Pod> Life<'_, P> {
                 self.status.apps[app].stopped = true;
                 // An interactive shell heeds the loss of its terminal only.
                 let hung_up = signal == libc::SIGHUP && self.plan.apps[app].stdio.stdin == Stream::Tty;
-                self.pod.signal(app, if hung_up { libc::SIGHUP } else { libc::SIGTERM })?;
+                if let Err(error) = self.pod.signal(app, if hung_up { libc::SIGHUP } else { libc::SIGTERM }) {
+                    self.trouble(&error);
+                }
             }
         }
-        self.save()
+        self.save();
     }
 
-    fn kill_all(&mut self) -> Result<(), Error> {
+    fn kill_all(&mut self) {
         self.answering = None;
         self.pod.kill();
-        self.happen(vec![Event::Gone])
+        self.happen(vec![Event::Gone]);
     }
 
-    fn happen(&mut self, events: Vec<Event>) -> Result<(), Error> {
+    fn happen(&mut self, events: Vec<Event>) {
         for event in events {
             let news_of = match &event {
                 Event::Started { app, phase, .. } => {
@@ -418,9 +511,9 @@ impl<P: Pod> Life<'_, P> {
                 Event::Started { app, phase: Phase::Main, pid } => {
                     self.status.apps[app].pid = Some(pid);
                     self.status.apps[app].started = Some(now());
-                    self.save()?;
+                    self.save();
                 }
-                Event::Started { .. } => self.save()?,
+                Event::Started { .. } => self.save(),
                 Event::Failed { app, phase, error } => {
                     let name = &self.plan.apps[app].name;
                     let words = format!("failed to {}", crate::error::chain(&error));
@@ -439,9 +532,10 @@ impl<P: Pod> Life<'_, P> {
                         tell(&format!("app {}: killed for lack of memory", self.plan.apps[app].name));
                     }
                 }
-                Event::Ended { app, phase, end } => self.ended(app, phase, end)?,
-                Event::Notified { app, text } => self.notified(app, &text)?,
+                Event::Ended { app, phase, end } => self.ended(app, phase, end),
+                Event::Notified { app, text } => self.notified(app, &text),
                 Event::Warning(text) => tell(&format!("warning: {text}")),
+                Event::Trouble(error) => self.trouble(&error),
                 Event::Gone => {
                     for app in 0..self.running.len() {
                         if let Some(phase) = self.running[app] {
@@ -450,7 +544,7 @@ impl<P: Pod> Life<'_, P> {
                             self.running[app] = None;
                         }
                     }
-                    self.save()?;
+                    self.save();
                 }
             }
             // Whoever is let go of may ask for the status.
@@ -461,11 +555,10 @@ impl<P: Pod> Life<'_, P> {
                 }
             }
         }
-        Ok(())
     }
 
     /// What an app says about itself: `READY=1` once, `STATUS=` as often as it likes.
-    fn notified(&mut self, app: usize, text: &str) -> Result<(), Error> {
+    fn notified(&mut self, app: usize, text: &str) {
         let before = self.status.apps[app].clone();
         for line in text.lines() {
             match line.split_once('=') {
@@ -477,15 +570,14 @@ impl<P: Pod> Life<'_, P> {
             }
         }
         if self.status.apps[app] == before {
-            return Ok(());
+            return;
         }
-        self.save()?;
+        self.save();
         let unready = |(app, status): (&AppPlan, &AppStatus)| app.notifies && status.ready.is_none();
         if before.ready.is_none() && !self.plan.apps.iter().zip(&self.status.apps).any(unready) {
             // Whoever waits for us waits for the apps.
             crate::sys::notify::ready();
         }
-        Ok(())
     }
 
     fn record(&mut self, app: usize, phase: Phase, end: End) {
@@ -504,19 +596,19 @@ impl<P: Pod> Life<'_, P> {
         }
     }
 
-    fn ended(&mut self, app: usize, phase: Phase, end: End) -> Result<(), Error> {
+    fn ended(&mut self, app: usize, phase: Phase, end: End) {
         // Late news of what was killed already.
         if self.running[app] != Some(phase) {
-            return Ok(());
+            return;
         }
         self.record(app, phase, end);
         self.running[app] = None;
         let plan = &self.plan.apps[app];
         match phase {
-            Phase::PreStart if end.success() && self.stopping.is_none() => self.start(app, Phase::Main)?,
+            Phase::PreStart if end.success() && self.stopping.is_none() => self.start(app, Phase::Main),
             // A main process that never was one has not ended (decision 42).
             Phase::Main if plan.post_stop.is_some() && self.failures[app].is_none() => {
-                self.start(app, Phase::PostStop)?;
+                self.start(app, Phase::PostStop);
             }
             // One that could not be started at all was told of when it failed.
             Phase::PreStart if !end.success() && self.stopping.is_none() && self.failures[app].is_none() => {
@@ -528,15 +620,20 @@ impl<P: Pod> Life<'_, P> {
             _ => {}
         }
         // The last word is said at the end.
-        if self.alive() { self.save() } else { Ok(()) }
+        if self.alive() {
+            self.save();
+        }
     }
 
-    fn end(mut self) -> Result<Ending, Error> {
+    fn end(mut self, watch: &Watch) -> Ending {
         // Nobody is left to ask. A socket in the pod's network keeps FreeBSD from taking that down.
         self.answering = None;
         // Whatever apps left running ends with the pod, and what it has said is all there is.
         self.pod.kill();
-        self.logs.finish()?;
+        if let Err(error) = self.logs.finish() {
+            self.trouble(&error);
+        }
+        self.look_after_logs();
         let (failure, code) = match self.first_failure {
             // Its program was not even looked for (decision 42).
             Some((app, Phase::PreStart, _)) if !self.status.apps[app].stopped => (None, NOT_STARTED),
@@ -546,9 +643,32 @@ impl<P: Pod> Life<'_, P> {
         self.status.ended = Some(now());
         self.status.exit_code = Some(code);
         if !self.passing {
-            self.save()?;
+            self.save();
+            self.save_at_last(watch);
         }
-        Ok(Ending { status: self.status, failure, code, remains: None })
+        Ending { status: self.status, failure, code, remains: None }
+    }
+
+    /// Until how the pod ended is written down. Somebody who waits is let go of after a while, and so is an end of which only
+    /// the log's is missing; who is told to end ends.
+    fn save_at_last(&mut self, watch: &Watch) {
+        let awaited = self.awaited || self.leash.is_some() || self.stopping.is_some();
+        let until = Instant::now() + PATIENCE;
+        while self.again.is_some() && (self.unsaved && !awaited || Instant::now() < until) {
+            let second = Timespec { tv_sec: AGAIN.as_secs().try_into().unwrap_or(1), tv_nsec: 0 };
+            // Whatever it says, it is looked again.
+            let _ = poll(&mut [PollFd::new(watch, PollFlags::IN)], Some(&second));
+            while let Some(signal) = watch.next() {
+                if signal != libc::SIGWINCH {
+                    return;
+                }
+            }
+            self.catch_up();
+        }
+        if !self.logs.catch_up() {
+            self.trouble(&Error::new(Kind::Io, "write what the apps said last: it is lost"));
+            self.save();
+        }
     }
 }
 

@@ -8,31 +8,49 @@ use serde::Serialize;
 use super::freebsd::facts::Configured;
 use super::freebsd::{self, FreeBsd};
 use super::isolation::Report;
-use super::journal::Fault;
+use super::journal::{Bounds, Fault};
 use super::lifecycle::{self, Ending, Supervision};
 use super::model::freebsd::Saved;
 use super::plan::{Metadata, PodPlan};
 use super::planning::{AppImage, Choices};
 use super::supervise::End;
-use super::{Compiled, Error, Kind, copy, journal};
+use super::{Compiled, Error, Kind, Step as _, copy, journal};
 use crate::metadata::{By, Facts, HmacKey, Offer, Token};
 use crate::pod::{PodDir, Pods, State};
 use crate::schema::PodManifest;
+use crate::store::ground;
 
 #[cfg(target_os = "linux")]
 mod this {
     pub(super) use super::super::linux::steps::Step;
     pub(super) use super::super::linux::{HostFacts, LinuxHost as Host, compile};
-    pub(super) const NAME: &str = "linux";
+    pub(super) const NAME: &str = super::super::linux::NAME;
     pub(super) fn facts(plan: &super::PodPlan, _: &super::Configured) -> Result<HostFacts, super::Error> {
         Ok(HostFacts::detect(plan))
     }
-    /// What the pod starts with, made for it alone.
-    pub(super) fn started(plan: &super::PodPlan, _: &super::Configured) -> Result<super::Compiled<Step>, super::Error> {
-        compile(plan, &HostFacts::detect(plan))
+    /// What the pod starts with, made for it alone, when `judge` has nothing against it.
+    pub(super) fn started(
+        plan: &super::PodPlan,
+        _: &super::Configured,
+        judge: impl FnOnce(&super::Report) -> Result<(), super::Error>,
+    ) -> Result<super::Compiled<Step>, super::Error> {
+        let compiled = compile(plan, &HostFacts::detect(plan))?;
+        judge(&compiled.report).map(|()| compiled)
     }
     pub(super) fn host(fault: super::Fault) -> Host {
         Host { fault, ..Host::default() }
+    }
+    /// A pod's processes end with its supervisor here, whose first child is their init.
+    pub(super) fn lingers(_: uuid::Uuid) -> Result<Option<String>, super::Error> {
+        Ok(None)
+    }
+    /// The kernel removes nothing that something is mounted on, and what is mounted for a pod is in its own mount namespace.
+    pub(super) fn mounted_below(_: &std::path::Path) -> Result<Option<String>, super::Error> {
+        Ok(None)
+    }
+    /// Likewise.
+    pub(super) fn let_go(_: &super::Bounds) -> Result<(), super::Error> {
+        Ok(())
     }
     /// Every pod has a loopback for its metadata service.
     pub(super) fn answers(_: &super::PodPlan) -> bool {
@@ -55,16 +73,33 @@ mod this {
     pub(super) fn facts(plan: &super::PodPlan, configured: &super::Configured) -> Result<HostFacts, super::Error> {
         HostFacts::for_pod(&mut Real, plan, configured, false)
     }
-    /// What the pod starts with, its address taken.
+    /// What the pod starts with, its address taken, when `judge` has nothing against it.
     pub(super) fn started(
         plan: &super::PodPlan,
         configured: &super::Configured,
+        judge: impl FnOnce(&super::Report) -> Result<(), super::Error>,
     ) -> Result<super::Compiled<Step>, super::Error> {
         let facts = HostFacts::for_pod(&mut Real, plan, configured, true)?;
-        compile(plan, &facts).inspect_err(|_| facts.release(&mut Real, plan))
+        let compiled = compile(plan, &facts).and_then(|compiled| judge(&compiled.report).map(|()| compiled));
+        compiled.inspect_err(|_| facts.release(&mut Real, plan))
     }
     pub(super) fn host(_: super::Fault) -> Host {
         FreeBsd::new(Real)
+    }
+    /// The jail of a pod, which outlives its supervisor.
+    pub(super) fn lingers(pod: uuid::Uuid) -> Result<Option<String>, super::Error> {
+        FreeBsd::new(Real).lingers(pod)
+    }
+    /// What is mounted there, through which others' files would be removed.
+    pub(super) fn mounted_below(path: &std::path::Path) -> Result<Option<String>, super::Error> {
+        use super::super::freebsd::System as _;
+        let mounts = Real.mounts();
+        let mounts = mounts.map_err(|e| super::Error::new(super::Kind::Io, "read the mount table").because(e))?;
+        Ok(mounts.into_iter().find(|mount| mount.on.starts_with(path)).map(|mount| mount.on.display().to_string()))
+    }
+    /// Takes the jail and the mounts of a pod away.
+    pub(super) fn let_go(pod: &super::Bounds) -> Result<(), super::Error> {
+        FreeBsd::new(Real).let_go(pod)
     }
     /// The addresses that the plan's steps claim.
     pub(super) fn addresses(_: &super::PodDir, steps: &[Step]) -> Box<dyn FnOnce() -> Vec<std::net::IpAddr>> {
@@ -75,14 +110,6 @@ mod this {
         let claimed: Vec<_> = claimed.collect();
         Box::new(move || claimed)
     }
-}
-
-/// What a pod is compiled to.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Steps {
-    This(Compiled<this::Step>),
-    Model(Compiled<freebsd::Step>),
 }
 
 /// A pod that says everything, before anything of it exists.
@@ -96,26 +123,6 @@ pub struct Draft {
     pub image_manifests: Vec<Vec<u8>>,
     /// What the command line decides.
     pub choices: Choices,
-}
-
-/// A draft that this system can run.
-#[derive(Debug, Serialize)]
-pub struct Blueprint {
-    /// What shall be true.
-    pub plan: PodPlan,
-    /// How, and what of it holds.
-    #[serde(flatten)]
-    compiled: Steps,
-}
-
-impl Blueprint {
-    /// What is enforced, modified and ignored.
-    pub fn report(&self) -> &Report {
-        match &self.compiled {
-            Steps::This(compiled) => &compiled.report,
-            Steps::Model(compiled) => &compiled.report,
-        }
-    }
 }
 
 /// For which system something is planned.
@@ -189,29 +196,32 @@ impl Draft {
         }
     }
 
-    /// Plans the pod for this system. Touches nothing.
+    /// Makes the pod's directory with all that is needed to start it, its lock held. Nothing stays after a failure.
+    ///
+    /// What the pod is made by, and what of it holds, is decided when it is started. Of one that is started later it is looked
+    /// at now too, by today's facts, so that who prepares it learns what it comes to.
     ///
     /// # Errors
     /// [`Kind::Refused`], [`Kind::Unsupported`]: it cannot run here.
-    pub fn plan(&self) -> Result<Blueprint, Error> {
+    pub fn prepare(&self, pods: &Pods, begin: Begin) -> Result<(PodDir, Option<Report>), Error> {
         let plan = super::planning::plan(&self.manifest, &self.images, &self.choices)?;
-        let compiled = match &self.choices.model {
-            Some(file) => Steps::Model(Saved::open(file)?.compile(&plan, &self.choices.freebsd)?),
-            None => Steps::This(this::compile(&plan, &this::facts(&plan, &self.choices.freebsd)?)?),
+        let foreseen = match begin {
+            Begin::AtOnce => None,
+            Begin::Later => {
+                let system = if self.choices.model.is_some() { Executor::Freebsd } else { Executor::THIS };
+                let report = self.outline(system)?.report;
+                report.judge(plan.strict)?;
+                Some(report)
+            }
         };
-        Ok(Blueprint { plan, compiled })
-    }
-
-    /// Makes the pod's directory with all that is needed to start it, its lock held. Nothing stays after a failure.
-    pub fn prepare(&self, pods: &Pods, blueprint: &Blueprint, begin: Begin) -> Result<PodDir, Error> {
         let failed = |error: crate::pod::Error| {
             let kind = if *error.kind() == crate::pod::Kind::Busy { Kind::Busy } else { Kind::Io };
             Error::new(kind, "prepare the pod").because(crate::error::chain(&error))
         };
         let pod = pods.create(self.choices.uuid).map_err(failed)?;
-        let filled = self.fill(pods, &pod, blueprint, begin).map_err(failed);
+        let filled = self.fill(pods, &pod, &plan, foreseen.as_ref()).map_err(failed);
         match filled {
-            Ok(()) => Ok(pod),
+            Ok(()) => Ok((pod, foreseen)),
             Err(error) => {
                 pods.remove(pod).map_err(failed)?;
                 Err(error)
@@ -219,9 +229,16 @@ impl Draft {
         }
     }
 
-    fn fill(&self, pods: &Pods, pod: &PodDir, blueprint: &Blueprint, begin: Begin) -> Result<(), crate::pod::Error> {
-        if begin == Begin::AtOnce {
-            pod.mark_begun()?;
+    fn fill(
+        &self,
+        pods: &Pods,
+        pod: &PodDir,
+        plan: &PodPlan,
+        foreseen: Option<&Report>,
+    ) -> Result<(), crate::pod::Error> {
+        match foreseen {
+            Some(report) => pod.write_json(REPORT, report)?,
+            None => pod.mark_begun()?,
         }
         if let Some(name) = &self.choices.name {
             pods.name(pod, name)?;
@@ -231,7 +248,6 @@ impl Draft {
         for (app, manifest) in self.manifest.apps.iter().zip(&self.image_manifests) {
             pod.write(&format!("images/{}", &*app.name), manifest)?;
         }
-        pod.write_json("report", blueprint.report())?;
         if cfg!(target_os = "freebsd") || self.choices.model.is_some() {
             pod.write_json("configured", &self.choices.freebsd)?;
         }
@@ -239,7 +255,7 @@ impl Draft {
             pod.write_json("model", file)?;
         }
         // Last: with it the pod is prepared.
-        pod.write_json("plan", &blueprint.plan)
+        pod.write_json("plan", plan)
     }
 }
 
@@ -252,27 +268,48 @@ pub enum Begin {
     Later,
 }
 
-/// Runs a prepared pod, its lock held, until its apps have ended. The caller has one thread.
+/// Runs a prepared pod, its lock held, until its apps have ended. `tell` is given what of it holds, before it starts. The
+/// caller has one thread.
 ///
 /// # Errors
-/// What kept it from being started. Nothing of it but its directory is left then.
-pub fn start(pod: &PodDir, root: &Path, supervision: Supervision) -> Result<Ending, Error> {
+/// What kept it from being started; a strict one so by what does not hold. Nothing of it but its directory is left then.
+pub fn start(pod: &PodDir, root: &Path, supervision: Supervision, tell: impl FnOnce(&Report)) -> Result<Ending, Error> {
     let unreadable = |error: crate::pod::Error| Error::new(Kind::Corrupt, "read the prepared pod").because(error);
     let plan: PodPlan = pod.read_json("plan").map_err(unreadable)?;
     // Pods of earlier versions have no such file.
     let configured: Configured = pod.read_json_if_there("configured").map_err(unreadable)?.unwrap_or_default();
+    let known = ground::identify(root).map_err(|error| Error::new(Kind::Refused, "start the pod").because(error))?;
+    let supervision = Supervision { root: Some(known), ..supervision };
+    let judge = |report: &Report| {
+        report.judge(plan.strict)?;
+        pod.write_json(REPORT, report)
+            .map_err(|error| Error::new(Kind::Io, "keep what holds for the pod").because(error))?;
+        tell(report);
+        Ok(())
+    };
     if let Some(file) = model_of(pod)? {
         let mut saved = Saved::open(&file)?;
         let compiled = saved.compile(&plan, &configured)?;
+        judge(&compiled.report)?;
         let mut host = FreeBsd::new(saved.model.clone());
         let ended = lifecycle::run(&mut host, pod, &plan, &compiled, || Ok(None), supervision, MODEL);
-        saved.save()?;
-        return ended;
+        // A pod that has run is not undone for it.
+        match (ended, saved.save()) {
+            (Err(error), _) => return Err(error),
+            (Ok(ending), Ok(())) => return Ok(ending),
+            (Ok(ending), Err(error)) => {
+                eprintln!("jetpack: failed to {}", crate::error::chain(&error));
+                return Ok(ending);
+            }
+        }
     }
-    let compiled = this::started(&plan, &configured)?;
+    let compiled = this::started(&plan, &configured, judge)?;
     let metadata = || offer(pod, &plan, &compiled.steps, root);
     lifecycle::run(&mut this::host(supervision.fault), pod, &plan, &compiled, metadata, supervision, this::NAME)
 }
+
+/// The pod's file that says what of it holds.
+const REPORT: &str = "report";
 
 /// What journals of pods in the model begin with.
 const MODEL: &str = "model:freebsd";
@@ -307,46 +344,140 @@ fn offer(pod: &PodDir, plan: &PodPlan, steps: &[this::Step], root: &Path) -> Res
     Ok(Some(Offer { facts, by, addresses: this::addresses(pod, steps) }))
 }
 
-/// Takes a pod away that no longer runs: what its journal names is undone, then its directory goes.
+/// How a pod whose journal is damaged is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// Not at all.
+    Keeps,
+    /// What can be undone is, and the rest is told.
+    Told,
+}
+
+/// Takes a pod away that no longer runs: what its journal names is undone, then its directory goes. Gives in words what could
+/// not be undone. One that is gone already is removed already.
 ///
 /// # Errors
-/// [`Kind::Busy`] when it runs.
-pub fn remove(pods: &Pods, mut pod: PodDir) -> Result<(), Error> {
+/// [`Kind::Busy`] when it runs; [`Kind::Corrupt`] when its journal does not read and [`Damage::Keeps`] it.
+pub fn remove(pods: &Pods, mut pod: PodDir, damage: Damage) -> Result<Vec<String>, Error> {
     let doing = format!("remove pod {}", pod.uuid());
     let failed = |error: crate::pod::Error| {
         let kind = if *error.kind() == crate::pod::Kind::Busy { Kind::Busy } else { Kind::Io };
-        Error::new(kind, doing.clone()).because(crate::error::chain(&error))
+        Error::new(kind, doing.clone()).because(error)
     };
-    if pod.state() != State::Removing {
-        pod.lock().map_err(failed)?;
+    let going = pod.state() == State::Removing;
+    match pod.lock() {
+        Err(error) if *error.kind() == crate::pod::Kind::Missing => {
+            if !going {
+                return Ok(Vec::new());
+            }
+        }
+        locked => locked.map_err(failed)?,
     }
-    undo(&pod)?;
-    pods.remove(pod).map_err(failed)
+    // What is on its way out was undone before.
+    let left = if going { Vec::new() } else { undo(pods, &pod, damage)? };
+    pods.remove(pod).map_err(failed)?;
+    Ok(left)
+}
+
+/// Makes a root that was copied, moved or restored one of its own. Gives the pods that are forgotten.
+///
+/// # Errors
+/// [`Kind::Busy`] where one of them runs here, or something is still mounted for it.
+pub fn adopt(pods: &Pods) -> Result<Vec<uuid::Uuid>, Error> {
+    let failed = |error: crate::pod::Error| Error::new(Kind::Busy, "adopt the root").because(error);
+    for pod in pods.list().map_err(failed)? {
+        if let Some(what) = this::mounted_below(pod.path())? {
+            return Err(Error::new(Kind::Busy, "adopt the root").because(format!("{what} is still mounted")));
+        }
+    }
+    pods.adopt().map_err(failed)
 }
 
 /// Takes back a start that failed: the pod is prepared as it was before.
 ///
 /// # Errors
 /// What could not be undone. The pod has ended then, and is for [`remove`].
-pub fn unstart(pod: &PodDir) -> Result<(), Error> {
-    undo(pod)?;
+pub fn unstart(pods: &Pods, pod: &PodDir) -> Result<(), Error> {
+    undo(pods, pod, Damage::Keeps)?;
     pod.forget_start().map_err(|error| Error::new(Kind::Io, format!("prepare pod {} again", pod.uuid())).because(error))
 }
 
-/// Undoes what the pod's journal names, on the host that it was done on.
-fn undo(pod: &PodDir) -> Result<(), Error> {
-    let journal = pod.path().join("journal");
-    if !journal.exists() {
-        return Ok(());
+/// What outlives a pod's supervisor and runs still, in words: its jail.
+///
+/// # Errors
+/// The system's.
+pub fn lingers(pod: &PodDir) -> Result<Option<String>, Error> {
+    match model_of(pod)? {
+        Some(file) => FreeBsd::new(Saved::open(&file)?.model).lingers(pod.uuid()),
+        None => this::lingers(pod.uuid()),
     }
+}
+
+/// Ends what outlives a pod's supervisor. Its files stay, until it is removed.
+///
+/// # Errors
+/// [`Kind::Busy`] when its supervisor lives; what could not be undone.
+pub fn end_remains(pods: &Pods, pod: &mut PodDir) -> Result<(), Error> {
+    let doing = format!("end what is left of pod {}", pod.uuid());
+    pod.lock().map_err(|error| Error::new(Kind::Busy, doing.clone()).because(error))?;
+    let bounds = pods.bounds(pod).map_err(|error| Error::new(Kind::Refused, doing).because(error))?;
+    let journal = pod.path().join("journal");
     if let Some(file) = model_of(pod)? {
         let mut saved = Saved::open(&file)?;
-        let steps = journal::read::<freebsd::Step>(&journal, MODEL)?;
+        let (mut steps, _) = journal::to_undo::<freebsd::Step>(&journal, MODEL, &bounds, false)?;
+        steps.retain(|step| !step.outlives_apps());
         journal::undo_all(&mut FreeBsd::new(saved.model.clone()), &steps)?;
-        saved.save()
-    } else {
-        journal::undo_all(&mut this::host(Fault::None), &journal::read::<this::Step>(&journal, this::NAME)?)
+        return saved.save();
     }
+    let (mut steps, _) = journal::to_undo::<this::Step>(&journal, this::NAME, &bounds, false)?;
+    steps.retain(|step| !step.outlives_apps());
+    journal::undo_all(&mut this::host(Fault::None), &steps)
+}
+
+/// Undoes what the pod's journal names, on the host that it was done on. Gives what is left, in words.
+fn undo(pods: &Pods, pod: &PodDir, damage: Damage) -> Result<Vec<String>, Error> {
+    let journal = pod.path().join("journal");
+    if !journal.exists() {
+        return Ok(Vec::new());
+    }
+    let doing = || format!("undo what pod {} has", pod.uuid());
+    let bounds = pods.bounds(pod).map_err(|error| Error::new(Kind::Refused, doing()).because(error))?;
+    let forced = damage == Damage::Told;
+    let model = match model_of(pod) {
+        Err(_) if forced => None,
+        model => model?,
+    };
+    if let Some(file) = model {
+        let mut saved = Saved::open(&file)?;
+        let mut host = FreeBsd::new(saved.model.clone());
+        let left = undo_on(&mut host, &journal, MODEL, &bounds, forced)?;
+        if !left.is_empty() {
+            host.let_go(&bounds)?;
+        }
+        saved.save().map(|()| left)
+    } else {
+        let left = undo_on(&mut this::host(Fault::None), &journal, this::NAME, &bounds, forced)?;
+        if !left.is_empty() {
+            // The directory goes next, and nothing of others may be reached from it.
+            this::let_go(&bounds)?;
+        }
+        Ok(left)
+    }
+}
+
+fn undo_on<H: super::Host>(
+    host: &mut H,
+    journal: &Path,
+    name: &str,
+    bounds: &Bounds,
+    forced: bool,
+) -> Result<Vec<String>, Error> {
+    let (steps, mut left) = journal::to_undo::<H::Step>(journal, name, bounds, forced)?;
+    match journal::undo_all(host, &steps) {
+        Err(error) if forced => left.push(format!("failed to {}", crate::error::chain(&error))),
+        undone => undone?,
+    }
+    Ok(left)
 }
 
 /// Sends a signal to the main processes of a pod's apps, or of one app.
@@ -392,6 +523,13 @@ use super::linux::enter::Entrance;
 /// The app does not run, or the command cannot be started.
 pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool) -> Result<End, Error> {
     not_modelled(pod)?;
+    if pod.state() != State::Running {
+        let why = match lingers(pod)? {
+            Some(what) => format!("its supervisor is gone, though {what}"),
+            None => "it does not run".to_owned(),
+        };
+        return Err(Error::new(Kind::Missing, format!("enter pod {}", pod.uuid())).because(why));
+    }
     Entrance::new(pod, app)?.execute(command, tty)
 }
 

@@ -43,11 +43,18 @@ pub struct Logs {
     pub sources: Vec<Source>,
 }
 
+#[derive(Default)]
 struct LogFile {
     path: PathBuf,
     file: Option<File>,
     written: u64,
     limit: u64,
+    /// What could not be written yet.
+    waiting: Vec<u8>,
+    /// How many bytes more there were than are kept waiting.
+    lost: u64,
+    /// Why it could not, until somebody asks.
+    trouble: Option<Error>,
 }
 
 impl Logs {
@@ -58,7 +65,7 @@ impl Logs {
         let mut logs = Self { files: Vec::new(), sources: Vec::new() };
         let mut all = Vec::with_capacity(plan.apps.len());
         for (index, app) in plan.apps.iter().enumerate() {
-            logs.files.push(LogFile { path: directory.join(&app.name), file: None, written: 0, limit });
+            logs.files.push(LogFile { path: directory.join(&app.name), limit, ..LogFile::default() });
             let stdin = match app.stdio.stdin {
                 Stream::Stream => own(&io::stdin()),
                 _ => null(OFlags::RDONLY),
@@ -113,7 +120,7 @@ impl Logs {
                         pass_through(source.name, bytes);
                     }
                     source.pending.extend_from_slice(bytes);
-                    source.flush(&mut files[source.app], false)?;
+                    source.flush(&mut files[source.app], false);
                 }
                 Err(Errno::AGAIN) => return Ok(true),
                 Err(Errno::INTR) => {}
@@ -127,14 +134,29 @@ impl Logs {
     }
 
     /// Reads all that is left, and ends unfinished lines.
+    ///
+    /// # Errors
+    /// The first stream's that could not be read to its end; the others were, for all that.
     pub fn finish(&mut self) -> Result<(), Error> {
+        let mut first = Ok(());
         for index in 0..self.sources.len() {
-            self.pump(index)?;
+            let pumped = self.pump(index).map(drop);
+            first = first.and(pumped);
             let Self { files, sources } = self;
             let source = &mut sources[index];
-            source.flush(&mut files[source.app], true)?;
+            source.flush(&mut files[source.app], true);
         }
-        Ok(())
+        first
+    }
+
+    /// Writes what could not be written before. Says whether nothing waits any more.
+    pub fn catch_up(&mut self) -> bool {
+        self.files.iter_mut().map(LogFile::catch_up).filter(|done| !done).count() == 0
+    }
+
+    /// What could not be written since somebody asked, one entry a log: what fails again for the same reason is not news.
+    pub fn troubles(&mut self) -> Vec<Error> {
+        self.files.iter_mut().filter_map(|file| file.trouble.take()).collect()
     }
 
     /// The descriptor of the source of this number.
@@ -144,7 +166,7 @@ impl Logs {
 }
 
 impl Source {
-    fn flush(&mut self, log: &mut LogFile, all: bool) -> Result<(), Error> {
+    fn flush(&mut self, log: &mut LogFile, all: bool) {
         let mut text = Vec::with_capacity(self.pending.len() + 64);
         let now = jiff::Timestamp::now();
         let mut rest = self.pending.as_slice();
@@ -164,12 +186,50 @@ impl Source {
         }
         let kept = rest.len();
         self.pending.drain(..self.pending.len() - kept);
-        if text.is_empty() { Ok(()) } else { log.append(&text) }
+        if !text.is_empty() {
+            log.append(&text);
+        }
     }
 }
 
+/// The most that is kept of a log that cannot be written, in bytes.
+const WAITING: usize = 256 << 10;
+
 impl LogFile {
-    fn append(&mut self, text: &[u8]) -> Result<(), Error> {
+    /// What cannot be written waits, whole lines of it: an app's log is no reason to end the app.
+    fn append(&mut self, text: &[u8]) {
+        if self.waiting.is_empty() {
+            let mut rest = text;
+            self.trouble = self.write(&mut rest).err();
+            self.waiting.extend_from_slice(rest);
+        } else if self.waiting.len() + text.len() <= WAITING {
+            self.waiting.extend_from_slice(text);
+        } else {
+            self.lost += text.len() as u64;
+        }
+    }
+
+    fn catch_up(&mut self) -> bool {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            return true;
+        }
+        if self.lost > 0 {
+            let now = jiff::Timestamp::now();
+            let lost = std::mem::take(&mut self.lost);
+            waiting.extend(
+                format!("{now:.6} stderr F jetpack: {lost} bytes are lost that could not be written\n").bytes(),
+            );
+        }
+        let mut rest = waiting.as_slice();
+        // Why it failed was told when it did first.
+        let _ = self.write(&mut rest);
+        self.waiting = rest.to_vec();
+        self.waiting.is_empty()
+    }
+
+    /// Takes from `text` what it has written.
+    fn write(&mut self, text: &mut &[u8]) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, format!("write {}", self.path.display())).because(error);
         if self.written > self.limit {
             let mut rotated = self.path.clone().into_os_string();
@@ -189,10 +249,18 @@ impl LogFile {
             };
             self.file = Some(file.map_err(failed)?);
         }
-        if let Some(file) = &mut self.file {
-            file.write_all(text).map_err(failed)?;
+        let Some(file) = &mut self.file else { return Ok(()) };
+        while !text.is_empty() {
+            match file.write(text) {
+                Ok(0) => return Err(failed(io::ErrorKind::WriteZero.into())),
+                Ok(length) => {
+                    *text = &text[length..];
+                    self.written += length as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
         }
-        self.written += text.len() as u64;
         Ok(())
     }
 }
@@ -260,7 +328,7 @@ mod tests {
         let (near, far) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         rustix::io::ioctl_fionbio(&near, true).unwrap();
         let path = directory.path().join("app");
-        let files = vec![LogFile { path: path.clone(), file: None, written: 0, limit: LIMIT }];
+        let files = vec![LogFile { path: path.clone(), limit: LIMIT, ..LogFile::default() }];
         let sources = vec![Source { app: 0, name: "stdout", near, pending: Vec::new(), through: false }];
         let mut logs = Logs { files, sources };
         let mut long = vec![b'x'; LINE + 10];

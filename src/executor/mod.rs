@@ -87,6 +87,9 @@ pub trait Step: Clone + Debug + Serialize + DeserializeOwned {
         false
     }
 
+    /// Whether what it made is the pod's: to undo anything else would be to take from others.
+    fn belongs(&self, pod: &journal::Bounds) -> bool;
+
     /// Whether a process of the pod does it, once the host has done its own.
     fn done_inside(&self) -> bool {
         false
@@ -141,38 +144,28 @@ pub fn remove_tree(path: &Path) -> Result<(), Error> {
 /// The same, with the system's own errors.
 fn remove_all(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path)?;
-            fs::remove_dir_all(path)
-        }
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-/// Makes every directory below `path` one that its owner can empty, as who is not root needs; on FreeBSD without the flags
-/// that keep root from it, too.
-fn open_up(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    unlock(path);
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        // Not through links: the type is the entry's own.
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        } else {
-            unlock(&entry.path());
+        // Directories without permissions, or more of them above each other than descriptors. Not at once: it moves what it
+        // finds, which can need space, and removing is what frees space.
+        Err(_) => {
+            #[cfg(target_os = "freebsd")]
+            unlock(path);
+            crate::store::sweep(path).map(drop)
         }
     }
-    Ok(())
 }
 
+/// Takes the flags away that keep root from removing what has them. What cannot be removed for all that is told when it is tried.
 #[cfg(target_os = "freebsd")]
 fn unlock(path: &Path) {
-    // What cannot be removed for all that is told when it is tried.
     let _ = crate::sys::freebsd::flags::clear(path);
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        // Not through links: the type is the entry's own.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            unlock(&entry.path());
+        } else {
+            let _ = crate::sys::freebsd::flags::clear(&entry.path());
+        }
+    }
 }
-
-#[cfg(not(target_os = "freebsd"))]
-fn unlock(_: &Path) {}

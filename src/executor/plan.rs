@@ -44,6 +44,9 @@ pub struct PodPlan {
     pub hosts_entries: Vec<(IpAddr, Vec<HostName>)>,
     /// Who answers the apps' questions about the pod (decision 47).
     pub metadata: Metadata,
+    /// Whether it is not started where something that it asks for does not hold (`iso.strict`).
+    #[serde(default)]
+    pub strict: bool,
 }
 
 /// Where the Container Network Interface has its files.

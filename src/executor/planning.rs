@@ -43,6 +43,8 @@ pub struct Choices {
     pub metadata: Metadata,
     /// Whether symbolic links in sources of host volumes are followed (decision 46).
     pub follow_links: bool,
+    /// Whether the pod is refused where something that it asks for does not hold.
+    pub strict: bool,
     /// The standard streams of the apps, one entry an app; missing ones: the default.
     pub stdio: Vec<Stdio>,
     /// The file that keeps the model of a host to run in; nothing: this system.
@@ -65,6 +67,7 @@ impl Choices {
             hosts_entries: Vec::new(),
             metadata: Metadata::Own,
             follow_links: false,
+            strict: false,
             stdio: Vec::new(),
             model: None,
             freebsd: super::freebsd::facts::Configured::default(),
@@ -160,6 +163,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
         dns: choices.dns.clone(),
         hosts_entries: choices.hosts_entries.clone(),
         metadata: choices.metadata.clone(),
+        strict: choices.strict,
     })
 }
 

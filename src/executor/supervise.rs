@@ -113,6 +113,8 @@ pub enum Event {
     },
     /// Something to tell the user.
     Warning(String),
+    /// Something failed that undoes nothing.
+    Trouble(Error),
     /// The pod itself is no more.
     Gone,
 }

@@ -1,8 +1,8 @@
 //! Pods on disk: made, found, locked, removed. Drawn in the [module above](super).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use super::status::{AppStatus, Status};
 use super::{Error, Kind};
+use crate::executor::journal::Bounds;
 use crate::executor::plan::PodPlan;
+use crate::store::ground;
 
 /// All pods below one root.
 #[derive(Clone, Debug)]
@@ -69,10 +71,54 @@ fn make_directory(path: &Path) -> Result<(), Error> {
     made.map_err(io_error(format!("make the directory {}", path.display())))
 }
 
+fn of_root(error: ground::Error) -> Error {
+    let kind = if *error.kind() == ground::Kind::Io { Kind::Io } else { Kind::Corrupt };
+    Error::new(kind, "come to the pods").because(error)
+}
+
 impl Pods {
     /// The pods below `root`, the directory that `--root` names.
     pub fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
+    }
+
+    /// The same for whoever does something to them: nobody else may write to the root, and it is where it was made.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`], with what the root is.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        ground::check(root).map_err(of_root)?;
+        ground::identity(root).map_err(of_root)?;
+        Ok(Self::new(root))
+    }
+
+    /// What undoing `pod` may touch.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] where the root is another's.
+    pub fn bounds(&self, pod: &PodDir) -> Result<Bounds, Error> {
+        let root = ground::identity(&self.root).map_err(of_root)?;
+        let directory = self.pods().join(pod.uuid.to_string());
+        Ok(Bounds { uuid: pod.uuid, directory, root })
+    }
+
+    /// Makes a root that came from elsewhere one of its own. The pods that came with it are forgotten: their directories go,
+    /// what their journals name outside of them is the other root's. Gives which they were.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] where one of them runs here.
+    pub fn adopt(&self) -> Result<Vec<Uuid>, Error> {
+        let mut forgotten = Vec::new();
+        for mut pod in self.list()? {
+            match pod.lock() {
+                Err(error) if *error.kind() == Kind::Missing => {}
+                locked => locked?,
+            }
+            forgotten.push(pod.uuid);
+            self.remove(pod)?;
+        }
+        ground::adopt(&self.root).map_err(of_root)?;
+        Ok(forgotten)
     }
 
     fn pods(&self) -> PathBuf {
@@ -83,21 +129,57 @@ impl Pods {
         self.root.join("names")
     }
 
-    /// Makes a new pod's directory, its lock held.
+    fn making(&self) -> PathBuf {
+        self.pods().join("making")
+    }
+
+    fn removing(&self) -> PathBuf {
+        self.pods().join("removing")
+    }
+
+    /// Makes a new pod's directory, its lock held: until it is, the directory has a name that nobody looks at.
     pub fn create(&self, uuid: Uuid) -> Result<PodDir, Error> {
-        make_directory(&self.pods())?;
+        ground::identify(&self.root).map_err(of_root)?;
+        // That of the pods that go too, as a full disk must not keep one from going.
+        for directory in [self.pods(), self.making(), self.removing()] {
+            make_directory(&directory)?;
+        }
         let path = self.pods().join(uuid.to_string());
-        let made = fs::DirBuilder::new().mode(0o700).create(&path);
-        made.map_err(io_error(format!("make the directory {}", path.display())))?;
-        let mut pod = PodDir { uuid, path, lock: None };
-        pod.lock()?;
+        let failed = || format!("make the directory {}", path.display());
+        // Whoever sweeps waits for those who are about to give theirs its name.
+        let making = File::open(self.making()).and_then(|making| making.lock_shared().map(|()| making));
+        let _making = making.map_err(io_error(failed()))?;
+        let mut pod = PodDir { uuid, path: self.making().join(uuid.to_string()), lock: None };
+        fs::DirBuilder::new().mode(0o700).create(&pod.path).map_err(io_error(failed()))?;
+        let locked = pod.lock().and_then(|()| fs::rename(&pod.path, &path).map_err(io_error(failed())));
+        if let Err(error) = locked {
+            // What stays is swept.
+            let _ = fs::remove_dir_all(&pod.path);
+            return Err(error);
+        }
+        pod.path = path;
         Ok(pod)
+    }
+
+    /// Takes away what processes left that were killed before a pod of theirs had its name.
+    pub fn sweep(&self) -> Result<(), Error> {
+        let failed = || format!("sweep {}", self.making().display());
+        let making = match File::open(self.making()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            making => making.map_err(io_error(failed()))?,
+        };
+        making.lock().map_err(io_error(failed()))?;
+        for entry in fs::read_dir(self.making()).map_err(io_error(failed()))? {
+            let entry = entry.map_err(io_error(failed()))?;
+            crate::executor::remove_tree(&entry.path()).map_err(|e| Error::new(Kind::Io, failed()).because(e))?;
+        }
+        Ok(())
     }
 
     /// Every pod, in no order. Costs one directory.
     pub fn list(&self) -> Result<Vec<PodDir>, Error> {
         let mut found = Vec::new();
-        for directory in [self.pods(), self.pods().join("removing")] {
+        for directory in [self.pods(), self.removing()] {
             let entries = match fs::read_dir(&directory) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -187,14 +269,22 @@ impl Pods {
         {
             let _ = fs::remove_file(self.names().join(name));
         }
-        let removing = self.pods().join("removing");
-        make_directory(&removing)?;
-        let gone = removing.join(pod.uuid.to_string());
+        let failed = || format!("remove pod {}", pod.uuid);
+        make_directory(&self.removing())?;
+        let gone = self.removing().join(pod.uuid.to_string());
         if pod.path != gone {
-            fs::rename(&pod.path, &gone).map_err(io_error(format!("remove pod {}", pod.uuid)))?;
+            match fs::rename(&pod.path, &gone) {
+                // Somebody else has removed it, which is what was to be done.
+                Err(_) if !pod.path.exists() => {}
+                // One of its name that was left half removed makes room.
+                Err(_) if gone.exists() => {
+                    crate::executor::remove_tree(&gone).map_err(|e| Error::new(Kind::Io, failed()).because(e))?;
+                    fs::rename(&pod.path, &gone).map_err(io_error(failed()))?;
+                }
+                renamed => renamed.map_err(io_error(failed()))?,
+            }
         }
-        crate::executor::remove_tree(&gone)
-            .map_err(|error| Error::new(Kind::Io, format!("remove pod {}", pod.uuid)).because(error))
+        crate::executor::remove_tree(&gone).map_err(|error| Error::new(Kind::Io, failed()).because(error))
     }
 }
 
@@ -210,7 +300,10 @@ fn publish(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
     let failed = || format!("write {}", directory.join(name).display());
     let fresh = directory.join(format!("{name}.{}.new", std::process::id()));
     let written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh);
-    written.and_then(|mut file| file.write_all(bytes)).map_err(io_error(failed()))?;
+    if let Err(error) = written.and_then(|mut file| file.write_all(bytes)) {
+        let _ = fs::remove_file(&fresh);
+        return Err(io_error(failed())(error));
+    }
     let place = directory.join(name);
     // ext4 writes a file out when a rename puts it over another, which waits for the disk; not when they change places.
     #[cfg(target_os = "linux")]
@@ -247,21 +340,27 @@ impl PodDir {
     /// Takes the pod in hand: waits for nobody.
     ///
     /// # Errors
-    /// [`Kind::Busy`] when another process has it.
+    /// [`Kind::Busy`] when another process has it; [`Kind::Missing`] when it is gone meanwhile.
     pub fn lock(&mut self) -> Result<(), Error> {
         if self.lock.is_some() {
             return Ok(());
         }
         let doing = || format!("take pod {} in hand", self.uuid);
         let mut options = OpenOptions::new();
-        options.create(true).truncate(false).read(true).write(true).mode(0o600);
-        let file = options.open(self.path.join("lock")).map_err(io_error(doing()))?;
+        // One that is being removed gets nothing new in it.
+        options.create(!self.is_going()).truncate(false).read(true).write(true).mode(0o600);
+        let gone = || Error::new(Kind::Missing, doing()).because("it was removed just now");
+        let place = self.path.join("lock");
+        let file = match options.open(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone()),
+            opened => opened.map_err(io_error(doing()))?,
+        };
         // Whoever looks at the state holds the lock shared for a moment.
         let mut patience = 50;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(fs::TryLockError::WouldBlock) if patience > 0 && self.supervisor().is_none() => {
+                Err(fs::TryLockError::WouldBlock) if patience > 0 && !self.in_hand() => {
                     patience -= 1;
                     std::thread::sleep(std::time::Duration::from_millis(2));
                 }
@@ -271,22 +370,38 @@ impl PodDir {
                 Err(fs::TryLockError::Error(error)) => return Err(io_error(doing())(error)),
             }
         }
-        sign(&file).map_err(io_error(doing()))?;
+        let is_at = |file: &File| Some((file.metadata().ok()?.dev(), file.metadata().ok()?.ino()));
+        let now = fs::symlink_metadata(&place).ok().map(|about| (about.dev(), about.ino()));
+        if is_at(&file) != now {
+            return Err(gone());
+        }
+        // On a full disk it does not say whose it is, and is held all the same.
+        let _ = sign(&file);
         self.lock = Some(file);
         Ok(())
     }
 
+    fn is_going(&self) -> bool {
+        self.path.parent().and_then(Path::file_name).is_some_and(|name| name == "removing")
+    }
+
+    /// Whether somebody has the pod in hand, whatever its lock says of who that is.
+    pub fn in_hand(&self) -> bool {
+        let Ok(file) = File::open(self.path.join("lock")) else { return false };
+        matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+    }
+
     /// The process id of whoever has the pod in hand, as long as it is in hand.
     pub fn supervisor(&self) -> Option<i32> {
-        let mut file = File::open(self.path.join("lock")).ok()?;
-        match file.try_lock_shared() {
-            Ok(()) => None,
-            Err(_) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid).ok()?;
-                pid.trim().parse().ok()
-            }
+        if !self.in_hand() {
+            return None;
         }
+        let pid = self.read_text("lock").ok().and_then(|pid| pid.trim().parse().ok()).filter(|pid| *pid > 0);
+        // A lock that was damaged means no less, and the status says it too.
+        pid.or_else(|| {
+            let status: serde_json::Value = self.read_json("status").ok()?;
+            i32::try_from(status["supervisor"].as_i64()?).ok().filter(|pid| *pid > 0)
+        })
     }
 
     /// Writes the caller's process id into the lock that it holds, after it has become another process.
@@ -332,9 +447,9 @@ impl PodDir {
 
     /// Where the pod is in its life.
     pub fn state(&self) -> State {
-        let in_hand = self.lock.is_some() || self.supervisor().is_some();
+        let in_hand = self.lock.is_some() || self.in_hand();
         let has = |name: &str| self.path.join(name).exists();
-        if self.path.parent().and_then(Path::file_name).is_some_and(|name| name == "removing") {
+        if self.is_going() {
             State::Removing
         } else if has("status") {
             if in_hand { State::Running } else { State::Exited }
@@ -360,6 +475,42 @@ impl PodDir {
         let bytes =
             serde_json::to_vec(value).map_err(|error| Error::new(Kind::Io, format!("write {name}")).because(error))?;
         self.write(name, &bytes)
+    }
+
+    /// Sees to it that the file `name` can be written at the end, though the disk be full by then: sets aside as much.
+    ///
+    /// # Errors
+    /// There is no such room now.
+    pub fn set_aside(&self, name: &str, bytes: usize) -> Result<(), Error> {
+        fs::write(self.spare(name), vec![b' '; bytes]).map_err(io_error(format!("set room for {name} aside")))
+    }
+
+    fn spare(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}.spare"))
+    }
+
+    /// The same into what was set aside, where there is no other room.
+    ///
+    /// # Errors
+    /// That of the first attempt.
+    pub fn write_json_somehow(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
+        let Err(error) = self.write_json(name, value) else { return Ok(()) };
+        #[cfg(target_os = "linux")]
+        if self.write_into_spare(name, value).is_ok() {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    /// Changes places with what was there, whose room is what is set aside from then on.
+    #[cfg(target_os = "linux")]
+    fn write_into_spare(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
+        let (spare, place) = (self.spare(name), self.path.join(name));
+        let mut file = OpenOptions::new().write(true).open(&spare)?;
+        let bytes = serde_json::to_vec(value)?;
+        file.write_all(&bytes)?;
+        file.set_len(bytes.len() as u64)?;
+        if place.exists() { Ok(exchange(&spare, &place)?) } else { fs::rename(&spare, &place) }
     }
 
     /// Reads one of the pod's files.
@@ -418,6 +569,20 @@ impl PodDir {
     /// How its apps are. Nothing when it was never started.
     pub fn status(&self) -> Option<Status> {
         self.read_json("status").ok()
+    }
+
+    /// The same, told apart from one that does not read.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`], [`Kind::Io`].
+    pub fn read_status(&self) -> Result<Option<Status>, Error> {
+        self.read_json_if_there("status")
+    }
+
+    /// Whether its supervisor was gone before it could write down how the pod ended.
+    pub fn is_lost(&self) -> bool {
+        let begun = self.has_started() && self.state() == State::Exited;
+        begun && self.status().is_none_or(|status| status.ended.is_none())
     }
 
     /// The same; of a pod that was never started, that its apps are the planned ones.

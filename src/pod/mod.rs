@@ -14,8 +14,11 @@
 //!                        model       on a model of a host: where that is
 //!                        begun       there when the pod was started by what prepared it
 //!                        status      how the apps are and how they ended; where the metadata service is
+//!                        status.spare  room for it on a full disk
 //!                        logs/APP    what the apps said
 //!                        apps/ volumes/   writable layers, empty volumes
+//! <root>/pods/making/    pods that do not have their names yet: whose maker holds no lock on it is gone
+//! <root>/pods/removing/  pods that go
 //! <root>/names/<name>    the UUID of the living pod of that name
 //! ```
 //! Invariants: a state is derived from what is there and from the lock, never stored; a pod's directory without its lock

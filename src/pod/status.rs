@@ -13,8 +13,20 @@ pub struct Status {
     pub ended: Option<String>,
     /// The code that `jetpack run` ended with.
     pub exit_code: Option<i32>,
+    /// What its supervisor could not do since it was started.
+    #[serde(default)]
+    pub troubles: Troubles,
     /// The apps, in the manifest's order.
     pub apps: Vec<AppStatus>,
+}
+
+/// What a supervisor could not do. The pod goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Troubles {
+    /// How often; what is tried again until it succeeds counts once.
+    pub count: u64,
+    /// The last, in words.
+    pub last: Option<String>,
 }
 
 /// One app.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::schema::ImageId;
 
-use super::{Directories, Draft, Error, Kind, Result, TreeName, Trees, origin};
+use super::{Directories, Draft, Error, Kind, Result, TreeName, Trees, ground, origin};
 
 /// What `<root>/version` says for the layout drawn in the module's documentation.
 const VERSION: u32 = 1;
@@ -75,7 +75,7 @@ impl Store {
     /// Makes what is missing of the layout.
     pub(super) fn prepare(&self) -> Result<()> {
         let failed = |error| Error::new(Kind::Io, format!("make the store {}", self.root.display())).because(error);
-        fs::create_dir_all(&self.root).map_err(failed)?;
+        ground::make(&self.root)?;
         for name in ["incoming", "trees", "images"] {
             // Images bring setuid programs: nobody else on the host may reach them.
             match fs::DirBuilder::new().mode(0o700).create(self.root.join(name)) {
@@ -140,7 +140,10 @@ impl Store {
             }
             _ => {
                 let error = Error::new(Kind::Corrupt, format!("use the store {}", self.root.display()));
-                Err(error.because(format!("{} does not hold a version of a layout", path.display())))
+                let path = path.display();
+                Err(error.because(format!(
+                    "{path} does not hold a version of a layout; the images are as they were: echo {VERSION} > {path}"
+                )))
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/version               the layout's version; a store from the future is refused
+//! <root>/identity              where it was made ([`ground`])
 //! <root>/lock                  shared while publishing, exclusive while collecting; never held over long work
 //! <root>/index                 a cache of what `images` says, one JSON object a line; may be thrown away at any time
 //! <root>/incoming/<random>/    work in progress, locked while alive; without a lock it is rubbish
@@ -26,6 +27,7 @@
 
 mod collect;
 mod find;
+pub mod ground;
 mod image;
 mod import;
 mod incoming;
@@ -53,6 +55,7 @@ pub use origin::Origin;
 pub(crate) use origin::replace;
 pub use reference::ImageRef;
 pub use roots::default_root;
+pub(crate) use sweep::remove as sweep;
 pub use trees::{Directories, Discarded, Draft, TreeName, Trees};
 pub use verify::Damage;
 pub(crate) use verify::attributes;
@@ -83,6 +86,10 @@ pub enum Kind {
     Corrupt,
     /// A newer version wrote this store.
     Future,
+    /// The root is a copy, or was moved.
+    Foreign,
+    /// Somebody else could write to the root.
+    Unsafe,
     /// The system did not do it.
     Io,
 }

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 /// No recursion and two descriptors at a time, however deep an image went: directories found on the way are moved up
 /// beside the one that held them. Nothing is followed. Directories without permissions are given them first, so that an ordinary
 /// user can remove what he owns. A second call goes on where a killed one stopped.
-pub(super) fn remove(path: &Path) -> io::Result<u64> {
+pub(crate) fn remove(path: &Path) -> io::Result<u64> {
     let Some(name) = path.file_name() else { return Err(io::ErrorKind::InvalidInput.into()) };
     let parent = File::open(path.parent().unwrap_or(Path::new(".")))?;
     let name = CString::new(name.as_bytes())?;

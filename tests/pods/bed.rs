@@ -83,14 +83,19 @@ impl Bed {
     }
 
     /// An image of a layout, with this app; user and group are root's unless it says so.
-    pub fn image(&self, name: &str, layout: &str, mut app: Value) -> String {
+    pub fn image(&self, name: &str, layout: &str, app: Value) -> String {
+        self.image_for("linux", name, layout, app)
+    }
+
+    /// The same for another system.
+    pub fn image_for(&self, os: &str, name: &str, layout: &str, mut app: Value) -> String {
         for key in ["user", "group"] {
             if app.is_object() && app.get(key).is_none() {
                 app[key] = json!("0");
             }
         }
         let mut manifest = json!({"acKind": "ImageManifest", "acVersion": "0.8.11", "name": format!("example.com/{name}"),
-            "labels": [{"name": "os", "value": "linux"}]});
+            "labels": [{"name": "os", "value": os}]});
         if app.is_object() {
             manifest["app"] = app;
         }
@@ -159,14 +164,22 @@ impl Bed {
         panic!("waited for {what} in vain");
     }
 
+    /// No directory is left of any pod.
+    #[track_caller]
+    pub fn assert_nothing_left_of_pods(&self) {
+        assert_eq!(self.say(&["list"]), "");
+        let pods = self.path("root/pods");
+        let shared = |path: &PathBuf| path.ends_with("removing") || path.ends_with("making");
+        let (shared, left): (Vec<PathBuf>, Vec<PathBuf>) = walk(&pods).into_iter().partition(shared);
+        assert_eq!(left, Vec::<PathBuf>::new());
+        assert_eq!(shared.iter().flat_map(|path| walk(path)).count(), 0);
+    }
+
     /// Nothing is left of any pod: no directory, mount, control group, process.
     #[track_caller]
     pub fn assert_nothing_left(&self) {
-        assert_eq!(self.say(&["list"]), "");
+        self.assert_nothing_left_of_pods();
         let root = self.directory.path().to_str().unwrap();
-        let pods = self.path("root/pods");
-        let left: Vec<PathBuf> = walk(&pods).into_iter().filter(|path| !path.ends_with("removing")).collect();
-        assert_eq!(left, Vec::<PathBuf>::new());
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(root), "{mounts}");
         assert_eq!(groups().difference(&self.groups).filter(|path| owned(path, &[])).count(), 0);

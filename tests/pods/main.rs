@@ -14,5 +14,6 @@ mod lifecycle;
 mod networks;
 mod refusals;
 mod rootfs;
+mod roots;
 mod sockets;
 mod volumes;

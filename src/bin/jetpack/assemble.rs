@@ -11,7 +11,7 @@ use appc::diagnostic::{FileReport, FileType, Severity, human};
 use appc::discovery::ImageName;
 use appc::executor::host_name::{HostName, NoHostName};
 use appc::executor::isolation::Report;
-use appc::executor::local::{self, Blueprint, Draft};
+use appc::executor::local::{self, Draft};
 use appc::executor::plan::{Dns, Metadata, Network, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
 use appc::metadata::socket;
@@ -95,35 +95,8 @@ pub struct PodArgs {
     interactive: bool,
 }
 
-/// A pod that could be made.
-pub struct Assembled {
-    /// What it is.
-    pub draft: Draft,
-    /// How this system would run it.
-    pub blueprint: Blueprint,
-    /// Keeps the images from being collected until the pod's directory says that it stands on them.
-    #[expect(dead_code, reason = "held for its locks")]
-    pub held: Vec<Rendered>,
-}
-
-/// Finds everything that `args` name and plans it for this system. Makes nothing but images in the store.
-pub fn assemble(args: &PodArgs, context: &Context) -> Result<Assembled, CommandError> {
-    let (draft, held) = draft(args, context)?;
-    let blueprint = draft.plan()?;
-    strictly(args, blueprint.report())?;
-    Ok(Assembled { draft, blueprint, held })
-}
-
-/// Refuses what is not enforced, where that was asked for.
-pub fn strictly(args: &PodArgs, report: &Report) -> Result<(), CommandError> {
-    let unmet: Vec<String> = report.unmet().filter(|_| args.strict).map(ToString::to_string).collect();
-    if unmet.is_empty() {
-        return Ok(());
-    }
-    Err(CommandError::failed(format!("run the pod strictly: {}", unmet.join("; "))))
-}
-
-/// Finds everything that `args` name, and what keeps it.
+/// Finds everything that `args` name, and what keeps the images from being collected until the pod's directory says that it
+/// stands on them. Makes nothing but images in the store.
 pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>), CommandError> {
     let store = context.store()?;
     let mut found = BTreeMap::new();
@@ -221,6 +194,7 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     choices.name = args.pod_name.clone().or(of_app);
     choices.hostname.clone_from(&args.hostname);
     choices.follow_links = args.follow_links;
+    choices.strict = args.strict;
     let net = if args.net.is_empty() { &context.config.network.value } else { &args.net };
     choices.cni = context.cni();
     choices.network = match net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {

@@ -94,7 +94,7 @@ impl Context {
 
     /// The pods below the root.
     pub fn pods(&self) -> Result<Pods, CommandError> {
-        Ok(Pods::new(&self.root()?))
+        Ok(Pods::open(&self.root()?)?)
     }
 
     /// What the pods below the root stand on, whether they run or not.

@@ -104,6 +104,16 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
             "`jetpack metadata-service --listen ADDR` is that service; with --mds=own the pod's supervisor answers",
         );
     }
+    if let Some(error) = error.downcast_ref::<appc::store::Error>() {
+        return matches!(error.kind(), appc::store::Kind::Foreign).then_some(
+            "put it back where it was; or, if it is to be a root of its own from now on, `jetpack gc --adopt` forgets the pods that \
+             came with it",
+        );
+    }
+    if let Some(error) = error.downcast_ref::<appc::executor::Error>() {
+        let damaged = *error.kind() == appc::executor::Kind::Corrupt && error.doing().ends_with("/journal");
+        return damaged.then_some("`jetpack rm --force POD` undoes what can be undone, and tells what cannot");
+    }
     let unsigned = |error: &appc::fetch::Error| *error.kind() == appc::fetch::Kind::Unsigned;
     error
         .downcast_ref::<appc::fetch::Error>()

@@ -26,6 +26,10 @@ struct Line {
     apps: Vec<String>,
     started: Option<String>,
     exit_code: Option<i32>,
+    /// Whether its supervisor was gone before it could write down how the pod ended.
+    lost: bool,
+    /// What of its files does not read.
+    damage: Option<String>,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
@@ -42,6 +46,8 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
                 apps: status.apps.iter().map(|app| app.name.clone()).collect(),
                 started: status.started,
                 exit_code: status.exit_code,
+                lost: pod.is_lost(),
+                damage: pod.read_status().err().map(|error| appc::error::chain(&error)),
             }
         })
         .collect();
@@ -51,11 +57,17 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         return Ok(ExitCode::SUCCESS);
     }
     if !args.no_legend && !lines.is_empty() {
-        println!("{:36}  {:16}  {:9}  {:27}  APPS", "UUID", "NAME", "STATE", "STARTED");
+        println!("{:36}  {:16}  {:9}  {:7}  {:27}  APPS", "UUID", "NAME", "STATE", "EXIT", "STARTED");
     }
     for line in lines {
         let (name, started) = (line.name.unwrap_or_default(), line.started.unwrap_or_default());
-        println!("{:36}  {name:16}  {:9}  {started:27}  {}", line.uuid, line.state, line.apps.join(","));
+        let exit = match line.exit_code {
+            Some(code) => code.to_string(),
+            None if line.damage.is_some() => "damaged".to_owned(),
+            None if line.lost => "lost".to_owned(),
+            None => String::new(),
+        };
+        println!("{:36}  {name:16}  {:9}  {exit:7}  {started:27}  {}", line.uuid, line.state, line.apps.join(","));
     }
     Ok(ExitCode::SUCCESS)
 }

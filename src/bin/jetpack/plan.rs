@@ -28,7 +28,8 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let host = if context.model.is_some() { Executor::Freebsd } else { Executor::THIS };
     let outline = draft.outline(args.executor.unwrap_or(host));
     let outline = outline.map_err(|error| CommandError::from(error).before_start())?;
-    assemble::strictly(&args.pod, &outline.report).map_err(CommandError::before_start)?;
+    let judged = outline.report.judge(outline.plan.strict);
+    judged.map_err(|error| CommandError::from(error).before_start())?;
     if args.json {
         crate::output::json(&outline)?;
         return Ok(ExitCode::SUCCESS);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use appc::executor::local::{self, Begin};
+use appc::executor::local::{self, Begin, Damage};
 
 use crate::assemble;
 use crate::context::Context;
@@ -28,13 +28,13 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let _ = args.quiet;
     let make = || -> Result<ExitCode, CommandError> {
         let pods = context.pods()?;
-        let assembled = assemble::assemble(&args.pod, context)?;
-        let pod = assembled.draft.prepare(&pods, &assembled.blueprint, Begin::Later)?;
+        let (draft, _held) = assemble::draft(&args.pod, context)?;
+        let (pod, foreseen) = draft.prepare(&pods, Begin::Later)?;
         if let Err(error) = save_uuid(args.uuid_file_save.as_deref(), &pod) {
-            local::remove(&pods, pod)?;
+            local::remove(&pods, pod, Damage::Keeps)?;
             return Err(error);
         }
-        assemble::tell_report(assembled.blueprint.report());
+        foreseen.iter().for_each(assemble::tell_report);
         println!("{}", pod.uuid());
         Ok(ExitCode::SUCCESS)
     };

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use appc::executor::local;
+use appc::executor::local::{self, Damage};
 use appc::pod::{Pods, State};
 use uuid::Uuid;
 
@@ -15,6 +15,9 @@ pub struct Args {
     /// UUIDs, beginnings of UUIDs, or names
     #[arg(required = true, value_name = "POD")]
     pods: Vec<String>,
+    /// Remove pods whose files are damaged too, and tell what could not be undone
+    #[arg(long)]
+    force: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
@@ -22,7 +25,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let mut code = ExitCode::SUCCESS;
     for text in &args.pods {
         // One that cannot be removed keeps none of the others.
-        match remove(&pods, text) {
+        match remove(args, &pods, text) {
             Ok(uuid) => println!("{uuid}"),
             Err(error) => code = error.report(),
         }
@@ -30,13 +33,16 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     Ok(code)
 }
 
-fn remove(pods: &Pods, text: &str) -> Result<Uuid, CommandError> {
+fn remove(args: &Args, pods: &Pods, text: &str) -> Result<Uuid, CommandError> {
     let pod = pods.find(text)?;
     let uuid = pod.uuid();
-    if pod.state() == State::Running {
+    if matches!(pod.state(), State::Running | State::Preparing) {
         return Err(CommandError::failed(format!("remove pod {uuid}: it runs"))
             .hint(format!("`jetpack stop {text}` ends it first")));
     }
-    local::remove(pods, pod)?;
+    let damage = if args.force { Damage::Told } else { Damage::Keeps };
+    for left in local::remove(pods, pod, damage)? {
+        eprintln!("jetpack: warning: pod {uuid}: not undone: {left}");
+    }
     Ok(uuid)
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use appc::executor::journal::Fault;
 use appc::executor::lifecycle::Supervision;
-use appc::executor::local::{self, Begin};
+use appc::executor::local::{self, Begin, Damage};
 use appc::pod::PodDir;
 use appc::sys::background::{Side, leave_behind};
 
@@ -59,13 +59,12 @@ fn fault(text: &str) -> Result<Fault, String> {
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let begin = || -> Result<ExitCode, CommandError> {
         let pods = context.pods()?;
-        let assembled = assemble::assemble(&args.pod, context)?;
-        let pod = assembled.draft.prepare(&pods, &assembled.blueprint, Begin::AtOnce)?;
+        let (draft, _held) = assemble::draft(&args.pod, context)?;
+        let (pod, _) = draft.prepare(&pods, Begin::AtOnce)?;
         if let Err(error) = save_uuid(args.uuid_file_save.as_deref(), &pod) {
-            local::remove(&pods, pod)?;
+            local::remove(&pods, pod, Damage::Keeps)?;
             return Err(error);
         }
-        assemble::tell_report(assembled.blueprint.report());
         start(pod, Begin::AtOnce, &args.start, context)
     };
     begin().map_err(CommandError::before_start)
@@ -83,6 +82,7 @@ pub fn start(pod: PodDir, begin: Begin, how: &Start, context: &Context) -> Resul
         fault: how.inject.unwrap_or_default(),
         leash: None,
         passing: how.rm,
+        root: None,
     };
     if how.detach {
         let uuid = pod.uuid();
@@ -100,7 +100,7 @@ pub fn start(pod: PodDir, begin: Begin, how: &Start, context: &Context) -> Resul
             }
         }
     }
-    let ending = match local::start(&pod, &root, supervision) {
+    let ending = match local::start(&pod, &root, supervision, assemble::tell_report) {
         Ok(ending) => ending,
         Err(error) if *error.kind() == appc::executor::Kind::Interrupted => {
             // As if someone had killed us: nothing is undone, nobody is told.
@@ -108,8 +108,8 @@ pub fn start(pod: PodDir, begin: Begin, how: &Start, context: &Context) -> Resul
         }
         Err(error) => {
             let cleared = match begin {
-                Begin::AtOnce => local::remove(&pods, pod),
-                Begin::Later => local::unstart(&pod),
+                Begin::AtOnce => local::remove(&pods, pod, Damage::Keeps).map(drop),
+                Begin::Later => local::unstart(&pods, &pod),
             };
             if let Err(left) = cleared {
                 eprintln!("jetpack: failed to {}", appc::error::chain(&left));
@@ -118,7 +118,7 @@ pub fn start(pod: PodDir, begin: Begin, how: &Start, context: &Context) -> Resul
         }
     };
     if how.rm {
-        local::remove(&pods, pod)?;
+        local::remove(&pods, pod, Damage::Keeps)?;
     }
     match ending.failure {
         Some(error) => Err(CommandError::from(error)),

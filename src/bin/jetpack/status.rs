@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use appc::executor::isolation::Report;
+use appc::executor::local;
 use appc::executor::plan::PodPlan;
 use appc::executor::supervise::End;
 use appc::pod::status::Cause;
@@ -37,21 +38,30 @@ struct Facts {
     pid: Option<i32>,
     #[serde(flatten)]
     status: appc::pod::status::Status,
+    /// What outlives its supervisor.
+    lingers: Option<String>,
     isolation: Report,
     networks: serde_json::Value,
 }
 
 impl Facts {
-    fn of(pod: &PodDir) -> Self {
-        Self {
+    fn of(pod: &PodDir) -> Result<Self, CommandError> {
+        let uuid = pod.uuid();
+        // One that does not read is not one of a pod that was never started.
+        pod.read_status().map_err(|error| {
+            CommandError::from(error)
+                .hint(format!("a pod that runs writes it anew; `jetpack rm {uuid}` removes one that has ended"))
+        })?;
+        Ok(Self {
             uuid: pod.uuid().to_string(),
             name: pod.given_name(),
             state: pod.state(),
             pid: pod.supervisor(),
             status: pod.status_or_plan(),
+            lingers: if pod.is_lost() { local::lingers(pod)? } else { None },
             isolation: pod.read_json("report").unwrap_or_default(),
             networks: pod.read_json("networks").unwrap_or_default(),
-        }
+        })
     }
 }
 
@@ -63,7 +73,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     if args.wait_ready {
         wait_until_ready(&pod)?;
     }
-    let facts = Facts::of(&pod);
+    let facts = Facts::of(&pod)?;
     if args.json {
         crate::output::json(facts)?;
     } else {
@@ -100,6 +110,13 @@ fn print(facts: &Facts) {
     }
     if let Some(code) = facts.status.exit_code {
         println!("exit code: {code}");
+    }
+    let troubles = &facts.status.troubles;
+    if let Some(last) = &troubles.last {
+        println!("troubles of its supervisor: {}, the last: {last}", troubles.count);
+    }
+    if let Some(what) = &facts.lingers {
+        println!("lost with its supervisor, but {what}: `jetpack stop {}` ends it", facts.uuid);
     }
     for app in &facts.status.apps {
         let mut words = Vec::new();

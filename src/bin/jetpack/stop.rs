@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use appc::config::parse_duration;
+use appc::executor::local;
 use appc::pod::{PodDir, Pods};
 
 use crate::context::Context;
@@ -30,12 +31,17 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     for text in &args.pods {
         // One that cannot be stopped keeps none of the others.
         match ask(args, &pods, text) {
-            Ok(pod) => stopped.push(pod),
+            Ok(pod) => stopped.extend(pod),
             Err(error) => code = error.report(),
         }
     }
     for pod in stopped {
         match pod.wait() {
+            // Its supervisor was kept from it, or was killed.
+            Ok(_) if pod.is_lost() => {
+                let why = "it has ended, and how could not be written down";
+                code = CommandError::failed(format!("stop pod {}: {why}", pod.uuid())).report();
+            }
             Ok(_) => println!("{}", pod.uuid()),
             Err(error) => code = CommandError::from(error).report(),
         }
@@ -43,8 +49,13 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     Ok(code)
 }
 
-fn ask(args: &Args, pods: &Pods, text: &str) -> Result<PodDir, CommandError> {
-    let pod = pods.find(text)?;
+fn ask(args: &Args, pods: &Pods, text: &str) -> Result<Option<PodDir>, CommandError> {
+    let mut pod = pods.find(text)?;
+    if pod.is_lost() && local::lingers(&pod)?.is_some() {
+        local::end_remains(pods, &mut pod)?;
+        println!("{}", pod.uuid());
+        return Ok(None);
+    }
     if pod.supervisor().is_none() {
         return Err(CommandError::failed(format!("stop pod {}: it does not run", pod.uuid())));
     }
@@ -52,5 +63,5 @@ fn ask(args: &Args, pods: &Pods, text: &str) -> Result<PodDir, CommandError> {
         pod.write_json("grace", &time.as_secs())?;
     }
     pod.signal_supervisor(if args.force { libc::SIGQUIT } else { libc::SIGTERM })?;
-    Ok(pod)
+    Ok(Some(pod))
 }

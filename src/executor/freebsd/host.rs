@@ -4,9 +4,12 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
+
 use super::facts::RULES_MARK;
 use super::steps::{CloneOf, Step};
 use super::system::{Hidden, Mounted, NewMount, Program, System};
+use crate::executor::journal::Bounds;
 use crate::executor::{Error, Host, Kind, Step as _};
 
 /// A host that runs FreeBSD, real or modelled.
@@ -22,6 +25,36 @@ impl<S: System> FreeBsd<S> {
     /// On this system.
     pub fn new(system: S) -> Self {
         Self { system, warnings: Vec::new() }
+    }
+
+    /// The jail of the pod, in words, as long as it is there: it does not end with the pod's supervisor.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn lingers(&mut self, pod: Uuid) -> Result<Option<String>, Error> {
+        let name = format!("jetpack-{pod}");
+        let found = self.system.find_jail(&name);
+        let found = found.map_err(|e| Error::new(Kind::Io, format!("look for the jail {name}")).because(e))?;
+        Ok(found.map(|_| format!("its jail {name} still runs")))
+    }
+
+    /// Takes away, by what they are called, the jail of a pod and what is mounted below its directory, when its journal no longer
+    /// tells: who removes the directory must not reach anything through it.
+    ///
+    /// # Errors
+    /// What cannot be unmounted.
+    pub fn let_go(&mut self, pod: &Bounds) -> Result<(), Error> {
+        let failed = |error: io::Error| {
+            Error::new(Kind::Io, format!("take away what is mounted below {}", pod.directory.display())).because(error)
+        };
+        if let Some(id) = self.system.find_jail(&format!("jetpack-{}", pod.uuid)).map_err(failed)? {
+            gone(self.system.remove_jail(id)).map_err(failed)?;
+        }
+        let mounts = self.system.mounts().map_err(failed)?;
+        for mount in mounts.iter().rev().filter(|mount| pod.has(&mount.on)) {
+            self.system.unmount(&mount.on, true).map_err(failed)?;
+        }
+        Ok(())
     }
 
     fn run(&mut self, program: Program, arguments: &[&str]) -> io::Result<String> {

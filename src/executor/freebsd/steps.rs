@@ -1,11 +1,12 @@
 //! What the FreeBSD executor does to a host, as data.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::system::{Setting, Value};
+use crate::executor::journal::Bounds;
 use crate::executor::listening::Listen;
 
 /// One change of the host.
@@ -212,6 +213,31 @@ impl crate::executor::Step for Step {
             Self::Listen { listen, .. } => listen.describe(),
             Self::AddRules { subject, .. } => format!("add resource rules for {subject}"),
             Self::LoadAnchor { anchor, .. } => format!("load the packet filter anchor {anchor}"),
+        }
+    }
+
+    fn belongs(&self, pod: &Bounds) -> bool {
+        let uuid = pod.uuid.to_string();
+        match self {
+            Self::MakeDirectory { path, .. } | Self::CopyRootfs { into: path, .. } => pod.has(path),
+            Self::Mount { root, target, .. } => {
+                pod.has(root) && target.components().all(|part| part != Component::ParentDir)
+            }
+            Self::CloneRootfs { dataset, uuid: of, .. } => {
+                *of == uuid && dataset.rsplit('/').next().is_some_and(|name| name == uuid)
+            }
+            // The file says whose it is, and is left alone where it says another's.
+            Self::ClaimAddress { uuid: of, .. } => *of == uuid,
+            Self::MakeEpair { description, .. } => description.contains(&uuid),
+            Self::CreateJail { name, .. } => pod.named(name),
+            Self::AddRules { subject, .. } => match subject.split_once(':') {
+                Some(("jail", name)) => pod.named(name),
+                // A login class has room for half of it.
+                Some((_, class)) => class.starts_with(&format!("jetpack-{}-", &pod.uuid.simple().to_string()[..16])),
+                None => false,
+            },
+            Self::LoadAnchor { anchor, .. } => anchor.rsplit('/').next().is_some_and(|name| name == uuid),
+            _ => true,
         }
     }
 

@@ -17,11 +17,10 @@ use super::inside::{self, Reach};
 use super::message::Complaint;
 use super::process::{Process, join_groups, open_groups};
 use super::steps::{AppStep, ProcessStep, Step};
-use super::{HostFacts, compile};
 use crate::executor::copy::{self, Copy, Source, Target, no_place};
 use crate::executor::plan::PodPlan;
 use crate::executor::supervise::{End, Streams};
-use crate::executor::{Error, Kind};
+use crate::executor::{Error, Kind, journal};
 use crate::pod::{PodDir, State};
 use crate::sys::linux::channel;
 use crate::sys::linux::process::{self as sys, namespace};
@@ -55,7 +54,7 @@ impl<'a> Entrance<'a> {
             Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
                 .because(format!("its apps are {}", names.join(", ")))
         })?;
-        let steps = compile(&plan, &HostFacts::detect(&plan))?.steps;
+        let steps = journal::read_whole(&pod.path().join("journal"), super::NAME)?;
         Ok(Self { pod, plan, steps, app })
     }
 

@@ -471,7 +471,14 @@ impl Pod for LinuxPod {
                 }
                 Err(error) => return Err(Error::new(Kind::Io, "hear from the pod").because(error)),
             };
-            match read(&message.bytes)? {
+            let report = match read(&message.bytes) {
+                Ok(report) => report,
+                Err(error) => {
+                    events.push(Event::Trouble(error));
+                    continue;
+                }
+            };
+            match report {
                 Report::Started { app, phase } => events.push(Event::Started { app, phase, pid: message.sender }),
                 Report::Failed { app, phase, why } => events.push(Event::Failed { app, phase, error: why.into() }),
                 Report::Ended { app, phase, end } => {
@@ -483,7 +490,7 @@ impl Pod for LinuxPod {
                 Report::Warning(text) => events.push(Event::Warning(text)),
                 Report::Notified { app, text } => events.push(Event::Notified { app, text }),
                 Report::Ready { .. } => {}
-                Report::Broken(complaint) => return Err(complaint.into()),
+                Report::Broken(complaint) => events.push(Event::Trouble(complaint.into())),
             }
         }
     }

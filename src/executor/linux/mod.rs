@@ -32,3 +32,6 @@ pub use compile::compile;
 pub use doctor::diagnose;
 pub use facts::HostFacts;
 pub use host::{LinuxHost, LinuxPod};
+
+/// What journals of pods on Linux begin with.
+pub const NAME: &str = "linux";

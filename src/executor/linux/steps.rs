@@ -4,13 +4,14 @@
 //! app's mount namespace (likewise). The supervisor carries out the first, the pod's first process the second, the app's
 //! own process before it becomes the app's program the third.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::cni::Connection;
 
 use crate::executor::Step as _;
+use crate::executor::journal::Bounds;
 use crate::executor::listening::Listen;
 use crate::executor::plan::PortForward;
 
@@ -346,6 +347,18 @@ impl crate::executor::Step for Step {
             self,
             Self::MakeDirectory { .. } | Self::MakeGroup { .. } | Self::MakeNetwork { .. } | Self::Connect { .. }
         )
+    }
+
+    fn belongs(&self, pod: &Bounds) -> bool {
+        match self {
+            Self::MakeDirectory { path, .. } | Self::MakeNetwork { path } => pod.has(path),
+            Self::MakeGroup { path } => {
+                let plain = path.components().all(|part| part != Component::ParentDir);
+                plain && path.iter().any(|part| part.to_str().is_some_and(|name| pod.named(name)))
+            }
+            Self::Connect { connection } => pod.named(&connection.container) && pod.has(&connection.namespace),
+            _ => true,
+        }
     }
 
     fn done_inside(&self) -> bool {

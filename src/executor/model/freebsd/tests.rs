@@ -84,6 +84,7 @@ fn pod(model: &Model, number: u128, apps: Vec<AppPlan>) -> PodPlan {
         dns: Dns::default(),
         hosts_entries: Vec::new(),
         metadata: Metadata::Off,
+        strict: false,
     }
 }
 
@@ -243,7 +244,7 @@ proptest! {
         let steps = steps(&model, &plan);
         let at = at.index(steps.len());
         let directory = tempfile::tempdir().unwrap();
-        let mut journal = Journal::create(&directory.path().join("journal"), "freebsd").unwrap();
+        let mut journal = Journal::create(&directory.path().join("journal"), "freebsd", None, 0).unwrap();
         journal.inject(Fault::Fail(at));
         let error = journal.apply_all(&mut FreeBsd::new(model.clone()), &steps).unwrap_err();
         prop_assert_eq!(*error.kind(), Kind::Injected);
@@ -258,7 +259,7 @@ proptest! {
         let steps = steps(&model, &plan);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("journal");
-        let mut journal = Journal::create(&path, "freebsd").unwrap();
+        let mut journal = Journal::create(&path, "freebsd", None, 0).unwrap();
         journal.inject(Fault::Stop(at.index(steps.len())));
         let error = journal.apply_all(&mut FreeBsd::new(model.clone()), &steps).unwrap_err();
         prop_assert_eq!(*error.kind(), Kind::Interrupted);
@@ -490,7 +491,7 @@ fn a_link_in_the_image_at_a_mount_target_is_refused_and_the_host_stays_as_it_was
     let before = model.state();
     let steps = steps(&model, &plan);
     let directory = tempfile::tempdir().unwrap();
-    let mut journal = Journal::create(&directory.path().join("journal"), "freebsd").unwrap();
+    let mut journal = Journal::create(&directory.path().join("journal"), "freebsd", None, 0).unwrap();
     let error = journal.apply_all(&mut FreeBsd::new(model.clone()), &steps).unwrap_err();
     assert!(error.to_string().starts_with("mount /srv/data at /data in "), "{error}");
     assert_eq!(before, model.state());
