@@ -1,0 +1,214 @@
+#!/usr/bin/env bash
+# A Debian as its users have it, in an emulator: systemd, control groups v2, a security module, a user with a lingering session.
+# Boots it once and runs the suite and the tests of pods inside, as root and as that user; the reports come back.
+#
+#   conformance/vm/debian.sh [--selinux] [--shell] [--only root|user] [DIRECTORY OF THE BINARIES [DIRECTORY FOR THE REPORTS]]
+#
+#   --selinux   SELinux in place of AppArmor, permissive; as root the cases of its area alone
+#   --shell     a console in the guest (user root, no password) instead of the checks; the binaries are in /appc/bin
+#   --only WHO  one of the two users
+#
+# The system is made of Debian's packages by mmdebstrap and kept in ${XDG_CACHE_HOME:-~/.cache}/appc/vm under a hash of what it
+# is made of. qemu uses KVM where APPC_VM_ACCEL=kvm says so, else it emulates. Ends with `skipped: <reason>` where it cannot run.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+source conformance/peers/common.bash
+
+module=apparmor shell=false only=
+while [ $# -gt 0 ]; do
+    case $1 in
+        --selinux) module=selinux ;;
+        --shell) shell=true ;;
+        --only) only=${2:?--only root or --only user}; shift ;;
+        -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+        -*) echo "debian.sh: unknown option $1 (--help tells which there are)" >&2; exit 2 ;;
+        *) break ;;
+    esac
+    shift
+done
+
+[ "$(uname -sm)" = "Linux x86_64" ] || skip "the guest is a Debian for x86_64 and takes the binaries of this system"
+[ "$(id -u)" = 0 ] || skip "needs root, to make the guest's root file system"
+need qemu-system-x86_64 qemu-system-x86
+need mmdebstrap mmdebstrap
+need mke2fs e2fsprogs
+need debugfs e2fsprogs
+
+find_binaries "${1:-}"
+# The suite and the probe come along, and the tests of pods where they were built beside the binaries.
+[ -x "$bin/appc-conformance" ] || fail "there is no appc-conformance in $bin"
+reports=$(realpath -m "${2:-$(dirname "$bin")/vm-reports}")
+probe=${APPC_PROBE:-$(dirname "$bin")/probe/x86_64-unknown-linux-gnu/release/appc-probe}
+[ -x "$probe" ] || "$bin/appc-conformance" run --clause env.container >/dev/null || true
+[ -x "$probe" ] || skip "there is no static probe at $probe"
+
+suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
+packages=systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,linux-image-cloud-amd64,kmod,procps,iproute2,attr,libcap2-bin
+packages+=,busybox-static,gpg,uidmap,slirp4netns,iptables,containernetworking-plugins,apparmor,crun,runc,libc-bin,ca-certificates
+[ $module = apparmor ] || packages+=,selinux-basics,selinux-policy-default
+
+# One user, whose session starts with the system; a service that carries the checks and ends the machine.
+customize=$(cat <<'END'
+root=$1
+chroot "$root" useradd --create-home --shell /bin/bash appc
+chroot "$root" passwd --delete root >/dev/null
+mkdir -p "$root/var/lib/systemd/linger" "$root/appc"
+touch "$root/var/lib/systemd/linger/appc"
+echo debian >"$root/etc/hostname"
+printf '127.0.0.1 localhost debian\n' >"$root/etc/hosts"
+printf '/dev/vda / ext4 defaults 0 1\n/dev/vdb /appc ext4 defaults 0 2\n' >"$root/etc/fstab"
+cat >"$root/etc/systemd/system/appc.service" <<UNIT
+[Unit]
+Description=checks
+ConditionKernelCommandLine=appc.checks
+After=multi-user.target systemd-user-sessions.service user@1000.service
+[Service]
+Type=oneshot
+ExecStart=/appc/checks
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS0
+ExecStopPost=/bin/systemctl poweroff --no-block
+TimeoutStartSec=infinity
+Delegate=yes
+[Install]
+WantedBy=graphical.target
+UNIT
+chroot "$root" systemctl enable appc.service >/dev/null 2>&1
+chroot "$root" systemctl set-default graphical.target >/dev/null 2>&1
+rm -f "$root"/etc/systemd/system/timers.target.wants/*
+if [ -d "$root/etc/selinux" ]; then rm -f "$root/.autorelabel"; fi
+END
+)
+
+key=$(printf '%s\n' "$suite" "$packages" "$customize" | sha256sum | cut -c 1-16)
+system=${XDG_CACHE_HOME:-$HOME/.cache}/appc/vm/$key
+work=$(mktemp -d)
+emulator=
+cleanup() {
+    [ -z "$emulator" ] || kill "$emulator" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+if [ ! -e "$system/made" ]; then
+    echo "making a Debian $suite"
+    mirror=$(sed -nE 's/^(deb +(\[[^]]*\] +)?|URIs: *)([^ ]+).*/\3/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | head -n 1 || true)
+    printf '%s\n' "$customize" >"$work/customize"
+    mmdebstrap --quiet --variant=minbase --include="$packages" --customize-hook="sh $work/customize \"\$1\"" \
+        "$suite" "$work/root" ${mirror:+"$mirror"} >"$work/log" 2>&1 || {
+        tail -n 3 "$work/log"
+        skip "mmdebstrap failed, most likely without a mirror"
+    }
+    mkdir -p "$system"
+    cp "$work"/root/boot/vmlinuz-* "$system/vmlinuz"
+    cp "$work"/root/boot/initrd.img-* "$system/initrd"
+    rm -rf "$work"/root/var/lib/apt/lists/* "$work"/root/var/cache/apt/*
+    mke2fs -q -t ext4 -d "$work/root" "$work/disk" 6G
+    mv "$work/disk" "$system/disk"
+    rm -rf "$work/root"
+    touch "$system/made"
+fi
+
+# The second disk: binaries, suite, tests, and room for reports.
+cargo=$work/appc
+mkdir -p "$cargo/bin" "$cargo/results/root" "$cargo/results/user"
+for binary in actool jetpack appc-conformance; do cp "$bin/$binary" "$cargo/bin/"; done
+strip --strip-debug "$cargo"/bin/* 2>/dev/null || true
+cp "$probe" "$cargo/bin/appc-probe-static"
+cp -r conformance "$cargo/conformance"
+rm -rf "$cargo/conformance/src" "$cargo/conformance/vm"
+pods=$(find "$bin/deps" -maxdepth 1 -name 'pods-*' -type f -executable -printf '%T@ %p\n' 2>/dev/null | sort -n | tail -n 1 | cut -d ' ' -f 2)
+[ -z "$pods" ] || { cp "$pods" "$cargo/bin/pods"; strip --strip-debug "$cargo/bin/pods" 2>/dev/null || true; }
+printf '%s\n' "$bin" >"$cargo/bin-was"
+cat >"$cargo/checks" <<'END'
+#!/bin/sh
+# What runs in the guest. The tests know their programs by the path where they were built.
+exec 2>&1
+bin=$(cat /appc/bin-was)
+mkdir -p "$(dirname "$bin")" && ln -sfn /appc/bin "$bin"
+chmod 755 / /appc; chown -R appc: /appc/results/user
+read -r line </proc/cmdline
+say() { echo "guest: $(cut -d ' ' -f 1 /proc/uptime)s: $*"; }
+say "$(uname -r), $(systemctl --version | head -n 1), control groups: $(stat -f -c %T /sys/fs/cgroup), $(cat /sys/kernel/security/lsm)"
+cat >/appc/one <<'ONE'
+#!/bin/sh
+# As one user: the suite, then the tests of pods.
+who=$1; shift
+export APPC_SUITE=/appc/conformance APPC_PROBE=/appc/bin/appc-probe-static APPC_JETPACK=/appc/bin/jetpack APPC_ACTOOL=/appc/bin/actool
+cd /tmp
+target=jetpack-linux
+/appc/bin/appc-conformance --suite /appc/conformance run --target $target "$@" --report /appc/results/$who/suite >/appc/results/$who/suite.txt 2>&1
+echo $? >/appc/results/$who/suite.code
+if [ -x /appc/bin/pods ] && [ $# = 0 ]; then
+    /appc/bin/pods >/appc/results/$who/pods.txt 2>&1
+    echo $? >/appc/results/$who/pods.code
+fi
+ONE
+chmod 755 /appc/one
+case $line in
+    *security=selinux*) set -- --area isolators-linux ;;
+    *) set -- ;;
+esac
+case $line in
+    *appc.only=user*) ;;
+    *) say "as root"; /appc/one root "$@"; say "suite: $(tail -n 1 /appc/results/root/suite.txt)" ;;
+esac
+case $line in
+    *appc.only=root* | *security=selinux*) ;;
+    *)
+        say "as an ordinary user"
+        runuser -u appc -- env HOME=/home/appc XDG_RUNTIME_DIR=/run/user/1000 DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus \
+            systemd-run --user --quiet --wait --pipe --collect --property=Delegate=yes /appc/one user
+        say "suite: $(tail -n 1 /appc/results/user/suite.txt)"
+        ;;
+esac
+# What pods leave in a system that is used by nobody else is a fault.
+{
+    echo "mounts: $(grep -c /jetpack /proc/mounts)"
+    find /sys/fs/cgroup -name '*jetpack*' -type d
+} >/appc/results/left.txt
+say "done"
+sync
+END
+chmod 755 "$cargo/checks"
+mke2fs -q -t ext4 -d "$cargo" "$work/disk" 3G
+
+options="root=/dev/vda rw console=ttyS0 quiet"
+[ $module = apparmor ] || options+=" security=selinux selinux=1 enforcing=0"
+$shell || options+=" appc.checks"
+[ -z "$only" ] || options+=" appc.only=$only"
+qemu-img create -q -f qcow2 -b "$system/disk" -F raw "$work/system"
+machine=(-accel "${APPC_VM_ACCEL:-tcg,thread=multi}" -cpu max -m 3072 -smp 2 -kernel "$system/vmlinuz" -initrd "$system/initrd"
+    -drive "file=$work/system,if=virtio,format=qcow2" -drive "file=$work/disk,if=virtio,format=raw,cache=unsafe"
+    -nic none -nographic -no-reboot)
+if $shell; then
+    qemu-system-x86_64 "${machine[@]}" -append "$options"
+    exit
+fi
+timeout "${APPC_VM_TIMEOUT:-1800}" qemu-system-x86_64 "${machine[@]}" -append "$options" </dev/null >"$work/console" 2>&1 &
+emulator=$!
+# What the guest says, as it says it.
+tail --pid=$emulator -n +1 -f "$work/console" | grep --line-buffered -a '^guest: ' || true
+ended=0
+wait "$emulator" || ended=$?
+emulator=
+mkdir -p "$reports"
+debugfs -R "rdump /results $reports" "$work/disk" >/dev/null 2>&1 || true
+cp "$work/console" "$reports/console.txt"
+[ $ended = 0 ] || { tail -n 20 "$work/console"; fail "the guest did not end by itself (exit status $ended)"; }
+
+status=0
+for who in root user; do
+    for what in suite pods; do
+        code=$reports/results/$who/$what.code
+        [ -e "$code" ] || continue
+        echo "$who: $what: $(grep -aE 'clauses|test result' "$reports/results/$who/$what.txt" | tail -n 1)"
+        grep -aE 'skipped: ' "$reports/results/$who/$what.txt" | sort | uniq -c || true
+        [ "$(cat "$code")" = 0 ] || { status=1; grep -aE 'FAIL|failed|panicked' "$reports/results/$who/$what.txt" | head -n 40; }
+    done
+done
+cat "$reports/results/left.txt"
+[ $status = 0 ] || fail "see $reports"
+echo "debian: all that was run held"
