@@ -114,7 +114,9 @@ fn doors(process: &str, victim: &str) -> io::Result<()> {
     for file in ["mem", "environ", "maps", "ns/mnt", "ns/pid", "map_files", "fdinfo"] {
         let path = process.join(file);
         let open = if file == "map_files" || file == "fdinfo" {
-            fs::read_dir(&path).map(drop)
+            fs::read_dir(&path)
+                .and_then(|mut entries| entries.next().unwrap_or(Err(io::ErrorKind::NotFound.into())))
+                .map(drop)
         } else {
             fs::File::open(&path).map(drop)
         };

@@ -51,6 +51,7 @@ pub fn run(words: impl Iterator<Item = OsString>) -> ! {
         "mode" => fs::metadata(argument(0)).map(|about| println!("mode {:o}", about.permissions().mode() & 0o7777)),
         "swap" => swap(Path::new(argument(0)), argument(1)),
         "dig" => dig(Path::new(argument(0))),
+        "spoil" => spoil(),
         "trailers" => trailers(Path::new(argument(0))),
         #[cfg(target_os = "linux")]
         other => linux::run(other, rest).unwrap_or_else(|| wrong(&format!("no such verb: {other}"))),
@@ -87,6 +88,14 @@ fn facts() -> io::Result<()> {
     let open: Vec<String> = (3..1024).filter(|number| sys::is_open(*number)).map(|number| number.to_string()).collect();
     println!("descriptors {}", open.join(","));
     println!("terminal {}", rustix::termios::isatty(io::stdin().as_fd()));
+    let kind =
+        |stream: &dyn AsFd| rustix::fs::fstat(stream.as_fd()).map(|about| FileType::from_raw_mode(about.st_mode));
+    let kinds = [kind(&io::stdin()), kind(&io::stdout()), kind(&io::stderr())];
+    println!("streams {:?}", kinds.map(|kind| kind.unwrap_or(FileType::Unknown)));
+    // A directory among them leads everywhere.
+    if rustix::fs::openat(io::stdin(), "../../../../../..", rustix::fs::OFlags::RDONLY, Mode::empty()).is_ok() {
+        println!("standard input is a way out");
+    }
     #[cfg(target_os = "linux")]
     linux::facts();
     Ok(())
@@ -193,6 +202,18 @@ fn read_terminal(log: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Empties what standard output leads to, where that has a content.
+fn spoil() -> io::Result<()> {
+    if rustix::fs::ftruncate(io::stdout(), 0).is_ok() {
+        eprintln!("emptied");
+    }
+    #[cfg(target_os = "linux")]
+    if fs::File::options().read(true).write(true).truncate(true).open("/proc/self/fd/1").is_ok() {
+        eprintln!("opened again");
+    }
+    Ok(())
+}
+
 fn mknod(path: &str, kind: FileType) -> io::Result<()> {
     let mode = Mode::from_raw_mode(0o666);
     #[cfg(target_os = "freebsd")]
@@ -224,19 +245,15 @@ fn swap(directory: &Path, target: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Directories in directories, none of which its owner may look into.
+/// Directories in directories, more than a process may have open at once, none of which its owner may look into.
 fn dig(at: &Path) -> io::Result<()> {
-    let mut path = at.to_owned();
-    let mut made = Vec::new();
-    for _ in 0..60 {
-        path.push("d");
-        fs::create_dir_all(&path)?;
-        fs::write(path.join("f"), "x")?;
-        made.push(path.clone());
+    std::env::set_current_dir(at)?;
+    let mut depth = 0;
+    while depth < 3000 && fs::create_dir("d").and_then(|()| std::env::set_current_dir("d")).is_ok() {
+        depth += 1;
+        rustix::fs::chmod("..", Mode::empty())?;
     }
-    for path in made.iter().rev() {
-        rustix::fs::chmod(path, Mode::empty())?;
-    }
+    println!("dug: {depth}");
     Ok(())
 }
 
