@@ -33,6 +33,8 @@ const MAX_WAITING: usize = 20 << 20;
 const MAX_DEPTH: usize = 2048;
 /// Names in one note on what was left out.
 const MAX_TOLD: usize = 8;
+/// How the note on owners begins.
+pub(crate) const OWNERS_LEFT_OUT: &str = "owners that were not applied";
 /// How the note on attributes begins.
 pub(crate) const XATTRS_LEFT_OUT: &str = "extended attributes that were not applied";
 
@@ -204,7 +206,8 @@ impl Sink for Tree<'_> {
         }
         let (uid, gid) = owner(entry.uid, entry.gid);
         let change = || chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
-        let owned = self.told.owner(self.options.owners, &entry.name, change).map_err(failed)?;
+        let owned =
+            self.told.owner(self.options.owners, &entry.name, (entry.uid, entry.gid), change).map_err(failed)?;
         if entry.kind != EntryKind::Symlink {
             let mode = if owned { entry.mode } else { self.told.unlent(&entry.name, entry.mode) };
             beneath::set_mode(parent.as_fd(), name.as_bytes(), mode).map_err(|error| failed(errno(&error)))?;
@@ -352,11 +355,15 @@ impl Told {
         &mut self,
         owners: Owners,
         name: &[u8],
+        wanted: (u32, u32),
         change: impl FnOnce() -> rustix::io::Result<()>,
     ) -> rustix::io::Result<bool> {
         match (owners, if owners == Owners::Ignore { Ok(()) } else { change() }) {
             (Owners::Ignore, _) | (Owners::WherePossible, Err(Errno::PERM | Errno::INVAL)) => {
-                self.owners.add(printable(name));
+                // Who is not root is root in its own pods.
+                if wanted != (0, 0) {
+                    self.owners.add(printable(name));
+                }
                 Ok(false)
             }
             (_, done) => done.map(|()| true),
@@ -374,7 +381,7 @@ impl Told {
         xattrs: &[(Vec<u8>, Vec<u8>)],
     ) -> rustix::io::Result<()> {
         let (uid, gid) = owner(metadata.uid, metadata.gid);
-        let owned = self.owner(options.owners, name, || fchown(file, uid, gid))?;
+        let owned = self.owner(options.owners, name, (metadata.uid, metadata.gid), || fchown(file, uid, gid))?;
         let mode = if owned { metadata.mode } else { self.unlent(name, metadata.mode) };
         let (early, late): (Vec<_>, Vec<_>) = xattrs.iter().partition(|(attribute, _)| attribute.starts_with(b"user."));
         for (attribute, value) in early {
@@ -425,7 +432,7 @@ impl Told {
 
     fn notes(self) -> Vec<Diagnostic> {
         [
-            self.owners.note("x.aci.extract-owner", "owners that were not applied"),
+            self.owners.note("x.aci.extract-owner", OWNERS_LEFT_OUT),
             self.modes.note("x.aci.extract-mode", "setuid and setgid bits that were not applied without their owner"),
             self.devices.note("x.aci.extract-device", "device nodes that were left out"),
             self.xattrs.note("x.aci.extract-xattr", XATTRS_LEFT_OUT),

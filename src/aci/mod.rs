@@ -48,7 +48,7 @@ pub use compare::{Change, Comparison, EntryChange, ValueChange, compare};
 #[cfg(feature = "run")]
 pub use extract::{Devices, ExtractOptions, Owners, import};
 #[cfg(feature = "run")]
-pub(crate) use extract::{XATTRS_LEFT_OUT, sync};
+pub(crate) use extract::{OWNERS_LEFT_OUT, XATTRS_LEFT_OUT, sync};
 #[cfg(feature = "run")]
 pub use publish::extract;
 pub use tar::{Data, Entry, Kind as EntryKind, Time};

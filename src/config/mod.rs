@@ -25,6 +25,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Failure;
+use crate::executor::consent::Allowance;
 use crate::render::Pull;
 use crate::schema::suggest::nearest;
 use crate::store::default_root;
@@ -163,6 +164,13 @@ settings! {
     /// What pods are connected to: networks by name, or none, or host; nothing: the network named default where there is
     /// one, else none.
     "network" network: Vec<String> = Vec::new();
+    /// Capabilities beyond the default set that apps may have if they ask for them, as CAP_NET_ADMIN or all; behind
+    /// `PREFIX=` those of images of such names whose signatures were good.
+    "caps-allow" caps_allow: Vec<Allowance> = Vec::new();
+    /// System calls that apps may use though pods have no need of them, likewise.
+    "seccomp-allow" seccomp_allow: Vec<Allowance> = Vec::new();
+    /// Devices of the host that volumes may be.
+    "devices" devices: Vec<PathBuf> = Vec::new();
     /// Where the configurations of networks are (CNI).
     "cni-configurations" cni_configurations: PathBuf = crate::executor::plan::Cni::default().configurations;
     /// Where the plugins that make networks are (CNI); the first directory that has one counts.

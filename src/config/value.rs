@@ -8,6 +8,7 @@ use serde_json::json;
 use toml::de::DeValue;
 
 use super::{Metadata, Protection, Proxy, Signatures};
+use crate::executor::consent::Allowance;
 use crate::render::Pull;
 
 /// A type that a key can have.
@@ -174,6 +175,16 @@ words! {
     Signatures { "network" => Network, "all" => All, "none" => None }
     Pull { "never" => Never, "new" => New, "update" => Update }
     Metadata { "own" => Own, "domain" => Domain, "off" => Off }
+}
+
+impl Value for Vec<Allowance> {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        Vec::<String>::read(value)?.iter().map(|text| text.parse()).collect()
+    }
+
+    fn show(&self) -> serde_json::Value {
+        self.iter().map(Allowance::to_string).collect()
+    }
 }
 
 impl Value for Vec<String> {

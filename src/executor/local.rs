@@ -574,18 +574,24 @@ pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> R
 }
 
 /// What a pod is connected to when nobody says: the network named `default` where one is configured, else nothing.
-pub fn default_network(freebsd_has_one: bool, cni: &super::plan::Cni) -> super::plan::Network {
+///
+/// # Errors
+/// [`Kind::Refused`] when what is configured cannot be understood.
+pub fn default_network(freebsd_has_one: bool, cni: &super::plan::Cni) -> Result<super::plan::Network, Error> {
+    let default = || super::plan::Network::Named(vec!["default".to_owned()]);
     if Executor::THIS == Executor::Freebsd && freebsd_has_one {
-        return super::plan::Network::Named(vec!["default".to_owned()]);
+        return Ok(default());
     }
     #[cfg(target_os = "linux")]
-    if rustix::process::geteuid().is_root()
-        && super::linux::cni::Networks::detect(cni).configured.contains_key("default")
-    {
-        return super::plan::Network::Named(vec!["default".to_owned()]);
+    if rustix::process::geteuid().is_root() {
+        let networks = super::linux::cni::Networks::detect(cni);
+        networks.whole()?;
+        if networks.configured.contains_key("default") {
+            return Ok(default());
+        }
     }
     let _ = cni;
-    super::plan::Network::None
+    Ok(super::plan::Network::None)
 }
 
 /// Whether the pod's apps have files of their own: they are made when it is started.

@@ -18,8 +18,10 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub mod consent;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod copy;
+pub mod decided;
 pub mod finding;
 pub mod freebsd;
 pub mod host_name;

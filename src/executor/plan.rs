@@ -29,6 +29,9 @@ pub struct PodPlan {
     pub apps: Vec<AppPlan>,
     /// Volumes that mounts name by position.
     pub volumes: Vec<VolumePlan>,
+    /// Devices of the host that volumes may be.
+    #[serde(default)]
+    pub devices: Vec<PathBuf>,
     /// What isolates and bounds the pod as a whole.
     pub isolators: Vec<Isolation>,
     /// What the pod is connected to.
@@ -110,6 +113,9 @@ pub struct AppPlan {
     pub os_release: Option<String>,
     /// The rendered layers of its rootfs, lowest first; never written to.
     pub layers: Vec<PathBuf>,
+    /// Whose owners in the image could not be kept when it was imported, in words.
+    #[serde(default)]
+    pub lost_owners: Option<String>,
     /// Whether the app sees its rootfs read-only (`pm.apps.rorootfs`).
     pub read_only_rootfs: bool,
     /// The main process: a path inside the rootfs, or a name looked up along `PATH` (decision 41), and its arguments.
@@ -132,6 +138,9 @@ pub struct AppPlan {
     pub mounts: Vec<MountPlan>,
     /// What isolates and bounds this app. At most one of a kind.
     pub isolators: Vec<Isolation>,
+    /// What the operator consents to beyond what every app may.
+    #[serde(default)]
+    pub consent: Consent,
     /// The three standard streams.
     pub stdio: Stdio,
     /// The ports that it listens on, exposed or not.
@@ -140,6 +149,26 @@ pub struct AppPlan {
     /// Whether it says by sd_notify(3) when it is ready (`im.ann.sdnotify`).
     #[serde(default)]
     pub notifies: bool,
+}
+
+/// What an app may beyond what every app may: an image can ask for it, and the operator has to say so.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// Capabilities, as `CAP_SYS_ADMIN`; `all` means each.
+    pub capabilities: Vec<String>,
+    /// System calls of those that a pod has no need of; `all` means each.
+    pub calls: Vec<String>,
+    /// The app's capability isolators are the operator's own words.
+    pub own_capabilities: bool,
+    /// The app's seccomp isolators are the operator's own words.
+    pub own_calls: bool,
+}
+
+impl Consent {
+    /// Whether the app may have a capability if it asks for it.
+    pub fn to_capability(&self, name: &str) -> bool {
+        self.own_capabilities || self.capabilities.iter().any(|allowed| allowed == name || allowed == "all")
+    }
 }
 
 /// A range of ports that an app listens on.

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::host_name::HostName;
 use super::plan::{
-    AppPlan, AppPort, Cni, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind,
-    VolumePlan,
+    AppPlan, AppPort, Cni, Consent, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio,
+    VolumeKind, VolumePlan,
 };
 use super::{Error, Kind};
 use crate::pod::reify::effective;
@@ -45,8 +45,12 @@ pub struct Choices {
     pub follow_links: bool,
     /// Whether the pod is refused where something that it asks for does not hold.
     pub strict: bool,
+    /// Devices of the host that volumes may be.
+    pub devices: Vec<PathBuf>,
     /// The standard streams of the apps, one entry an app; missing ones: the default.
     pub stdio: Vec<Stdio>,
+    /// What the operator consents to, one entry an app; missing ones: nothing.
+    pub consent: Vec<Consent>,
     /// The file that keeps the model of a host to run in; nothing: this system.
     pub model: Option<PathBuf>,
     /// What the configuration says about a FreeBSD host.
@@ -68,7 +72,9 @@ impl Choices {
             metadata: Metadata::Own,
             follow_links: false,
             strict: false,
+            devices: Vec::new(),
             stdio: Vec::new(),
+            consent: Vec::new(),
             model: None,
             freebsd: super::freebsd::facts::Configured::default(),
         }
@@ -84,6 +90,8 @@ pub struct AppImage {
     pub manifest: ImageManifest,
     /// Its layers, lowest first.
     pub layers: Vec<PathBuf>,
+    /// Whose owners could not be kept when it was imported, in words.
+    pub lost_owners: Option<String>,
 }
 
 /// The plan of the reified `pod`. `images` has one entry an app.
@@ -131,6 +139,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
             arch: image.manifest.label("arch").map(str::to_owned),
             os_release: image.manifest.label("osrelease").map(str::to_owned),
             layers: image.layers.clone(),
+            lost_owners: image.lost_owners.clone(),
             read_only_rootfs: app.read_only_root_fs,
             exec: effective.exec.clone(),
             user: effective.user.to_string(),
@@ -142,6 +151,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
             post_stop: effective.handler(EventHandlerName::PostStop).map(|handler| handler.exec.clone()),
             mounts,
             isolators: isolations(&effective.isolators),
+            consent: choices.consent.get(index).cloned().unwrap_or_default(),
             stdio: choices.stdio.get(index).copied().unwrap_or_default(),
             ports: app_ports(effective)?,
             notifies: notifies(app, &image.manifest),
@@ -157,6 +167,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
         ports: ports(pod, images)?,
         apps,
         volumes,
+        devices: choices.devices.clone(),
         isolators: isolations(&pod.isolators),
         network: choices.network.clone(),
         cni: choices.cni.clone(),

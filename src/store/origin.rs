@@ -49,6 +49,11 @@ impl Origin {
         }
     }
 
+    /// The note on files whose owners could not be kept, where there are some.
+    pub fn lost_owners(&self) -> Option<&str> {
+        self.notes.iter().map(String::as_str).find(|note| note.starts_with(crate::aci::OWNERS_LEFT_OUT))
+    }
+
     pub(super) fn read(directory: &Path) -> Result<Self> {
         let path = directory.join("origin");
         let text = fs::read_to_string(&path)

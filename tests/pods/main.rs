@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod bed;
+mod confinement;
 mod containment;
 mod copies;
 mod endings;

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use appc::config;
 use appc::diagnostic::{FileReport, FileType, Severity, human};
 use appc::discovery::ImageName;
+use appc::executor::consent::Allowance;
 use appc::executor::host_name::{HostName, NoHostName};
 use appc::executor::isolation::Report;
 use appc::executor::local::{self, Draft};
-use appc::executor::plan::{Dns, Metadata, Network, Stdio, Stream};
+use appc::executor::plan::{Consent, Dns, Metadata, Network, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
 use appc::metadata::socket;
 use appc::pod::{ResolvedImage, directory, reify};
@@ -21,6 +22,7 @@ use appc::schema::{
     self, AcName, Annotations, ExposedPort, ImageId, Ipv4, PodApp, PodImage, PodManifest, Purpose, validate,
 };
 use appc::store::{Image, ImageRef, Store};
+use appc::trust::Scope;
 use appc::validate::MAX_MANIFEST;
 use uuid::Uuid;
 
@@ -75,6 +77,15 @@ pub struct PodArgs {
     /// When to ask elsewhere for images [default: as configured, new unless it says otherwise]
     #[arg(long, value_enum)]
     pull: Option<Pull>,
+    /// Let apps have capabilities beyond the default set that they ask for; behind APP= one app
+    #[arg(long, value_name = "[APP=]CAP,...|all")]
+    caps_allow: Vec<Allowance>,
+    /// Let apps use system calls that pods have no need of
+    #[arg(long, value_name = "[APP=]CALL,...|all")]
+    seccomp_allow: Vec<Allowance>,
+    /// Let a volume be this device of the host
+    #[arg(long, value_name = "PATH")]
+    device: Vec<PathBuf>,
     /// Refuse to run unless everything asked for is enforced
     #[arg(long)]
     strict: bool,
@@ -120,13 +131,19 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
     };
     let (manifest, resolved) = reify(template, find)?;
     let uuid = Uuid::new_v4();
-    let choices = choices(args, context, uuid, manifest.apps.len())?;
+    let mut choices = choices(args, context, uuid, manifest.apps.len())?;
+    choices.consent = consents(args, context, &manifest, |id| &found[id].image)?;
     let mut app_images = Vec::new();
     let mut image_manifests = Vec::new();
     for resolved in resolved {
         let Obtained { image, rendered } = &found[&resolved.id];
         let id = resolved.id.to_string();
-        app_images.push(AppImage { id, manifest: resolved.manifest, layers: rendered.layers.clone() });
+        app_images.push(AppImage {
+            id,
+            manifest: resolved.manifest,
+            layers: rendered.layers.clone(),
+            lost_owners: image.origin().lost_owners().map(str::to_owned),
+        });
         image_manifests.push(image.manifest_bytes().to_vec());
     }
     let held = found.into_values().map(|obtained| obtained.rendered).collect();
@@ -195,10 +212,11 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     choices.hostname.clone_from(&args.hostname);
     choices.follow_links = args.follow_links;
     choices.strict = args.strict;
+    choices.devices = context.config.devices.value.iter().chain(&args.device).cloned().collect();
     let net = if args.net.is_empty() { &context.config.network.value } else { &args.net };
     choices.cni = context.cni();
     choices.network = match net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => local::default_network(context.config.freebsd_network.value.is_some(), &choices.cni),
+        [] => local::default_network(context.config.freebsd_network.value.is_some(), &choices.cni)?,
         ["none"] => Network::None,
         ["host"] => Network::Host,
         names if names.contains(&"none") || names.contains(&"host") => {
@@ -223,6 +241,59 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
         });
     }
     Ok(choices)
+}
+
+/// What the operator allows each app beyond what every app may.
+fn consents<'a>(
+    args: &PodArgs,
+    context: &Context,
+    pod: &PodManifest,
+    image: impl Fn(&ImageId) -> &'a Image,
+) -> Result<Vec<Consent>, CommandError> {
+    for (option, allowances) in [("caps-allow", &args.caps_allow), ("seccomp-allow", &args.seccomp_allow)] {
+        let nobodys = allowances.iter().find(|allowance| {
+            allowance.whom.as_ref().is_some_and(|whom| pod.apps.iter().all(|app| app.name.as_str() != whom.as_str()))
+        });
+        if let Some(allowance) = nobodys {
+            return Err(wrong(option, &allowance.to_string(), "the pod has no such app"));
+        }
+    }
+    let mut consents = Vec::new();
+    for (index, app) in pod.apps.iter().enumerate() {
+        let image = app.image.id.as_ref().map(&image);
+        let named =
+            |allowance: &&Allowance| allowance.whom.as_ref().is_none_or(|whom| whom.as_str() == app.name.as_str());
+        // A name is anybody's word until somebody who is trusted for it has signed.
+        let configured = |allowance: &&Allowance| match (&allowance.whom, image) {
+            (None, _) => true,
+            (Some(prefix), Some(image)) => {
+                !image.origin().signed_by.is_empty() && Scope::Prefix(prefix.clone()).covers(&image.manifest().name)
+            }
+            (Some(_), None) => false,
+        };
+        let config = &context.config;
+        let mut consent = Consent::default();
+        let capabilities = args.caps_allow.iter().filter(named);
+        capabilities
+            .chain(config.caps_allow.value.iter().filter(configured))
+            .for_each(|allowance| consent.allow_capabilities(allowance));
+        let calls = args.seccomp_allow.iter().filter(named);
+        calls
+            .chain(config.seccomp_allow.value.iter().filter(configured))
+            .for_each(|allowance| consent.allow_calls(allowance));
+        let says = |option: &str, isolator: &str| match args.images.images.get(index) {
+            // What stands in a pod manifest is the operator's own word, as an option is.
+            None => app.app.is_some(),
+            Some(words) => {
+                words.options.iter().any(|(name, _)| name.starts_with(option))
+                    || words.all("isolator").any(|text| text.starts_with(isolator))
+            }
+        };
+        consent.own_capabilities = says("caps-", "os/linux/capabilities-");
+        consent.own_calls = says("seccomp", "os/linux/seccomp-");
+        consents.push(consent);
+    }
+    Ok(consents)
 }
 
 /// `IP=NAME[,NAME...]`.

@@ -114,6 +114,11 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         let damaged = *error.kind() == appc::executor::Kind::Corrupt && error.doing().ends_with("/journal");
         return damaged.then_some("`jetpack rm --force POD` undoes what can be undone, and tells what cannot");
     }
+    if let Some(error) = error.downcast_ref::<appc::pod::Error>() {
+        return (error.clause_id() == Some("pod.reified.mounts")).then_some(
+            "--volume NAME,kind=empty or --volume NAME,source=PATH makes the volume for the mount point of that name",
+        );
+    }
     let unsigned = |error: &appc::fetch::Error| *error.kind() == appc::fetch::Kind::Unsigned;
     error
         .downcast_ref::<appc::fetch::Error>()

@@ -10,7 +10,7 @@ use super::system::Setting;
 use crate::executor::isolation::{Outcome, Report};
 use crate::executor::listening::{Listen, by_socket, exposed};
 use crate::executor::plan::{AppPlan, Metadata, MountPlan, Network, PodPlan, PortForward, VolumeKind};
-use crate::executor::{Compiled, Error, Kind};
+use crate::executor::{Compiled, Error, Kind, decided};
 
 /// What the steps shall be, in the order of their application, and what holds then.
 ///
@@ -18,6 +18,7 @@ use crate::executor::{Compiled, Error, Kind};
 /// [`Kind::Refused`] where the plan cannot hold, [`Kind::Unsupported`] where the host lacks what it needs.
 pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Error> {
     let mut report = Report::new();
+    decided::tell(plan, &mut report);
     if !facts.privileged {
         return Err(Error::new(Kind::Unsupported, format!("run pod {}", plan.uuid))
             .because("FreeBSD lets only root make jails and mounts; run jetpack as root"));
@@ -29,7 +30,7 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
 
     steps.push(Step::MakeDirectory { path: root.clone(), mode: 0o755, owner: Some((0, 0)) });
     root_file_systems(plan, facts, &root, &mut steps, &mut report)?;
-    volumes(plan, &mut steps);
+    volumes(plan, &mut steps, &mut report);
     if let DeviceRules::Make(number) = facts.device_rules {
         steps.push(Step::MakeDeviceRules { number, mark: PathBuf::from(RULES_MARK) });
     }
@@ -176,25 +177,13 @@ fn sockets(plan: &PodPlan, facts: &HostFacts, steps: &mut Vec<Step>, report: &mu
 fn looks_at_images(plan: &PodPlan, facts: &HostFacts) -> Result<bool, Error> {
     let mut linux = false;
     for app in &plan.apps {
-        let refuse = |why: String| {
-            Err(Error::new(Kind::Unsupported, format!("run the image of app {}", app.name))
+        if app.os.as_deref() == Some("linux") && !facts.linux {
+            return Err(Error::new(Kind::Unsupported, format!("run the image of app {}", app.name))
                 .clause("im.labels.osarch.known")
-                .because(why))
-        };
-        match app.os.as_deref() {
-            None | Some("freebsd") => {}
-            Some("linux") if facts.linux => linux = true,
-            Some("linux") => {
-                return refuse("it is for linux, and linux64 is not loaded; load it with: kldload linux64".to_owned());
-            }
-            Some(os) => return refuse(format!("it is for {os}, and this is FreeBSD")),
+                .because("it is for linux, and linux64 is not loaded; load it with: kldload linux64"));
         }
-        if let Some(arch) = app.arch.as_deref().filter(|arch| *arch != facts.arch) {
-            let compatible = facts.arch == "amd64" && arch == "i386";
-            if !compatible {
-                return refuse(format!("it is for {arch}, and this machine is {}", facts.arch));
-            }
-        }
+        decided::fits(app, &["freebsd", "linux"], &facts.arch)?;
+        linux |= app.os.as_deref() == Some("linux");
     }
     Ok(linux)
 }
@@ -293,12 +282,17 @@ fn source(plan: &PodPlan, volume: usize) -> PathBuf {
     }
 }
 
-fn volumes(plan: &PodPlan, steps: &mut Vec<Step>) {
+fn volumes(plan: &PodPlan, steps: &mut Vec<Step>, report: &mut Report) {
     if plan.volumes.iter().any(|volume| matches!(volume.kind, VolumeKind::Empty { .. })) {
         steps.push(Step::MakeDirectory { path: plan.directory.join("volumes"), mode: 0o700, owner: None });
     }
     for (number, volume) in plan.volumes.iter().enumerate() {
         let path = source(plan, number);
+        // All devices of a FreeBSD host are there, and which of them a jail has is a matter of devfs's rules.
+        if matches!(volume.kind, VolumeKind::Host { .. }) && path.starts_with("/dev") {
+            let outcome = Outcome::ignored("devices do not come by volumes here: a pod has those of its devfs rules");
+            report.asked(None, &format!("volume {}", volume.name), "pm.volumes.host.bind", outcome);
+        }
         steps.push(match volume.kind {
             VolumeKind::Empty { mode, uid, gid } => Step::MakeDirectory { path, mode, owner: Some((uid, gid)) },
             VolumeKind::Host { follow_links, .. } => Step::CheckSource { path, follow_links },
@@ -345,11 +339,7 @@ fn mounts(plan: &PodPlan, app: &AppPlan, facts: &HostFacts, root: &Path, steps: 
 }
 
 fn volume(plan: &PodPlan, mount: &MountPlan, facts: &HostFacts, root: &Path, all: &mut Vec<Step>) -> Result<(), Error> {
-    if ["/proc", "/sys", "/dev"].iter().any(|taken| mount.target.starts_with(taken)) {
-        return Err(Error::new(Kind::Refused, format!("mount a volume at {}", mount.target.display()))
-            .clause("vol.target.overlap")
-            .because("the place is the executor's (decision 45)"));
-    }
+    decided::target(&mount.target)?;
     let volume = &plan.volumes[mount.volume];
     let from = source(plan, mount.volume);
     let bind = |from: &Path, target: PathBuf| Step::Mount {
@@ -385,21 +375,8 @@ fn files(plan: &PodPlan, app: &AppPlan, facts: &HostFacts, root: &Path, steps: &
             steps.push(Step::ProvideFile { root: root.to_owned(), path: PathBuf::from(path), content, replace });
         }
     };
-    let mut hosts = format!("127.0.0.1 localhost\n::1 localhost\n127.0.0.1 {}\n", plan.hostname);
-    for (address, names) in &plan.hosts_entries {
-        hosts.push_str(&format!("{address} {}\n", names.join(" ")));
-    }
-    file("/etc/hosts", hosts, !plan.hosts_entries.is_empty());
-
-    let dns = &plan.dns;
-    if !dns.servers.is_empty() || !dns.search.is_empty() || !dns.options.is_empty() {
-        let mut text: String = dns.servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-        if !dns.search.is_empty() {
-            text.push_str(&format!("search {}\n", dns.search.join(" ")));
-        }
-        if !dns.options.is_empty() {
-            text.push_str(&format!("options {}\n", dns.options.join(" ")));
-        }
+    file("/etc/hosts", decided::hosts(plan), !plan.hosts_entries.is_empty());
+    if let Some(text) = decided::resolv_conf(plan) {
         file("/etc/resolv.conf", text, true);
     } else if let (false, Some(text)) = (plan.network == Network::None, &facts.resolv_conf) {
         file("/etc/resolv.conf", text.clone(), false);

@@ -33,6 +33,8 @@ pub struct Networks {
     pub configured: BTreeMap<String, Configuration>,
     /// Where plugins are.
     pub plugins: Vec<PathBuf>,
+    /// Files that are no configurations, and why.
+    pub broken: Vec<(PathBuf, String)>,
 }
 
 /// A pod's connection to one network.
@@ -55,20 +57,39 @@ pub struct Connection {
 }
 
 impl Networks {
-    /// Reads the configurations there. A file that is none is as if it were not there.
+    /// Reads the configurations there.
     pub fn detect(cni: &Cni) -> Self {
         let mut files: Vec<PathBuf> =
             fs::read_dir(&cni.configurations).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         files.retain(|file| matches!(file.extension().and_then(|e| e.to_str()), Some("conflist" | "conf" | "json")));
         files.sort();
-        let mut configured = BTreeMap::new();
+        let mut networks = Self { plugins: cni.plugins.clone(), ..Self::default() };
         for file in files {
-            let value = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            if let Some(configuration) = value.and_then(parse) {
-                configured.entry(configuration.name.clone()).or_insert(configuration);
+            let value = fs::read(&file)
+                .map_err(|error| error.to_string())
+                .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+            match value.and_then(|value| parse(value).map_err(str::to_owned)) {
+                Ok(configuration) => {
+                    networks.configured.entry(configuration.name.clone()).or_insert(configuration);
+                }
+                Err(why) => networks.broken.push((file, why)),
             }
         }
-        Self { configured, plugins: cni.plugins.clone() }
+        networks
+    }
+
+    /// Whether all that is configured is known: which network a file that cannot be read describes is not.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`], naming the file and what is wrong with it.
+    pub fn whole(&self) -> Result<(), Error> {
+        match self.broken.first() {
+            None => Ok(()),
+            Some((file, why)) => {
+                let doing = format!("understand the network configuration {}", file.display());
+                Err(Error::new(Kind::Refused, doing).because(why.clone()))
+            }
+        }
     }
 
     /// Whether a plugin of this type is there.
@@ -77,15 +98,21 @@ impl Networks {
     }
 }
 
-fn parse(value: Value) -> Option<Configuration> {
-    let name = value.get("name")?.as_str()?.to_owned();
+fn parse(value: Value) -> Result<Configuration, &'static str> {
+    let name = value.get("name").and_then(Value::as_str).ok_or("it has no `name`")?.to_owned();
     let version = value.get("cniVersion").and_then(Value::as_str).unwrap_or("0.4.0").to_owned();
     let plugins = match value.get("plugins") {
-        Some(plugins) => plugins.as_array()?.clone(),
+        Some(plugins) => plugins.as_array().ok_or("its `plugins` are no list")?.clone(),
         None => vec![value],
     };
     let typed = |plugin: &Value| plugin.get("type").is_some_and(Value::is_string);
-    (!plugins.is_empty() && plugins.iter().all(typed)).then_some(Configuration { name, version, plugins })
+    if plugins.is_empty() {
+        return Err("it has no plugins");
+    }
+    if !plugins.iter().all(typed) {
+        return Err("a plugin of it has no `type`");
+    }
+    Ok(Configuration { name, version, plugins })
 }
 
 fn find(places: &[PathBuf], plugin: &str) -> Option<PathBuf> {
@@ -253,8 +280,9 @@ mod tests {
             json!({"name": "b", "plugins": [{"type": "ptp"}, {"type": "portmap", "capabilities": {"portMappings": true}}]}),
         );
         assert!(list.unwrap().can("portMappings"));
-        assert_eq!(parse(json!({"name": "c", "plugins": []})), None);
-        assert_eq!(parse(json!({"type": "bridge"})), None);
+        for wrong in [json!({"name": "c", "plugins": []}), json!({"type": "bridge"}), json!({"name": "d"}), json!([])] {
+            assert!(parse(wrong.clone()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

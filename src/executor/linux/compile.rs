@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use super::facts::HostFacts;
 use super::groups::Groups;
-use super::isolators::{capabilities, seccomp};
+use super::isolators::capabilities::{self, Bounding};
+use super::isolators::seccomp::Selection;
+use super::isolators::{default_calls, seccomp};
 use super::steps::{AppStep, Namespace, PodStep, ProcessStep, SecurityModule, Step};
 use super::{network, parameters};
 use crate::executor::isolation::{Outcome, Report};
 use crate::executor::listening::{Listen, claimed, exposed};
-use crate::executor::plan::{AppPlan, Isolation, Metadata, MountPlan, Network, PodPlan, VolumeKind};
-use crate::executor::{Compiled, Error, Kind};
+use crate::executor::plan::{AppPlan, Isolation, Metadata, MountPlan, Network, PodPlan, VolumeKind, VolumePlan};
+use crate::executor::{Compiled, Error, Kind, decided};
 
 /// Paths of procfs and sysfs that tell or do too much.
 const MASKED: [&str; 10] = [
@@ -29,6 +31,12 @@ const MASKED: [&str; 10] = [
 /// Paths of procfs through which the host could be changed.
 const FROZEN: [&str; 6] = ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// What stands in `/dev` of every app.
+const DEVICE_NAMES: [&str; 15] = [
+    "console", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty",
+    "urandom", "zero",
+];
+
 /// The group of terminals, by convention of every distribution.
 const TTY_GROUP: u32 = 5;
 
@@ -41,6 +49,7 @@ const HOSTNAME_LIMIT: usize = 64;
 /// [`Kind::Refused`] when the plan contradicts itself or this host; [`Kind::Unsupported`] when this host cannot run pods.
 pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Error> {
     let mut report = Report::new();
+    decided::tell(plan, &mut report);
     let groups = Groups::new(plan, facts, &mut report);
     let mut compiler = Compiler { plan, facts, steps: Vec::new(), report, joined: groups.joined };
     compiler.host()?;
@@ -106,6 +115,7 @@ impl Compiler<'_> {
         for volume in &plan.volumes {
             if let VolumeKind::Host { source, follow_links, recursive } = &volume.kind {
                 self.steps.push(Step::CheckSource { path: source.clone(), follow_links: *follow_links });
+                self.tell_of_devices(volume);
                 if !recursive && self.user_namespace() {
                     let how = "without root, what is mounted below its source comes along";
                     let subject = format!("volume {}", volume.name);
@@ -266,29 +276,9 @@ impl Compiler<'_> {
     }
 
     fn app(&mut self, number: usize, app: &AppPlan) -> Result<(), Error> {
-        self.fits(app)?;
+        decided::fits(app, &[self.facts.os], self.facts.arch)?;
         self.filesystem(number, app)?;
         self.process(number, app)
-    }
-
-    /// Whether the app's image is for this host (`linux.label`).
-    fn fits(&self, app: &AppPlan) -> Result<(), Error> {
-        let refused = |label: &str, value: &str, here: &str| {
-            Error::new(Kind::Refused, format!("run app {} here", app.name))
-                .clause("linux.label")
-                .because(format!("its image has the label {label}={value}, and this host is {here}"))
-        };
-        if let Some(os) = &app.os
-            && os != self.facts.os
-        {
-            return Err(refused("os", os, self.facts.os));
-        }
-        match &app.arch {
-            Some(arch) if arch != self.facts.arch && !(arch == "i386" && self.facts.arch == "amd64") => {
-                Err(refused("arch", arch, self.facts.arch))
-            }
-            _ => Ok(()),
-        }
     }
 
     fn filesystem(&mut self, number: usize, app: &AppPlan) -> Result<(), Error> {
@@ -303,8 +293,9 @@ impl Compiler<'_> {
             AppStep::CopyRootfs { lower, at: place.join("rootfs") }
         };
         let mut steps = vec![rootfs];
-        let mut volumes = app.mounts.iter().map(|mount| self.volume(mount)).collect::<Result<Vec<_>, _>>()?;
-        steps.append(&mut volumes);
+        let (devices, volumes): (Vec<&MountPlan>, Vec<&MountPlan>) =
+            app.mounts.iter().partition(|mount| self.device(mount) && self.among_devices(&mount.target));
+        steps.append(&mut volumes.into_iter().map(|mount| self.volume(mount)).collect::<Result<Vec<_>, _>>()?);
         let host_network = self.plan.network == Network::Host;
         steps.push(AppStep::MountProc);
         steps.push(AppStep::MountSys { bind: bind && host_network });
@@ -312,14 +303,19 @@ impl Compiler<'_> {
         steps.push(AppStep::MountPts { gid: self.mapped(TTY_GROUP, false).then_some(TTY_GROUP) });
         steps.push(AppStep::MountShm);
         steps.push(AppStep::MountMqueue);
+        steps.append(&mut devices.into_iter().map(|mount| self.volume(mount)).collect::<Result<Vec<_>, _>>()?);
         steps.extend(MASKED.map(|path| AppStep::Mask { path: path.into() }));
+        if capabilities::bounding(&app.isolators, &app.consent).keep.has("CAP_SYS_PTRACE") {
+            // What the pod's first process holds is not for who may look into all processes.
+            steps.push(AppStep::Mask { path: "/proc/1".into() });
+        }
         steps.extend(FROZEN.map(|path| AppStep::Freeze { path: path.into() }));
         steps.push(AppStep::ProvideFile {
             path: "/etc/hosts".into(),
-            content: hosts(self.plan),
+            content: decided::hosts(self.plan),
             replace: !self.plan.hosts_entries.is_empty(),
         });
-        if let Some(content) = resolv_conf(self.plan) {
+        if let Some(content) = decided::resolv_conf(self.plan) {
             steps.push(AppStep::ProvideFile { path: "/etc/resolv.conf".into(), content, replace: true });
         }
         if app.read_only_rootfs {
@@ -333,14 +329,11 @@ impl Compiler<'_> {
     }
 
     fn volume(&self, mount: &MountPlan) -> Result<AppStep, Error> {
-        let target = mount.target.clone();
-        for kernels in ["/proc", "/sys", "/dev"] {
-            if target.starts_with(kernels) || target == Path::new("/") {
-                return Err(Error::new(Kind::Refused, format!("mount a volume at {}", target.display()))
-                    .clause("vol.target.overlap")
-                    .because("that place is the executor's"));
-            }
+        let device = self.device(mount);
+        if !(device && self.among_devices(&mount.target)) {
+            decided::target(&mount.target)?;
         }
+        let target = mount.target.clone();
         let volume = &self.plan.volumes[mount.volume];
         let (source, recursive, follow_links) = match &volume.kind {
             VolumeKind::Empty { .. } => (self.places().volume(&volume.name), false, true),
@@ -350,7 +343,37 @@ impl Compiler<'_> {
             }
         };
         let read_only = mount.read_only || volume.read_only;
-        Ok(AppStep::MountVolume { source, target, recursive, read_only, follow_links })
+        Ok(AppStep::MountVolume { source, target, recursive, read_only, follow_links, device })
+    }
+
+    /// Whether what is mounted is a device that the operator allows.
+    fn device(&self, mount: &MountPlan) -> bool {
+        match &self.plan.volumes[mount.volume].kind {
+            VolumeKind::Host { source, .. } => {
+                self.facts.devices.contains(source) && self.plan.devices.contains(source)
+            }
+            VolumeKind::Empty { .. } => false,
+        }
+    }
+
+    /// Whether `target` is a name beside the devices that every app has, and none of theirs.
+    fn among_devices(&self, target: &Path) -> bool {
+        let name = target.strip_prefix("/dev").ok().and_then(Path::to_str);
+        name.is_some_and(|name| !name.is_empty() && !name.contains('/') && !DEVICE_NAMES.contains(&name))
+    }
+
+    /// What can be done with a volume that is a device, or has some.
+    fn tell_of_devices(&mut self, volume: &VolumePlan) {
+        let VolumeKind::Host { source, .. } = &volume.kind else { return };
+        let outcome = match (self.facts.devices.contains(source), self.plan.devices.contains(source)) {
+            (true, true) => Outcome::Enforced,
+            (true, false) => Outcome::ignored("it is a device, which the operator does not allow (device)"),
+            (false, _) if source.starts_with("/dev") => {
+                Outcome::modified("no device in it can be opened: each is a volume of its own")
+            }
+            (false, _) => return,
+        };
+        self.report.asked(None, &format!("volume {}", volume.name), "pm.volumes.host.bind", outcome);
     }
 
     /// What security modules are told about the app's programs: what it says itself, else what the pod says
@@ -381,6 +404,25 @@ impl Compiler<'_> {
         Ok(labels)
     }
 
+    /// The calls that a pod has no need of (`iso.seccomp-remove.absent`), which come before the app's own filter.
+    fn default_filter(
+        &mut self,
+        app: &AppPlan,
+        selection: &Selection,
+        bounding: &Bounding,
+        steps: &mut Vec<ProcessStep>,
+    ) {
+        let outcome = match allowed_calls(selection, app) {
+            _ if !self.facts.seccomp => Outcome::ignored("the kernel cannot filter system calls"),
+            None => Outcome::ignored("the operator allows all calls"),
+            Some(allowed) => {
+                steps.push(ProcessStep::RefuseSystemCalls { keep: bounding.keep.0, allowed });
+                Outcome::Enforced
+            }
+        };
+        self.report.promised(Some(&app.name), "default system call filter", "iso.seccomp-remove.absent", outcome);
+    }
+
     fn process(&mut self, number: usize, app: &AppPlan) -> Result<(), Error> {
         let mut steps = Vec::new();
         if !self.joined[number].is_empty() {
@@ -392,31 +434,20 @@ impl Compiler<'_> {
         steps.extend(self.labels(app)?);
         steps.push(ProcessStep::ChangeDirectory { path: app.working_directory.clone() });
         let name = Some(app.name.as_str());
-        let (bounding, unknown) = capabilities::bounding(&app.isolators);
-        let lacking = bounding.0 & !self.facts.capabilities;
-        let mut filter = None;
+        let bounding = capabilities::bounding(&app.isolators, &app.consent);
+        let lacking = bounding.keep.0 & !self.facts.capabilities;
+        let selection = seccomp::select(&app.isolators)?;
         let mut no_new_privileges = false;
         for isolation in &app.isolators {
             let outcome = match isolation {
                 Isolation::CapabilitiesRemove { .. } | Isolation::CapabilitiesRetain { .. } => {
-                    if !unknown.is_empty() {
-                        Outcome::modified(format!("this system does not know {}", unknown.join(", ")))
-                    } else if lacking != 0 {
-                        Outcome::modified("this host's own processes lack some of the capabilities")
-                    } else {
-                        Outcome::Enforced
-                    }
+                    bounded(&bounding, lacking != 0)
                 }
                 Isolation::SeccompRemove { .. } | Isolation::SeccompRetain { .. } if !self.facts.seccomp => {
                     Outcome::ignored("the kernel cannot filter system calls")
                 }
                 Isolation::SeccompRemove { .. } | Isolation::SeccompRetain { .. } => {
-                    let selection = seccomp::select(&app.isolators)?;
-                    filter = selection.filter;
-                    match selection.unknown.as_slice() {
-                        [] => Outcome::Enforced,
-                        unknown => Outcome::modified(format!("this system does not know {}", unknown.join(", "))),
-                    }
+                    filtered(&selection, app, &bounding)
                 }
                 Isolation::NoNewPrivileges { value } => {
                     no_new_privileges = *value;
@@ -453,7 +484,7 @@ impl Compiler<'_> {
                 if lacking == 0 { Outcome::Enforced } else { Outcome::modified("this host's own processes lack some") };
             self.report.promised(name, "default capabilities", "iso.caps.default", outcome);
         }
-        steps.push(ProcessStep::BoundCapabilities { keep: bounding.0 });
+        steps.push(ProcessStep::BoundCapabilities { keep: bounding.keep.0 });
         let set_groups = !self.user_namespace() || self.facts.ids.groups.iter().any(|(.., count)| *count > 1);
         let (supplementary, unmapped): (Vec<u32>, Vec<u32>) =
             app.supplementary_gids.iter().partition(|gid| set_groups && self.mapped(**gid, false));
@@ -466,7 +497,8 @@ impl Compiler<'_> {
         if no_new_privileges {
             steps.push(ProcessStep::ForbidNewPrivileges);
         }
-        if let Some(filter) = filter {
+        self.default_filter(app, &selection, &bounding, &mut steps);
+        if let Some(filter) = selection.filter.filter(|_| self.facts.seccomp) {
             steps.push(ProcessStep::FilterSystemCalls {
                 retain: filter.retain,
                 calls: filter.calls,
@@ -478,36 +510,62 @@ impl Compiler<'_> {
     }
 }
 
+/// What became of a capability isolator.
+fn bounded(bounding: &Bounding, lacking: bool) -> Outcome {
+    let mut how = Vec::new();
+    if !bounding.refused.is_empty() {
+        how.push(format!(
+            "the operator does not allow {}, which is beyond the default set (caps-allow)",
+            bounding.refused.join(", ")
+        ));
+    }
+    if !bounding.unknown.is_empty() {
+        how.push(format!("this system does not know {}", bounding.unknown.join(", ")));
+    }
+    if lacking {
+        how.push("this host's own processes lack some of the capabilities".to_owned());
+    }
+    if how.is_empty() { Outcome::Enforced } else { Outcome::modified(how.join("; ")) }
+}
+
+/// Which calls the default filter lets pass beyond those that come with capabilities; nothing: all.
+fn allowed_calls(selection: &Selection, app: &AppPlan) -> Option<Vec<String>> {
+    let mut allowed = app.consent.calls.clone();
+    if allowed.iter().any(|call| call == "all") || app.consent.own_calls && selection.nothing_blocked {
+        return None;
+    }
+    if app.consent.own_calls {
+        // Every list of calls has these; what some of their uses do is another matter.
+        let plain = |call: &&String| !["clone", "clone3", "socket"].contains(&call.as_str());
+        allowed.extend(selection.named.iter().filter(plain).cloned());
+    }
+    Some(allowed)
+}
+
+/// What became of a seccomp isolator.
+fn filtered(selection: &Selection, app: &AppPlan, bounding: &Bounding) -> Outcome {
+    let mut how = Vec::new();
+    if !selection.unknown.is_empty() {
+        how.push(format!("this system does not know {}", selection.unknown.join(", ")));
+    }
+    if let Some(allowed) = allowed_calls(selection, app) {
+        let retains = app.isolators.iter().any(|isolation| matches!(isolation, Isolation::SeccompRetain { .. }));
+        let refused = |call: &&str| {
+            default_calls::needs_consent(call, bounding.keep) && !allowed.iter().any(|allowed| allowed == call)
+        };
+        let refused: Vec<&str> = selection.named.iter().map(String::as_str).filter(refused).collect();
+        if retains && selection.nothing_blocked {
+            how.push("the operator does not allow the calls that a pod has no need of (seccomp-allow)".to_owned());
+        } else if !refused.is_empty() {
+            how.push(format!("the operator does not allow {} (seccomp-allow)", refused.join(", ")));
+        }
+    }
+    if how.is_empty() { Outcome::Enforced } else { Outcome::modified(how.join("; ")) }
+}
+
 /// The lowest layer of every app, shared by all pods below one root: directories for what the executor mounts, so that
 /// they need not be made in each pod anew.
 fn mount_points(plan: &PodPlan) -> PathBuf {
     let root = plan.directory.ancestors().nth(2).unwrap_or(Path::new("/"));
     root.join("mount-points")
-}
-
-/// What `/etc/hosts` says where the image has none (`linux.hosts.localhost`).
-fn hosts(plan: &PodPlan) -> String {
-    let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    if !plan.hostname.is_empty() {
-        text.push_str(&format!("127.0.1.1\t{}\n", plan.hostname));
-    }
-    for (address, names) in &plan.hosts_entries {
-        text.push_str(&format!("{address}\t{}\n", names.join(" ")));
-    }
-    text
-}
-
-fn resolv_conf(plan: &PodPlan) -> Option<String> {
-    let dns = &plan.dns;
-    if dns.servers.is_empty() && dns.search.is_empty() && dns.options.is_empty() {
-        return None;
-    }
-    let mut text: String = dns.servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    if !dns.search.is_empty() {
-        text.push_str(&format!("search {}\n", dns.search.join(" ")));
-    }
-    if !dns.options.is_empty() {
-        text.push_str(&format!("options {}\n", dns.options.join(" ")));
-    }
-    Some(text)
 }

@@ -1,7 +1,8 @@
 //! What this host has: found out once, so that `compile` need not touch anything.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use super::cni::Networks;
 use super::isolators::cgroup::{Controller, Controllers};
 use super::steps::IdMap;
 use super::subordinate;
-use crate::executor::plan::{Network, PodPlan};
+use crate::executor::plan::{Network, PodPlan, VolumeKind, VolumePlan};
 
 /// What `compile` has to know about a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +48,8 @@ pub struct HostFacts {
     pub selinux: bool,
     /// Whether there are cgroup namespaces.
     pub group_namespaces: bool,
+    /// Sources of volumes that are devices.
+    pub devices: Vec<PathBuf>,
     /// The os label of images that run here.
     pub os: &'static str,
     /// The arch label of images that run here.
@@ -88,10 +91,19 @@ impl HostFacts {
                 .map(|text| profiles(&text)),
             group_namespaces: fs::exists("/proc/self/ns/cgroup").unwrap_or(false),
             selinux: fs::exists("/sys/fs/selinux/status").unwrap_or(false),
+            devices: plan.volumes.iter().filter_map(device).collect(),
             os: std::env::consts::OS,
             arch: arch(),
         }
     }
+}
+
+/// The source of a volume that is a device.
+fn device(volume: &VolumePlan) -> Option<PathBuf> {
+    let VolumeKind::Host { source, follow_links, .. } = &volume.kind else { return None };
+    let about = if *follow_links { fs::metadata(source) } else { fs::symlink_metadata(source) };
+    let kind = about.ok()?.file_type();
+    (kind.is_char_device() || kind.is_block_device()).then(|| source.clone())
 }
 
 /// Whether the kernel knows overlays, be it that it loads a module for whoever may ask.

@@ -116,8 +116,8 @@ impl Filesystem {
             }
             AppStep::Mask { path } => self.mask(path),
             AppStep::Freeze { path } => self.freeze(path),
-            AppStep::MountVolume { source, target, recursive, read_only, follow_links } => {
-                self.mount_volume(source, target, *recursive, *read_only, *follow_links)
+            AppStep::MountVolume { source, target, recursive, read_only, follow_links, device } => {
+                self.mount_volume(source, target, *recursive, *read_only, *follow_links, *device)
             }
             AppStep::ProvideFile { path, content, replace } => self.provide(path, content, *replace),
             AppStep::FreezeRootfs => mount::restrict(self.root()?, Attributes::MOUNT_ATTR_RDONLY, false),
@@ -259,16 +259,26 @@ impl Filesystem {
         recursive: bool,
         read_only: bool,
         follow_links: bool,
+        device: bool,
     ) -> io::Result<()> {
         let source_fd = inside::open_source(source, follow_links)?;
-        let is_directory = FileType::from_raw_mode(fstat(&source_fd)?.st_mode) == FileType::Directory;
+        let kind = FileType::from_raw_mode(fstat(&source_fd)?.st_mode);
+        let is_directory = kind == FileType::Directory;
+        // What was a device when that was decided has to be one still.
+        if device && !matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
+            return Err(io::Error::other("it is no device"));
+        }
         let copy = mount::copy(source_fd.as_fd(), recursive)?;
         mount::make_private(copy.as_fd())?;
-        let mut attributes = Attributes::MOUNT_ATTR_NODEV;
+        let mut attributes = if device { Attributes::empty() } else { Attributes::MOUNT_ATTR_NODEV };
         if read_only {
             attributes |= Attributes::MOUNT_ATTR_RDONLY;
         }
         mount::restrict(copy.as_fd(), attributes, recursive)?;
+        if let (true, Some(name)) = (device, target.strip_prefix("/dev").ok().and_then(Path::to_str)) {
+            let dev = self.dev.as_ref().ok_or_else(|| io::Error::other("there is no /dev yet"))?;
+            return mount::attach(copy.as_fd(), empty_file(dev.as_fd(), name)?.as_fd());
+        }
         let place = if is_directory {
             inside::directory(self.root()?, target, Reach::SameMount)?
         } else {

@@ -1,14 +1,21 @@
 //! Control groups of a pod: which there have to be, for the pod's isolators to bound those of its apps
 //! (`iso.podbound`).
+//!
+//! An app's processes are in a group below the one that bounds them. It is the root of their view of the groups: whoever could
+//! mount that view, as an app that is allowed CAP_SYS_ADMIN can, does not find the limits in it. Only the limits of block
+//! devices in version 1 stand there too, as they do not hold for groups below.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::facts::HostFacts;
 use super::isolators::cgroup::{Controller, Setting};
 use super::steps::Step;
 use crate::executor::isolation::{Outcome, Report};
 use crate::executor::plan::{AppPlan, Isolation, PodPlan};
+
+/// The group of an app's processes, below the one that bounds them.
+pub const INNER: &str = "processes";
 
 /// What the pod's isolators come to in control groups.
 #[derive(Default)]
@@ -75,21 +82,35 @@ impl Groups {
             if unified {
                 groups.steps.push(Step::EnableControllers { path: pod.clone(), controllers });
             }
+            if !unified && used.contains(&Controller::Memory) {
+                // Before Linux 5.11 groups below are bounded only where this is said.
+                groups.steps.push(Step::SetGroup {
+                    path: pod.join("memory.use_hierarchy"),
+                    value: "1".to_owned(),
+                    optional: true,
+                });
+            }
             let mut members = vec![(pod.clone(), None)];
             // The kernel has files there, one of which is called as an app may be: `tasks`.
             let place = |app: &AppPlan| pod.join(format!("app-{}", app.name));
             members.extend(plan.apps.iter().enumerate().map(|(number, app)| (place(app), Some(number))));
             for (path, of) in members {
-                if let Some(number) = of {
+                if of.is_some() {
                     groups.steps.push(Step::MakeGroup { path: path.clone() });
-                    groups.joined[number].push(path.clone());
                 }
-                for (_, setting) in settings.iter().filter(|(app, one)| *app == of && used.contains(&one.controller)) {
-                    groups.steps.push(Step::SetGroup {
-                        path: path.join(&setting.file),
-                        value: setting.value.clone(),
-                        optional: setting.file.contains("memsw") || setting.file == "memory.swap.max",
-                    });
+                let of_this = settings.iter().filter(|(app, one)| *app == of && used.contains(&one.controller));
+                let set = |path: &Path, setting: &Setting| Step::SetGroup {
+                    path: path.join(&setting.file),
+                    value: setting.value.clone(),
+                    optional: setting.file.contains("memsw") || setting.file == "memory.swap.max",
+                };
+                groups.steps.extend(of_this.clone().map(|(_, setting)| set(&path, setting)));
+                if let Some(number) = of {
+                    let inner = path.join(INNER);
+                    groups.steps.push(Step::MakeGroup { path: inner.clone() });
+                    let flat = of_this.filter(|(_, one)| !unified && one.controller == Controller::Io);
+                    groups.steps.extend(flat.map(|(_, setting)| set(&inner, setting)));
+                    groups.joined[number].push(inner);
                 }
             }
         }

@@ -15,7 +15,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, ki
 
 use super::filesystem::Filesystem;
 use super::message::{Complaint, Order, Report};
-use super::process::{Process, join_groups, open_groups, separate_groups};
+use super::process::{Process, join_groups, keep_capabilities, open_groups, separate_groups};
 use super::readiness;
 use super::steps::{PodStep, ProcessStep, Step};
 use crate::executor::listening::{self, Listening};
@@ -104,6 +104,8 @@ impl Init<'_> {
             .map_err(|e| failed("protect the pod's first process")(e.into()))?;
         sys::reset_signals().map_err(failed("reset the signals"))?;
         sys::rename("jetpack-init");
+        // Before anything of an app is here: the caller's keys are not the pod's.
+        sys::join_session_keyring().map_err(failed("leave the caller's keyring"))?;
         // Whoever reads what the supervisor says is not to wait for the pod's end.
         crate::sys::background::nothing_as(&[0, 1, 2]).map_err(failed("let go of the standard streams"))?;
         let mut listener = None;
@@ -162,6 +164,11 @@ impl Init<'_> {
         // Where no socket is put that a program finds.
         self.channel.raise(listening::above(self.sockets.len())).map_err(failed("keep the supervisor in reach"))?;
         leave_host_tree().map_err(failed("let go of the host's file systems"))?;
+        let kept = self.steps.iter().filter_map(|step| match step {
+            Step::Process { step: ProcessStep::BoundCapabilities { keep }, .. } => Some(keep),
+            _ => None,
+        });
+        keep_capabilities(kept.fold(0, |all, keep| all | keep))?;
         let terminal = self.plan.apps.iter().zip(&apps).find(|(plan, _)| plan.stdio.stdout == Stream::Tty);
         let terminal = terminal.and_then(|(_, app)| app.console.as_ref()).map(|(near, _)| near);
         let ready = Report::Ready { listener: listener.is_some(), terminal: terminal.is_some() };

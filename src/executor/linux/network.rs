@@ -27,6 +27,7 @@ pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<V
         }
         return Ok(Vec::new());
     };
+    facts.networks.whole()?;
     let namespace = plan.directory.join("network");
     let mut steps = vec![Step::MakeNetwork { path: namespace.clone() }];
     for (index, name) in names.iter().enumerate() {

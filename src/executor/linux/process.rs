@@ -23,6 +23,8 @@ use rustix::thread::{
 };
 
 use super::inside;
+use super::isolators::capabilities::CapabilitySet as Capabilities;
+use super::isolators::default_calls;
 use super::isolators::seccomp::Filter;
 use super::steps::{ProcessStep, SecurityModule};
 use crate::executor::listening;
@@ -87,7 +89,7 @@ impl Process<'_> {
             return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
         };
         let arguments = self.exec.iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
-        sys::join_session_keyring();
+        sys::join_session_keyring().map_err(|e| Error::new(Kind::Io, "leave the caller's keyring").because(e))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         sys::reset_signals().map_err(|e| Error::new(Kind::Io, "reset the signals").because(e))?;
         let mut user = None;
@@ -107,14 +109,21 @@ impl Process<'_> {
         Ok((CString::new(path.as_os_str().as_bytes()).map_err(nul)?, arguments, environment))
     }
 
-    /// The filter comes last of all, as it binds whatever comes after it.
+    /// The filters come last of all, as they bind whatever comes after them. Of two that refuse a call the later one's error
+    /// counts: the app's own.
     fn filter(&self) -> Result<(), Error> {
         for step in &self.steps {
-            if let ProcessStep::FilterSystemCalls { retain, calls, errno } = step {
-                let filter = Filter { retain: *retain, calls: calls.clone(), errno: *errno };
-                let program: Vec<_> = filter.program()?.iter().map(|op| (op.code, op.jt, op.jf, op.k)).collect();
-                sys::install_filter(&program).map_err(|e| Error::new(Kind::Io, step.describe()).because(e))?;
-            }
+            let program = match step {
+                ProcessStep::RefuseSystemCalls { keep, allowed } => {
+                    default_calls::program(Capabilities(*keep), allowed)?
+                }
+                ProcessStep::FilterSystemCalls { retain, calls, errno } => {
+                    let filter = Filter { retain: *retain, calls: calls.clone(), errno: *errno };
+                    filter.program()?.iter().map(|op| (op.code, op.jt, op.jf, op.k)).collect()
+                }
+                _ => continue,
+            };
+            sys::install_filter(&program).map_err(|e| Error::new(Kind::Io, step.describe()).because(e))?;
         }
         Ok(())
     }
@@ -198,20 +207,7 @@ fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
         ProcessStep::ChangeDirectory { path } => change_directory(path).map_err(|error| {
             Error::new(Kind::Missing, step.describe()).clause("im.app.workdir.missing").because(error)
         }),
-        ProcessStep::BoundCapabilities { keep } => {
-            for number in 0..64 {
-                let capability = CapabilitySet::from_bits_retain(1 << number);
-                if keep & (1 << number) == 0 {
-                    match remove_capability_from_bounding_set(capability) {
-                        Ok(()) => {}
-                        // Beyond the last capability of this kernel.
-                        Err(Errno::INVAL) => break,
-                        Err(error) => return Err(refused(error)),
-                    }
-                }
-            }
-            Ok(())
-        }
+        ProcessStep::BoundCapabilities { keep } => bound_capabilities(*keep).map_err(refused),
         ProcessStep::BecomeUser { user: name, group, supplementary, set_groups } => {
             let (found, gid) = look_up(name, group)?;
             // The filter is installed after this, which takes a privilege; exec takes all that is not bounded away.
@@ -232,8 +228,42 @@ fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
             Ok(())
         }
         ProcessStep::ForbidNewPrivileges => set_no_new_privs(true).map_err(refused),
-        ProcessStep::FilterSystemCalls { .. } => Ok(()),
+        ProcessStep::RefuseSystemCalls { .. } | ProcessStep::FilterSystemCalls { .. } => Ok(()),
     }
+}
+
+fn bound_capabilities(keep: u64) -> rustix::io::Result<()> {
+    for number in (0..64).filter(|number| keep & (1 << number) == 0) {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+            Ok(()) => {}
+            // Beyond the last capability of this kernel.
+            Err(Errno::INVAL) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Takes from the calling process, the pod's first, what neither it needs to start processes nor an app may have.
+pub fn keep_capabilities(of_apps: u64) -> Result<(), Error> {
+    let failed = |error: Errno| Error::new(Kind::Io, "drop capabilities").because(io::Error::from(error));
+    let own = CapabilitySet::SYS_ADMIN
+        | CapabilitySet::SYS_CHROOT
+        | CapabilitySet::SYS_RESOURCE
+        | CapabilitySet::SETUID
+        | CapabilitySet::SETGID
+        | CapabilitySet::SETPCAP
+        | CapabilitySet::KILL
+        | CapabilitySet::CHOWN
+        | CapabilitySet::FOWNER
+        | CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::MAC_ADMIN;
+    let keep = own | CapabilitySet::from_bits_retain(of_apps);
+    bound_capabilities(keep.bits()).map_err(failed)?;
+    let permitted = capabilities(None).map_err(failed)?.permitted & keep;
+    let sets = CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).map_err(failed)
 }
 
 /// Gives the calling process's user what of its standard streams was made for it, pipes and the app's own terminal,

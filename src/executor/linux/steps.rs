@@ -254,6 +254,9 @@ pub enum AppStep {
         read_only: bool,
         /// Whether symbolic links in `source` may be followed.
         follow_links: bool,
+        /// Whether it is a device that can be opened. Other volumes' devices cannot.
+        #[serde(default)]
+        device: bool,
     },
     /// Writes a file into the rootfs.
     ProvideFile {
@@ -316,6 +319,13 @@ pub enum ProcessStep {
     },
     /// Forbids gaining privileges.
     ForbidNewPrivileges,
+    /// Refuses the system calls that a pod has no need of.
+    RefuseSystemCalls {
+        /// The app's capabilities, as bits; some calls come with some of them.
+        keep: u64,
+        /// Calls that are allowed all the same.
+        allowed: Vec<String>,
+    },
     /// Filters system calls.
     FilterSystemCalls {
         /// The listed calls are the allowed ones; else the blocked ones.
@@ -447,6 +457,7 @@ impl ProcessStep {
             Self::BoundCapabilities { .. } => "bound the capabilities".to_owned(),
             Self::BecomeUser { user, group, .. } => format!("become user `{user}` and group `{group}`"),
             Self::ForbidNewPrivileges => "forbid new privileges".to_owned(),
+            Self::RefuseSystemCalls { .. } => "refuse the system calls that a pod has no need of".to_owned(),
             Self::FilterSystemCalls { .. } => "install the system call filter".to_owned(),
         }
     }

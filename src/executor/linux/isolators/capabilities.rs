@@ -1,8 +1,9 @@
-//! Capability sets: what an app's processes may ever hold.
+//! Capability sets: what an app's processes may ever hold. What is beyond the default set an image may ask for, and the
+//! operator has to consent to.
 //!
 //! Clauses: iso.caps.default, iso.caps-remove.effect, iso.caps-retain.effect
 
-use crate::executor::plan::Isolation;
+use crate::executor::plan::{Consent, Isolation};
 
 /// The capabilities of Linux 6.x, by number.
 const NAMES: [&str; 41] = [
@@ -72,8 +73,14 @@ const DEFAULT: [&str; 14] = [
 pub struct CapabilitySet(pub u64);
 
 impl CapabilitySet {
-    fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+    /// Those of these names that this system knows.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         Self(names.into_iter().filter_map(number).fold(0, |set, number| set | 1 << number))
+    }
+
+    /// Whether the capability of this name is in the set.
+    pub fn has(self, name: &str) -> bool {
+        number(name).is_some_and(|number| self.0 >> number & 1 == 1)
     }
 
     /// Whether the capability of this number is in the set.
@@ -86,20 +93,42 @@ fn number(name: &str) -> Option<usize> {
     NAMES.iter().position(|known| *known == name)
 }
 
-/// The bounding set of an app with these isolators, and the names in them that this system does not know.
-pub fn bounding(isolators: &[Isolation]) -> (CapabilitySet, Vec<String>) {
-    let default = CapabilitySet::of(DEFAULT);
+/// What an app has without an isolator.
+pub fn default_set() -> CapabilitySet {
+    CapabilitySet::of(DEFAULT)
+}
+
+/// What an app may ever hold, and what its isolator asks for in vain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounding {
+    /// The bounding set.
+    pub keep: CapabilitySet,
+    /// Names that this system does not know.
+    pub unknown: Vec<String>,
+    /// Names beyond the default set that the operator has not consented to.
+    pub refused: Vec<String>,
+}
+
+/// The bounding set of an app with these isolators.
+pub fn bounding(isolators: &[Isolation], consent: &Consent) -> Bounding {
+    let default = default_set();
     for isolation in isolators {
-        let (set, named) = match isolation {
+        let (keep, named, refused) = match isolation {
             Isolation::CapabilitiesRemove { set } => {
-                (CapabilitySet(default.0 & !CapabilitySet::of(set.iter().map(String::as_str)).0), set)
+                (CapabilitySet(default.0 & !CapabilitySet::of(set.iter().map(String::as_str)).0), set, Vec::new())
             }
-            Isolation::CapabilitiesRetain { set } => (CapabilitySet::of(set.iter().map(String::as_str)), set),
+            Isolation::CapabilitiesRetain { set } => {
+                let may = |name: &String| default.has(name) || consent.to_capability(name);
+                let (kept, refused): (Vec<&String>, Vec<&String>) = set.iter().partition(|name| may(name));
+                let refused = refused.into_iter().filter(|name| number(name).is_some()).cloned();
+                (CapabilitySet::of(kept.into_iter().map(String::as_str)), set, refused.collect())
+            }
             _ => continue,
         };
-        return (set, named.iter().filter(|name| number(name).is_none()).cloned().collect());
+        let unknown = named.iter().filter(|name| number(name).is_none()).cloned().collect();
+        return Bounding { keep, unknown, refused };
     }
-    (default, Vec::new())
+    Bounding { keep: default, ..Bounding::default() }
 }
 
 #[cfg(test)]
@@ -112,25 +141,37 @@ mod tests {
 
     #[test]
     fn without_an_isolator_the_bounding_set_is_the_fourteen() {
-        let (set, unknown) = bounding(&[]);
+        let found = bounding(&[], &Consent::default());
         let mut expected = DEFAULT.to_vec();
         expected.sort_by_key(|name| number(name));
-        assert_eq!((names(set), unknown), (expected, vec![]));
+        assert_eq!((names(found.keep), found.unknown, found.refused), (expected, vec![], vec![]));
     }
 
     #[test]
     fn removing_what_is_not_in_the_default_set_has_no_effect() {
         let set = vec!["CAP_MKNOD".to_owned(), "CAP_SYS_ADMIN".to_owned()];
-        let (set, _) = bounding(&[Isolation::CapabilitiesRemove { set }]);
+        let set = bounding(&[Isolation::CapabilitiesRemove { set }], &Consent::default()).keep;
         assert!(!names(set).contains(&"CAP_MKNOD") && !names(set).contains(&"CAP_SYS_ADMIN"));
         assert_eq!(names(set).len(), 13);
     }
 
     #[test]
-    fn a_retain_set_is_exactly_what_it_names() {
-        let set = vec!["CAP_NET_ADMIN".to_owned(), "CAP_TIME_TRAVEL".to_owned()];
-        let (set, unknown) = bounding(&[Isolation::CapabilitiesRetain { set }]);
-        assert_eq!((names(set), unknown), (vec!["CAP_NET_ADMIN"], vec!["CAP_TIME_TRAVEL".to_owned()]));
-        assert_eq!(bounding(&[Isolation::CapabilitiesRetain { set: vec![] }]).0, CapabilitySet(0));
+    fn a_retain_set_is_what_it_names_as_far_as_the_operator_consents() {
+        let set = ["CAP_NET_ADMIN", "CAP_SYS_PTRACE", "CAP_CHOWN", "CAP_TIME_TRAVEL"].map(str::to_owned).to_vec();
+        let isolators = [Isolation::CapabilitiesRetain { set }];
+        let with = |consent: &Consent| {
+            let found = bounding(&isolators, consent);
+            assert_eq!(found.unknown, ["CAP_TIME_TRAVEL"]);
+            (names(found.keep), found.refused)
+        };
+        let refused = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(with(&Consent::default()), (vec!["CAP_CHOWN"], refused(&["CAP_NET_ADMIN", "CAP_SYS_PTRACE"])));
+        let one = Consent { capabilities: vec!["CAP_NET_ADMIN".to_owned()], ..Consent::default() };
+        assert_eq!(with(&one), (vec!["CAP_CHOWN", "CAP_NET_ADMIN"], refused(&["CAP_SYS_PTRACE"])));
+        let all = (vec!["CAP_CHOWN", "CAP_NET_ADMIN", "CAP_SYS_PTRACE"], Vec::new());
+        assert_eq!(with(&Consent { capabilities: vec!["all".to_owned()], ..Consent::default() }), all);
+        assert_eq!(with(&Consent { own_capabilities: true, ..Consent::default() }), all);
+        let none = [Isolation::CapabilitiesRetain { set: vec![] }];
+        assert_eq!(bounding(&none, &Consent::default()).keep, CapabilitySet(0));
     }
 }

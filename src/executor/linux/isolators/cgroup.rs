@@ -1,8 +1,8 @@
 //! Control groups: which there are on a host, and what resource isolators come to in them.
 //!
 //! ```text
-//! v1, hybrid   <mount of controller>/jetpack-<pod>/app-<app>     one tree a controller
-//! v2           <mount>/jetpack-<pod>/app-<app>                   one tree, controllers enabled from the root down
+//! v1, hybrid   <mount of controller>/jetpack-<pod>/app-<app>/processes     one tree a controller
+//! v2           <mount>/jetpack-<pod>/app-<app>/processes                   one tree, controllers enabled down to the app's
 //! ```
 //! A pod's group bounds those of its apps because they are its children (`iso.podbound`). A host may have some
 //! controllers in version 1 and others in version 2; each isolator uses its controller wherever it is.
@@ -202,7 +202,9 @@ impl Controllers {
 
 /// How many processes of a group the kernel has killed for lack of memory; nothing for a group that is none of memory.
 pub fn killed_for_memory(group: &Path) -> Option<u64> {
-    let files = ["memory.events", "memory.oom_control"].map(|file| group.join(file));
+    // In version 2 it is counted above, where the controller is.
+    let above = group.parent().unwrap_or(group).join("memory.events");
+    let files = [group.join("memory.events"), group.join("memory.oom_control"), above];
     let text = files.iter().find_map(|file| std::fs::read_to_string(file).ok())?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.parse().ok()
 }

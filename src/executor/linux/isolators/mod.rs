@@ -4,6 +4,7 @@
 
 pub mod capabilities;
 pub mod cgroup;
+pub mod default_calls;
 mod errno;
 pub mod seccomp;
 mod seccomp_sets;

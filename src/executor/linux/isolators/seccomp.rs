@@ -42,6 +42,10 @@ pub struct Selection {
     pub filter: Option<Filter>,
     /// Names and wildcards that mean nothing here, to be told.
     pub unknown: Vec<String>,
+    /// The calls that are to be allowed, by their names in the manifest, wildcards left aside.
+    pub named: Vec<String>,
+    /// Whether the isolator says that no call is blocked.
+    pub nothing_blocked: bool,
 }
 
 /// Expands the seccomp isolator among `isolators`, if there is one.
@@ -117,8 +121,10 @@ fn expand(mode: &Mode, set: &[String], errno: Option<&str>) -> Result<Selection,
         }
     }
     if set.iter().any(|entry| entry == mode.mask) {
-        return Ok(Selection { filter: None, unknown });
+        return Ok(Selection { unknown, nothing_blocked: true, ..Selection::default() });
     }
+    let retained = set.iter().filter(|name| mode.retain && !name.starts_with('@'));
+    let named = retained.cloned().collect();
     if mode.retain {
         names.extend(LIFE_CYCLE);
     }
@@ -131,7 +137,7 @@ fn expand(mode: &Mode, set: &[String], errno: Option<&str>) -> Result<Selection,
     calls.sort_unstable();
     // A remove set of which this machine has nothing blocks nothing.
     let filter = (!calls.is_empty()).then_some(Filter { retain: mode.retain, calls, errno });
-    Ok(Selection { filter, unknown })
+    Ok(Selection { filter, unknown, named, nothing_blocked: false })
 }
 
 impl Filter {
