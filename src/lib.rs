@@ -6,6 +6,8 @@
 //! ```
 //! Each arrow is one module with one way in. A later module calls an earlier one; never back.
 //!
+//! Beside it, a crate of its own: `appc-codec` (`src/codec`), the inner loops of DEFLATE and SHA-512.
+//!
 //! Without features: types, rules, archive reading, discovery logic; pure Rust, no I/O of its own.
 //! `net` adds transport and trust, `run` everything that touches a host, `cli` the binaries.
 

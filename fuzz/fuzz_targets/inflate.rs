@@ -1,7 +1,7 @@
 //! A stream is decoded as zlib decodes it, and refused where zlib refuses it.
 #![no_main]
 
-use appc::sys::inflate::Inflate;
+use appc_codec::Inflate;
 use flate2::{Decompress, FlushDecompress, Status};
 use libfuzzer_sys::fuzz_target;
 

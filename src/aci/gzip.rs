@@ -4,12 +4,11 @@
 
 use std::io::{self, Read};
 
+use appc_codec::{AHEAD, Inflate};
 #[cfg(not(all(feature = "run", unix)))]
 use flate2::Crc;
 #[cfg(all(feature = "run", unix))]
 use libdeflater::Crc;
-
-use super::inflate::{AHEAD, Inflate};
 
 /// The bytes that a member begins with.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];

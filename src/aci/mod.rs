@@ -22,8 +22,6 @@ mod decrypt;
 #[cfg(feature = "run")]
 mod extract;
 mod gzip;
-mod hash;
-mod inflate;
 mod open;
 #[cfg(feature = "run")]
 mod private;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::hash::Sha512;
+use appc_codec::Sha512;
+
 use super::open::Decoder;
 use super::ring::{Chunk, Ring};
 use super::{Compression, ReadOptions, Result};

@@ -36,19 +36,30 @@ pub enum Lenient {
 }
 
 /// Why a text is no amount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
     /// Not a decimal number with an optional suffix.
-    #[error("not a decimal number with one of the suffixes m, k, K, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei")]
     Malformed,
     /// Below zero.
-    #[error("an amount cannot be negative")]
     Negative,
     /// Above 2^63 - 1 base units.
-    #[error("larger than 9223372036854775807")]
     TooLarge,
 }
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => {
+                "not a decimal number with one of the suffixes m, k, K, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei"
+            }
+            Self::Negative => "an amount cannot be negative",
+            Self::TooLarge => "larger than 9223372036854775807",
+        })
+    }
+}
+
+impl std::error::Error for Fault {}
 
 impl Quantity {
     /// The amount in whole base units (bytes, operations, cores), a fraction rounded up.

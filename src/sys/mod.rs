@@ -1,11 +1,10 @@
-//! System calls: the only place for `unsafe`. One file a facility, each wrapper as thin as it can be and still safe.
+//! System calls: the only place for `unsafe` of this crate. One file a facility, each wrapper as thin as it can be and still safe.
 
 pub mod account;
 pub mod background;
 pub mod beneath;
 #[cfg(target_os = "freebsd")]
 pub mod freebsd;
-pub mod inflate;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod loopback;
@@ -13,8 +12,6 @@ pub mod memory;
 pub mod notify;
 pub mod passing;
 pub mod secret;
-#[cfg(target_arch = "x86_64")]
-pub mod sha512;
 pub mod signals;
 pub mod terminal;
 pub mod unfinished;

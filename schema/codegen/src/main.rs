@@ -5,6 +5,8 @@
 //! cargo run -p schema-codegen -- --check    fail when what is there differs
 //! ```
 
+#![forbid(unsafe_code)]
+
 use std::path::Path;
 use std::process::ExitCode;
 

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
+use appc_codec::Sha512;
+
 use super::compress::{self, Codec, Sealed};
-use crate::aci::hash::Sha512;
 use crate::aci::ring::{Chunk, Ring};
 use crate::aci::{Error, Kind, Result};
 

@@ -1,5 +1,7 @@
 //! `actool`: build, inspect and validate App Container Images.
 
+#![forbid(unsafe_code)]
+
 #[macro_use]
 #[path = "../common/output.rs"]
 mod output;

@@ -1,5 +1,7 @@
 //! `jetpack`: fetch images, run pods.
 
+#![forbid(unsafe_code)]
+
 #[macro_use]
 #[path = "../common/output.rs"]
 mod output;

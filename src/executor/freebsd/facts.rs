@@ -11,8 +11,6 @@ use super::system::{Found, Mounted, Program, System};
 use crate::executor::plan::{Network, PodPlan};
 use crate::executor::{Error, Kind};
 
-/// The devfs rule set that jails get where ours cannot be made.
-pub const DEFAULT_RULES: u16 = 4;
 /// Says, until the next boot, which devfs rule set is ours.
 pub const RULES_MARK: &str = "/var/run/jetpack.devfs";
 

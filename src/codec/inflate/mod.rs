@@ -6,8 +6,6 @@
 //! It decodes 1.5 times as fast as zlib-rs, and nearly as fast as libdeflate, which cannot decode a stream piece by piece.
 //! What is accepted is what zlib accepts.
 
-#![allow(unsafe_code)]
-
 mod table;
 
 use std::io;
