@@ -90,7 +90,7 @@ impl fmt::Display for Origin {
 
 /// The keys: name in the file, field, type, default.
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $key:literal $field:ident: $type:ty = $default:expr;)+) => {
+    ($($(#[doc = $doc:literal])+ $key:literal $field:ident: $type:ty = $default:expr $(, within $bounds:expr)?;)+) => {
         /// What holds for this call.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Config {
@@ -116,7 +116,11 @@ macro_rules! settings {
 
             fn set(&mut self, key: &str, value: &DeValue<'_>, origin: Origin) -> Result<(), String> {
                 match key {
-                    $($key => self.$field = Setting { value: Value::read(value)?, origin },)+
+                    $($key => {
+                        let value: $type = Value::read(value)?;
+                        $(value::within(&value, $bounds)?;)?
+                        self.$field = Setting { value, origin };
+                    })+
                     _ => return Err(unknown(key)),
                 }
                 Ok(())
@@ -125,13 +129,18 @@ macro_rules! settings {
     };
 }
 
+/// The longest that servers are waited for, in seconds.
+const DAY: u64 = 24 * 60 * 60;
+/// The longest that anything is kept or waited for, in seconds: times are added to others, and must not leave what those can hold.
+const CENTURY: u64 = 100 * 365 * DAY;
+
 settings! {
     /// Where images and pods are kept.
     "root" root: Option<PathBuf> = default_root();
     /// When images are asked for elsewhere though they may be in the store: never, new (what is not there) or update.
     "pull" pull: Pull = Pull::New;
     /// How long `image gc` keeps what was imported and nobody needs.
-    "image-grace" image_grace: Duration = Duration::from_secs(24 * 3600);
+    "image-grace" image_grace: Duration = Duration::from_secs(DAY), within 0..=CENTURY;
     /// Of what signatures are wanted: network (of all that comes over one), all (of files, too) or none.
     "signatures" signatures: Signatures = Signatures::Network;
     /// Where the keys are that this host's administrator, or this user, trusts, in root.d for all names and in prefix.d/PREFIX; `jetpack trust` writes there.
@@ -151,11 +160,11 @@ settings! {
     /// Hosts, domains and blocks of addresses that are reached without a proxy.
     "no-proxy" no_proxy: Vec<String> = Vec::new();
     /// How long a connection may take to come about.
-    "connect-timeout" connect_timeout: Duration = Duration::from_secs(20);
+    "connect-timeout" connect_timeout: Duration = Duration::from_secs(20), within 1..=DAY;
     /// How long a server may be silent, or slower than 1 KiB/s.
-    "idle-timeout" idle_timeout: Duration = Duration::from_secs(30);
+    "idle-timeout" idle_timeout: Duration = Duration::from_secs(30), within 1..=DAY;
     /// How often a request is repeated after errors that may pass.
-    "retries" retries: u32 = 3;
+    "retries" retries: u32 = 3, within 0..=100;
     /// Who answers the questions of a pod's apps: own (its supervisor, inside its network), domain (the service that
     /// `jetpack metadata-service` is) or off.
     "metadata" metadata: Metadata = Metadata::Own;
@@ -176,13 +185,13 @@ settings! {
     /// Where the plugins that make networks are (CNI); the first directory that has one counts.
     "cni-plugins" cni_plugins: Vec<PathBuf> = crate::executor::plan::Cni::default().plugins;
     /// How long apps that are asked to stop may take before they are killed.
-    "stop-grace" stop_grace: Duration = Duration::from_secs(10);
+    "stop-grace" stop_grace: Duration = Duration::from_secs(10), within 0..=CENTURY;
     /// How long `gc` keeps pods that have ended.
-    "pod-grace" pod_grace: Duration = Duration::ZERO;
+    "pod-grace" pod_grace: Duration = Duration::ZERO, within 0..=CENTURY;
     /// A log of an app that is larger than this, in bytes, is moved aside; one older one is kept.
-    "log-limit" log_limit: u64 = 16 << 20;
+    "log-limit" log_limit: u64 = 16 << 20, within 1..=i64::MAX as u64;
     /// So many bytes of an image are transferred at most.
-    "transfer-limit" transfer_limit: u64 = 16 << 30;
+    "transfer-limit" transfer_limit: u64 = 16 << 30, within 1..=i64::MAX as u64;
     /// On FreeBSD: the IPv4 block of the network `default`, as 10.77.0.0/16. Where it is set, pods are connected to it
     /// unless they are told otherwise.
     "freebsd.network" freebsd_network: Option<Block<Ipv4Addr>> = None;
@@ -191,7 +200,7 @@ settings! {
     /// On FreeBSD: the bridge of the network `default`.
     "freebsd.bridge" freebsd_bridge: String = "jetpack0".to_owned();
     /// On FreeBSD: the secure level of pods, 0 to 3.
-    "freebsd.securelevel" freebsd_securelevel: u32 = 2;
+    "freebsd.securelevel" freebsd_securelevel: u8 = 2, within 0..=3;
     /// On FreeBSD: what Linux programs are told is the release of their kernel.
     "freebsd.linux-release" freebsd_linux_release: String = "4.4.0".to_owned();
 }
@@ -446,9 +455,27 @@ mod tests {
             "https-proxy = \"gopher://p:1\"",
             "cni-configurations = [\"/a\"]",
             "cni-plugins = \"/a\"",
+            "freebsd.securelevel = 4",
+            "freebsd.securelevel = 9",
+            "freebsd.securelevel = 4294967295",
+            "retries = 101",
+            "idle-timeout = \"0s\"",
+            "connect-timeout = \"18446744073709551615s\"",
+            "stop-grace = \"40000d\"",
+            "log-limit = 0",
+            "transfer-limit = 9223372036854775808",
         ] {
             assert!(take(text).unwrap_err().starts_with("understand /etc/jetpack.toml:1"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_told_with_them() {
+        let error = take("freebsd.securelevel = 9").unwrap_err();
+        assert!(error.ends_with("`freebsd.securelevel`: 9 is out of range: 0 to 3 can be said here"), "{error}");
+        let error = take("idle-timeout = \"2d\"").unwrap_err();
+        assert!(error.ends_with("172800s is out of range: 1 to 86400 can be said here"), "{error}");
+        assert_eq!(take("freebsd.securelevel = 3").unwrap().freebsd_securelevel.value, 3);
     }
 
     #[test]

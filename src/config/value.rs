@@ -1,6 +1,7 @@
 //! What a key can have: how it is written in a file and shown again.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -151,7 +152,48 @@ macro_rules! numbers {
     )*};
 }
 
-numbers!(u32, u64);
+numbers!(u8, u32, u64);
+
+/// What has an upper and a lower bound: numbers, and times in seconds.
+pub(super) trait Measure: Value {
+    fn measure(&self) -> u64;
+}
+
+impl Measure for u8 {
+    fn measure(&self) -> u64 {
+        (*self).into()
+    }
+}
+
+impl Measure for u32 {
+    fn measure(&self) -> u64 {
+        (*self).into()
+    }
+}
+
+impl Measure for u64 {
+    fn measure(&self) -> u64 {
+        *self
+    }
+}
+
+impl Measure for Duration {
+    fn measure(&self) -> u64 {
+        self.as_secs()
+    }
+}
+
+/// Whether a value is within its bounds.
+pub(super) fn within(value: &impl Measure, bounds: RangeInclusive<u64>) -> Result<(), String> {
+    match bounds.contains(&value.measure()) {
+        true => Ok(()),
+        false => {
+            let said = value.show();
+            let said = said.as_str().map_or_else(|| said.to_string(), str::to_owned);
+            Err(format!("{said} is out of range: {} to {} can be said here", bounds.start(), bounds.end()))
+        }
+    }
+}
 
 /// A word of a few.
 macro_rules! words {

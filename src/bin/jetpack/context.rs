@@ -78,7 +78,7 @@ impl Context {
             configured.network.v4 = (address, prefix);
         }
         configured.network.v6 = config.freebsd_network6.value.map(|Block(address, prefix)| (address, prefix));
-        configured.settings.securelevel = i32::try_from(config.freebsd_securelevel.value).unwrap_or(3);
+        configured.settings.securelevel = config.freebsd_securelevel.value.into();
         configured.settings.linux_release.clone_from(&config.freebsd_linux_release.value);
         configured
     }
