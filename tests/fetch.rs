@@ -144,6 +144,12 @@ fn a_signed_image_is_fetched_once_and_then_known_to_be_unchanged() {
     let first = host.fetch(&["localhost/app:1"]);
     assert!(first.status.success(), "{}", stderr(&first));
     let id = stdout(&first);
+    let kept = || std::fs::read_dir(host.directory.path().join("root/http")).map_or(0, |entries| entries.count());
+    assert!(kept() > 0);
+    let forgotten = host.run(&["gc", "--cache"]);
+    assert!(stdout(&forgotten).starts_with("freed "), "{}", stderr(&forgotten));
+    assert_eq!(kept(), 0);
+    assert!(host.fetch(&["localhost/app:1"]).status.success());
     assert!(id.starts_with("sha512-") && id.lines().count() == 1, "{id}");
     let origin = host.directory.path().join("root/images").join(id.trim()).join("origin");
     assert!(std::fs::read_to_string(origin).unwrap().contains(&fingerprint));

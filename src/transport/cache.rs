@@ -3,7 +3,7 @@
 //! ```text
 //! <directory>/<sha256 of the URL>   one line of JSON, then the body
 //! ```
-//! May be thrown away at any time. Files are replaced by rename and are for their owner's eyes: pages got with a
+//! May be thrown away at any time, and is kept within bounds: what was written longest ago goes first. Files are replaced by rename and are for their owner's eyes: pages got with a
 //! password are among them. Entries that cannot be read are as good as none. That there is nothing is never kept, whatever
 //! the server says of it: who publishes an image for which somebody has just asked in vain wants it found.
 
@@ -25,6 +25,10 @@ const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most that an entry may hold, in bytes.
 const MAX_ENTRY: u64 = 8 << 20;
+
+/// Entries that are kept, and their bytes in all.
+const MAX_ENTRIES: usize = 1000;
+const MAX_BYTES: u64 = 64 << 20;
 
 /// What a server said about a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,12 +140,54 @@ impl Cache {
 
     /// Remembers and forgets. The cache saves work and is never needed: what cannot be kept is asked again.
     pub fn remember(&self, news: News) {
+        let more = !news.is_empty();
         for (url, entry) in news {
             match entry {
                 Some(entry) => drop(self.put(&url, &entry)),
                 None => drop(fs::remove_file(self.path(&url))),
             }
         }
+        if more {
+            let _ = self.trim(MAX_ENTRIES, MAX_BYTES);
+        }
+    }
+
+    /// Forgets all. Says how many bytes that frees.
+    pub fn clear(&self) -> Result<u64, Error> {
+        self.trim(0, 0)
+            .map_err(|error| Error::new(Kind::Io, format!("empty the cache {}", self.0.display())).because(error))
+    }
+
+    /// Forgets what was written longest ago, until so many entries and bytes are left at most. Says how many bytes that frees.
+    fn trim(&self, entries: usize, bytes: u64) -> io::Result<u64> {
+        let listed = match fs::read_dir(&self.0) {
+            Ok(listed) => listed,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let mut files = Vec::new();
+        for entry in listed {
+            let entry = entry?;
+            // One that somebody else has taken away meanwhile is none.
+            if let Ok(about) = entry.metadata() {
+                files.push((about.modified().unwrap_or(UNIX_EPOCH), about.len(), entry.path()));
+            }
+        }
+        files.sort_unstable();
+        let mut count = files.len();
+        let mut total: u64 = files.iter().map(|(_, length, _)| length).sum();
+        let mut freed = 0;
+        for (_, length, path) in files {
+            if count <= entries && total <= bytes {
+                break;
+            }
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            (count, total, freed) = (count - 1, total - length, freed + length);
+        }
+        Ok(freed)
     }
 
     /// A document: as it was while that is allowed or the server says that it still is, else as it is now. What there is
@@ -197,6 +243,34 @@ mod tests {
         assert!(!entry.is_fresh());
         fs::write(cache.path(&url), b"rubbish").unwrap();
         assert_eq!(cache.get(&url), None);
+    }
+
+    #[test]
+    fn it_stays_within_bounds_and_can_be_emptied() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().join("http"));
+        assert_eq!(cache.clear().unwrap(), 0);
+        let url = |number: u32| -> Url { format!("https://h/{number}").parse().unwrap() };
+        let entry = Entry {
+            validators: Validators::default(),
+            fresh_until: UNIX_EPOCH,
+            note: String::new(),
+            body: vec![b'x'; 1000],
+            url: url(0),
+            public: false,
+        };
+        for number in 0..10 {
+            cache.put(&url(number), &entry).unwrap();
+            let old = UNIX_EPOCH + Duration::from_secs(number.into());
+            fs::File::options().write(true).open(cache.path(&url(number))).unwrap().set_modified(old).unwrap();
+        }
+        let left = || (0..10).filter(|number| cache.get(&url(*number)).is_some()).collect::<Vec<_>>();
+        cache.trim(7, u64::MAX).unwrap();
+        assert_eq!(left(), [3, 4, 5, 6, 7, 8, 9]);
+        cache.trim(7, 3 * 1200).unwrap();
+        assert_eq!(left(), [7, 8, 9]);
+        assert!(cache.clear().unwrap() > 3000);
+        assert_eq!(fs::read_dir(directory.path().join("http")).unwrap().count(), 0);
     }
 
     #[test]

@@ -321,7 +321,7 @@ impl Client {
                 return result.map_err(|error| explain(url, self.0.proxies.for_url(url), error));
             }
             thread::sleep(wait);
-            pause *= 2;
+            pause = (pause * 2).min(MAX_RETRY_AFTER);
             left -= 1;
         }
     }

@@ -10,6 +10,7 @@ use appc::pod::{PodDir, Pods, State};
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::remote;
 
 /// Remove pods that have ended, and whatever killed supervisors left.
 #[derive(clap::Args)]
@@ -20,6 +21,9 @@ pub struct Args {
     /// Make a root that was copied, moved or restored one of its own: forget the pods that came with it, which are undone nowhere
     #[arg(long, conflicts_with = "grace")]
     adopt: bool,
+    /// Forget what servers have said, too: it is asked for again
+    #[arg(long)]
+    cache: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -52,8 +56,14 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
             }
         }
     }
+    let forgotten = match args.cache {
+        true => Some(remote::forget(context)?),
+        false => None,
+    };
     if args.json {
-        crate::output::json(serde_json::json!({ "pods": collected }))?;
+        crate::output::json(serde_json::json!({ "pods": collected, "cache_bytes": forgotten }))?;
+    } else if let Some(bytes) = forgotten {
+        println!("freed {bytes} bytes of what servers have said");
     }
     Ok(code)
 }

@@ -38,6 +38,19 @@ pub fn key_store(context: &Context) -> Result<KeyStore, CommandError> {
     }
 }
 
+/// Where below the root is kept what servers said, and what they said without protection.
+const CACHES: [&str; 2] = ["http", "http-insecure"];
+
+/// Forgets all that servers said. Says how many bytes that frees.
+pub fn forget(context: &Context) -> Result<u64, CommandError> {
+    let root = context.root()?;
+    let mut freed = 0;
+    for cache in CACHES {
+        freed += Cache::new(root.join(cache)).clear()?;
+    }
+    Ok(freed)
+}
+
 /// What fetches, as the command line and this host's files say.
 pub fn remote(context: &Context) -> Result<Remote, CommandError> {
     let network = &context.network;
@@ -56,7 +69,7 @@ pub fn remote(context: &Context) -> Result<Remote, CommandError> {
     let mut settings = Settings { limits, credentials, private_redirects, proxies, ..Settings::default() };
     network.insecure.apply("jetpack", &mut settings);
     // What was said without protection must not be believed later with it.
-    let cache = if settings.insecure_tls || settings.insecure_http { "http-insecure" } else { "http" };
+    let cache = CACHES[usize::from(settings.insecure_tls || settings.insecure_http)];
     let http = settings.insecure_http;
     Ok(Remote {
         client: Client::new(settings)?,
@@ -88,7 +101,7 @@ fn tell(verbose: bool) -> Tell {
     })
 }
 
-/// The same, made when it is first needed: what is wrong with it is told then, and costs nobody who needs none.
+/// A remote that is made when it is first needed: what is wrong with it is told then, and costs nobody who needs none.
 pub struct Deferred<'c> {
     context: &'c Context,
     remote: OnceLock<Result<Remote, String>>,
