@@ -439,6 +439,7 @@ fn strict() -> Vec<Change> {
         ("x.path.clean", Image, "/app/workingDirectory", Some(json!("/opt//work"))),
         ("x.ports.host-conflict", Pod, "/ports/1/hostPort", Some(json!(80))),
         ("x.quantity.form", Image, ISOLATORS, isolator("resource/memory", json!({"limit": "1e9"}))),
+        ("x.quantity.part", Image, ISOLATORS, isolator("resource/memory", json!({"limit": "16m"}))),
     ]
 }
 

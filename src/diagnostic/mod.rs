@@ -36,7 +36,7 @@ pub struct Place {
     pub line: Option<u32>,
     /// Column in that line in characters, from 1.
     pub column: Option<u32>,
-    /// The same place in bytes from the start of the manifest.
+    /// Bytes from the start of the manifest to the place.
     #[serde(skip)]
     pub offset: Option<usize>,
     /// Length of the marked place in characters, where it is known.

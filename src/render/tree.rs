@@ -54,14 +54,14 @@ impl Store {
         self.made(image, &Resolver::local(self), self.trees().stacks())
     }
 
-    /// The same; what is missing of it is looked for as `resolver` says.
+    /// The tree of an image, what is missing of which is looked for as `resolver` says.
     ///
     /// Errors: those of [`Store::rendered`], and what the fetcher says.
     pub fn rendered_by(&self, image: &Image, resolver: &Resolver<'_>) -> Result<Rendered> {
         self.made(image, resolver, self.trees().stacks())
     }
 
-    /// The same as one tree always, for an executor that cannot stack.
+    /// The tree of an image as one always, for an executor that cannot stack.
     ///
     /// Errors: those of [`Store::rendered`].
     pub fn flattened(&self, image: &Image) -> Result<Rendered> {

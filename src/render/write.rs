@@ -116,7 +116,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The same file under a second name. `false` where that is not to be, or not possible.
+    /// A second name for a file. `false` where that is not to be, or not possible.
     fn hard_link(&mut self, source: BorrowedFd<'_>, path: &[u8], pass: usize, stat: &Stat) -> io::Result<bool> {
         let file = (device(stat), inode(stat));
         // Two passes over one image bring two files, as extracting it twice would.

@@ -47,7 +47,7 @@ impl Finding {
         self.meant_one_of(word, || candidates.into_iter().collect())
     }
 
-    /// The same with candidates that are dear to list.
+    /// "did you mean", of candidates that are dear to list.
     pub(super) fn meant_one_of<'c>(&mut self, word: &str, candidates: impl FnOnce() -> Vec<&'c str>) -> &mut Self {
         if self.late {
             return self;

@@ -90,7 +90,7 @@ impl AbsPath {
         self.as_str().split('/').filter(|part| !part.is_empty() && *part != ".")
     }
 
-    /// The same place written one way: no `.`, no doubled or trailing slash.
+    /// Its place written in one way: no `.`, no doubled or trailing slash.
     #[must_use]
     pub fn clean(&self) -> Self {
         let mut text = String::with_capacity(self.len());

@@ -99,7 +99,7 @@ pub fn why_not(definition: &str, text: &str) -> String {
     refusal(definition, text).1
 }
 
-/// The same with the clause that is broken; none where the place decides it.
+/// Why a text is not what `definition` says, and the clause that it breaks; none where the place decides it.
 pub fn refusal(definition: &str, text: &str) -> (&'static str, String) {
     let fault = explain(definition, text, "");
     let words = match fault.help {

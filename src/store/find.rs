@@ -33,7 +33,7 @@ impl Store {
         self.look_up(reference).map(|found| found.image)
     }
 
-    /// The same, and what else fits.
+    /// The image that a reference means, and what else fits.
     ///
     /// Errors: those of [`Store::find`].
     pub fn look_up(&self, reference: &ImageRef) -> Result<Found> {

@@ -34,7 +34,7 @@ impl Store {
         Self::open_with(root, trees)
     }
 
-    /// The same with trees kept elsewhere.
+    /// A store whose trees are kept elsewhere.
     pub fn open_with(root: impl Into<PathBuf>, trees: Arc<dyn Trees>) -> Result<Self> {
         let store = Self { root: absolute(root.into())?, trees };
         store.check_version()?;

@@ -56,7 +56,7 @@ pub(super) fn plain(name: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// The same name as it stands in a record.
+/// The name of an attribute as it stands in a record.
 pub(crate) fn escaped(name: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(name.len());
     for byte in name {

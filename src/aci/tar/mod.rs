@@ -184,6 +184,13 @@ impl<'s> Archive<'s> {
                     return Ok(None);
                 }
                 BLOCK => {}
+                _ if at == 0 => {
+                    return Err(invalid(
+                        "aci.tar",
+                        "read the archive",
+                        "it is no tar archive: it is shorter than a header",
+                    ));
+                }
                 _ => return Err(truncated(at)),
             }
             if block == [0; BLOCK] {

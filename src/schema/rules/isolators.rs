@@ -68,7 +68,7 @@ fn scope_clause(name: &str) -> &'static str {
     }
 }
 
-/// The same isolator again, or one that excludes an earlier one.
+/// An isolator that stands twice, or excludes an earlier one.
 fn occurrence(known: &isolator::Known, span: Span, seen: &[(&str, Span)], findings: &mut Findings) {
     let name = known.name;
     let earlier = |name: &str| seen.iter().find(|(other, _)| *other == name).map(|(_, span)| *span);
