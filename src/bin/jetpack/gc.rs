@@ -22,7 +22,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "grace")]
     adopt: bool,
     /// Forget what servers have said, too: it is asked for again
-    #[arg(long)]
+    #[arg(long, conflicts_with = "adopt")]
     cache: bool,
     /// Print JSON
     #[arg(long)]
