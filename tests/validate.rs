@@ -87,12 +87,15 @@ fn an_image_that_is_none_is_told_as_an_image() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("x.aci");
     let file = file.to_str().unwrap();
-    for (bytes, why) in [(&b""[..], "it is empty"), (b"<html>not found</html>", "it is no tar archive"), (b"{", "JSON")]
-    {
+    for (bytes, why) in [
+        (&b""[..], "it is empty"),
+        (b"<html>not found</html>", "it is no tar archive: it is shorter"),
+        (b"{", "im.json.valid"),
+    ] {
         std::fs::write(file, bytes).unwrap();
         let output = String::from_utf8(actool(&["validate", file]).stdout).unwrap();
         assert!(output.contains(why), "{output}");
-        assert_eq!(output.contains("invalid image"), why != "JSON", "{output}");
+        assert_eq!(output.contains("invalid image"), why != "im.json.valid", "{output}");
     }
 }
 
