@@ -57,6 +57,7 @@ pub(super) fn plain(name: &[u8]) -> Vec<u8> {
 }
 
 /// The name of an attribute as it stands in a record.
+#[cfg(any(test, all(feature = "run", unix)))]
 pub(crate) fn escaped(name: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(name.len());
     for byte in name {

@@ -14,6 +14,7 @@ use super::stream::Stream;
 use super::{Error, Kind as Fault, ReadOptions, Result, Sink};
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::visible::obeyed;
+#[cfg(all(feature = "run", unix))]
 pub(crate) use attributes::escaped;
 use header::{BLOCK, Header};
 
