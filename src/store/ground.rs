@@ -99,7 +99,7 @@ pub fn check(root: &Path) -> Result<()> {
 /// Who the root is; nothing where it was not yet asked.
 ///
 /// # Errors
-/// [`Kind::Foreign`] when it is not where it was made; [`Kind::Corrupt`].
+/// [`Kind::Foreign`] when it is not where it was made, or does not say where.
 pub fn identity(root: &Path) -> Result<Option<Uuid>> {
     let Some(kept) = read(root)? else { return Ok(None) };
     let now = Identity::of(root, kept.id).map_err(failed("look at", root))?;
@@ -119,7 +119,8 @@ fn read(root: &Path) -> Result<Option<Identity>> {
     match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
-            .map_err(|error| Error::new(Kind::Corrupt, format!("read {}", path.display())).because(error)),
+            // Who it is cannot be told any more, as of a root that came from elsewhere.
+            .map_err(|error| Error::new(Kind::Foreign, format!("read {}", path.display())).because(error)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(Error::new(Kind::Io, format!("read {}", path.display())).because(error)),
     }

@@ -72,7 +72,7 @@ fn a_jail_that_outlives_its_supervisor_is_told_and_ended() {
     let Some(bed) = Bed::new() else { return };
     let image = bed.image_for("freebsd", "plain", "base", json!({"exec": ["/bin/true"]}));
     let model = |line: &[&str]| bed.tell(&[&["--host", "model:freebsd"], line].concat());
-    for end in ["stop", "gc"] {
+    for end in ["stop", "gc", "rm"] {
         // What all pods share is made by the first.
         let plan: serde_json::Value = serde_json::from_str(&model(&["plan", "--json", &image]).1).unwrap();
         let steps = plan["steps"].as_array().unwrap();
@@ -84,7 +84,17 @@ fn a_jail_that_outlives_its_supervisor_is_told_and_ended() {
         let uuid = pods[0]["uuid"].as_str().unwrap();
         let (_, out, err) = model(&["status", uuid]);
         assert!(out.contains("lost with its supervisor, but its jail"), "{out}{err}");
-        let words = if end == "stop" { vec!["stop", uuid] } else { vec!["gc"] };
+        let words = match end {
+            "gc" => vec!["gc"],
+            "stop" => vec!["stop", uuid],
+            _ => {
+                // The journal no longer tells of the jail, whose name does.
+                let journal = bed.path("root/pods").join(uuid).join("journal");
+                let text = fs::read_to_string(&journal).unwrap();
+                fs::write(&journal, text.replace("{\"create-jail\"", "{\"create-gaol\"")).unwrap();
+                vec!["rm", "--force", uuid]
+            }
+        };
         let (code, out, err) = model(&words);
         assert_eq!((code, out.trim()), (0, uuid), "{err}");
         if end == "stop" {
@@ -232,6 +242,24 @@ fn a_pod_that_ended_tomorrow_is_as_young_as_one_that_ended_now() {
     fs::File::open(pod.join("status")).unwrap().set_modified(tomorrow).unwrap();
     assert_eq!(bed.say(&["gc", "--grace", "1h"]), "");
     bed.say(&["gc", "--grace", "0s"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn what_is_damaged_in_a_root_is_told_with_what_mends_it() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("plain", "echo ran");
+    bed.say(&["run", "--rm", &image]);
+    let cases = [("version", "x", "echo 1 >"), ("metadata.key", "x", "fresh key"), ("identity", "x", "gc --adopt")];
+    for (name, content, mend) in cases {
+        let file = bed.path("root").join(name);
+        let kept = fs::read(&file).unwrap();
+        fs::write(&file, content).unwrap();
+        let (code, _, err) = bed.tell(&["run", "--rm", &image]);
+        assert!(code == 125 && err.contains(name) && err.contains(mend), "{name}: {err}");
+        fs::write(&file, kept).unwrap();
+    }
+    bed.say(&["run", "--rm", &image]);
     bed.assert_nothing_left();
 }
 

@@ -100,9 +100,15 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         );
     }
     if let Some(error) = error.downcast_ref::<appc::metadata::Error>() {
-        return matches!(error.kind(), appc::metadata::Kind::Absent).then_some(
-            "`jetpack metadata-service --listen ADDR` is that service; with --mds=own the pod's supervisor answers",
-        );
+        return match error.kind() {
+            appc::metadata::Kind::Absent => Some(
+                "`jetpack metadata-service --listen ADDR` is that service; with --mds=own the pod's supervisor answers",
+            ),
+            appc::metadata::Kind::Key => Some(
+                "where the file is removed a fresh key is made; what pods have signed by the old one is not verified any more",
+            ),
+            _ => None,
+        };
     }
     if let Some(error) = error.downcast_ref::<appc::store::Error>() {
         return matches!(error.kind(), appc::store::Kind::Foreign).then_some(
