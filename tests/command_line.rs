@@ -320,3 +320,34 @@ fn findings_become_annotations_of_a_workflow() {
     assert!(shown.lines().any(|line| line.starts_with("::error file=bad%2Cname.json,line=")), "{shown}");
     assert!(shown.lines().all(|line| line.contains(",title=")), "{shown}");
 }
+
+#[test]
+fn a_volume_without_a_mount_and_a_mount_point_without_a_volume_are_told_with_the_option_that_helps() {
+    let place = Place::new();
+    let layout = place.path().join("layout");
+    fs::create_dir_all(layout.join("rootfs")).unwrap();
+    let image = |name: &str, points: &str| {
+        let manifest = format!(
+            r#"{{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example.com/{name}",
+            "app": {{"exec": ["/a"], "user": "0", "group": "0", "mountPoints": [{points}]}}}}"#
+        );
+        fs::write(layout.join("manifest"), manifest).unwrap();
+        assert!(place.run(ACTOOL, &["build", "layout", &format!("{name}.aci")]).status.success());
+    };
+    image("plain", "");
+    image("data", r#"{"name": "data", "path": "/data"}"#);
+    let how = "--mount volume=v,target=PATH before an image mounts it into its app";
+    let plan = place.run(JETPACK, &["plan", "--insecure=signature", "--volume", "v,kind=empty", "plain.aci"]);
+    let told = String::from_utf8_lossy(&plan.stderr);
+    assert!(plan.status.success(), "{told}");
+    assert!(told.contains(&format!("jetpack: warning: no app mounts volume v; {how}\n")), "{told}");
+    let (code, told) = place.told(JETPACK, "prepare --insecure=signature --strict --volume v,kind=empty plain.aci");
+    assert_eq!(code, 125);
+    let refused = "jetpack: failed to run the pod strictly: no app mounts volume v\n";
+    assert!(told.ends_with(&format!("{refused}  hint: {how}\n")), "{told}");
+    let (code, told) = place.told(JETPACK, "run --insecure=signature data.aci");
+    assert_eq!(code, 125);
+    let hint =
+        "  hint: --volume NAME,kind=empty or --volume NAME,source=DIR makes a volume of the mount point's name\n";
+    assert!(told.contains("its mount point data at /data has no mount") && told.ends_with(hint), "{told}");
+}

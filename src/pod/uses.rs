@@ -31,10 +31,7 @@ impl Pods {
             // What one stood on that is being removed is undone already.
             if pod.state() != State::Removing {
                 add(&mut uses, &pod).map_err(|error| {
-                    let uuid = pod.uuid();
-                    let why =
-                        format!("{}; `jetpack rm {uuid}` removes a pod that is damaged", crate::error::chain(&error));
-                    Error::new(*error.kind(), format!("tell which images pod {uuid} stands on")).because(why)
+                    Error::new(*error.kind(), format!("tell which images pod {} stands on", pod.uuid())).because(error)
                 })?;
             }
         }

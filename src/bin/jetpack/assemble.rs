@@ -130,6 +130,7 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
         Ok(resolved)
     };
     let (manifest, resolved) = reify(template, find)?;
+    idle_volumes(&manifest, args.strict)?;
     let uuid = Uuid::new_v4();
     let mut choices = choices(args, context, uuid, manifest.apps.len())?;
     choices.consent = consents(args, context, &manifest, |id| &found[id].image)?;
@@ -148,6 +149,20 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
     }
     let held = found.into_values().map(|obtained| obtained.rendered).collect();
     Ok((Draft { manifest, images: app_images, image_manifests, choices }, held))
+}
+
+/// Tells of volumes that no app mounts; strictly they are refused.
+fn idle_volumes(manifest: &PodManifest, strict: bool) -> Result<(), CommandError> {
+    let mounted = |name: &AcName| manifest.apps.iter().flat_map(|app| &app.mounts).any(|mount| mount.volume == *name);
+    for volume in manifest.volumes.iter().filter(|volume| !mounted(&volume.name)) {
+        let name = &*volume.name;
+        let how = format!("--mount volume={name},target=PATH before an image mounts it into its app");
+        if strict {
+            return Err(CommandError::failed(format!("run the pod strictly: no app mounts volume {name}")).hint(how));
+        }
+        eprintln!("jetpack: warning: no app mounts volume {name}; {how}");
+    }
+    Ok(())
 }
 
 /// Tells what does not hold as it should.

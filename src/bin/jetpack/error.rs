@@ -99,6 +99,15 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
             "`jetpack trust add --prefix NAME FILE|URL|NAME` trusts a key; `jetpack trust list` shows which are",
         );
     }
+    if let Some(error) = error.downcast_ref::<appc::pod::Error>() {
+        return match error.kind() {
+            appc::pod::Kind::Corrupt => Some("`jetpack rm POD` removes a pod that is damaged"),
+            _ if error.clause_id() == Some("pod.reified.mounts") => {
+                Some("--volume NAME,kind=empty or --volume NAME,source=DIR makes a volume of the mount point's name")
+            }
+            _ => None,
+        };
+    }
     if let Some(error) = error.downcast_ref::<appc::metadata::Error>() {
         return match error.kind() {
             appc::metadata::Kind::Absent => Some(
