@@ -36,6 +36,7 @@ pub fn leave_behind() -> io::Result<Side> {
             drop(near);
             setsid()?;
             nothing_as(&[0, 1])?;
+            close_inherited()?;
             Ok(Side::Behind(Leash(far)))
         }
         pid => {
@@ -53,6 +54,35 @@ pub fn leave_behind() -> io::Result<Side> {
             Ok(Side::Ahead(Some(status.unwrap_or(125))))
         }
     }
+}
+
+/// Closes what whoever started this program left open to it beyond the standard streams: a pipe would never end, a lock never be
+/// free, for as long as this process goes on. All that is this program's own is closed at exec, by which it is told from that.
+fn close_inherited() -> io::Result<()> {
+    for number in open_numbers()? {
+        // SAFETY: asks for flags, and closes what no value of this program stands for.
+        unsafe {
+            let flags = libc::fcntl(number, libc::F_GETFD);
+            if flags >= 0 && flags & libc::FD_CLOEXEC == 0 {
+                libc::close(number);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn open_numbers() -> io::Result<Vec<i32>> {
+    let entries = std::fs::read_dir("/proc/self/fd")?;
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(numbers.filter(|number| *number > 2).collect())
+}
+
+/// There is no directory that tells: all that could be, up to a number that nobody passes on.
+#[cfg(not(target_os = "linux"))]
+fn open_numbers() -> io::Result<std::ops::Range<i32>> {
+    // SAFETY: no memory is involved.
+    Ok(3..unsafe { libc::getdtablesize() }.min(1 << 16))
 }
 
 impl Leash {
