@@ -24,6 +24,7 @@ pub mod error;
 pub mod executor;
 #[cfg(all(feature = "net", feature = "run", unix))]
 pub mod fetch;
+pub mod id;
 #[cfg(all(feature = "run", unix))]
 pub mod metadata;
 #[cfg(all(feature = "run", unix))]

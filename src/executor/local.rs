@@ -501,6 +501,19 @@ pub fn signal(pod: &PodDir, app: Option<&str>, signal: i32) -> Result<(), Error>
     Ok(())
 }
 
+/// Starts this program anew from where no pod can write it, unless it runs from there: for programs that are about to enter pods, before
+/// they have done anything.
+///
+/// # Errors
+/// That cannot be had, and a pod could write the program as it is.
+pub fn run_apart() -> Result<(), Error> {
+    // Elsewhere no process is asked for the file that it runs: FreeBSD's links to it in procfs are paths, resolved where they are read.
+    #[cfg(target_os = "linux")]
+    crate::sys::linux::program::run_apart()
+        .map_err(|error| Error::new(Kind::Io, "run from where no pod can write this program").because(error))?;
+    Ok(())
+}
+
 /// Whether the standard streams of this process are a terminal.
 pub fn has_terminal() -> bool {
     rustix::termios::isatty(std::io::stdin()) && rustix::termios::isatty(std::io::stdout())

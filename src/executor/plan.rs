@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::id::Id;
+
 use super::host_name::HostName;
 use super::isolation::Outcome;
 
@@ -125,7 +127,7 @@ pub struct AppPlan {
     /// The group, as the manifest has it (decision 40).
     pub group: String,
     /// Further groups of its processes.
-    pub supplementary_gids: Vec<u32>,
+    pub supplementary_gids: Vec<Id>,
     /// Where its processes start (`env.cwd`); missing in the rootfs: an error.
     pub working_directory: PathBuf,
     /// The environment, final but for what only a running pod knows (`AC_METADATA_URL`) and what the rootfs's passwd adds.
@@ -213,9 +215,9 @@ pub enum VolumeKind {
         /// Its permission bits.
         mode: u32,
         /// Its owner inside the pod.
-        uid: u32,
+        uid: Id,
         /// Its group inside the pod.
-        gid: u32,
+        gid: Id,
     },
     /// A directory or file of the host.
     Host {

@@ -11,6 +11,7 @@ use super::plan::{
     VolumeKind, VolumePlan,
 };
 use super::{Error, Kind};
+use crate::id::Id;
 use crate::pod::reify::effective;
 use crate::schema::{self, App, EventHandlerName, ImageManifest, IsolatorValue, PodManifest};
 
@@ -144,7 +145,11 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
             exec: effective.exec.clone(),
             user: effective.user.to_string(),
             group: effective.group.to_string(),
-            supplementary_gids: effective.supplementary_gids.clone(),
+            supplementary_gids: effective
+                .supplementary_gids
+                .iter()
+                .map(|gid| id(*gid, "im.app.supgids.applied", || format!("give app {} group {gid}", *app.name)))
+                .collect::<Result<_, _>>()?,
             working_directory: effective.working_directory.as_path().to_owned(),
             environment: environment(&app.name, effective),
             pre_start: effective.handler(EventHandlerName::PreStart).map(|handler| handler.exec.clone()),
@@ -178,11 +183,20 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
     })
 }
 
+fn id(number: u32, clause: &'static str, doing: impl Fn() -> String) -> Result<Id, Error> {
+    Id::try_from(number).map_err(|no| Error::new(Kind::Refused, doing()).clause(clause).because(no))
+}
+
 fn volume_plan(volume: &schema::Volume, name: String, choices: &Choices) -> Result<VolumePlan, Error> {
     let kind = match (&volume.kind, &volume.source) {
         (schema::VolumeKind::Empty, _) => {
             let (uid, gid) = volume.owner();
-            VolumeKind::Empty { mode: volume.mode_bits(), uid, gid }
+            let doing = || format!("give volume {name} to {uid}:{gid}");
+            VolumeKind::Empty {
+                mode: volume.mode_bits(),
+                uid: id(uid, "pm.volumes.uid", doing)?,
+                gid: id(gid, "pm.volumes.gid", doing)?,
+            }
         }
         (schema::VolumeKind::Host, Some(source)) => VolumeKind::Host {
             source: source.as_path().to_owned(),

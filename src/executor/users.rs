@@ -1,30 +1,41 @@
 //! Who an app's processes are: decided from the rendered rootfs alone, never from the host (decision 40).
 
+use std::io::{self, BufRead, Read as _};
 use std::path::Path;
 
-use super::{Error, Kind};
+use serde::{Deserialize, Serialize};
 
-/// The most of `/etc/passwd` or `/etc/group` that is read, in bytes.
-pub const LIMIT: u64 = 1 << 20;
+use super::{Error, Kind};
+use crate::id::Id;
+
+/// The most of `/etc/passwd` or `/etc/group` that is read, in bytes: nobody is to be found behind it.
+pub const LIMIT: u64 = 64 << 20;
+/// The longest line of these, in bytes.
+const LINE: u64 = 1 << 16;
 
 /// Gives owner and group of a path.
 pub type OwnerOf<'a> = dyn Fn(&Path) -> Result<(u32, u32), Error> + 'a;
 
+/// One of the two files, to be read from its beginning.
+pub type Lines<'a> = Option<&'a mut dyn BufRead>;
+
 /// What the rootfs knows about users: its two files, where it has them, and who owns a path in it.
 pub struct Rootfs<'a> {
-    /// `/etc/passwd`, at most [`LIMIT`] bytes of it.
-    pub passwd: Option<&'a [u8]>,
-    /// `/etc/group`, likewise.
-    pub group: Option<&'a [u8]>,
+    /// `/etc/passwd`
+    pub passwd: Lines<'a>,
+    /// `/etc/group`
+    pub group: Lines<'a>,
     /// Owner and group of a path, links resolved inside the rootfs.
     pub owner: &'a OwnerOf<'a>,
 }
 
-/// A user of the rootfs, by number, and what its passwd says of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
+/// A user of the rootfs with the group of its processes, by number, and what passwd says of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
     /// User id.
-    pub uid: u32,
+    pub uid: Id,
+    /// Group id.
+    pub gid: Id,
     /// Name, where passwd has the user.
     pub name: Option<String>,
     /// Home directory, where passwd has one.
@@ -33,110 +44,193 @@ pub struct User {
     pub shell: Option<String>,
 }
 
-/// The user that `user` means in this rootfs: a name in passwd, else a number, else the owner of a path.
-pub fn user(user: &str, rootfs: &Rootfs<'_>) -> Result<User, Error> {
-    let passwd = || lines(rootfs.passwd).filter(|fields| fields.len() >= 4);
-    let entry = passwd().find(|fields| fields[0] == user);
-    let entry = match entry {
-        Some(entry) => Some((entry[2].parse().map_err(|_| unusable("user", user, "passwd", entry[2]))?, entry)),
-        None => None,
-    };
-    let (uid, entry) = match (entry, number(user)) {
-        (Some((uid, entry)), _) => (uid, Some(entry)),
-        (None, Some(uid)) => (uid, passwd().find(|fields| fields[2].parse() == Ok(uid))),
-        (None, None) if user.starts_with('/') => {
-            let (uid, _) = (rootfs.owner)(Path::new(user))?;
-            (uid, passwd().find(|fields| fields[2].parse() == Ok(uid)))
-        }
-        (None, None) => return Err(unknown("user", user, "passwd")),
-    };
-    let field = |index: usize| {
-        let fields = entry.as_ref()?;
-        fields.get(index).filter(|text| !text.is_empty()).map(|text| (*text).to_owned())
-    };
-    Ok(User { uid, name: field(0), home: field(5), shell: field(6) })
-}
-
-/// The group id that `group` means in this rootfs: a name in group, else a number, else the group of a path.
-pub fn group(group: &str, rootfs: &Rootfs<'_>) -> Result<u32, Error> {
-    let entry = lines(rootfs.group).find(|fields| fields.len() >= 3 && fields[0] == group);
-    match (entry, number(group)) {
-        (Some(fields), _) => fields[2].parse().map_err(|_| unusable("group", group, "group", fields[2])),
-        (None, Some(gid)) => Ok(gid),
-        (None, None) if group.starts_with('/') => Ok((rootfs.owner)(Path::new(group))?.1),
-        (None, None) => Err(unknown("group", group, "group")),
+impl Identity {
+    /// Whoever `user` and `group` mean in this rootfs.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] where it has none, [`Kind::Io`] where its files cannot be read.
+    pub fn find(user: &str, group: &str, rootfs: Rootfs<'_>) -> Result<Self, Error> {
+        let (uid, entry) = find_user(user, rootfs.passwd, rootfs.owner)?;
+        let gid = find_group(group, rootfs.group, rootfs.owner)?;
+        let field = |index: usize| entry.as_ref()?.get(index).filter(|text| !text.is_empty()).cloned();
+        Ok(Self { uid, gid, name: field(0), home: field(5), shell: field(6) })
     }
 }
 
-/// 0..4294967294: the last number means "no user" to the system.
-fn number(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|&id| digits && id != u32::MAX)
+/// A name in passwd, else a number, else the owner of a path; with the fields that passwd has of it.
+fn find_user(user: &str, passwd: Lines<'_>, owner: &OwnerOf<'_>) -> Result<(Id, Option<Vec<String>>), Error> {
+    let number = match user.parse::<Id>() {
+        Ok(number) => Some(number),
+        // A name that begins like a path is looked for as well, but its owner is no reason to fail before that.
+        Err(_) if user.starts_with('/') => owner(Path::new(user)).map(|(uid, _)| uid.try_into().ok()).unwrap_or(None),
+        Err(_) => None,
+    };
+    let mut of_number = None;
+    let found = search(passwd, "passwd", |fields| {
+        let of_user = fields.len() >= 4;
+        if of_user && of_number.is_none() && number.is_some() && fields[2].parse().ok() == number {
+            of_number = Some(fields.iter().map(|&field| field.to_owned()).collect());
+        }
+        of_user && fields[0] == user
+    })?;
+    match (found, number) {
+        (Some(fields), _) => {
+            let uid = fields[2].parse().map_err(|_| unusable("user", user, "passwd", &fields[2]))?;
+            Ok((uid, Some(fields)))
+        }
+        (None, Some(uid)) => Ok((uid, of_number)),
+        (None, None) if user.starts_with('/') => {
+            let (uid, _) = owner(Path::new(user))?;
+            Err(unusable("user", user, "passwd", &uid.to_string()))
+        }
+        (None, None) => Err(unknown("user", user, "passwd")),
+    }
 }
 
-fn lines(file: Option<&[u8]>) -> impl Iterator<Item = Vec<&str>> {
-    file.unwrap_or_default()
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| std::str::from_utf8(line).ok())
-        .filter(|line| !line.starts_with(['#', '+', '-']))
-        .map(|line| line.trim_end_matches('\r').split(':').collect())
+/// A name in group, else a number, else the group of a path.
+fn find_group(group: &str, lines: Lines<'_>, owner: &OwnerOf<'_>) -> Result<Id, Error> {
+    let found = search(lines, "group", |fields| fields.len() >= 3 && fields[0] == group)?;
+    match (found, group.parse()) {
+        (Some(fields), _) => fields[2].parse().map_err(|_| unusable("group", group, "group", &fields[2])),
+        (None, Ok(gid)) => Ok(gid),
+        (None, Err(_)) if group.starts_with('/') => {
+            let (_, gid) = owner(Path::new(group))?;
+            gid.try_into().map_err(|_| unusable("group", group, "group", &gid.to_string()))
+        }
+        (None, Err(_)) => Err(unknown("group", group, "group")),
+    }
+}
+
+/// The fields of the first line that `wanted` takes.
+fn search(lines: Lines<'_>, file: &str, mut wanted: impl FnMut(&[&str]) -> bool) -> Result<Option<Vec<String>>, Error> {
+    let failed = |error: io::Error| Error::new(Kind::Io, format!("read /etc/{file} of the rootfs")).because(error);
+    let Some(lines) = lines else { return Ok(None) };
+    let (mut line, mut sofar) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let length = (&mut *lines).take(LINE + 1).read_until(b'\n', &mut line).map_err(failed)? as u64;
+        if length == 0 {
+            return Ok(None);
+        }
+        sofar += length;
+        if length > LINE {
+            return Err(failed(io::Error::other(format!("a line of it is longer than {LINE} bytes"))));
+        }
+        if sofar > LIMIT {
+            return Err(failed(io::Error::other(format!("it is longer than {LIMIT} bytes"))));
+        }
+        let Ok(text) = std::str::from_utf8(&line) else { continue };
+        let text = text.trim_end_matches('\n').trim_end_matches('\r');
+        if text.starts_with(['#', '+', '-']) {
+            continue;
+        }
+        let fields: Vec<&str> = text.split(':').collect();
+        if wanted(&fields) {
+            return Ok(Some(fields.into_iter().map(str::to_owned).collect()));
+        }
+    }
 }
 
 fn unknown(what: &str, name: &str, file: &str) -> Error {
     Error::new(Kind::Missing, format!("find the {what} `{name}`"))
         .clause(if what == "user" { "im.app.user.required" } else { "im.app.group.required" })
         .because(format!(
-            "/etc/{file} of the rootfs has no such {what}, and it is neither a number up to 4294967294 nor an absolute path"
+            "/etc/{file} of the rootfs has no such {what}, and it is neither a number up to {} nor an absolute path",
+            Id::LAST
         ))
 }
 
 fn unusable(what: &str, name: &str, file: &str, id: &str) -> Error {
     Error::new(Kind::Missing, format!("find the {what} `{name}`"))
-        .because(format!("/etc/{file} of the rootfs gives it the id `{id}`, which is not a number"))
+        .clause(if what == "user" { "im.app.user.required" } else { "im.app.group.required" })
+        .because(format!("the rootfs (its /etc/{file}) gives it the id `{id}`, and {}", crate::id::NoId))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PASSWD: &[u8] =
-        b"root:x:0:0:root:/root:/bin/sh\n1000:x:7:7::/h:\nweb:x:33:44:www:/srv:/bin/false\nbad:x:y:0::/:\n";
-    const GROUP: &[u8] = b"root:x:0:\nweb:x:44:a,b\n";
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n1000:x:7:7::/h:\nweb:x:33:44:www:/srv:/bin/false\nbad:x:y:0::/:\n\
+        minus:x:4294967295:44::/:\n";
+    const GROUP: &str = "root:x:0:\nweb:x:44:a,b\nminus:x:4294967295:\n";
 
-    fn rootfs() -> Rootfs<'static> {
-        Rootfs { passwd: Some(PASSWD), group: Some(GROUP), owner: &|_| Ok((33, 45)) }
+    fn find_in(passwd: &str, file: &str, user: &str, group: &str) -> Result<Identity, Error> {
+        let (mut passwd, mut file) = (passwd.as_bytes(), file.as_bytes());
+        let rootfs = Rootfs { passwd: Some(&mut passwd), group: Some(&mut file), owner: &|_| Ok((33, 45)) };
+        Identity::find(user, group, rootfs)
+    }
+
+    fn find(user: &str, group: &str) -> Result<(u32, u32), Error> {
+        find_in(PASSWD, GROUP, user, group).map(|found| (found.uid.get(), found.gid.get()))
     }
 
     #[test]
     fn a_name_wins_over_a_number_even_when_it_is_all_digits() {
-        assert_eq!(user("1000", &rootfs()).unwrap().uid, 7);
-        assert_eq!(user("33", &rootfs()).unwrap().name.as_deref(), Some("web"));
-        assert_eq!(user("web", &rootfs()).unwrap().uid, 33);
-        assert_eq!(group("web", &rootfs()).unwrap(), 44);
-        assert_eq!(group("4294967294", &rootfs()).unwrap(), 4_294_967_294);
+        assert_eq!(find("1000", "web").unwrap(), (7, 44));
+        assert_eq!(find_in(PASSWD, GROUP, "33", "0").unwrap().name.as_deref(), Some("web"));
+        assert_eq!(find("web", "4294967294").unwrap(), (33, 4_294_967_294));
     }
 
     #[test]
     fn a_path_means_its_owner_and_group() {
-        let found = user("/srv/data", &rootfs()).unwrap();
-        assert_eq!((found.uid, found.home.as_deref()), (33, Some("/srv")));
-        assert_eq!(group("/srv/data", &rootfs()).unwrap(), 45);
+        let found = find_in(PASSWD, GROUP, "/srv/data", "/srv/data").unwrap();
+        assert_eq!((found.uid.get(), found.gid.get(), found.home.as_deref()), (33, 45, Some("/srv")));
     }
 
     #[test]
     fn what_is_neither_name_nor_number_nor_path_is_an_error() {
-        for name in ["nobody", "4294967295", "+5", "-1", "", "bad"] {
-            assert!(user(name, &rootfs()).is_err(), "{name}");
+        for name in ["nobody", "4294967295", "+5", "-1", "", "bad", "minus"] {
+            assert!(find(name, "0").is_err(), "{name}");
         }
-        for name in ["nogroup", "4294967295"] {
-            assert!(group(name, &rootfs()).is_err(), "{name}");
+        for name in ["nogroup", "4294967295", "minus"] {
+            assert!(find("0", name).is_err(), "{name}");
         }
     }
 
     #[test]
+    fn an_owner_that_is_no_id_is_nobody() {
+        let rootfs = Rootfs { passwd: None, group: None, owner: &|_| Ok((u32::MAX, u32::MAX)) };
+        assert!(Identity::find("/x", "0", rootfs).is_err());
+        let rootfs = Rootfs { passwd: None, group: None, owner: &|_| Ok((u32::MAX, u32::MAX)) };
+        assert!(Identity::find("0", "/x", rootfs).is_err());
+    }
+
+    #[test]
     fn a_rootfs_without_files_knows_numbers_only() {
-        let bare = Rootfs { passwd: None, group: None, owner: &|_| Ok((0, 0)) };
-        assert_eq!(user("0", &bare).unwrap(), User { uid: 0, name: None, home: None, shell: None });
-        assert!(user("root", &bare).is_err());
+        let bare = || Rootfs { passwd: None, group: None, owner: &|_| Ok((0, 0)) };
+        let nobody = Identity { uid: Id::ROOT, gid: Id::ROOT, name: None, home: None, shell: None };
+        assert_eq!(Identity::find("0", "0", bare()).unwrap(), nobody);
+        assert!(Identity::find("root", "0", bare()).is_err());
+    }
+
+    #[test]
+    fn who_stands_far_behind_in_a_long_file_is_found_whole() {
+        let mut long = GROUP.repeat(40_000);
+        assert!(long.len() > 1 << 20);
+        long.push_str("video:x:4455:\n");
+        assert_eq!(find_in(PASSWD, &long, "0", "video").unwrap().gid.get(), 4455);
+    }
+
+    #[test]
+    fn a_file_or_line_beyond_the_limits_is_an_error_that_names_them() {
+        let line = format!("video:x:4455:{}\n", "a".repeat(1 << 16));
+        let error = crate::error::chain(&find_in(PASSWD, &line, "0", "video").unwrap_err());
+        assert!(error.contains("/etc/group") && error.contains("65536"), "{error}");
+        struct Endless(u64);
+        impl io::Read for Endless {
+            fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+                for line in bytes.chunks_mut(1 << 12) {
+                    line.fill(b'a');
+                    line[line.len() - 1] = b'\n';
+                }
+                self.0 += bytes.len() as u64;
+                Ok(bytes.len())
+            }
+        }
+        let mut endless = io::BufReader::with_capacity(1 << 20, Endless(0));
+        let rootfs = Rootfs { passwd: Some(&mut endless), group: None, owner: &|_| Ok((0, 0)) };
+        let error = crate::error::chain(&Identity::find("web", "0", rootfs).unwrap_err());
+        assert!(error.contains("/etc/passwd") && error.contains("67108864"), "{error}");
+        assert!(endless.get_ref().0 < 2 * LIMIT);
     }
 }

@@ -8,6 +8,7 @@ mod confinement;
 mod containment;
 mod copies;
 mod endings;
+mod entering;
 mod faults;
 mod groups;
 mod isolators;

@@ -81,9 +81,9 @@ impl Header {
     }
 }
 
-/// A user or group. The largest number means "leave it" to chown, so it is none.
+/// A user or group.
 pub(super) fn owner(number: i128) -> Option<u32> {
-    u32::try_from(number).ok().filter(|&id| id != u32::MAX)
+    crate::id::Id::try_from(u32::try_from(number).ok()?).ok().map(crate::id::Id::get)
 }
 
 /// The bytes before the first NUL.

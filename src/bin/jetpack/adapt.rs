@@ -4,6 +4,7 @@ use std::path::Path;
 
 use appc::diagnostic::{Diagnostic, Severity};
 use appc::executor::plan::{Stdio, Stream};
+use appc::id::Id;
 use appc::schema::validate::isolator as isolator_of;
 use appc::schema::{
     AbsPath, AcIdentifier, AcName, Annotation, Annotations, App, EnvName, Isolator, Mount, OctalMode, PodApp, Quantity,
@@ -42,8 +43,8 @@ pub fn word<T: std::str::FromStr>(option: &str, text: &str, definition: &str, pa
     part.parse().map_err(|_| wrong(option, text, why_not(definition, part)))
 }
 
-fn number(option: &str, text: &str, part: &str) -> Result<u32> {
-    part.parse().map_err(|_| wrong(option, text, format!("`{part}` is no number from 0 to 4294967295")))
+fn id(option: &str, text: &str, part: &str) -> Result<u32> {
+    part.parse().map(Id::get).map_err(|no| wrong(option, text, format!("`{part}` is none: {no}")))
 }
 
 /// Annotations `NAME=VALUE`, each name once.
@@ -106,7 +107,7 @@ pub fn adapt(app: &mut PodApp, image_app: Option<&App>, words: &ImageWords, argu
     }
     if let Some(text) = words.last("supplementary-gids") {
         let gids = text.split(',').filter(|gid| !gid.is_empty());
-        own.supplementary_gids = gids.map(|gid| number("supplementary-gids", text, gid)).collect::<Result<_>>()?;
+        own.supplementary_gids = gids.map(|gid| id("supplementary-gids", text, gid)).collect::<Result<_>>()?;
     }
     if let Some(text) = words.last("workdir") {
         own.working_directory = word("workdir", text, "absPath", text)?;
@@ -263,7 +264,7 @@ pub fn volume(text: &str) -> Result<Volume> {
             ("readOnly" | "recursive", _) => {
                 return Err(wrong("volume", text, format!("`{part}` is neither true nor false")));
             }
-            ("uid" | "gid", _) => json!(number("volume", text, part)?),
+            ("uid" | "gid", _) => json!(id("volume", text, part)?),
             ("source", "") => return Err(wrong("volume", text, "the source is empty")),
             ("source", _) => json!(word::<AbsPath>("volume", text, "absPath", &absolute(part)?)?),
             ("mode", _) => json!(word::<OctalMode>("volume", text, "octalMode", part)?),

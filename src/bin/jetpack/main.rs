@@ -176,10 +176,22 @@ commands! {
 fn main() -> ExitCode {
     manual::complete(complete::command);
     let words: Vec<OsString> = std::env::args_os().collect();
+    if may_enter_pods(&words)
+        && let Err(error) = appc::executor::local::run_apart()
+    {
+        return error::CommandError::from(error).before_start().report();
+    }
     match understood(&words) {
         Ok(cli) => run(cli).unwrap_or_else(error::CommandError::report),
         Err(error) => meant::of_parser(error, Cli::command(), &words),
     }
+}
+
+/// Whether the command may be one that has this program, or a child of it, in reach of what runs in a pod. That a word only looks like one
+/// costs a start, and no more.
+fn may_enter_pods(words: &[OsString]) -> bool {
+    const OTHERS: [&str; 4] = ["enter", "console", "cp", "export"];
+    words.iter().filter_map(|word| word.to_str()).any(|word| meant::STARTING.contains(&word) || OTHERS.contains(&word))
 }
 
 /// What is wrong, or whatever help is asked for, is told by the whole of the commands.

@@ -11,6 +11,7 @@ use crate::executor::isolation::{Outcome, Report};
 use crate::executor::listening::{Listen, by_socket, exposed};
 use crate::executor::plan::{AppPlan, Metadata, MountPlan, Network, PodPlan, PortForward, VolumeKind};
 use crate::executor::{Compiled, Error, Kind, decided};
+use crate::id::Id;
 
 /// What the steps shall be, in the order of their application, and what holds then.
 ///
@@ -28,7 +29,7 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
     let root = plan.directory.join("root");
     let rootfs = |app: &AppPlan| root.join(&app.name).join("rootfs");
 
-    steps.push(Step::MakeDirectory { path: root.clone(), mode: 0o755, owner: Some((0, 0)) });
+    steps.push(Step::MakeDirectory { path: root.clone(), mode: 0o755, owner: Some((Id::ROOT, Id::ROOT)) });
     root_file_systems(plan, facts, &root, &mut steps, &mut report)?;
     volumes(plan, &mut steps, &mut report);
     if let DeviceRules::Make(number) = facts.device_rules {
@@ -217,7 +218,11 @@ fn root_file_systems(
     let pods = facts.dataset_of_pods(&plan.directory).map(|pods| format!("{pods}/{}", plan.uuid));
     let copied = |app: &&AppPlan| app.read_only_rootfs && snapshot(plan, app, facts).is_none();
     if plan.apps.iter().any(|app| copied(&app)) {
-        steps.push(Step::MakeDirectory { path: plan.directory.join(COPIES), mode: 0o700, owner: Some((0, 0)) });
+        steps.push(Step::MakeDirectory {
+            path: plan.directory.join(COPIES),
+            mode: 0o700,
+            owner: Some((Id::ROOT, Id::ROOT)),
+        });
     }
     for app in &plan.apps {
         if app.layers.is_empty() {
@@ -232,10 +237,14 @@ fn root_file_systems(
             }),
             _ => {
                 let seen = root.join(&app.name);
-                steps.push(Step::MakeDirectory { path: seen.clone(), mode: 0o755, owner: Some((0, 0)) });
+                steps.push(Step::MakeDirectory { path: seen.clone(), mode: 0o755, owner: Some((Id::ROOT, Id::ROOT)) });
                 let into = if copied(&app) { copy_of(plan, app) } else { seen.clone() };
                 if into != seen {
-                    steps.push(Step::MakeDirectory { path: into.clone(), mode: 0o755, owner: Some((0, 0)) });
+                    steps.push(Step::MakeDirectory {
+                        path: into.clone(),
+                        mode: 0o755,
+                        owner: Some((Id::ROOT, Id::ROOT)),
+                    });
                 }
                 steps.push(Step::CopyRootfs { layers: app.layers.clone(), into: into.join("rootfs") });
                 let why =

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::HostFacts;
 use crate::executor::plan::{Isolation, PodPlan};
-use crate::executor::users::User;
+use crate::executor::users::Identity;
+use crate::id::Id;
 
 /// The context of an app's processes: all of them, handlers too (decision 42).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +26,7 @@ pub struct Context {
     /// As the manifest has it.
     pub group: String,
     /// Further groups.
-    pub supplementary_gids: Vec<u32>,
+    pub supplementary_gids: Vec<Id>,
     /// The environment without what only a running pod knows.
     pub environment: Vec<(String, String)>,
     /// Whether it shall gain no privileges.
@@ -51,7 +52,7 @@ impl Context {
     }
 
     /// The plan's variables, what the rootfs says about the user where the plan is silent, and the service's URL.
-    pub fn whole_environment(&self, user: &User, metadata_url: Option<&str>) -> BTreeMap<String, String> {
+    pub fn whole_environment(&self, user: &Identity, metadata_url: Option<&str>) -> BTreeMap<String, String> {
         let mut environment: BTreeMap<String, String> = self.environment.iter().cloned().collect();
         if let Some(name) = &user.name {
             let known = [

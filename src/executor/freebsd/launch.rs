@@ -25,7 +25,7 @@ use super::{Context, FreeBsd, Step, System as _};
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::{AppPlan, Isolation, Metadata, PodPlan, Stream};
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
-use crate::executor::users::{self, Rootfs, User};
+use crate::executor::users::{Identity, Rootfs};
 use crate::executor::{Error, Kind, Phase, Step as _};
 use crate::sys::freebsd::{jail, named, process, queue::Queue};
 
@@ -337,7 +337,7 @@ impl Start<'_> {
             .map_err(|error| named("chroot", error))
             .map_err(io(format!("change the root to {}", context.root.display())))?;
         std::env::set_current_dir("/").map_err(io("change to the root".to_owned()))?;
-        let (user, gid) = self.who()?;
+        let who = self.who()?;
         std::env::set_current_dir(&context.working_directory).map_err(|error| {
             Error::new(
                 Kind::Missing,
@@ -346,39 +346,46 @@ impl Start<'_> {
             .clause("im.app.workdir.missing")
             .because(error)
         })?;
-        process::become_user(user.uid, gid, &context.supplementary_gids)
-            .map_err(io(format!("become user {} and group {gid}", user.uid)))?;
+        process::become_user(who.uid, who.gid, &context.supplementary_gids)
+            .map_err(io(format!("become user {} and group {}", who.uid, who.gid)))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         process::reset_signals().map_err(io("reset the signals".to_owned()))?;
         if context.no_new_privileges {
             process::forbid_new_privileges().map_err(io("forbid new privileges".to_owned()))?;
         }
-        self.execute(&user)
+        self.execute(&who)
     }
 
     /// Decided from the rootfs alone, which is this process's root by now (decision 40).
-    fn who(&self) -> Result<(User, u32), Error> {
-        let read = |path: &str| {
-            let mut bytes = Vec::new();
-            // Not a regular file, or too large: as if it were not there.
+    fn who(&self) -> Result<Identity, Error> {
+        let open = |path: &str| {
+            // A fifo in the place of the file must not make us wait for a writer.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
-            let file = Some(file).filter(|file| file.metadata().is_ok_and(|about| about.is_file()))?;
-            file.take(users::LIMIT).read_to_end(&mut bytes).ok()?;
-            Some(bytes)
+            let failed = |e| Error::new(Kind::Io, format!("read {path} of the rootfs")).because(e);
+            let file = match rustix::fs::open(path, flags, Mode::empty()) {
+                Ok(file) => File::from(file),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                Err(error) => return Err(failed(io::Error::from(error))),
+            };
+            let is_file = file.metadata().map_err(failed)?.is_file();
+            Ok::<_, Error>(is_file.then(|| io::BufReader::new(file)))
         };
-        let (passwd, group) = (read("/etc/passwd"), read("/etc/group"));
+        let (mut passwd, mut group) = (open("/etc/passwd")?, open("/etc/group")?);
         let owner = |path: &Path| {
             let about = std::fs::metadata(path);
             about.map(|about| (about.uid(), about.gid())).map_err(|error| {
                 Error::new(Kind::Missing, format!("find the owner of {}", path.display())).because(error)
             })
         };
-        let rootfs = Rootfs { passwd: passwd.as_deref(), group: group.as_deref(), owner: &owner };
-        Ok((users::user(&self.context.user, &rootfs)?, users::group(&self.context.group, &rootfs)?))
+        let rootfs = Rootfs {
+            passwd: passwd.as_mut().map(|file| file as &mut dyn io::BufRead),
+            group: group.as_mut().map(|file| file as &mut dyn io::BufRead),
+            owner: &owner,
+        };
+        Identity::find(&self.context.user, &self.context.group, rootfs)
     }
 
-    fn execute(&self, user: &User) -> Result<std::convert::Infallible, Error> {
+    fn execute(&self, user: &Identity) -> Result<std::convert::Infallible, Error> {
         let app = &self.plan.apps[self.app];
         let exec = match self.phase {
             Phase::PreStart => app.pre_start.as_deref(),

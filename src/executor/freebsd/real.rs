@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Value};
+use crate::id::Id;
 use crate::sys::freebsd::{jail, kernel, mount, named, network, process, resource};
 use crate::sys::passing;
 
@@ -92,7 +93,7 @@ impl System for Real {
         }
     }
 
-    fn make_directory(&mut self, path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
+    fn make_directory(&mut self, path: &Path, mode: u32, owner: Option<(Id, Id)>) -> io::Result<()> {
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)?,
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -100,7 +101,7 @@ impl System for Real {
         }
         let made = openat(CWD, path, DIRECTORY, Mode::empty())?;
         if let Some((uid, gid)) = owner {
-            fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            fchown(&made, Some(Uid::from_raw(uid.get())), Some(Gid::from_raw(gid.get())))?;
         }
         // After the owner, as changing that clears bits; and against the umask.
         let mode = u16::try_from(mode & 0o7777).map_err(io::Error::other)?;

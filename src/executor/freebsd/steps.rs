@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::system::{Setting, Value};
 use crate::executor::journal::Bounds;
 use crate::executor::listening::Listen;
+use crate::id::Id;
 
 /// One change of the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,7 +28,7 @@ pub enum Step {
         /// Permission bits.
         mode: u32,
         /// Owner and group; nothing: whoever makes it.
-        owner: Option<(u32, u32)>,
+        owner: Option<(Id, Id)>,
     },
     /// Clones the images' sealed snapshots, one an app; undone with the dataset above them.
     CloneRootfs {

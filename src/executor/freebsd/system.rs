@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::Id;
+
 /// A program of the base system. Started by its full path, with an argument list and an empty environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -208,7 +210,7 @@ pub trait System {
     fn look(&mut self, path: &Path, follow_links: bool) -> io::Result<Found>;
 
     /// Makes a directory of the host where there is none yet.
-    fn make_directory(&mut self, path: &Path, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()>;
+    fn make_directory(&mut self, path: &Path, mode: u32, owner: Option<(Id, Id)>) -> io::Result<()>;
 
     /// Removes a directory of the host and all below it; one that is not there is no error. The caller has looked that
     /// nothing is mounted below it.

@@ -13,6 +13,7 @@ use crate::executor::isolation::{Outcome, Report};
 use crate::executor::listening::{Listen, claimed, exposed};
 use crate::executor::plan::{AppPlan, Isolation, Metadata, MountPlan, Network, PodPlan, VolumeKind, VolumePlan};
 use crate::executor::{Compiled, Error, Kind, decided};
+use crate::id::Id;
 
 /// Paths of procfs and sysfs that tell or do too much.
 const MASKED: [&str; 10] = [
@@ -132,7 +133,7 @@ impl Compiler<'_> {
         }
         for volume in &plan.volumes {
             if let VolumeKind::Empty { mode, uid, gid } = volume.kind {
-                if !self.mapped(uid, true) || !self.mapped(gid, false) {
+                if !self.mapped(uid.get(), true) || !self.mapped(gid.get(), false) {
                     return Err(Error::new(Kind::Refused, format!("give the volume {} to {uid}:{gid}", volume.name))
                         .clause("pm.volumes.uid")
                         .because("the user namespace has no such id"));
@@ -155,7 +156,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn directory(&mut self, path: PathBuf, mode: u32, owner: Option<(u32, u32)>) {
+    fn directory(&mut self, path: PathBuf, mode: u32, owner: Option<(Id, Id)>) {
         self.steps.push(Step::MakeDirectory { path, mode, owner });
     }
 
@@ -196,7 +197,7 @@ impl Compiler<'_> {
         self.steps.push(Step::Pod(PodStep::SeparateMounts));
         for volume in plan.volumes.iter().filter(|_| ids_differ) {
             if let VolumeKind::Empty { uid, gid, .. } = volume.kind
-                && (uid, gid) != (0, 0)
+                && (uid, gid) != (Id::ROOT, Id::ROOT)
             {
                 let path = self.places().volume(&volume.name);
                 self.steps.push(Step::Pod(PodStep::OwnDirectory { path, uid, gid }));
@@ -486,10 +487,20 @@ impl Compiler<'_> {
         }
         steps.push(ProcessStep::BoundCapabilities { keep: bounding.keep.0 });
         let set_groups = !self.user_namespace() || self.facts.ids.groups.iter().any(|(.., count)| *count > 1);
-        let (supplementary, unmapped): (Vec<u32>, Vec<u32>) =
-            app.supplementary_gids.iter().partition(|gid| set_groups && self.mapped(**gid, false));
+        let (supplementary, unmapped): (Vec<Id>, Vec<Id>) =
+            app.supplementary_gids.iter().partition(|gid| set_groups && self.mapped(gid.get(), false));
+        if !set_groups && !self.facts.groups.is_empty() {
+            let groups: Vec<String> = self.facts.groups.iter().map(u32::to_string).collect();
+            let how = format!(
+                "without subordinate ids the processes keep the groups {} of whoever started the pod",
+                groups.join(", ")
+            );
+            self.report.promised(name, "groups", "im.app.supgids.applied", Outcome::modified(how));
+        }
         if !unmapped.is_empty() {
-            let outcome = Outcome::ignored(format!("the user namespace does not have the groups {unmapped:?}"));
+            let unmapped: Vec<String> = unmapped.iter().map(Id::to_string).collect();
+            let unmapped = unmapped.join(", ");
+            let outcome = Outcome::ignored(format!("the user namespace does not have the groups {unmapped}"));
             self.report.asked(name, "supplementaryGIDs", "im.app.supgids.applied", outcome);
         }
         let (user, group) = (app.user.clone(), app.group.clone());

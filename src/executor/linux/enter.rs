@@ -6,16 +6,17 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
-    DumpableBehavior, Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, pidfd_open, set_dumpable_behavior,
+    DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, WaitOptions, set_dumpable_behavior,
     set_parent_process_death_signal, waitid, waitpid,
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
+use super::doors::Way;
 use super::filesystem::Filesystem;
 use super::host::{clone_mapped, make_mount_points, namespaces_of};
 use super::inside::{self, Reach};
 use super::message::Complaint;
-use super::process::{Process, join_groups, open_groups};
+use super::process::{Process, join_groups, open_groups, separate_groups};
 use super::steps::{AppStep, ProcessStep, Step};
 use crate::executor::copy::{self, Copy, Source, Target, no_place};
 use crate::executor::plan::PodPlan;
@@ -54,24 +55,22 @@ impl<'a> Entrance<'a> {
             Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
                 .because(format!("its apps are {}", names.join(", ")))
         })?;
+        // What was done at the start, whatever this host would have done by now.
         let steps = journal::read_whole(&pod.path().join("journal"), super::NAME)?;
         Ok(Self { pod, plan, steps, app })
     }
 
-    fn own_network(&self) -> bool {
-        self.plan.network != crate::executor::plan::Network::Host
-    }
-
-    /// The app's main process, as long as it runs.
-    fn process(&self) -> Result<OwnedFd, Error> {
-        let name = &self.plan.apps[self.app].name;
-        let stopped = || Error::new(Kind::Missing, format!("enter app {name}")).because("it does not run");
-        let pid = || self.pod.status().and_then(|status| status.apps.get(self.app)?.pid);
-        let number = pid().filter(|_| self.pod.state() == State::Running).ok_or_else(stopped)?;
-        let process = Pid::from_raw(number).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let process = process.ok_or_else(stopped)?;
-        // Had it ended before the descriptor was there, its number could mean another process by now.
-        if self.pod.state() == State::Running && pid() == Some(number) { Ok(process) } else { Err(stopped()) }
+    /// The way to the app, as long as its main process runs.
+    fn way(&self) -> Result<Way, Error> {
+        let doing = || format!("enter app {}", self.plan.apps[self.app].name);
+        let runs = self.pod.status().and_then(|status| status.apps.get(self.app)?.pid).is_some();
+        if !runs || self.pod.state() != State::Running {
+            return Err(Error::new(Kind::Missing, doing()).because("it does not run"));
+        }
+        Way::open(self.pod, self.app).map_err(|error| {
+            let kind = if error.kind() == io::ErrorKind::NotFound { Kind::Missing } else { Kind::Io };
+            Error::new(kind, doing()).because(error)
+        })
     }
 
     /// Runs `command` beside the app, as the app's own processes run, and gives how it ended. With `tty` it gets a
@@ -81,14 +80,14 @@ impl<'a> Entrance<'a> {
     /// The app does not run, or the command cannot be started.
     pub fn execute(&self, command: &[String], tty: bool) -> Result<End, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "enter the pod").because(error);
-        let process = self.process()?;
+        let way = self.way()?;
+        let identity = way.identity.clone().ok_or_else(|| failed(io::Error::other("it is nobody's")))?;
         let url = self.pod.metadata_url();
         let watch =
             Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH, libc::SIGCHLD])
                 .map_err(failed)?;
         // Before anything of the pod can see this process.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|e| failed(e.into()))?;
-        let (flags, _) = namespaces_of(&self.steps);
         let steps: Vec<&ProcessStep> = self
             .steps
             .iter()
@@ -97,23 +96,24 @@ impl<'a> Entrance<'a> {
                 _ => None,
             })
             .collect();
-        join_groups(&open_groups(steps.iter().copied())?)?;
-        // Without the flag of a namespace that was joined by its file, the process's own is meant.
-        let network = if self.own_network() { namespace::NET } else { 0 };
-        let groups = if steps.contains(&&ProcessStep::SeparateGroups) { namespace::CGROUP } else { 0 };
-        sys::enter(process.as_fd(), flags | network | groups).map_err(failed)?;
+        let groups = open_groups(steps.iter().copied())?;
+        way.enter().map_err(failed)?;
         let (near, streams) =
             if tty { with_terminal().map_err(failed)? } else { (None, own_streams().map_err(failed)?) };
-        let (ours, theirs) = channel::pair().map_err(failed)?;
         let app = &self.plan.apps[self.app];
-        let child = sys::clone(0, || {
+        let mut failure = None;
+        let child = sys::lend(|| {
             let _ = set_parent_process_death_signal(Some(Signal::KILL));
-            let error = match Process::connect(&streams) {
+            let ready = join_groups(&groups)
+                .and_then(|()| separate_groups(steps.iter().copied()))
+                .and_then(|()| Process::connect(&streams, &[]));
+            failure = Some(match ready {
                 Ok(()) => {
                     let process = Process {
                         fault: None,
                         app,
                         exec: command,
+                        identity: &identity,
                         steps,
                         metadata_url: url.as_deref(),
                         listening: Vec::new(),
@@ -122,21 +122,14 @@ impl<'a> Entrance<'a> {
                     process.become_program()
                 }
                 Err(error) => error,
-            };
-            if let Ok(bytes) = serde_json::to_vec(&Complaint::from(&error)) {
-                let _ = theirs.send(&bytes, &[]);
-            }
+            });
             125
         });
         let child = child.map_err(failed)?;
-        drop(theirs);
         drop(streams);
-        // Read to the end: the channel closes at exec.
-        if let Ok(Some(message)) = ours.receive(true)
-            && let Ok(complaint) = serde_json::from_slice::<Complaint>(&message.bytes)
-        {
+        if let Some(error) = failure {
             let _ = waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED);
-            return Err(complaint.into());
+            return Err(error);
         }
         let _raw = match &near {
             Some(near) => {
@@ -156,15 +149,12 @@ impl<'a> Entrance<'a> {
         let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
         let (ours, theirs) = channel::pair().map_err(failed)?;
         let (flags, ids) = namespaces_of(&self.steps);
-        let running = if self.pod.state() == State::Running { Some(self.process()?) } else { None };
+        let running = if self.pod.state() == State::Running { Some(self.way()?) } else { None };
         let work = || {
             let done = match &running {
-                Some(process) => {
+                Some(way) => {
                     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-                    sys::enter(process.as_fd(), flags & (namespace::USER | namespace::MOUNT))
-                        .and_then(|()| inside::root())
-                        .map_err(failed)
-                        .and_then(|root| body(root.as_fd()))
+                    way.enter_files().and_then(|()| inside::root()).map_err(failed).and_then(|root| body(root.as_fd()))
                 }
                 None => self.stand().and_then(|files| body(files.root().map_err(failed)?)),
             };

@@ -24,6 +24,8 @@ pub struct HostFacts {
     pub ids: IdMap,
     /// Why these are no more than one user and one group, where they are not.
     pub no_subordinate_ids: Option<String>,
+    /// The caller's own further groups.
+    pub groups: Vec<u32>,
     /// Whether overlays can be mounted and the pod's directory can be the writable part of one.
     pub overlay: bool,
     /// The caller's own bounding set: what is outside it cannot be given to an app.
@@ -75,6 +77,7 @@ impl HostFacts {
             no_user_namespaces: if privileged { None } else { user_namespaces_forbidden(&read) },
             no_subordinate_ids: mapped.as_ref().err().filter(|_| !privileged).cloned(),
             ids: mapped.unwrap_or_else(|_| subordinate::one(uid, gid)),
+            groups: further_groups(gid),
             overlay: overlays(&read("/proc/filesystems")) && carries_overlays(&plan.directory),
             capabilities: bounding(&status),
             lower_oom_score: effective.contains(CapabilitySet::SYS_RESOURCE),
@@ -104,6 +107,12 @@ fn device(volume: &VolumePlan) -> Option<PathBuf> {
     let about = if *follow_links { fs::metadata(source) } else { fs::symlink_metadata(source) };
     let kind = about.ok()?.file_type();
     (kind.is_char_device() || kind.is_block_device()).then(|| source.clone())
+}
+
+/// The caller's groups beside its primary one.
+fn further_groups(gid: u32) -> Vec<u32> {
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    groups.into_iter().map(|group| group.as_raw()).filter(|group| *group != gid).collect()
 }
 
 /// Whether the kernel knows overlays, be it that it loads a module for whoever may ask.

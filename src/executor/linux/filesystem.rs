@@ -292,29 +292,36 @@ impl Filesystem {
 
     fn provide(&mut self, path: &Path, content: &str, replace: bool) -> io::Result<()> {
         let root = self.root()?;
-        let there = inside::open(root, path, OFlags::PATH | OFlags::NOFOLLOW, Reach::SameMount);
-        match there {
-            Ok(_) if !replace => return Ok(()),
-            Err(error) if !is(&error, Errno::NOENT) && !replace => return Ok(()),
-            _ => {}
+        if !replace {
+            match inside::open(root, path, OFlags::PATH, Reach::Anywhere) {
+                // A link that leads to nothing is as good as none; what else is wrong with it is the image's own.
+                Err(error) if is(&error, Errno::NOENT) => {}
+                _ => return Ok(()),
+            }
+            match inside::file(root, path) {
+                Ok(place) if place.masks.is_none() => return fill(place.fd, content),
+                Ok(_) => return Ok(()),
+                // It leads into a volume, which is not the image's to be written to: the file takes the link's place.
+                Err(error) if is(&error, Errno::XDEV) => {}
+                Err(error) => return Err(error),
+            }
         }
         let parent = inside::directory(root, path.parent().unwrap_or(Path::new("/")), Reach::SameMount)?.fd;
         let name = path.file_name().ok_or_else(|| io::Error::from(Errno::ISDIR))?;
-        if replace {
-            match unlinkat(&parent, name, AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
+        match unlinkat(&parent, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
         }
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = match openat(&parent, name, flags, Mode::from_raw_mode(0o644)) {
-            // Something that leads nowhere stands there: it is the image's own.
-            Err(Errno::EXIST) => return Ok(()),
-            other => other?,
-        };
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
-        io::Write::write_all(&mut std::fs::File::from(file), content.as_bytes())
+        let file = openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
+        fill(file, content)
     }
+}
+
+/// Fills a file that was made just now.
+fn fill(file: OwnedFd, content: &str) -> io::Result<()> {
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+    io::Write::write_all(&mut std::fs::File::from(file), content.as_bytes())
 }
 
 /// The kernel's word for a link where none may be says little.

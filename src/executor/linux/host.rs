@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
+use super::doors::Kept;
 use super::init::Init;
 use super::inside;
 use super::isolators::cgroup::killed_for_memory;
 use super::message::{Order, Report};
-use super::steps::{IdMap, Namespace, ProcessStep, Step};
+use super::steps::{IdMap, ProcessStep, Step};
 use super::{ports, subordinate};
 use crate::executor::journal::Fault;
 use crate::executor::listening::{self, Listening};
@@ -42,7 +43,7 @@ impl Host for LinuxHost {
             Step::MakeDirectory { path, mode, owner } => {
                 fs::DirBuilder::new().mode(0o700).create(path).map_err(failed)?;
                 if let Some((uid, gid)) = owner {
-                    std::os::unix::fs::lchown(path, Some(*uid), Some(*gid)).map_err(failed)?;
+                    std::os::unix::fs::lchown(path, Some(uid.get()), Some(gid.get())).map_err(failed)?;
                 }
                 fs::set_permissions(path, fs::Permissions::from_mode(*mode)).map_err(failed)
             }
@@ -236,7 +237,8 @@ impl Launch for LinuxHost {
         let (ready, gone) = (false, false);
         let memory = (0..plan.apps.len()).map(|app| Memory { groups: groups_of(app, steps), killed: 0 }).collect();
         let _held = std::mem::take(&mut self.held);
-        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, memory, _held })
+        let doors = Kept::new(&plan.directory);
+        Ok(LinuxPod { channel, init: child, doors, listener: None, terminal: None, ready, gone, memory, _held })
     }
 }
 
@@ -298,22 +300,10 @@ pub(super) fn namespaces_of(steps: &[Step]) -> (u64, Option<&IdMap>) {
     let mut found = (0, None);
     for step in steps {
         if let Step::MakeNamespaces { namespaces, ids } = step {
-            found = (namespaces.iter().map(|namespace| bit(*namespace)).fold(0, |all, one| all | one), ids.as_ref());
+            found = (namespaces.iter().map(|namespace| namespace.bit()).fold(0, |all, one| all | one), ids.as_ref());
         }
     }
     found
-}
-
-fn bit(namespace: Namespace) -> u64 {
-    match namespace {
-        Namespace::User => namespace::USER,
-        Namespace::Pid => namespace::PID,
-        Namespace::Mount => namespace::MOUNT,
-        Namespace::Ipc => namespace::IPC,
-        Namespace::Uts => namespace::UTS,
-        Namespace::Net => namespace::NET,
-        Namespace::Cgroup => namespace::CGROUP,
-    }
 }
 
 fn namespaces_refused(error: io::Error, user: bool) -> Error {
@@ -349,6 +339,7 @@ fn map_ids(child: &Child, ids: &IdMap) -> Result<(), Error> {
 pub struct LinuxPod {
     channel: Channel,
     init: Child,
+    doors: Kept,
     listener: Option<TcpListener>,
     terminal: Option<OwnedFd>,
     ready: bool,
@@ -405,9 +396,14 @@ impl LinuxPod {
             match read(&message.bytes)? {
                 Report::Ready { listener, terminal } => {
                     self.ready = true;
+                    self.doors.tell().map_err(|e| Error::new(Kind::Io, "tell the way into the pod").because(e))?;
                     let mut descriptors = message.descriptors.into_iter();
                     self.listener = if listener { descriptors.next().map(TcpListener::from) } else { None };
                     self.terminal = if terminal { descriptors.next() } else { None };
+                }
+                Report::Namespaces(kinds) => self.doors.share(kinds, message.descriptors),
+                Report::Stands { identity } => {
+                    self.doors.add(message.descriptors, identity).map_err(failed)?;
                 }
                 Report::Broken(complaint) => return Err(complaint.into()),
                 Report::Warning(text) => events.push(Event::Warning(text)),
@@ -446,6 +442,7 @@ impl Pod for LinuxPod {
     fn kill(&mut self) {
         if !self.gone {
             self.gone = true;
+            self.doors.close();
             // It cannot have been reaped by anyone else, so the descriptor still means it.
             let _ = pidfd_send_signal(&self.init.handle, Signal::KILL);
         }
@@ -489,7 +486,7 @@ impl Pod for LinuxPod {
                 }
                 Report::Warning(text) => events.push(Event::Warning(text)),
                 Report::Notified { app, text } => events.push(Event::Notified { app, text }),
-                Report::Ready { .. } => {}
+                Report::Ready { .. } | Report::Namespaces(_) | Report::Stands { .. } => {}
                 Report::Broken(complaint) => events.push(Event::Trouble(complaint.into())),
             }
         }

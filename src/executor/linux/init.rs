@@ -4,7 +4,7 @@
 //! It ends when its supervisor does: the channel reads as end of file then, and the kernel is asked for a signal too.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,13 +14,14 @@ use rustix::mount::UnmountFlags;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, pivot_root, wait};
 
 use super::filesystem::Filesystem;
-use super::message::{Complaint, Order, Report};
-use super::process::{Process, join_groups, keep_capabilities, open_groups, separate_groups};
+use super::message::{Complaint, Order, Report, shortened};
+use super::process::{Process, identity, join_groups, keep_capabilities, open_groups, separate_groups};
 use super::readiness;
-use super::steps::{PodStep, ProcessStep, Step};
+use super::steps::{Namespace, PodStep, ProcessStep, Step};
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::{PodPlan, Stream};
 use crate::executor::supervise::{End, Streams};
+use crate::executor::users::Identity;
 use crate::executor::{Error, Kind, Phase, Step as _};
 use crate::sys::linux::channel::Channel;
 use crate::sys::linux::mount::{self, Attributes, FsOption};
@@ -48,6 +49,8 @@ pub struct Init<'a> {
 /// An app whose file system stands.
 struct App {
     namespace: OwnedFd,
+    /// Who its processes are, or why that cannot be told.
+    identity: Result<Identity, Complaint>,
     /// The control groups that its processes join.
     groups: Vec<OwnedFd>,
     /// Both ends of its console; the near one is kept open so that the far one stays usable.
@@ -70,7 +73,10 @@ impl Init<'_> {
             Ok(()) => 0,
             Err(error) => {
                 self.tell(
-                    &Report::Warning(format!("the pod's first process failed to {}", crate::error::chain(&error))),
+                    &Report::Warning(shortened(format!(
+                        "the pod's first process failed to {}",
+                        crate::error::chain(&error)
+                    ))),
                     &[],
                 );
                 125
@@ -103,6 +109,7 @@ impl Init<'_> {
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(|e| failed("protect the pod's first process")(e.into()))?;
         sys::reset_signals().map_err(failed("reset the signals"))?;
+        self.let_go_of_what_was_inherited().map_err(failed("close what was inherited"))?;
         sys::rename("jetpack-init");
         // Before anything of an app is here: the caller's keys are not the pod's.
         sys::join_session_keyring().map_err(failed("leave the caller's keyring"))?;
@@ -131,7 +138,7 @@ impl Init<'_> {
                     PodStep::SetParameter { key, value } => set_parameter(key, value).map_err(doing)?,
                     PodStep::ListenForMetadata { not } => listener = Some(listening::on_loopback(not).map_err(doing)?),
                     PodStep::OwnDirectory { path, uid, gid } => {
-                        std::os::unix::fs::lchown(path, Some(*uid), Some(*gid)).map_err(doing)?;
+                        std::os::unix::fs::lchown(path, Some(uid.get()), Some(gid.get())).map_err(doing)?;
                     }
                     PodStep::Listen(listen) => self.sockets.extend(listening::open(listen, None).map_err(doing)?),
                     PodStep::ListenForReadiness { app } => {
@@ -156,7 +163,8 @@ impl Init<'_> {
             }
         }
         let mut apps = Vec::new();
-        let own = own_mount_namespace().map_err(failed("open the pod's mount namespace"))?;
+        let own = own_namespace(Namespace::Mount).map_err(failed("open the pod's mount namespace"))?;
+        self.show_namespaces().map_err(failed("open the pod's namespaces"))?;
         for (number, readiness) in readiness.into_iter().enumerate() {
             let app = self.set_up_app(number, shared_memory.as_deref(), own.as_fd())?;
             apps.push(App { readiness, ..app });
@@ -177,6 +185,15 @@ impl Init<'_> {
         Ok(apps)
     }
 
+    /// Locks of images, what whoever started the supervisor left open: a process of the pod has no use for it, and an app could name it.
+    fn let_go_of_what_was_inherited(&self) -> std::io::Result<()> {
+        let streams = self.streams.iter().flat_map(|of| [&of.stdin, &of.stdout, &of.stderr]);
+        let sockets = self.sockets.iter().map(|socket| &socket.socket);
+        let mut keep: Vec<_> = streams.chain(sockets).map(AsRawFd::as_raw_fd).collect();
+        keep.push(self.channel.as_fd().as_raw_fd());
+        sys::close_from(3, &keep)
+    }
+
     fn set_up_app(&mut self, number: usize, shared: Option<&Path>, own: BorrowedFd<'_>) -> Result<App, Error> {
         let name = &self.plan.apps[number].name;
         let failed = |error: std::io::Error| {
@@ -184,7 +201,7 @@ impl Init<'_> {
         };
         let groups = open_groups(self.steps_of(number))?;
         sys::unshare(namespace::MOUNT).map_err(failed)?;
-        let namespace = own_mount_namespace().map_err(failed)?;
+        let namespace = own_namespace(Namespace::Mount).map_err(failed)?;
         let mut filesystem = Filesystem::new(shared.map(place_for).transpose().map_err(failed)?);
         for whole in self.steps {
             match whole {
@@ -197,15 +214,37 @@ impl Init<'_> {
                 _ => {}
             }
         }
+        // Once, before anything of the app runs: what it makes of these files later is its own business.
+        let plan = &self.plan.apps[number];
+        let identity = identity(&plan.user, &plan.group).map_err(|error| Complaint::from(&error));
         sys::enter(own, namespace::MOUNT).map_err(failed)?;
+        let stands = Report::Stands { identity: identity.as_ref().ok().cloned() };
+        self.tell(&stands, &[namespace.as_fd()]);
         if let Some((near, far)) = &filesystem.console {
             rustix::io::ioctl_fionbio(near, true).map_err(|error| failed(error.into()))?;
             self.use_terminal(number, far).map_err(failed)?;
         }
         for warning in filesystem.warnings {
-            self.tell(&Report::Warning(format!("app {name}: {warning}")), &[]);
+            self.tell(&Report::Warning(shortened(format!("app {name}: {warning}"))), &[]);
         }
-        Ok(App { namespace, groups, console: filesystem.console, readiness: None })
+        Ok(App { namespace, identity, groups, console: filesystem.console, readiness: None })
+    }
+
+    /// For the supervisor to keep, by which whoever enters the pod later finds what was made here, and not what an app has made of it.
+    fn show_namespaces(&self) -> std::io::Result<()> {
+        let made = self.steps.iter().find_map(|step| match step {
+            Step::MakeNamespaces { namespaces, .. } => Some(namespaces.clone()),
+            _ => None,
+        });
+        let mut shown = made.unwrap_or_default();
+        shown.retain(|namespace| *namespace != Namespace::Mount);
+        let entered = |step: &Step| matches!(step, Step::Pod(PodStep::EnterNetwork { .. }));
+        if self.steps.iter().any(entered) && !shown.contains(&Namespace::Net) {
+            shown.push(Namespace::Net);
+        }
+        let open = shown.iter().map(|namespace| own_namespace(*namespace)).collect::<std::io::Result<Vec<_>>>()?;
+        self.tell(&Report::Namespaces(shown), &open.iter().map(AsFd::as_fd).collect::<Vec<_>>());
+        Ok(())
     }
 
     fn injected(&self, step: &Step) -> Result<(), Error> {
@@ -309,8 +348,10 @@ impl Init<'_> {
         let mut failure = None;
         // Until it has become its program, so that it has this memory, it cannot be looked into, as this process cannot.
         let child = sys::lend(|| {
-            let error = match self.enter(&apps[number], number, phase) {
-                Ok(()) => {
+            let entered = self.enter(&apps[number], number, phase);
+            let ready = entered.and_then(|()| apps[number].identity.as_ref().map_err(|why| why.clone().into()));
+            let error = match ready {
+                Ok(identity) => {
                     let steps = self.steps_of(number).collect();
                     let exec = match phase {
                         Phase::PreStart => plan.pre_start.as_deref().unwrap_or_default(),
@@ -328,6 +369,7 @@ impl Init<'_> {
                         fault,
                         app: plan,
                         exec,
+                        identity,
                         steps,
                         metadata_url,
                         listening: sockets.map(|socket| socket.name.as_str()).collect(),
@@ -359,10 +401,8 @@ impl Init<'_> {
         separate_groups(self.steps_of(number))?;
         sys::enter(app.namespace.as_fd(), namespace::MOUNT)
             .map_err(|e| Error::new(Kind::Io, "enter the app's file system").because(e))?;
-        Process::connect(&self.streams[number])?;
         let sockets = self.sockets.iter().filter(|socket| phase == Phase::Main && socket.app == number);
-        listening::hand_over(&sockets.collect::<Vec<_>>())
-            .map_err(|e| Error::new(Kind::Io, "hand the listening sockets over").because(e))
+        Process::connect(&self.streams[number], &sockets.collect::<Vec<_>>())
     }
 
     fn steps_of(&self, number: usize) -> impl Iterator<Item = &ProcessStep> {
@@ -391,9 +431,9 @@ fn place_for(path: &Path) -> std::io::Result<OwnedFd> {
 }
 
 /// Seen through the host's procfs, in which this process has a place too.
-fn own_mount_namespace() -> std::io::Result<OwnedFd> {
+fn own_namespace(namespace: Namespace) -> std::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open("/proc/self/ns/mnt", flags, Mode::empty())?)
+    Ok(rustix::fs::open(format!("/proc/self/ns/{}", namespace.file()), flags, Mode::empty())?)
 }
 
 /// From here on this process has an empty, read-only directory as its root. What it still needs, it has open.

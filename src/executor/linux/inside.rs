@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -97,7 +97,7 @@ fn directory_by(root: BorrowedFd<'_>, path: &Path, reach: Reach, links: u32) -> 
     Ok(Place { fd: current, masks })
 }
 
-/// The file `path` inside `root` to mount a file on, made empty where missing.
+/// The file `path` inside `root` to mount a file on, made empty where missing, and then open for writing.
 pub fn file(root: BorrowedFd<'_>, path: &Path) -> io::Result<Place> {
     file_by(root, path, LINKS)
 }
@@ -112,7 +112,7 @@ fn file_by(root: BorrowedFd<'_>, path: &Path, links: u32) -> io::Result<Place> {
             let parent = path.parent().unwrap_or(Path::new("/"));
             let name = path.file_name().ok_or_else(|| io::Error::from(Errno::ISDIR))?;
             let parent = directory_by(root, parent, Reach::SameMount, links)?.fd;
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
             match openat(&parent, name, flags, Mode::from_raw_mode(0o644)) {
                 Err(Errno::EXIST) if links > 0 => file_by(root, &led_to(parent.as_fd(), path)?, links - 1),
                 made => Ok(Place { fd: made?, masks: None }),
@@ -151,9 +151,8 @@ fn is_empty(directory: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What the regular file `path` inside `root` says, at most `limit` bytes; nothing when it is not there or not a
-/// regular file.
-pub fn read(root: BorrowedFd<'_>, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+/// The regular file `path` inside `root`, for reading; nothing when it is not there or not a regular file.
+pub fn regular(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<File>> {
     // A fifo in the place of the file must not make us wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let fd = match open(root, path, flags, Reach::Anywhere) {
@@ -163,12 +162,8 @@ pub fn read(root: BorrowedFd<'_>, path: &Path, limit: u64) -> io::Result<Option<
         }
         Err(error) => return Err(error),
     };
-    if FileType::from_raw_mode(fstat(&fd)?.st_mode) != FileType::RegularFile {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    File::from(fd).take(limit).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+    let is_file = FileType::from_raw_mode(fstat(&fd)?.st_mode) == FileType::RegularFile;
+    Ok(is_file.then(|| File::from(fd)))
 }
 
 /// The root directory of this process.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::steps::Namespace;
 use crate::executor::supervise::End;
+use crate::executor::users::Identity;
 use crate::executor::{Error, Kind, Phase};
 
 /// From the supervisor to the pod.
@@ -37,6 +39,13 @@ pub enum Report {
         listener: bool,
         /// Whether there is the near end of an app's terminal.
         terminal: bool,
+    },
+    /// The namespaces that the apps share, as they were made. Comes with their descriptors, in this order.
+    Namespaces(Vec<Namespace>),
+    /// The next app's file system stands. Comes with the descriptor of its mount namespace.
+    Stands {
+        /// Who its processes are, where that could be told.
+        identity: Option<Identity>,
     },
     /// Setting up failed: the pod ends.
     Broken(Complaint),
@@ -76,8 +85,21 @@ pub enum Report {
     Warning(String),
 }
 
+/// The longest text of a message, in bytes: a message has at most two, and takes 64 KiB with each byte put in six.
+const LONGEST: usize = 4096;
+
+/// `text`, or its two ends where it is too long for a message: what an image names may have any length.
+pub fn shortened(text: String) -> String {
+    if text.len() <= LONGEST {
+        return text;
+    }
+    let whole = |at: usize| (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    let (head, tail) = (whole(LONGEST / 2), whole(text.len() - LONGEST / 4));
+    format!("{}[... {} bytes ...]{}", &text[..head], tail - head, &text[tail..])
+}
+
 /// An error on its way from one process to another.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Complaint {
     kind: Kind,
     doing: String,
@@ -89,9 +111,9 @@ impl From<&Error> for Complaint {
     fn from(error: &Error) -> Self {
         Self {
             kind: *error.kind(),
-            doing: error.doing().to_owned(),
+            doing: shortened(error.doing().to_owned()),
             clause: error.clause_id().map(str::to_owned),
-            why: std::error::Error::source(error).map(crate::error::chain),
+            why: std::error::Error::source(error).map(crate::error::chain).map(shortened),
         }
     }
 }
@@ -105,6 +127,22 @@ impl From<Complaint> for Error {
         match complaint.why {
             Some(why) => error.because(why),
             None => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_about_the_longest_of_paths_fits_into_a_message() {
+        for text in ["\u{1}".repeat(70 << 10), "\u{e9}".repeat(400 << 10), "short".to_owned()] {
+            let error = Error::new(Kind::NotExecutable, format!("execute {text}")).because(text.clone());
+            let report = Report::Failed { app: 0, phase: Phase::Main, why: Complaint::from(&error) };
+            assert!(serde_json::to_vec(&report).unwrap().len() < 60 << 10);
+            let told = Error::from(Complaint::from(&error)).doing().to_owned();
+            assert!(told.starts_with("execute ") && told.ends_with(&text[text.len() - 4..]), "{told}");
         }
     }
 }

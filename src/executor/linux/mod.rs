@@ -11,6 +11,7 @@
 pub mod cni;
 mod compile;
 mod doctor;
+pub mod doors;
 pub mod enter;
 mod facts;
 pub mod filesystem;

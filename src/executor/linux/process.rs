@@ -4,15 +4,13 @@
 //! traced or looked into by the app's other processes: it is not dumpable, as the first process made it.
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    Access, AtFlags, CWD, FileType, FsWord, Mode, OFlags, Uid, accessat, chownat, fchown, fstat, fstatfs,
-};
+use rustix::fs::{AtFlags, FileType, FsWord, Mode, OFlags, Uid, chownat, fchown, fstat, fstatfs};
 use rustix::io::Errno;
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::stdio::{stderr, stdin, stdout};
@@ -27,11 +25,12 @@ use super::isolators::capabilities::CapabilitySet as Capabilities;
 use super::isolators::default_calls;
 use super::isolators::seccomp::Filter;
 use super::steps::{ProcessStep, SecurityModule};
-use crate::executor::listening;
+use crate::executor::listening::{self, Listening};
 use crate::executor::plan::AppPlan;
 use crate::executor::supervise::Streams;
-use crate::executor::users::{self, User};
+use crate::executor::users::{Identity, Rootfs};
 use crate::executor::{Error, Kind};
+use crate::id::Id;
 use crate::sys::linux::process as sys;
 
 /// The file system of pipes that have no name.
@@ -43,6 +42,8 @@ pub struct Process<'a> {
     pub app: &'a AppPlan,
     /// The program and its arguments.
     pub exec: &'a [String],
+    /// Who it is.
+    pub identity: &'a Identity,
     /// What is done to it, in this order.
     pub steps: Vec<&'a ProcessStep>,
     /// `AC_METADATA_URL`.
@@ -56,8 +57,9 @@ pub struct Process<'a> {
 }
 
 impl Process<'_> {
-    /// Gives the calling process its standard streams and a session of its own.
-    pub fn connect(streams: &Streams) -> Result<(), Error> {
+    /// Gives the calling process its standard streams, the sockets that it is handed over and a session of its own, and closes
+    /// everything else: what is left open is in reach of whatever path an app names, through procfs.
+    pub fn connect(streams: &Streams, sockets: &[&Listening]) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "connect the standard streams").because(error);
         setsid().map_err(|error| failed(error.into()))?;
         let ends: [(BorrowedFd<'_>, i32); 3] =
@@ -69,7 +71,10 @@ impl Process<'_> {
             let terminal = ends.iter().map(|(end, _)| end).find(|end| isatty(end)).unwrap_or(&ends[0].0);
             ioctl_tiocsctty(terminal).map_err(|error| failed(error.into()))?;
         }
-        Ok(())
+        listening::hand_over(sockets)
+            .map_err(|e| Error::new(Kind::Io, "hand the listening sockets over").because(e))?;
+        sys::close_from(listening::above(sockets.len()), &[])
+            .map_err(|e| Error::new(Kind::Io, "close what was inherited").because(e))
     }
 
     /// Does all steps and becomes the program. Comes back only with the reason why it could not.
@@ -92,21 +97,44 @@ impl Process<'_> {
         sys::join_session_keyring().map_err(|e| Error::new(Kind::Io, "leave the caller's keyring").because(e))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         sys::reset_signals().map_err(|e| Error::new(Kind::Io, "reset the signals").because(e))?;
-        let mut user = None;
         for step in &self.steps {
-            carry_out(step, &mut user)?;
+            carry_out(step, self.identity)?;
             if self.fault.is_some_and(|fault| std::ptr::eq(fault, *step)) {
                 return Err(crate::executor::journal::injected(step.describe()));
             }
         }
-        let environment = self.environment(user.as_ref());
+        let environment = self.environment();
+        self.lay_down_capabilities()?;
         let path = find_program(program, environment.get("PATH").map(String::as_str))?;
         let environment = environment.iter().map(|(name, value)| text(&format!("{name}={value}")));
         let environment = environment.collect::<Result<Vec<_>, _>>()?;
-        let first = u32::try_from(listening::above(self.listening.len())).unwrap_or(u32::MAX);
-        sys::close_on_exec_from(first).map_err(|e| Error::new(Kind::Io, "close descriptors at exec").because(e))?;
         self.filter()?;
         Ok((CString::new(path.as_os_str().as_bytes()).map_err(nul)?, arguments, environment))
+    }
+
+    /// The program is looked for with no more power than it will have: not past directories that are closed to the app's user,
+    /// and not into processes that are closed to it.
+    fn lay_down_capabilities(&self) -> Result<(), Error> {
+        let failed = |error: Errno| Error::new(Kind::Io, "lay down capabilities").because(io::Error::from(error));
+        let mut left = CapabilitySet::empty();
+        if rustix::process::geteuid().is_root() {
+            left = CapabilitySet::all();
+            for step in &self.steps {
+                if let ProcessStep::BoundCapabilities { keep } = step {
+                    left &= CapabilitySet::from_bits_retain(*keep);
+                }
+            }
+        }
+        if self
+            .steps
+            .iter()
+            .any(|step| matches!(step, ProcessStep::FilterSystemCalls { .. } | ProcessStep::RefuseSystemCalls { .. }))
+        {
+            left |= CapabilitySet::SYS_ADMIN;
+        }
+        let left = capabilities(None).map_err(failed)?.permitted & left;
+        let sets = CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() };
+        set_capabilities(None, sets).map_err(failed)
     }
 
     /// The filters come last of all, as they bind whatever comes after them. Of two that refuse a call the later one's error
@@ -129,9 +157,9 @@ impl Process<'_> {
     }
 
     /// The plan's variables, what the rootfs says about the user where the plan is silent, and the service's URL.
-    fn environment(&self, user: Option<&User>) -> HashMap<String, String> {
+    fn environment(&self) -> HashMap<String, String> {
         let mut environment: HashMap<String, String> = self.app.environment.iter().cloned().collect();
-        if let Some(User { name: Some(name), home, shell, .. }) = user {
+        if let Identity { name: Some(name), home, shell, .. } = self.identity {
             let known =
                 [("USER", Some(name)), ("LOGNAME", Some(name)), ("HOME", home.as_ref()), ("SHELL", shell.as_ref())];
             for (variable, value) in known {
@@ -187,7 +215,7 @@ pub fn join_groups(groups: &[OwnedFd]) -> Result<(), Error> {
     Ok(())
 }
 
-fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
+fn carry_out(step: &ProcessStep, identity: &Identity) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Io, step.describe()).because(error);
     let refused = |error: Errno| failed(error.into());
     match step {
@@ -208,24 +236,22 @@ fn carry_out(step: &ProcessStep, user: &mut Option<User>) -> Result<(), Error> {
             Error::new(Kind::Missing, step.describe()).clause("im.app.workdir.missing").because(error)
         }),
         ProcessStep::BoundCapabilities { keep } => bound_capabilities(*keep).map_err(refused),
-        ProcessStep::BecomeUser { user: name, group, supplementary, set_groups } => {
-            let (found, gid) = look_up(name, group)?;
+        ProcessStep::BecomeUser { supplementary, set_groups, .. } => {
+            let Identity { uid, gid, .. } = *identity;
             // The filter is installed after this, which takes a privilege; exec takes all that is not bounded away.
             set_keep_capabilities(true).map_err(refused)?;
             let mut groups = vec![gid];
             groups.extend(supplementary.iter().filter(|other| **other != gid));
-            give_streams(found.uid);
-            let become_it = sys::become_user(found.uid, gid, if *set_groups { Some(&groups) } else { None });
+            give_streams(uid);
+            let become_it = sys::become_user(uid, gid, if *set_groups { Some(&groups) } else { None });
             become_it.map_err(|error| {
                 let unmapped = inside::is(&error, Errno::INVAL);
-                failed(if unmapped { io::Error::other(format!("the pod has no {}:{gid}", found.uid)) } else { error })
+                failed(if unmapped { io::Error::other(format!("the pod has no {uid}:{gid}")) } else { error })
             })?;
             let permitted = capabilities(None).map_err(refused)?.permitted;
             let sets = CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() };
             set_capabilities(None, sets).map_err(refused)?;
-            clear_ambient_capability_set().map_err(refused)?;
-            *user = Some(found);
-            Ok(())
+            clear_ambient_capability_set().map_err(refused)
         }
         ProcessStep::ForbidNewPrivileges => set_no_new_privs(true).map_err(refused),
         ProcessStep::RefuseSystemCalls { .. } | ProcessStep::FilterSystemCalls { .. } => Ok(()),
@@ -268,7 +294,8 @@ pub fn keep_capabilities(of_apps: u64) -> Result<(), Error> {
 
 /// Gives the calling process's user what of its standard streams was made for it, pipes and the app's own terminal,
 /// and its console: they can be opened by their names only by who owns them. What cannot be given can still be used.
-fn give_streams(uid: u32) {
+fn give_streams(uid: Id) {
+    let uid = uid.get();
     let flags = OFlags::PATH | OFlags::NOFOLLOW;
     let console = inside::root()
         .and_then(|root| inside::open(root.as_fd(), Path::new("/dev/console"), flags, inside::Reach::NoLinks))
@@ -308,25 +335,38 @@ fn change_directory(path: &Path) -> io::Result<()> {
     if name.to_bytes().starts_with(b"/") { Ok(()) } else { Err(io::Error::other("it is outside the rootfs")) }
 }
 
-fn look_up(user: &str, group: &str) -> Result<(User, u32), Error> {
+/// Whoever the manifest's words mean in the rootfs that is the calling process's root.
+pub fn identity(user: &str, group: &str) -> Result<Identity, Error> {
     let reading = |what: &str| {
         let doing = format!("read {what} of the rootfs");
         move |error: io::Error| Error::new(Kind::Io, doing.clone()).because(error)
     };
     let root = inside::root().map_err(reading("/"))?;
-    let file = |path: &str| inside::read(root.as_fd(), Path::new(path), users::LIMIT).map_err(reading(path));
-    let (passwd, groups) = (file("/etc/passwd")?, file("/etc/group")?);
+    let file = |path: &str| {
+        let file = inside::regular(root.as_fd(), Path::new(path)).map_err(reading(path))?;
+        Ok::<_, Error>(file.map(io::BufReader::new))
+    };
+    let (mut passwd, mut groups) = (file("/etc/passwd")?, file("/etc/group")?);
     let owner = |path: &Path| {
         let about = inside::open(root.as_fd(), path, OFlags::PATH, inside::Reach::Anywhere)
             .and_then(|fd| Ok(fstat(fd)?))
             .map_err(|e| Error::new(Kind::Missing, format!("find the owner of {}", path.display())).because(e))?;
         Ok((about.st_uid, about.st_gid))
     };
-    let rootfs = users::Rootfs { passwd: passwd.as_deref(), group: groups.as_deref(), owner: &owner };
-    Ok((users::user(user, &rootfs)?, users::group(group, &rootfs)?))
+    let rootfs = Rootfs {
+        passwd: passwd.as_mut().map(|file| file as &mut dyn io::BufRead),
+        group: groups.as_mut().map(|file| file as &mut dyn io::BufRead),
+        owner: &owner,
+    };
+    Identity::find(user, group, rootfs)
 }
 
 /// The path of the program: as it is when it has a slash, else along `PATH` (decision 41).
+///
+/// It is executed by this path and not by a descriptor: that would show in the program's name, and keep scripts from being found
+/// by their interpreters. The kernel follows links of procfs once more then, should an app have put one there meanwhile. They lead
+/// nowhere but where the program itself may go: nothing that was inherited is open, root and working directory are the app's, and
+/// what this process runs until then is a file that nobody can write.
 fn find_program(program: &str, path: Option<&str>) -> Result<PathBuf, Error> {
     if program.contains('/') {
         return match executable(Path::new(program)) {
@@ -342,7 +382,7 @@ fn find_program(program: &str, path: Option<&str>) -> Result<PathBuf, Error> {
         let candidate = Path::new(directory).join(program);
         match executable(&candidate) {
             Ok(()) => return Ok(candidate),
-            Err(error) if inside::is(&error, Errno::ACCESS) => why = Some(refused(&candidate, error)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => why = Some(refused(&candidate, error)),
             Err(_) => {}
         }
     }
@@ -353,17 +393,82 @@ fn find_program(program: &str, path: Option<&str>) -> Result<PathBuf, Error> {
     }))
 }
 
+/// How many interpreters of interpreters the kernel takes.
+const INTERPRETERS: usize = 5;
+/// The longest path that the kernel takes, with the zero at its end.
+const LONGEST_PATH: usize = 4096;
+
+/// Whether this can be executed, and all that executes it: files of the rootfs and of what is mounted there, never by a link of procfs,
+/// which could lead elsewhere.
 fn executable(path: &Path) -> io::Result<()> {
-    // A link of procfs must not lead to a file outside.
-    let about = rustix::fs::stat(path)?;
-    if FileType::from_raw_mode(about.st_mode) == FileType::Directory {
-        return Err(Errno::ACCESS.into());
+    let root = inside::root()?;
+    let here = rustix::process::getcwd(Vec::new())?;
+    let here = PathBuf::from(OsStr::from_bytes(here.to_bytes()));
+    let mut path = here.join(path);
+    for depth in 0..INTERPRETERS {
+        let named = |error: io::Error| match depth {
+            0 => error,
+            _ => io::Error::new(error.kind(), format!("the interpreter {}: {error}", path.display())),
+        };
+        let look = |flags| inside::open(root.as_fd(), &path, flags, inside::Reach::Anywhere);
+        let file = look(OFlags::PATH).map_err(named)?;
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(named(Errno::ACCESS.into()));
+        }
+        sys::may_execute(file.as_fd()).map_err(named)?;
+        // What may be executed and not read is for the kernel to look into.
+        let Ok(file) = look(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) else { return Ok(()) };
+        match interpreter(&std::fs::File::from(file)) {
+            Some(next) => path = here.join(next),
+            None => return Ok(()),
+        }
     }
-    Ok(accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?)
+    Err(Errno::LOOP.into())
+}
+
+/// What executes a file: the interpreter that a script or a dynamic program names. Of what is neither, and of what the kernel will not
+/// take, it is nothing.
+fn interpreter(file: &std::fs::File) -> Option<PathBuf> {
+    use std::os::unix::fs::FileExt as _;
+    let mut head = [0_u8; 256];
+    let length = file.read_at(&mut head, 0).ok()?;
+    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    if let Some(line) = head[..length].strip_prefix(b"#!") {
+        let line = line.split(|&byte| byte == b'\n').next()?;
+        return line.split(|byte| matches!(byte, b' ' | b'\t' | 0)).find(|word| !word.is_empty()).map(path);
+    }
+    // Of 32 or 64 bits; the number of the machine that it is for does not matter.
+    let wide = match head.get(..6)? {
+        [0x7f, b'E', b'L', b'F', class @ (1 | 2), 1] => *class == 2,
+        _ => return None,
+    };
+    let number = |bytes: &[u8], at: usize, length: usize| {
+        let bytes = bytes.get(at..at + length)?;
+        Some(bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    let of_width = |bytes: &[u8], (narrow, wider): (usize, usize)| {
+        if wide { number(bytes, wider, 8) } else { number(bytes, narrow, 4) }
+    };
+    let (size_at, count_at) = if wide { (54, 56) } else { (42, 44) };
+    let (table, size, count) = (of_width(&head, (28, 32))?, number(&head, size_at, 2)?, number(&head, count_at, 2)?);
+    for index in 0..count {
+        let mut entry = [0_u8; 56];
+        let entry = entry.get_mut(..usize::try_from(size).ok()?)?;
+        file.read_exact_at(entry, table.checked_add(index * size)?).ok()?;
+        // `PT_INTERP`
+        if number(entry, 0, 4)? != 3 {
+            continue;
+        }
+        let length = usize::try_from(of_width(entry, (16, 32))?).ok().filter(|&length| length <= LONGEST_PATH)?;
+        let mut name = vec![0; length];
+        file.read_exact_at(&mut name, of_width(entry, (4, 8))?).ok()?;
+        return name.split(|&byte| byte == 0).next().map(path);
+    }
+    None
 }
 
 fn refused(path: &Path, error: io::Error) -> Error {
-    let missing = inside::is(&error, Errno::NOENT) || inside::is(&error, Errno::NOTDIR);
+    let missing = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     let kind = if missing { Kind::NoProgram } else { Kind::NotExecutable };
     Error::new(kind, format!("execute {} of the rootfs", path.display())).clause("im.app.exec.slash").because(error)
 }

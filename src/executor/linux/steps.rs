@@ -14,6 +14,8 @@ use crate::executor::Step as _;
 use crate::executor::journal::Bounds;
 use crate::executor::listening::Listen;
 use crate::executor::plan::PortForward;
+use crate::id::Id;
+use crate::sys::linux::process::namespace;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +35,7 @@ pub enum Step {
         /// Permission bits.
         mode: u32,
         /// Owner and group on the host; nothing: whoever makes it.
-        owner: Option<(u32, u32)>,
+        owner: Option<(Id, Id)>,
     },
     /// Makes a control group; undone when nothing is left in it.
     MakeGroup {
@@ -128,6 +130,34 @@ pub enum Namespace {
     Cgroup,
 }
 
+impl Namespace {
+    /// As a bit of clone(2).
+    pub fn bit(self) -> u64 {
+        match self {
+            Self::User => namespace::USER,
+            Self::Pid => namespace::PID,
+            Self::Mount => namespace::MOUNT,
+            Self::Ipc => namespace::IPC,
+            Self::Uts => namespace::UTS,
+            Self::Net => namespace::NET,
+            Self::Cgroup => namespace::CGROUP,
+        }
+    }
+
+    /// Its name below `/proc/PID/ns`.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Pid => "pid",
+            Self::Mount => "mnt",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Net => "net",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
 /// How ids inside a user namespace map to the host's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMap {
@@ -172,9 +202,9 @@ pub enum PodStep {
         /// On the host.
         path: PathBuf,
         /// The user.
-        uid: u32,
+        uid: Id,
         /// The group.
-        gid: u32,
+        gid: Id,
     },
     /// Opens the listening sockets that an app finds open when it starts.
     Listen(Listen),
@@ -313,7 +343,7 @@ pub enum ProcessStep {
         /// As the manifest has it.
         group: String,
         /// Further groups.
-        supplementary: Vec<u32>,
+        supplementary: Vec<Id>,
         /// Whether groups can be set at all.
         set_groups: bool,
     },

@@ -30,14 +30,12 @@ fn identity(node: &Node<'_>, findings: &mut Findings) {
     let Some(text) = node.as_str() else { return };
     if text.starts_with('/') {
         paths::clean(node, findings);
-    } else if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && !is_id(text) {
+    } else if !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse::<crate::id::Id>().is_err()
+    {
         findings.warning("im.app.user.numeric", node.span, format!("`{}` is beyond all ids", short(text)));
     }
-}
-
-/// The largest number means "unchanged" to kernels and is no id.
-fn is_id(text: &str) -> bool {
-    text.parse::<u32>().is_ok_and(|id| id != u32::MAX)
 }
 
 /// A port of an app or of a pod.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use rustix::process::Pid;
 
 use super::{c_path, c_string, check};
+use crate::id::Id;
 
 unsafe extern "C" {
     fn setloginclass(name: *const libc::c_char) -> libc::c_int;
@@ -122,20 +123,36 @@ pub fn change_root(path: &Path) -> io::Result<()> {
 /// The ids of this process: groups (the primary one first), group, user; looks that they took.
 ///
 /// # Errors
-/// The kernel's; `EPERM` when an id did not take.
-pub fn become_user(uid: u32, gid: u32, supplementary: &[u32]) -> io::Result<()> {
+/// The kernel's; one that says so when an id did not take.
+pub fn become_user(uid: Id, gid: Id, supplementary: &[Id]) -> io::Result<()> {
+    let (uid, gid) = (uid.get(), gid.get());
     let mut groups = vec![gid];
-    groups.extend(supplementary.iter().filter(|&&group| group != gid));
+    groups.extend(supplementary.iter().map(|group| group.get()).filter(|&group| group != gid));
     let count = libc::c_int::try_from(groups.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     // SAFETY: the list is passed with its length; the others involve no memory.
     unsafe {
         check(libc::setgroups(count, groups.as_ptr()))?;
         check(libc::setgid(gid))?;
         check(libc::setuid(uid))?;
-        let took = libc::getuid() == uid && libc::geteuid() == uid && libc::getgid() == gid && libc::getegid() == gid;
-        let back = uid != 0 && libc::setuid(0) == 0;
-        if took && !back { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EPERM)) }
     }
+    let (mut users, mut ours) = ([0_u32; 3], [0_u32; 3]);
+    let [real, effective, saved] = &mut users;
+    let [real_group, effective_group, saved_group] = &mut ours;
+    // SAFETY: the kernel writes one number through each of the pointers.
+    unsafe {
+        check(libc::getresuid(real, effective, saved))?;
+        check(libc::getresgid(real_group, effective_group, saved_group))?;
+    }
+    // The primary group is one of the list until FreeBSD 14, and need not be from 15 on.
+    let further: Vec<u32> = rustix::process::getgroups()?.into_iter().map(|group| group.as_raw()).collect();
+    let took = further.iter().all(|group| groups.contains(group))
+        && groups.iter().all(|group| *group == gid || further.contains(group));
+    // SAFETY: no memory is involved.
+    let back = uid != 0 && unsafe { libc::setuid(0) } == 0;
+    if users == [uid; 3] && ours == [gid; 3] && took && !back {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("it is user {users:?} and group {ours:?} {further:?} after that")))
 }
 
 /// Forbids this process and those it makes to gain privileges by executing programs.

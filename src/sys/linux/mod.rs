@@ -5,3 +5,4 @@
 pub mod channel;
 pub mod mount;
 pub mod process;
+pub mod program;

@@ -7,6 +7,8 @@ use std::panic::AssertUnwindSafe;
 
 use rustix::process::Pid;
 
+use crate::id::Id;
+
 /// Namespaces, as bits of clone(2).
 pub mod namespace {
     /// Mounts.
@@ -131,11 +133,26 @@ pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> i
     io::Error::last_os_error()
 }
 
-/// Marks every descriptor from `first` on to be closed at exec.
-pub fn close_on_exec_from(first: u32) -> io::Result<()> {
-    // SAFETY: no memory is involved.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    check(i32::try_from(done).unwrap_or(-1))
+/// Closes every descriptor from `first` on but those of `keep`.
+///
+/// # Errors
+/// The system's, before Linux 5.9.
+pub fn close_from(first: RawFd, keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|&number| number >= first).collect();
+    keep.sort_unstable();
+    let mut from = first;
+    for number in keep {
+        if from < number {
+            close_range(from, number - 1)?;
+        }
+        from = number.saturating_add(1);
+    }
+    close_range(from, RawFd::MAX)
+}
+
+fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
+    // SAFETY: only for children that never use, nor drop, what they inherited of these numbers.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } as i32)
 }
 
 /// Makes `fd` the descriptor of number `number`, which stays open at exec. `fd` itself is left as it is.
@@ -193,15 +210,53 @@ pub fn next_signal(from: BorrowedFd<'_>) -> Option<i32> {
     }
 }
 
-/// The ids of this process: group and groups first, then user, all four kinds of each.
-pub fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> io::Result<()> {
+/// The ids of this process: group and groups first, then user, all four kinds of each; looks that they took.
+///
+/// # Errors
+/// The kernel's; one that says so when an id did not take.
+pub fn become_user(uid: Id, gid: Id, groups: Option<&[Id]>) -> io::Result<()> {
+    let (uid, gid) = (uid.get(), gid.get());
+    let groups = groups.map(|groups| groups.iter().map(|group| group.get()).collect::<Vec<u32>>());
     // SAFETY: the raw calls change this thread's ids, and the callers have one thread; the list's length is its own.
     unsafe {
-        if let Some(groups) = groups {
+        if let Some(groups) = &groups {
             check(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) as i32)?;
         }
         check(libc::syscall(libc::SYS_setresgid, gid, gid, gid) as i32)?;
-        check(libc::syscall(libc::SYS_setresuid, uid, uid, uid) as i32)
+        check(libc::syscall(libc::SYS_setresuid, uid, uid, uid) as i32)?;
+    }
+    let (mut users, mut ours) = ([0_u32; 3], [0_u32; 3]);
+    let [real, effective, saved] = &mut users;
+    let [real_group, effective_group, saved_group] = &mut ours;
+    // SAFETY: the kernel writes one number through each of the pointers.
+    unsafe {
+        check(libc::getresuid(real, effective, saved))?;
+        check(libc::getresgid(real_group, effective_group, saved_group))?;
+    }
+    let mut further = rustix::process::getgroups()?.into_iter().map(|group| group.as_raw()).collect::<Vec<_>>();
+    further.sort_unstable();
+    let wanted = groups.map(|mut groups| {
+        groups.sort_unstable();
+        groups
+    });
+    if users == [uid; 3] && ours == [gid; 3] && wanted.is_none_or(|wanted| wanted == further) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("it is user {users:?} and group {ours:?} {further:?} after that")))
+}
+
+/// Whether this process may execute the file, by its effective ids and capabilities.
+///
+/// # Errors
+/// `EACCES` when it may not.
+pub fn may_execute(file: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = libc::AT_EACCESS | libc::AT_EMPTY_PATH;
+    // SAFETY: the path is an empty string.
+    let done = unsafe { libc::syscall(libc::SYS_faccessat2, file.as_raw_fd(), c"".as_ptr(), libc::X_OK, flags) };
+    match check(done as i32) {
+        // Before Linux 5.8, where it shows at exec.
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        done => done,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Processes of the model: each records the context that it would have, which is what the conformance probe would tell.
 
 use std::collections::VecDeque;
-use std::io::{self, Write as _};
+use std::io::{self, BufRead, Write as _};
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -15,8 +15,9 @@ use crate::executor::freebsd::system::Mounted;
 use crate::executor::freebsd::{Context, FreeBsd, Step, System as _};
 use crate::executor::plan::PodPlan;
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
-use crate::executor::users::{self, Rootfs};
+use crate::executor::users::{Identity, Rootfs};
 use crate::executor::{Error, Kind, Phase};
+use crate::id::Id;
 
 /// A process that ran, as it would have found itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
@@ -32,7 +33,7 @@ pub struct Process {
     /// Its root, on the host.
     pub root: PathBuf,
     /// User, group and further groups.
-    pub ids: (u32, u32, Vec<u32>),
+    pub ids: (Id, Id, Vec<Id>),
     /// Program and arguments.
     pub command: Vec<String>,
     /// Its whole environment.
@@ -183,9 +184,13 @@ impl Model {
             Some(_) => Ok((0, 0)),
             None => Err(Error::new(Kind::Missing, format!("find {}", path.display()))),
         };
-        let rootfs = Rootfs { passwd: passwd.as_deref(), group: group.as_deref(), owner: &owner };
-        let user = users::user(&context.user, &rootfs)?;
-        let gid = users::group(&context.group, &rootfs)?;
+        let (mut passwd, mut group) = (passwd.as_deref(), group.as_deref());
+        let rootfs = Rootfs {
+            passwd: passwd.as_mut().map(|file| file as &mut dyn BufRead),
+            group: group.as_mut().map(|file| file as &mut dyn BufRead),
+            owner: &owner,
+        };
+        let user = Identity::find(&context.user, &context.group, rootfs)?;
         let command = match phase {
             Phase::PreStart => of.pre_start.clone().unwrap_or_default(),
             Phase::Main => of.exec.clone(),
@@ -219,7 +224,7 @@ impl Model {
             pid,
             app: of.name.clone(),
             phase,
-            ids: (user.uid, gid, context.supplementary_gids.clone()),
+            ids: (user.uid, user.gid, context.supplementary_gids.clone()),
             context,
             root,
             command,

@@ -352,7 +352,7 @@ impl System for Model {
         self.lock().look(path, follow_links)
     }
 
-    fn make_directory(&mut self, path: &Path, _: u32, _: Option<(u32, u32)>) -> io::Result<()> {
+    fn make_directory(&mut self, path: &Path, _: u32, _: Option<(crate::id::Id, crate::id::Id)>) -> io::Result<()> {
         self.lock().make_directory(path)
     }
 

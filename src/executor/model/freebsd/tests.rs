@@ -16,6 +16,11 @@ use crate::executor::plan::{
     AppPlan, AppPort, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio, VolumeKind, VolumePlan,
 };
 use crate::executor::{Host as _, Kind, Phase, Step as _};
+use crate::id::Id;
+
+fn id(number: u32) -> Id {
+    Id::try_from(number).expect("the number of somebody")
+}
 
 /// A model on which pods of `apps` can run: their images sealed, their directory and volumes there.
 fn host(apps: usize) -> (Model, Vec<PathBuf>) {
@@ -52,7 +57,7 @@ fn app(number: usize, layer: &Path) -> AppPlan {
         exec: vec!["/bin/app".to_owned()],
         user: "web".to_owned(),
         group: "web".to_owned(),
-        supplementary_gids: vec![7],
+        supplementary_gids: vec![id(7)],
         working_directory: PathBuf::from("/"),
         environment: vec![("PATH".to_owned(), "/bin".to_owned())],
         pre_start: None,
@@ -210,7 +215,7 @@ fn planned(shape: &Shape, model: &Model, layers: &[PathBuf], number: u128) -> Po
         .map(|(number, recursive)| VolumePlan {
             name: format!("volume-{number}"),
             kind: match recursive {
-                None => VolumeKind::Empty { mode: 0o755, uid: 0, gid: 0 },
+                None => VolumeKind::Empty { mode: 0o755, uid: Id::ROOT, gid: Id::ROOT },
                 Some(recursive) => {
                     VolumeKind::Host { source: PathBuf::from("/srv/data"), recursive: *recursive, follow_links: false }
                 }
@@ -294,7 +299,7 @@ proptest! {
             if app.read_only_rootfs {
                 prop_assert!(model.lock().read_only(&process.root.join("etc")));
             }
-            prop_assert_eq!(process.ids, (80, 80, vec![7]));
+            prop_assert_eq!(process.ids, (id(80), id(80), vec![id(7)]));
             prop_assert_eq!(process.context.jail, format!("jetpack-{}", plan.uuid));
         }
     }
