@@ -26,10 +26,10 @@ pub fn target(target: &Path) -> Result<(), Error> {
 /// Whether programs of the app's image can run on a machine of `arch` with a kernel that runs programs of `systems`.
 ///
 /// # Errors
-/// [`Kind::Refused`] with the clause.
+/// [`Kind::Unsupported`] with the clause.
 pub fn fits(app: &AppPlan, systems: &[&str], arch: &str) -> Result<(), Error> {
     let refused = |label: &str, value: &str, here: &str| {
-        Error::new(Kind::Refused, format!("run the image of app {}", app.name))
+        Error::new(Kind::Unsupported, format!("run the image of app {}", app.name))
             .clause("im.labels.osarch.known")
             .because(format!("it has the label {label}={value}, and this host is {here}"))
     };
