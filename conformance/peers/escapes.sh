@@ -30,6 +30,10 @@ lacks() { # POINT WHAT TEXT PATTERN
 has() { # POINT WHAT TEXT PATTERN
     if printf '%s\n' "$3" | grep -qE -- "$4"; then held "$1" "$2"; else broke "$1" "$2" "$3"; fi
 }
+# The same, where the attack has to have been tried: without a sign of it nothing is shown.
+tried() { # POINT WHAT TEXT PATTERN SIGN
+    if printf '%s\n' "$3" | grep -qE -- "$5"; then lacks "$1" "$2" "$3" "$4"; else broke "$1" "$2" "it was not tried: $3"; fi
+}
 wanted() { case " ${POINTS:-all} " in *" all "* | *" $1 "*) ;; *) return 1 ;; esac; }
 
 who=root
@@ -135,7 +139,7 @@ fi
 # A program of the host's, which a dynamic loader of the image's would be asked to load.
 bait() {
     rm -f "$victim"
-    cp "$(realpath /bin/true)" "$victim"
+    for program in /bin/true /usr/bin/true; do [ ! -e $program ] || cp "$(realpath $program)" "$victim"; done
     [ "$(id -u)" != 0 ] || [ $who = root ] || chown 12345 "$victim"
     sum=$(cksum <"$victim")
 }
@@ -237,7 +241,7 @@ upgraded() {
     done
     jp cp "$one:/etc/mark" "$work/open/mark.$who" >>"$work/log" 2>&1
     sleep 0.5
-    lacks $point "nothing but the image's programs is executed in sight of a pod" "$(jp logs "$one" 2>&1)" '^(seen|open|taken)'
+    tried $point "nothing but the image's programs is executed in sight of a pod" "$(jp logs "$one" 2>&1)" '^(seen|open|taken)' '^lurking'
     end_pod "$one"
     jp run --rm --net none --exec /bin/id "$work/wait.aci" >>"$work/log" 2>&1
     if cmp -s "$bin/jetpack" "$jetpack"; then
@@ -284,9 +288,9 @@ control_groups() {
         return
     fi
     out=$(jp run --rm --net none --memory 64M "$work/groups.aci" 2>&1)
-    lacks $point "an app does not lift its limits or change those of others" "$out" '^(changed|no limit)'
+    tried $point "an app does not lift its limits or change those of others" "$out" '^(changed|no limit)' '^(limited|no limit)'
     out=$(jp run --rm --net none --memory 64M --seccomp "$everything" "$work/groups.aci" 2>&1)
-    lacks $point "nor without a filter" "$out" '^(changed|no limit)'
+    tried $point "nor without a filter" "$out" '^(changed|no limit)' '^(limited|no limit)'
 }
 
 key_rings() {
@@ -299,9 +303,9 @@ key_rings() {
     keys=$key
     image keys "[\"/probe\", \"escape\", \"key-take\", \"$key\"]"
     out=$("$probe" escape key-session $key host-secret "$work/$who/jp" run --rm --net none "$work/keys.aci" 2>&1)
-    lacks $point "no key of the host's is read, seen or changed from a pod" "$out" '^(read|changed|listed)'
+    tried $point "no key of the host's is read, seen or changed from a pod" "$out" '^(read|changed|listed)' '^(not )?read: user:'
     out=$("$probe" escape key-session $key host-secret "$work/$who/jp" run --rm --net none --seccomp "$everything" "$work/keys.aci" 2>&1)
-    lacks $point "without a filter the session's keyring is still another" "$out" '^read: session'
+    tried $point "without a filter the session's keyring is still another" "$out" '^read: session' '^(not )?read: user:'
 }
 
 capabilities() {
@@ -323,10 +327,10 @@ capabilities() {
         "$(isolator os/linux/capabilities-retain-set '{"set": ["CAP_SYS_PTRACE", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]}')"
     bait
     out=$(jp run --rm --net none "$work/ptrace.aci" 2>&1)
-    lacks $point "an image does not look into the pod's first process" "$out" '^(open|attached)'
+    tried $point "an image does not look into the pod's first process" "$out" '^(open|attached)' '^tried'
     untouched $point "nor reach a file of the host's through it"
     out=$(jp run --rm --net none --seccomp "$everything" --caps-retain CAP_SYS_PTRACE,CAP_DAC_OVERRIDE "$work/ptrace.aci" 2>&1)
-    lacks $point "an app that was given CAP_SYS_PTRACE reaches no file through the first process" "$out" '^open: .*(root|cwd|fd|exe)'
+    tried $point "an app that was given CAP_SYS_PTRACE reaches no file through the first process" "$out" '^open: .*(root|cwd|fd|exe)' '^tried'
     untouched $point "and no file of the host's"
 }
 
@@ -529,7 +533,7 @@ notifications() {
     out=$("$probe" escape as 65534 65534 '' "$probe" escape notify "$one" 2>&1)
     [ "$(id -u)" = 0 ] || out="not another user: $("$probe" escape notify "$one" 2>&1)"
     after=$(du -sk "$work/$who/store/pods" | cut -f1)
-    lacks $point "another user's word about a pod counts for nothing" "$(jp status --json "$one")" 'forged|"ready": "?[0-9]'
+    tried $point "another user's word about a pod counts for nothing" "$(jp status --json "$one")" 'forged|"ready": "?[0-9]' '"state": "running"'
     if [ $((after - before)) -lt 4096 ]; then held $point "nor does a flood of them fill the disk"; else broke $point "nor does a flood of them fill the disk" "$((after - before)) KiB in 2 seconds"; fi
     ends $point "nor keep the pod from ending" stop --force "$one"
     end_pod "$one"

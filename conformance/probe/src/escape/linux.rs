@@ -130,6 +130,7 @@ fn doors(process: &str, victim: &str) -> io::Result<()> {
     {
         println!("attached: {number}");
     }
+    println!("tried");
     Ok(())
 }
 
