@@ -28,6 +28,8 @@ pub mod id;
 #[cfg(all(feature = "run", unix))]
 pub mod metadata;
 #[cfg(all(feature = "run", unix))]
+pub mod oci;
+#[cfg(all(feature = "run", unix))]
 pub mod pod;
 #[cfg(all(feature = "run", unix))]
 pub mod render;

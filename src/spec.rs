@@ -81,6 +81,7 @@ areas!(
     "os-linux",
     "x-manifest",
     "x-archive",
+    "x-oci",
 );
 
 static CLAUSES: LazyLock<Vec<Clause>> = LazyLock::new(|| {

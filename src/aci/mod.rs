@@ -22,9 +22,11 @@ mod decrypt;
 #[cfg(feature = "run")]
 mod extract;
 mod gzip;
+mod hash;
+mod layer;
 mod open;
 #[cfg(feature = "run")]
-mod private;
+pub(crate) mod private;
 #[cfg(feature = "run")]
 mod publish;
 mod ring;
@@ -39,7 +41,12 @@ use std::io::Read;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Failure;
 use crate::schema::ImageId;
+#[cfg(not(feature = "run"))]
+use hash::Sha512;
+use rules::Form;
 
+#[cfg(feature = "run")]
+pub(crate) use build::{ArchiveWriter, write_archive};
 #[cfg(feature = "run")]
 pub use build::{BuildOptions, Built, Overwrite, build, build_file, patch_file};
 pub use compare::{Change, Comparison, EntryChange, ValueChange, compare};
@@ -48,7 +55,18 @@ pub use extract::{Devices, ExtractOptions, Owners, import};
 #[cfg(feature = "run")]
 pub(crate) use extract::{OWNERS_LEFT_OUT, XATTRS_LEFT_OUT, sync};
 #[cfg(feature = "run")]
+pub(crate) use hash::{Hash, Sha256, Sha512};
+#[cfg(feature = "run")]
+pub(crate) use layer::Each;
+pub use layer::{Layer, read_layer};
+#[cfg(feature = "run")]
+pub(crate) use open::Raw;
+#[cfg(feature = "run")]
 pub use publish::extract;
+#[cfg(feature = "run")]
+pub(crate) use publish::rename;
+#[cfg(feature = "run")]
+pub(crate) use tar::printable;
 pub use tar::{Data, Entry, Kind as EntryKind, Time};
 
 /// Errors of this module. Those with a clause id are the archive's fault.
@@ -204,16 +222,16 @@ impl Sink for Nothing {
 /// Errors: [`Kind::Invalid`] with the clause where the archive breaks a rule ([`Findings::Fail`]) or cannot be followed any
 /// further; [`Kind::TooBig`], [`Kind::Encrypted`], [`Kind::Unsupported`]; [`Kind::Io`] from the source or the sink.
 pub fn read(source: impl Read + Send, options: &ReadOptions, sink: &mut dyn Sink) -> Result<Summary> {
-    let (pass, end) = stream::run(source, options, |stream| tar::pass(stream, options, sink));
+    let (pass, end) = stream::run::<Sha512, _>(source, options, |stream| tar::pass(stream, options, Form::Image, sink));
     if let Some(error) = pass.failed {
         return Err(error);
     }
     // The pass read to the end of the stream, so the stream has one.
-    let end = end.ok_or_else(|| Error::new(Kind::Io, "read the archive to its end"))?;
+    let (end, digest) = end.ok_or_else(|| Error::new(Kind::Io, "read the archive to its end"))?;
     let mut diagnostics = pass.diagnostics;
     diagnostics.extend(end.diagnostics);
     Ok(Summary {
-        image_id: ImageId::from_digest(&end.digest),
+        image_id: ImageId::from_digest(&digest),
         manifest: pass.manifest.unwrap_or_default(),
         compression: end.compression,
         encrypted: end.encrypted,

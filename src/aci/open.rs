@@ -58,14 +58,14 @@ pub(super) struct Decoder<'a> {
     failed: Option<Error>,
 }
 
-type Raw<'a> = Box<dyn Read + Send + 'a>;
-type Source<'a> = BufReader<Raw<'a>>;
+type Bytes<'a> = Box<dyn Read + Send + 'a>;
+type Source<'a> = BufReader<Bytes<'a>>;
 
 // There is one decoder an archive, on the stack of its pass.
 #[allow(clippy::large_enum_variant)]
 enum Codec<'a> {
     None(Source<'a>),
-    Gzip(Gzip<Raw<'a>>),
+    Gzip(Gzip<Bytes<'a>>),
     Bzip2(bzip2::bufread::MultiBzDecoder<Source<'a>>),
     #[cfg(feature = "xz")]
     Xz(liblzma::bufread::XzDecoder<Source<'a>>),
@@ -130,7 +130,7 @@ impl<'a> Decoder<'a> {
         Ok(filled)
     }
 
-    /// What is known when [`Self::fill`] gave nothing more. The digest is somebody else's.
+    /// What is known when [`Self::fill`] gave nothing more.
     pub(super) fn end(self) -> End {
         let mut diagnostics = Vec::new();
         if self.compression == Compression::Zstd {
@@ -141,7 +141,6 @@ impl<'a> Decoder<'a> {
             diagnostics.push(Diagnostic::warning("aci.compress", "zero bytes follow the last gzip member"));
         }
         End {
-            digest: [0; 64],
             compression: self.compression,
             encrypted: self.encrypted,
             transferred: self.source.0.bytes.load(Ordering::Relaxed),
@@ -187,7 +186,7 @@ fn decrypt<'a>(_: Box<dyn Read + Send + 'a>, _: &super::Passphrase) -> Result<Bo
 }
 
 impl<'a> Codec<'a> {
-    fn new(compression: Compression, source: Raw<'a>) -> Result<Self> {
+    fn new(compression: Compression, source: Bytes<'a>) -> Result<Self> {
         if compression == Compression::Gzip {
             return Ok(Self::Gzip(Gzip::new(source)));
         }
@@ -258,5 +257,24 @@ impl<R: Read> Read for Watched<R> {
                 Err(error)
             }
         }
+    }
+}
+
+/// The decompressed bytes of an archive.
+#[cfg(feature = "run")]
+pub(crate) struct Raw<'a>(Decoder<'a>);
+
+#[cfg(feature = "run")]
+impl<'a> Raw<'a> {
+    /// Those of `source`.
+    pub(crate) fn new(source: impl Read + Send + 'a, options: &ReadOptions) -> Result<Self> {
+        Ok(Self(Decoder::open(source, options)?))
+    }
+}
+
+#[cfg(feature = "run")]
+impl Read for Raw<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.fill(into).map_err(io::Error::other)
     }
 }

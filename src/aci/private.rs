@@ -17,7 +17,7 @@ use tempfile::{Builder, NamedTempFile, TempDir};
 const RANDOM: usize = 6;
 
 /// A file that will be called `name` in `parent`, with what the umask leaves of `mode`.
-pub(super) fn file(parent: &Path, name: &OsStr, mode: u32) -> io::Result<NamedTempFile> {
+pub(crate) fn file(parent: &Path, name: &OsStr, mode: u32) -> io::Result<NamedTempFile> {
     make(parent, name, |builder| {
         let file = builder.permissions(Permissions::from_mode(mode)).tempfile_in(parent)?;
         let lock = file.as_file().try_clone()?;
@@ -27,7 +27,7 @@ pub(super) fn file(parent: &Path, name: &OsStr, mode: u32) -> io::Result<NamedTe
 }
 
 /// A directory for nobody else that will be called `name` in `parent`, and its handle, which holds the lock.
-pub(super) fn directory(parent: &Path, name: &OsStr) -> io::Result<(TempDir, File)> {
+pub(crate) fn directory(parent: &Path, name: &OsStr) -> io::Result<(TempDir, File)> {
     make(parent, name, |builder| {
         let directory = builder.tempdir_in(parent)?;
         let lock = File::open(directory.path())?;

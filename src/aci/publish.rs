@@ -40,14 +40,15 @@ pub fn extract(source: impl Read + Send, into: &Path, options: &ExtractOptions) 
     }
 }
 
+/// Gives a directory its name, unless something has it.
 #[cfg(target_os = "linux")]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
 }
 
 /// There is no way to forbid replacing: an empty directory that came up since would be, and nothing else.
 #[cfg(not(target_os = "linux"))]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }

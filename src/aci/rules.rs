@@ -16,8 +16,18 @@ const MAX_TOLD: usize = 1 << 20;
 /// Bytes of a name that are accepted: far more than any system can have.
 const MAX_NAME: usize = 64 << 10;
 
+/// What a tar stream is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// An image: `manifest` and `rootfs`.
+    Image,
+    /// Changes of a root file system, which may name anything below it, and anything twice.
+    Layer,
+}
+
 /// The rules, and what they remember of the entries before.
 pub(super) struct Rules {
+    pub(super) form: Form,
     findings: Findings,
     max_size: u64,
     max_manifest: u64,
@@ -58,8 +68,9 @@ fn hash_part(hasher: &mut impl Hasher, part: &[u8]) {
 }
 
 impl Rules {
-    pub(super) fn new(options: &ReadOptions) -> Self {
+    pub(super) fn new(options: &ReadOptions, form: Form) -> Self {
         Self {
+            form,
             findings: options.findings,
             max_size: options.max_size,
             max_manifest: options.max_manifest,
@@ -124,6 +135,9 @@ impl Rules {
         if entry.name.len() > MAX_NAME || entry.target.len() > MAX_NAME {
             return Err(self.limit(entry, format!("a name of more than {MAX_NAME} bytes")));
         }
+        if self.form == Form::Layer {
+            return self.change(entry);
+        }
         let mut sound = true;
         match tidy(&entry.name) {
             Ok(name) => entry.name = name,
@@ -142,8 +156,29 @@ impl Rules {
         Ok(sound)
     }
 
+    /// Tidies the names in a layer. Its readers take absolute ones to begin at the root of the tree, wherever that is.
+    fn change(&mut self, entry: &mut Entry) -> Result<bool> {
+        match tidy(rooted(&entry.name)) {
+            Ok(name) => entry.name = name,
+            Err(what) => return self.wrong(entry, "x.aci.entry-name", what),
+        }
+        match entry.kind {
+            Kind::Hardlink => match tidy(rooted(&entry.target)) {
+                Ok(target) => entry.target = target,
+                Err(what) => {
+                    return self.wrong(entry, "x.aci.hardlink", &format!("the target of the hard link: {what}"));
+                }
+            },
+            _ => return self.link(entry),
+        }
+        Ok(true)
+    }
+
     /// What can only be said when all entries are known.
     pub(super) fn end(&mut self) -> Result<()> {
+        if self.form == Form::Layer {
+            return Ok(());
+        }
         for (name, clause) in [("manifest", "aci.toplevel.two"), ("rootfs", "aci.rootfs.dir")] {
             if !matches!(self.at(name.as_bytes()), Some(Seen::Directory | Seen::Other)) {
                 self.broken(clause, None, format!("there is no entry `{name}`"))?;
@@ -283,6 +318,12 @@ pub(super) fn told(error: &Error) -> Option<Diagnostic> {
         message = format!("{message}: {}", crate::error::chain(source));
     }
     error.clause_id().map(|clause| Diagnostic::error(clause, message))
+}
+
+/// A name without the slashes before it; the root's own is `.`.
+fn rooted(name: &[u8]) -> &[u8] {
+    let slashes = name.iter().take_while(|&&byte| byte == b'/').count();
+    if slashes > 0 && slashes == name.len() { b"." } else { &name[slashes..] }
 }
 
 /// A name without `./`, doubled and trailing slashes; `.` where nothing is left.

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use appc_codec::Sha512;
-
+use super::hash::Hash;
 use super::open::Decoder;
 use super::ring::{Chunk, Ring};
 use super::{Compression, ReadOptions, Result};
@@ -20,10 +19,11 @@ use crate::diagnostic::Diagnostic;
 const CHUNK: usize = 512 << 10;
 /// Enough that none of the three threads waits for a short hiccup of another.
 const CHUNKS: usize = 16;
+/// Bytes of headers that are kept between two contents: those of some 60,000 entries.
+const MAX_KEPT: usize = 64 << 20;
 
 /// What is known once the stream has ended.
 pub(super) struct End {
-    pub(super) digest: [u8; 64],
     pub(super) compression: Compression,
     pub(super) encrypted: bool,
     pub(super) transferred: u64,
@@ -32,31 +32,31 @@ pub(super) struct End {
 }
 
 /// Runs `work` over the decompressed stream of `source` while it is read, decompressed and hashed on two other threads.
-/// There is no [`End`] where `work` did not read to the end.
-pub(super) fn run<T>(
+/// There is no [`End`], and no digest of the stream, where `work` did not read to the end.
+pub(super) fn run<H: Hash, T>(
     source: impl Read + Send,
     options: &ReadOptions,
     work: impl FnOnce(&mut Stream) -> T,
-) -> (T, Option<End>) {
+) -> (T, Option<(End, H::Digest)>) {
     thread::scope(|scope| {
         let ring = Ring::new(CHUNKS, CHUNK);
         let (parsing, incoming) = channel();
         let (hashing, to_hash) = channel::<Arc<Chunk>>();
         let decoder = scope.spawn(move || decode(source, options, &ring, &parsing, &hashing));
         let hasher = scope.spawn(move || {
-            let mut hash = Sha512::new();
+            let mut hash = H::new();
             for chunk in to_hash {
                 hash.update(&chunk);
             }
             hash.finish()
         });
 
-        let mut stream = Stream { incoming, current: None, at: 0, offset: 0 };
+        let mut stream = Stream { incoming, current: None, at: 0, offset: 0, kept: None };
         let worked = work(&mut stream);
         drop(stream);
         let decoded = decoder.join().unwrap_or_else(|panic| resume_unwind(panic));
         let digest = hasher.join().unwrap_or_else(|panic| resume_unwind(panic));
-        (worked, decoded.map(|end| End { digest, ..end }))
+        (worked, decoded.map(|end| (end, digest)))
     })
 }
 
@@ -99,6 +99,8 @@ pub(super) struct Stream {
     current: Option<Arc<Chunk>>,
     at: usize,
     offset: u64,
+    /// What was moved past and is no piece of content, where somebody wants to have it.
+    kept: Option<Vec<u8>>,
 }
 
 impl Stream {
@@ -117,8 +119,28 @@ impl Stream {
 
     /// Moves past `count` bytes of what [`Self::fill`] gave.
     pub(super) fn consume(&mut self, count: usize) {
+        if let (Some(kept), Some(chunk)) = (&mut self.kept, &self.current) {
+            kept.extend_from_slice(&chunk[self.at..self.at + count]);
+            if kept.len() > MAX_KEPT {
+                self.kept = None;
+            }
+        }
+        self.advance(count);
+    }
+
+    fn advance(&mut self, count: usize) {
         self.at += count;
         self.offset += count as u64;
+    }
+
+    /// Keeps, from now on, all bytes but those of contents that are read piece by piece.
+    pub(super) fn keep(&mut self) {
+        self.kept = Some(Vec::new());
+    }
+
+    /// What was kept since this was asked before; nothing where it was more than is kept.
+    pub(super) fn kept(&mut self) -> Option<Vec<u8>> {
+        self.kept.as_mut().map(std::mem::take)
     }
 
     /// Bytes of the stream before the next one.
@@ -129,7 +151,7 @@ impl Stream {
     /// The next bytes, `most` at most, moving past them; empty at the end.
     pub(super) fn piece(&mut self, most: u64) -> Result<&[u8]> {
         let count = self.fill()?.len().min(usize::try_from(most).unwrap_or(usize::MAX));
-        self.consume(count);
+        self.advance(count);
         Ok(self.current.as_ref().map_or(&[], |chunk| &chunk[self.at - count..self.at]))
     }
 

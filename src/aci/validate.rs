@@ -5,6 +5,8 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::hash::Sha512;
+use super::rules::Form;
 use super::tar::printable;
 use super::{Compression, Error, Findings, Kind, Nothing, ReadOptions, Result, rules, stream, tar};
 use crate::diagnostic::Diagnostic;
@@ -28,7 +30,8 @@ pub struct Checked {
 /// Errors only where the source or the host fails: what is wrong with the archive is in the diagnostics.
 pub fn image(source: impl Read + Send, options: &ReadOptions) -> Result<Checked> {
     let options = ReadOptions { findings: Findings::Collect, ..options.clone() };
-    let (pass, end) = stream::run(source, &options, |stream| tar::pass(stream, &options, &mut Nothing));
+    let (pass, end) =
+        stream::run::<Sha512, _>(source, &options, |stream| tar::pass(stream, &options, Form::Image, &mut Nothing));
     let mut diagnostics = pass.diagnostics;
     if let Some(error) = pass.failed {
         let Some(found) = rules::told(&error) else { return Err(error) };
@@ -39,9 +42,9 @@ pub fn image(source: impl Read + Send, options: &ReadOptions) -> Result<Checked>
         return Ok(Checked { diagnostics, manifest: pass.manifest, ..Checked::default() });
     }
     let mut checked = Checked { diagnostics, manifest: pass.manifest, ..Checked::default() };
-    if let Some(end) = end {
+    if let Some((end, digest)) = end {
         checked.diagnostics.extend(end.diagnostics);
-        checked.image_id = Some(ImageId::from_digest(&end.digest));
+        checked.image_id = Some(ImageId::from_digest(&digest));
         checked.compression = Some(end.compression);
     }
     Ok(checked)

@@ -15,11 +15,13 @@
 
 mod meta;
 mod name;
+mod registry;
 mod resolve;
 mod template;
 
 pub use meta::{MetaTag, TagName};
 pub use name::{ImageName, Platform};
+pub use registry::RegistryName;
 pub use resolve::{Discovered, Endpoint, Fetch, Options, Page, Seek, Step, discover};
 pub use template::Link;
 

@@ -38,12 +38,40 @@ pub struct Request {
     pub image: bool,
     /// Who is told how far it has come.
     pub watch: Option<Watch>,
+    /// The kinds of documents that are taken, as the `Accept` header has them.
+    pub accept: Option<String>,
+    /// The `Authorization` header for the server of this URL and for no other, in place of what is known of its host.
+    pub authorization: Option<Authorization>,
+}
+
+/// An `Authorization` header; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authorization(String);
+
+impl Authorization {
+    /// A user and his password.
+    pub fn basic(user: &str, password: &str) -> Self {
+        use base64::Engine as _;
+        Self(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))))
+    }
+
+    /// A token, unless it cannot stand in a header.
+    pub fn bearer(token: &str) -> Option<Self> {
+        let plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        plain.then(|| Self(format!("Bearer {token}")))
+    }
+}
+
+impl std::fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authorization(..)")
+    }
 }
 
 impl Request {
     /// A small document: a page, a signature, keys.
     pub fn document(url: Url) -> Self {
-        Self { url, named_by: None, unless: None, image: false, watch: None }
+        Self { url, named_by: None, unless: None, image: false, watch: None, accept: None, authorization: None }
     }
 
     /// An image.
@@ -82,9 +110,15 @@ pub struct Response {
     pub max_age: Option<Duration>,
     /// The body.
     pub body: Body,
+    headers: HeaderMap,
 }
 
 impl Response {
+    /// The text of a header, the first of that name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// The body of an answer that has one: anything but 2xx is an error, and what is not there yet.
     pub fn success(self) -> Result<Self, Error> {
         match self.status {
@@ -174,6 +208,7 @@ impl Client {
             let again = Request { unless: None, watch: None, ..request.clone() };
             Reopen::new(self.clone(), again, validators.clone())
         });
+        let headers = headers.clone();
         let source = coding.decoded(hop.response.into_body().into_with_config().limit(u64::MAX).reader());
         let source = Counted::new(source, limit, limits.idle, deadline);
         let body = Body::new(Box::new(source), hop.url.clone(), total, limit, limits)
@@ -181,7 +216,7 @@ impl Client {
             .until(deadline)
             .watched_by(request.watch.clone());
         let public = hop.url.host_str().is_some_and(|host| !self.0.seen.is_private(host));
-        Ok(Response { status, url: hop.url, public, validators, max_age, body })
+        Ok(Response { status, url: hop.url, public, validators, max_age, body, headers })
     }
 
     /// Asks for a small document and takes it whole, again where the connection broke on the way. Answers other than
@@ -341,8 +376,11 @@ impl Client {
         if request.image {
             builder = builder.header(header::ACCEPT_ENCODING, "identity");
         }
-        if let Some(authorization) = self.0.settings.credentials.header_for(url) {
+        if let Some(authorization) = self.authorization(url, request) {
             builder = builder.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(accept) = &request.accept {
+            builder = builder.header(header::ACCEPT, accept);
         }
         if let Some(unless) = &request.unless {
             let conditions =
@@ -360,6 +398,120 @@ impl Client {
             }
         }
         builder.call()
+    }
+
+    /// What `url` is shown of `request`'s rights: what it brings goes to its own server, over TLS.
+    fn authorization<'r>(&'r self, url: &Url, request: &'r Request) -> Option<&'r str> {
+        match &request.authorization {
+            Some(Authorization(header)) if url.origin() == request.url.origin() => {
+                (url.scheme() == "https").then_some(header.as_str())
+            }
+            _ => self.0.settings.credentials.header_for(url),
+        }
+    }
+
+    /// Whether plain http may be used.
+    pub fn allows_http(&self) -> bool {
+        self.0.settings.insecure_http
+    }
+
+    /// Sends something, and again after errors that may pass. Redirects are not followed.
+    pub fn exchange(&self, sending: &Sending<'_>) -> Result<Answer, Error> {
+        let request =
+            Request { authorization: sending.authorization.clone(), ..Request::document(sending.url.clone()) };
+        self.check(&sending.url, None, false)?;
+        let limits = self.limits();
+        let mut pause = limits.back_off;
+        let mut left = limits.retries;
+        loop {
+            let result = self.exchange_once(sending, &request);
+            let passes = match &result {
+                Ok(response) => passing_status(response.status()),
+                Err(error) => may_pass(error),
+            };
+            if !passes || left == 0 {
+                let response =
+                    result.map_err(|error| explain(&sending.url, self.0.proxies.for_url(&sending.url), error))?;
+                let (status, headers) = (response.status().as_u16(), response.headers().clone());
+                let source = response.into_body().into_with_config().limit(u64::MAX).reader();
+                let deadline = Some(Instant::now() + limits.document);
+                let mut body = Body::new(Box::new(source), sending.url.clone(), None, limits.document_bytes, limits)
+                    .until(deadline);
+                // Of what was not done, the words do not matter.
+                let body = if sending.method == "HEAD" { Vec::new() } else { body.take_all()? };
+                return Ok(Answer { status, headers, body });
+            }
+            thread::sleep(pause);
+            pause *= 2;
+            left -= 1;
+        }
+    }
+
+    fn exchange_once(
+        &self,
+        sending: &Sending<'_>,
+        request: &Request,
+    ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+        let (content, length) = match sending.content {
+            Some(open) => open().map_err(ureq::Error::Io)?,
+            None => (Box::new(io::empty()) as Box<dyn io::Read>, 0),
+        };
+        let mut builder = ureq::http::Request::builder().method(sending.method).uri(sending.url.as_str());
+        if let Some(authorization) = self.authorization(&sending.url, request) {
+            builder = builder.header(header::AUTHORIZATION, authorization);
+        }
+        if sending.method != "HEAD" {
+            builder = builder.header(header::CONTENT_LENGTH, length);
+        }
+        for (name, value) in &sending.headers {
+            builder = builder.header(*name, value);
+        }
+        let content = match sending.method {
+            "HEAD" => ureq::SendBody::none(),
+            _ => ureq::SendBody::from_owned_reader(content),
+        };
+        let message = builder.body(content)?;
+        let agent = &self.0.open;
+        match self.0.proxies.route_of(message.uri()) {
+            Route::Tunnel(proxy) => {
+                let proxy = Some(proxy.clone());
+                agent.run(agent.configure_request(message).proxy(proxy).build())
+            }
+            _ => agent.run(message),
+        }
+    }
+}
+
+/// Something that is sent.
+pub struct Sending<'s> {
+    /// What is done: `HEAD`, `POST`, `PUT`, `PATCH`.
+    pub method: &'static str,
+    /// To what.
+    pub url: Url,
+    /// Headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The `Authorization` header for the server.
+    pub authorization: Option<Authorization>,
+    /// Opens what is sent, and tells how many bytes it has.
+    pub content: Option<&'s Content<'s>>,
+}
+
+/// Opens a content from its beginning.
+pub type Content<'c> = dyn Fn() -> io::Result<(Box<dyn io::Read>, u64)> + 'c;
+
+/// What a server says to something that was sent.
+pub struct Answer {
+    /// HTTP status code.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+    headers: HeaderMap,
+}
+
+impl Answer {
+    /// The text of a header, the first of that name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 }
 

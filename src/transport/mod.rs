@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use body::{Body, Progress, Watch};
 pub use cache::{Cache, Entry, News};
-pub use client::{Client, Request, Response, Validators};
+pub use client::{Answer, Authorization, Client, Content, Request, Response, Sending, Validators};
 pub use credentials::Credentials;
 
 /// What went wrong with a transfer.

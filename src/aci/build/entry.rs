@@ -1,14 +1,14 @@
 //! Tar entries as they are written: ustar headers, PAX where they cannot say it.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use tar::{EntryType, Header};
 
 use super::output::Output;
 use super::walk::Found;
 use crate::aci::tar::{Kind as EntryKind, Time, escaped, printable};
-use crate::aci::{Error, Kind, Result};
+use crate::aci::{Data, Error, Kind, Result};
 use crate::diagnostic::Diagnostic;
 
 const BLOCK: u64 = 512;
@@ -68,20 +68,7 @@ impl<'a, 'o> Entries<'a, 'o> {
         let failed =
             |error: io::Error| Error::new(Kind::Io, format!("read `{}`", printable(&found.name))).because(error);
         let whole = [(0, found.size)];
-        match extents {
-            None => self.header(found, found.size, Vec::new())?,
-            Some(extents) => {
-                let map = map(extents);
-                let stored = map.len() as u64 + extents.iter().map(|(_, length)| length).sum::<u64>();
-                let mut records = Vec::new();
-                record(&mut records, b"GNU.sparse.major", b"1");
-                record(&mut records, b"GNU.sparse.minor", b"0");
-                record(&mut records, b"GNU.sparse.name", &found.name);
-                record(&mut records, b"GNU.sparse.realsize", found.size.to_string().as_bytes());
-                self.header(found, stored, records)?;
-                self.output.write(&map)?;
-            }
-        }
+        self.begin(found, extents)?;
         for &(offset, length) in extents.unwrap_or(&whole) {
             if extents.is_some() {
                 file.seek(SeekFrom::Start(offset)).map_err(failed)?;
@@ -95,11 +82,60 @@ impl<'a, 'o> Entries<'a, 'o> {
         self.output.pad(BLOCK)
     }
 
+    /// Writes a regular file with the content that an entry of another archive has.
+    pub(super) fn content(
+        &mut self,
+        found: &Found,
+        data: &mut Data<'_, '_>,
+        extents: Option<&[(u64, u64)]>,
+    ) -> Result<()> {
+        self.begin(found, extents)?;
+        while let Some((_, bytes)) = data.next()? {
+            self.output.write(bytes)?;
+        }
+        self.output.pad(BLOCK)
+    }
+
+    /// Writes a regular file with what is read.
+    pub(super) fn copied(&mut self, found: &Found, content: &mut dyn Read) -> Result<()> {
+        let failed =
+            |error: io::Error| Error::new(Kind::Io, format!("read `{}`", printable(&found.name))).because(error);
+        self.begin(found, None)?;
+        if self.output.copy(content, found.size)?.map_err(failed)? < found.size {
+            return Err(failed(io::Error::other("it became shorter while it was read")));
+        }
+        self.output.pad(BLOCK)
+    }
+
+    /// Writes what stands before a file's content.
+    fn begin(&mut self, found: &Found, extents: Option<&[(u64, u64)]>) -> Result<()> {
+        let Some(extents) = extents else { return self.header(found, found.size, Vec::new()) };
+        let map = map(extents);
+        let stored = map.len() as u64 + extents.iter().map(|(_, length)| length).sum::<u64>();
+        let mut records = Vec::new();
+        record(&mut records, b"GNU.sparse.major", b"1");
+        record(&mut records, b"GNU.sparse.minor", b"0");
+        record(&mut records, b"GNU.sparse.name", &found.name);
+        record(&mut records, b"GNU.sparse.realsize", found.size.to_string().as_bytes());
+        self.header(found, stored, records)?;
+        self.output.write(&map)
+    }
+
+    /// Writes bytes as they are.
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> Result<()> {
+        self.output.write(bytes)
+    }
+
+    /// What was written so far, where its end was written too.
+    pub(super) fn written(self) -> Written {
+        Written { size: self.output.size(), entries: self.entries, diagnostics: self.diagnostics }
+    }
+
     /// Two blocks of zeros, and zeros to the end of the record.
     pub(super) fn finish(self) -> Result<Written> {
         self.output.write(&[0; 2 * BLOCK as usize])?;
         self.output.pad(RECORD)?;
-        Ok(Written { size: self.output.size(), entries: self.entries, diagnostics: self.diagnostics })
+        Ok(self.written())
     }
 
     fn header(&mut self, found: &Found, stored: u64, mut records: Vec<u8>) -> Result<()> {

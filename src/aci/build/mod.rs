@@ -17,6 +17,7 @@ mod patch;
 mod pattern;
 mod sparse;
 mod walk;
+mod written;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -27,7 +28,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use patch::patch_file;
+pub(crate) use written::{ArchiveWriter, write_archive};
 
+use super::hash::Sha512;
 use super::{Compression, Error, ImageId, Kind, Result, private};
 use crate::diagnostic::Diagnostic;
 
@@ -96,7 +99,7 @@ pub fn build(directory: &Path, options: &BuildOptions, out: impl Write + Send) -
         Some(epoch) => epoch,
         None => walk.newest()?,
     };
-    let (written, digest) = output::run(&codec, options.progress.as_deref(), out, |output| {
+    let (written, digest) = output::run::<Sha512, _>(&codec, options.progress.as_deref(), out, |output| {
         let mut entries = entry::Entries::new(output, options.owner_root);
         entries.manifest(&manifest, epoch)?;
         walk.run(&mut entries)?;

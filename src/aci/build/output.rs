@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use appc_codec::Sha512;
-
 use super::compress::{self, Codec, Sealed};
+use crate::aci::hash::Hash;
 use crate::aci::ring::{Chunk, Ring};
 use crate::aci::{Error, Kind, Result};
 
@@ -19,17 +18,17 @@ const CHUNK: usize = 1 << 20;
 const CHUNKS: usize = 16;
 
 /// Runs `work`, which writes the tar stream, while others hash, compress and write it to `out`. Gives the digest of the stream.
-pub(super) fn run<T>(
+pub(super) fn run<H: Hash, T>(
     codec: &Codec,
     progress: Option<&AtomicU64>,
     mut out: impl Write + Send,
     work: impl FnOnce(&mut Output<'_>) -> Result<T>,
-) -> Result<(T, [u8; 64])> {
+) -> Result<(T, H::Digest)> {
     thread::scope(|scope| {
         let (hashing, to_hash) = channel::<Arc<Chunk>>();
         let (sealing, to_seal) = compress::queue();
         let hasher = scope.spawn(move || {
-            let mut hash = Sha512::new();
+            let mut hash = H::new();
             for chunk in to_hash {
                 hash.update(&chunk);
             }

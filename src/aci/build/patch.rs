@@ -7,7 +7,8 @@ use std::path::Path;
 
 use super::output::{self, Output};
 use super::{Built, Overwrite, compress};
-use crate::aci::open::Decoder;
+use crate::aci::hash::Sha512;
+use crate::aci::open::Raw;
 use crate::aci::{Compression, Error, ImageId, Kind, Nothing, ReadOptions, Result, Summary, private};
 
 const BLOCK: usize = 512;
@@ -53,9 +54,8 @@ pub fn patch_file<E: From<Error>>(
     let mode = if itself.is_some() { 0o600 } else { 0o666 };
     let mut target = private::file(parent, place.file_name().unwrap_or_default(), mode).map_err(written)?;
     let codec = compress::Codec::new(compression.unwrap_or(summary.compression), None)?;
-    let (entries, digest) = output::run(&codec, None, target.as_file_mut(), |output| {
-        let decoder = Decoder::open(&file, &options)?;
-        copy(&mut Raw(decoder), output, &manifest)
+    let (entries, digest) = output::run::<Sha512, _>(&codec, None, target.as_file_mut(), |output| {
+        copy(&mut Raw::new(&file, &options)?, output, &manifest)
     })?;
     if let Some(itself) = itself {
         // Owner first: changing it takes special bits away. Only root can give files away.
@@ -266,15 +266,6 @@ fn checksum(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-}
-
-/// The decompressed bytes of an archive.
-struct Raw<'a>(Decoder<'a>);
-
-impl Read for Raw<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.fill(into).map_err(io::Error::other)
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod header;
 mod pax;
 mod sparse;
 
-use super::rules::Rules;
+use super::rules::{Form, Rules};
 use super::stream::Stream;
 use super::{Error, Kind as Fault, ReadOptions, Result, Sink};
 use crate::diagnostic::Diagnostic;
@@ -124,8 +124,8 @@ pub(super) struct Pass {
 }
 
 /// Reads all entries, holds them against the rules, keeps the manifest and hands the rest to `sink`.
-pub(super) fn pass(stream: &mut Stream, options: &ReadOptions, sink: &mut dyn Sink) -> Pass {
-    let mut rules = Rules::new(options);
+pub(super) fn pass(stream: &mut Stream, options: &ReadOptions, form: Form, sink: &mut dyn Sink) -> Pass {
+    let mut rules = Rules::new(options, form);
     let mut pass = Pass::default();
     let mut archive =
         Archive { stream, name: None, rest: 0, padding: 0, globals: pax::Globals::default(), ended: false };
@@ -140,7 +140,7 @@ fn entries(archive: &mut Archive<'_>, rules: &mut Rules, sink: &mut dyn Sink, pa
         pass.entries += 1;
         let sound = rules.entry(&mut entry)?;
         let mut data = archive.data(&entry);
-        if sound && entry.name == b"manifest" {
+        if sound && entry.name == b"manifest" && rules.form == Form::Image {
             // Bounded by the rules, and read before the sink could.
             let mut manifest = vec![0; usize::try_from(entry.size).unwrap_or(0)];
             while let Some((offset, bytes)) = data.next()? {
@@ -179,6 +179,7 @@ impl<'s> Archive<'s> {
             let at = self.stream.offset();
             let mut block = [0; BLOCK];
             match self.stream.take(&mut block)? {
+                0 if rules.form == Form::Layer && extended.is_empty() => return Ok(None),
                 0 if at == 0 => return Err(invalid("aci.tar", "read the archive", "it is empty")),
                 0 if extended.is_empty() => {
                     rules.broken("x.aci.end", None, "there are no end-of-archive blocks")?;
@@ -385,6 +386,18 @@ pub struct Data<'a, 's> {
 }
 
 impl Data<'_, '_> {
+    /// Where in the decompressed stream the next byte stands.
+    #[cfg(feature = "run")]
+    pub(crate) fn place(&self) -> u64 {
+        self.archive.stream.offset()
+    }
+
+    /// All that stands between the content before this one and this one, where it is kept.
+    #[cfg(feature = "run")]
+    pub(crate) fn before(&mut self) -> Option<Vec<u8>> {
+        self.archive.stream.kept()
+    }
+
     /// The next piece and where in the file it belongs; nothing at the end. Holes are left out.
     #[allow(clippy::should_implement_trait)] // a piece borrows from the stream
     pub fn next(&mut self) -> Result<Option<(u64, &[u8])>> {

@@ -51,13 +51,26 @@ pub struct Args {
     manifest: Option<PathBuf>,
 }
 
+/// A codec, as a command line names it.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Codec {
+pub enum Codec {
     Gzip,
     Bzip2,
     Xz,
     Zstd,
     None,
+}
+
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::Gzip => Self::Gzip,
+            Codec::Bzip2 => Self::Bzip2,
+            Codec::Xz => Self::Xz,
+            Codec::Zstd => Self::Zstd,
+            Codec::None => Self::None,
+        }
+    }
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
@@ -88,11 +101,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     let options = BuildOptions {
         compression: match args.compression {
             _ if args.no_compression => Compression::None,
-            Codec::Gzip => Compression::Gzip,
-            Codec::Bzip2 => Compression::Bzip2,
-            Codec::Xz => Compression::Xz,
-            Codec::Zstd => Compression::Zstd,
-            Codec::None => Compression::None,
+            codec => codec.into(),
         },
         level: args.level,
         owner_root: args.owner_root,

@@ -85,7 +85,8 @@ fn opened(path: &Path) -> Result<File, CommandError> {
     File::open(path).map_err(|error| failed(error.to_string()))
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// A size, for the command line's parser.
+pub fn size(text: &str) -> Result<u64, String> {
     let size: Quantity = text.parse().map_err(|error: quantity::Fault| error.to_string())?;
     match size.is_whole() {
         true => Ok(size.units()),

@@ -12,8 +12,10 @@ mod diff;
 mod discover;
 mod error;
 mod explain;
+mod export;
 mod extract;
 mod id;
+mod import;
 mod input;
 #[path = "../common/insecure.rs"]
 mod insecure;
@@ -50,8 +52,10 @@ enum Command {
     Diff(diff::Args),
     Discover(discover::Args),
     Explain(explain::Args),
+    Export(export::Args),
     Extract(extract::Args),
     Id(id::Args),
+    Import(import::Args),
     Ls(ls::Args),
     Man(manual::ManArgs),
     PatchManifest(Box<patch_manifest::Args>),
@@ -77,8 +81,10 @@ fn main() -> ExitCode {
             manual::completions(&args, Cli::command().get_name()).map(|()| ExitCode::SUCCESS).map_err(Into::into)
         }
         Command::Explain(args) => explain::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Extract(args) => extract::run(&args),
         Command::Id(args) => id::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Discover(args) => discover::run(&args),
         Command::Ls(args) => ls::run(&args),

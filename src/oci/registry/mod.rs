@@ -1,0 +1,315 @@
+//! Registries: images by name over HTTPS, by the existing transport.
+//!
+//! ```text
+//!  name -> ping -> manifest (list -> by platform) -> configuration -> layers: as they are read, kept by digest
+//!            '-> 401: who is asked for what -> credentials -> token, for this host and name alone
+//! ```
+//! Invariants: what a registry says is believed as far as digests go; a right to read is shown to the server that it is for and to nobody
+//! it sends us to; plain http is spoken only where the operator allowed it.
+
+mod auth;
+mod push;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use url::Url;
+
+use super::digest::{Checked, Verdict};
+use super::format::{self, Descriptor, Platform};
+use super::source::{self, Blob, Blobs, Layers};
+use super::{Digest, Error, Kind, Result};
+use crate::discovery::RegistryName;
+use crate::transport::{self, Answer, Authorization, Client, Request, Response, Sending, Watch};
+
+pub use auth::Accounts;
+use auth::Challenge;
+
+const ACCEPT: [&str; 4] = [format::MANIFEST, format::INDEX, format::DOCKER_MANIFEST, format::DOCKER_LIST];
+
+/// A registry, as far as one name in it goes. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    accounts: Accounts,
+    name: RegistryName,
+    base: Url,
+    /// What is shown with requests, once it was asked for.
+    right: Mutex<Option<Authorization>>,
+    actions: &'static str,
+    watch: Option<Watch>,
+}
+
+/// A manifest as it stands under a tag or digest.
+pub struct Found {
+    /// Byte for byte.
+    manifest: Vec<u8>,
+    second: Option<Platform>,
+}
+
+impl Found {
+    /// Its digest: of the image for the platform, not of a list that it stands in.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.manifest)
+    }
+}
+
+impl Registry {
+    /// The registry that holds `name`, asked whether it is there. `write` asks for the right to push.
+    ///
+    /// Errors: [`Kind::Io`] where it does not answer as a registry does.
+    pub fn open(
+        client: Client,
+        accounts: Accounts,
+        name: &RegistryName,
+        write: bool,
+        watch: Option<Watch>,
+    ) -> Result<Self> {
+        let mut refusal = None;
+        for scheme in ["https", "http"] {
+            if scheme == "http" && !client.allows_http() {
+                break;
+            }
+            let base = Url::parse(&format!("{scheme}://{}/v2/", name.server()))
+                .map_err(|error| Error::new(Kind::Refused, format!("ask {}", name.host)).because(error))?;
+            match client.send(&Request::document(base.clone())) {
+                Ok(answer) if matches!(answer.status, 200 | 401) => {
+                    let actions = if write { "pull,push" } else { "pull" };
+                    let challenge = answer.header("www-authenticate").map(str::to_owned);
+                    let inner =
+                        Inner { client, accounts, name: name.clone(), base, right: Mutex::default(), actions, watch };
+                    let registry = Self(Arc::new(inner));
+                    if answer.status == 401 {
+                        registry.authorize(challenge.as_deref())?;
+                    }
+                    return Ok(registry);
+                }
+                Ok(answer) => {
+                    let why = format!("it answers {} where a registry says 200 or 401", answer.status);
+                    refusal =
+                        refusal.or(Some(Error::new(Kind::Io, format!("ask the registry {}", name.host)).because(why)));
+                }
+                Err(error) => {
+                    let failed = Error::new(Kind::Io, format!("ask the registry {}", name.host)).because(error);
+                    refusal = refusal.or(Some(failed));
+                }
+            }
+        }
+        Err(refusal.unwrap_or_else(|| Error::new(Kind::Io, format!("ask the registry {}", name.host))))
+    }
+
+    /// The manifest that the name means on one of these platforms.
+    ///
+    /// Errors: [`Kind::Missing`], [`Kind::Corrupt`], [`Kind::Io`].
+    pub fn find(&self, platforms: &[Platform]) -> Result<Found> {
+        let name = &self.0.name;
+        let first = self.manifest(name.reference())?;
+        if let Some(digest) = &name.digest {
+            digest.parse::<Digest>()?.check(&first)?;
+        }
+        let descriptor = Descriptor {
+            media_type: String::new(),
+            digest: Digest::of(&first),
+            size: first.len() as u64,
+            platform: None,
+            annotations: BTreeMap::new(),
+        };
+        let top = descriptor.digest.clone();
+        let read = |descriptor: &Descriptor| {
+            if descriptor.digest == top {
+                return Ok(first.clone());
+            }
+            source::check_document(descriptor.digest.as_str(), descriptor.size)?;
+            let bytes = self.manifest(descriptor.digest.as_str())?;
+            source::check_blob(descriptor, &bytes)?;
+            Ok(bytes)
+        };
+        let (manifest, second) = source::resolve(descriptor, platforms, &read)?;
+        Ok(Found { manifest, second })
+    }
+
+    /// The image of a manifest. Its layers are fetched when they are read, and kept in `cache` by digest.
+    ///
+    /// Errors: [`Kind::Invalid`], [`Kind::Corrupt`], [`Kind::Unsupported`], [`Kind::Io`].
+    pub fn image(&self, found: Found, cache: &Path) -> Result<Layers> {
+        let manifest = source::read_manifest(&found.manifest)?;
+        source::check_document(manifest.config.digest.as_str(), manifest.config.size)?;
+        let mut response = self.get(&self.url(&format!("blobs/{}", manifest.config.digest))?, None, false)?;
+        let config = response.body.take_all().map_err(|error| failed(&manifest.config.digest, error))?;
+        source::check_blob(&manifest.config, &config)?;
+        let layers = source::layers(&manifest, &config, Digest::to_string)?;
+        fs::create_dir_all(cache)
+            .map_err(|error| Error::new(Kind::Io, format!("make {}", cache.display())).because(error))?;
+        let name = &self.0.name;
+        let reference = match &name.tag {
+            Some(tag) => format!("{}:{tag}", name.place()),
+            None => name.place(),
+        };
+        let blobs = Kept { registry: self.clone(), cache: cache.to_owned() };
+        Ok(Layers {
+            manifest: Some(found.manifest),
+            config,
+            layers,
+            reference: Some(reference),
+            second: found.second,
+            blobs: Box::new(blobs),
+        })
+    }
+
+    fn manifest(&self, reference: &str) -> Result<Vec<u8>> {
+        let url = self.url(&format!("manifests/{reference}"))?;
+        let mut response = self.get(&url, Some(ACCEPT.join(", ")), false)?;
+        let claimed = response.header("docker-content-digest").and_then(|digest| digest.parse::<Digest>().ok());
+        let doing = || format!("get the manifest of {}", self.0.name);
+        let bytes = response.body.take_all().map_err(|error| {
+            let kind = if *error.kind() == transport::Kind::TooLarge { Kind::TooBig } else { Kind::Io };
+            let failed = Error::new(kind, doing()).because(error);
+            if kind == Kind::TooBig { failed.clause("x.oci.limits") } else { failed }
+        })?;
+        // What a digest asks for is held against it by whoever asks.
+        if let Some(claimed) = claimed {
+            claimed.check(&bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    fn url(&self, below: &str) -> Result<Url> {
+        let path = format!("{}/{below}", self.0.name.name);
+        self.0.base.join(&path).map_err(|error| Error::new(Kind::Refused, format!("ask for {path}")).because(error))
+    }
+
+    /// Gets what is there, with the right that is asked for.
+    fn get(&self, url: &Url, accept: Option<String>, blob: bool) -> Result<Response> {
+        let request = |authorization| {
+            let request = if blob { Request::image(url.clone()) } else { Request::document(url.clone()) };
+            Request { accept: accept.clone(), authorization, watch: self.0.watch.clone().filter(|_| blob), ..request }
+        };
+        let send = |authorization| {
+            self.0
+                .client
+                .send(&request(authorization))
+                .map_err(|error| Error::new(Kind::Io, format!("fetch {}", self.0.name)).because(error))
+        };
+        let mut response = send(self.right())?;
+        if response.status == 401 {
+            let challenge = response.header("www-authenticate").map(str::to_owned);
+            self.authorize(challenge.as_deref())?;
+            response = send(self.right())?;
+        }
+        self.success(response.status)?;
+        Ok(response)
+    }
+
+    /// Whether an answer says that it is so.
+    fn success(&self, status: u16) -> Result<()> {
+        let doing = format!("{} {}", if self.0.actions == "pull" { "fetch" } else { "push to" }, self.0.name);
+        match status {
+            200..=299 => Ok(()),
+            401 | 403 => Err(Error::new(Kind::Refused, doing).because(format!(
+                "the registry answers {status}: it wants credentials that it knows ({})",
+                Accounts::PLACES
+            ))),
+            404 => Err(Error::new(Kind::Missing, doing).because("the registry has no such image")),
+            status => Err(Error::new(Kind::Io, doing).because(format!("the registry answers {status}"))),
+        }
+    }
+
+    fn right(&self) -> Option<Authorization> {
+        self.0.right.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gets the right that a challenge asks for.
+    fn authorize(&self, challenge: Option<&str>) -> Result<()> {
+        let inner = &self.0;
+        let account = inner.accounts.find(&inner.name)?;
+        let right = match challenge.and_then(Challenge::parse) {
+            Some(Challenge::Basic) => account.and_then(|account| account.basic()),
+            Some(Challenge::Bearer { realm, service }) => {
+                let scope = format!("repository:{}:{}", inner.name.name, inner.actions);
+                Some(auth::token(&inner.client, &realm, service.as_deref(), &scope, account.as_ref())?)
+            }
+            None => None,
+        };
+        *inner.right.lock().unwrap_or_else(PoisonError::into_inner) = right;
+        Ok(())
+    }
+
+    fn exchange(&self, mut sending: Sending<'_>) -> Result<Answer> {
+        let mut send = |authorization| {
+            // What is at another server is no business of this one's right.
+            sending.authorization =
+                Some(authorization).flatten().filter(|_| sending.url.origin() == self.0.base.origin());
+            self.0
+                .client
+                .exchange(&sending)
+                .map_err(|error| Error::new(Kind::Io, format!("push to {}", self.0.name)).because(error))
+        };
+        let answer = send(self.right())?;
+        if answer.status != 401 {
+            return Ok(answer);
+        }
+        self.authorize(answer.header("www-authenticate"))?;
+        send(self.right())
+    }
+}
+
+fn failed(digest: &Digest, error: transport::Error) -> Error {
+    Error::new(Kind::Io, format!("fetch the blob {digest}")).because(error)
+}
+
+/// Blobs of a registry, kept as they come.
+struct Kept {
+    registry: Registry,
+    cache: PathBuf,
+}
+
+impl Blobs for Kept {
+    fn open(&self, blob: &Blob) -> Result<(Box<dyn Read + Send>, Verdict)> {
+        let path = self.cache.join(blob.name.replace(':', "-"));
+        if let Ok(file) = File::open(&path) {
+            let same = file.metadata().is_ok_and(|metadata| Some(metadata.len()) == blob.size);
+            if same {
+                let (checked, verdict) =
+                    Checked::new(BufReader::with_capacity(256 << 10, file), blob.digest.as_ref(), blob.size);
+                return Ok((Box::new(checked), verdict));
+            }
+        }
+        let mut response = self.registry.get(&self.registry.url(&format!("blobs/{}", blob.name))?, None, true)?;
+        if let Some(size) = blob.size {
+            // One more is enough to know that it lies.
+            response.body.limit(size.saturating_add(1));
+        }
+        let copy = tempfile::NamedTempFile::new_in(&self.cache).map_err(|error| {
+            Error::new(Kind::Io, format!("keep a layer in {}", self.cache.display())).because(error)
+        })?;
+        let (checked, verdict) = Checked::new(response.body, blob.digest.as_ref(), blob.size);
+        Ok((Box::new(Keeping { source: checked, copy: Some((copy, path)) }), verdict))
+    }
+}
+
+/// Keeps a copy of what it reads; it gets its name when all of it was right.
+struct Keeping<R> {
+    source: R,
+    copy: Option<(tempfile::NamedTempFile, PathBuf)>,
+}
+
+impl<R: Read> Read for Keeping<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(into)?;
+        if count > 0 {
+            if let Some((copy, _)) = &mut self.copy {
+                copy.write_all(&into[..count])?;
+            }
+        } else if !into.is_empty()
+            && let Some((copy, path)) = self.copy.take()
+        {
+            copy.persist(path).map_err(|error| error.error)?;
+        }
+        Ok(count)
+    }
+}
