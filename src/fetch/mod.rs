@@ -9,9 +9,13 @@
 //! a network unless the operator switched that off; an endpoint that does not deliver image and signature leads to the
 //! next, one that delivers something wrong ends the fetch. What a server says is unchanged is not transferred again.
 //!
+//! Images of registries (`docker://`) come another way: the registry says which manifest a name is, its layers are converted as they
+//! come ([`crate::oci`]) and imported through a pipe; which image a digest gave is remembered.
+//!
 //! Clauses: disc.match, disc.match.rule, disc.sigpolicy, disc.auth.401, im.name.discovered, im.deps.size
 
 mod cached;
+mod registry;
 mod remote;
 mod source;
 

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,6 +59,10 @@ pub struct Remote {
     pub http: bool,
     /// What `os` and `arch` are where a name does not say.
     pub platform: Platform,
+    /// Where layers of registries are kept as they came.
+    pub blobs: PathBuf,
+    /// Whether images of registries that nobody trusts are refused, and not just told.
+    pub strict: bool,
     /// Who is told how far transfers have come.
     pub watch: Option<Watch>,
     /// Who is told of steps.

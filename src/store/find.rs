@@ -50,7 +50,7 @@ impl Store {
                 }
                 None => Err(missing(reference)),
             },
-            ImageRef::File(_) | ImageRef::Url(_) => {
+            ImageRef::File(_) | ImageRef::Url(_) | ImageRef::Registry(_) => {
                 let error = Error::new(Kind::Reference, format!("find {reference} in the store"));
                 Err(error.because("it names a place outside the store; fetch it first"))
             }

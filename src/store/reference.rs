@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::discovery::ImageName;
+use crate::discovery::{ImageName, RegistryName};
 use crate::schema::ImageId;
 
 use super::{Error, Kind};
@@ -17,6 +17,7 @@ use super::{Error, Kind};
 /// example.com/app:1.2,os=linux   a name, a version, labels
 /// ./app.aci  /tmp/app.aci  app.aci   a file
 /// https://example.com/app.aci   a URL
+/// docker://example.com/app:1.2   an image in a registry of OCI images
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageRef {
@@ -30,6 +31,8 @@ pub enum ImageRef {
     File(PathBuf),
     /// A file on a server.
     Url(url::Url),
+    /// An image in a registry.
+    Registry(RegistryName),
 }
 
 impl FromStr for ImageRef {
@@ -52,7 +55,12 @@ impl FromStr for ImageRef {
             if ["http", "https", "file"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
                 return url::Url::parse(text).map(Self::Url).map_err(|error| refuse(text).because(error));
             }
-            let why = format!("`{}` is no way to get an image; https, http and file are", scheme.escape_debug());
+            if RegistryName::is_meant(text) {
+                let name: Result<RegistryName, crate::discovery::Error> = text.parse();
+                return name.map(Self::Registry).map_err(|error| error.of_kind(Kind::Reference));
+            }
+            let why =
+                format!("`{}` is no way to get an image; https, http, file and docker are", scheme.escape_debug());
             return Err(refuse(text).because(why));
         }
         if text.starts_with('/') || text.starts_with("./") || text.starts_with("../") || text.ends_with(".aci") {
@@ -70,6 +78,7 @@ impl fmt::Display for ImageRef {
             Self::Name(name) => name.fmt(f),
             Self::File(path) => path.display().fmt(f),
             Self::Url(url) => url.fmt(f),
+            Self::Registry(name) => name.fmt(f),
         }
     }
 }

@@ -15,10 +15,12 @@
 //! Clauses: aci.keys.config, disc.sigpolicy, aci.sign.*
 
 mod certificate;
+mod registries;
 mod signature;
 mod store;
 
 pub use certificate::{Certificate, Fingerprint, Keyring};
+pub use registries::registry_is_trusted;
 pub use signature::{MAX_SIGNATURE, Signer, Verifier, verify};
 pub use store::{KeyStore, Origin, Scope, TrustedKey};
 

@@ -87,6 +87,16 @@ impl KeyStore {
         Self { local: local.into(), system: system.into_iter().collect() }
     }
 
+    /// The directory that is written to.
+    pub(super) fn local_directory(&self) -> &Path {
+        &self.local
+    }
+
+    /// The directories that are only read.
+    pub(super) fn system_directories(&self) -> &[PathBuf] {
+        &self.system
+    }
+
     /// The keys trusted for `name`. The others are remembered for the error that tells where a key is trusted.
     pub fn keyring_for(&self, name: &AcIdentifier) -> Result<Keyring, Error> {
         let (here, elsewhere): (Vec<_>, Vec<_>) = self.list()?.into_iter().partition(|key| key.scope.covers(name));
@@ -246,7 +256,7 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Writes a file whole or not at all.
-fn publish(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn publish(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
     let temporary = directory.join(format!(".new-{}", std::process::id()));
     let written = OpenOptions::new()
@@ -262,6 +272,6 @@ fn publish(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-fn failed(doing: &str, path: &Path, error: io::Error) -> Error {
+pub(super) fn failed(doing: &str, path: &Path, error: io::Error) -> Error {
     Error::new(Kind::Io, format!("{doing} {}", path.display())).because(error)
 }

@@ -6,4 +6,5 @@ mod support;
 mod attacks;
 mod configuration;
 mod layers;
+mod registry;
 mod world;

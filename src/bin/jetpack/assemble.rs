@@ -109,13 +109,15 @@ pub struct PodArgs {
 /// Finds everything that `args` name, and what keeps the images from being collected until the pod's directory says that it
 /// stands on them. Makes nothing but images in the store.
 pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>), CommandError> {
+    let network = crate::remote::Network { strict: args.strict, ..context.network.clone() };
+    let context = &Context { network, ..context.clone() };
     let store = context.store()?;
     let mut found = BTreeMap::new();
     let template = match &args.pod_manifest {
         Some(file) => read_manifest(file, args.strict)?,
         None => from_images(args, context, &store, &mut found)?,
     };
-    let template = with_pod_options(template, args)?;
+    let template = with_volumes_of_their_own(with_pod_options(template, args)?, &found);
     if args.images.images.iter().any(|words| !words.options.is_empty()) {
         check(&template)?;
     }
@@ -377,6 +379,35 @@ fn with_pod_options(mut pod: PodManifest, args: &PodArgs) -> Result<PodManifest,
     }
     pod.annotations = (!annotations.is_empty()).then_some(Annotations(annotations));
     Ok(pod)
+}
+
+/// Gives apps of images that were OCI images an empty volume of their own at each mount point for which nobody gave one, as
+/// whoever made such an image expects; it is told.
+fn with_volumes_of_their_own(mut pod: PodManifest, found: &BTreeMap<ImageId, Obtained>) -> PodManifest {
+    let names: Vec<AcName> = pod.volumes.iter().map(|volume| volume.name.clone()).collect();
+    for app in &mut pod.apps {
+        let Some(obtained) = app.image.id.as_ref().and_then(|id| found.get(id)) else { continue };
+        let image = obtained.image.manifest();
+        let converted = image.annotations().iter().any(|annotation| annotation.name.starts_with(appc::oci::PREFIX));
+        let Some(effective) = app.app.as_ref().or(image.app.as_ref()).filter(|_| converted) else { continue };
+        for point in effective.mount_points.clone() {
+            let given = app.mounts.iter().any(|mount| mount.path.clean() == point.path.clean());
+            let volume = serde_json::json!({ "name": point.name, "kind": "empty" });
+            if let (false, false, Ok(volume)) = (given, names.contains(&point.name), serde_json::from_value(volume)) {
+                eprintln!(
+                    "jetpack: {} gets an empty volume at {}; --volume {} gives another",
+                    *app.name, *point.path, *point.name
+                );
+                app.mounts.push(appc::schema::Mount {
+                    app_volume: Some(volume),
+                    path: point.path,
+                    volume: point.name,
+                    extra: serde_json::Map::new(),
+                });
+            }
+        }
+    }
+    pod
 }
 
 /// A pod of one app an image, each named after its image.

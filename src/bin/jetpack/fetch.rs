@@ -13,7 +13,7 @@ use crate::remote::Network;
 /// Bring images into the store, with what they depend on, ready to run; print their IDs.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Files, URLs, or names with labels: NAME[:VERSION][,label=value]...
+    /// Files, URLs, names with labels (NAME[:VERSION][,label=value]...), or docker://NAME[:TAG|@DIGEST]
     #[arg(required = true, value_name = "IMAGE", value_parser = obtain::reference)]
     images: Vec<ImageRef>,
     /// When to ask elsewhere for what may be in the store [default: the images always, what they depend on as configured]
@@ -22,13 +22,16 @@ pub struct Args {
     /// Bring in the image alone, without what it depends on; it is rendered when it is first used
     #[arg(long)]
     no_render: bool,
+    /// Refuse images of registries that are not trusted (`jetpack trust add --registry`)
+    #[arg(long)]
+    strict: bool,
     /// The port of discovery
     #[arg(long, value_name = "N")]
     port: Option<u16>,
 }
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let network = Network { port: args.port, ..context.network.clone() };
+    let network = Network { port: args.port, strict: args.strict, ..context.network.clone() };
     let context = &Context { network, ..context.clone() };
     let store = context.store()?;
     // Held to the end: nobody collects the first while the next, which may need it, is on its way.

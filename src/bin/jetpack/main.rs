@@ -38,6 +38,7 @@ mod plan;
 mod prepare;
 mod progress;
 mod ps;
+mod push;
 mod remote;
 mod rm;
 mod run;
@@ -163,6 +164,7 @@ commands! {
     Plan(plan::Args) = "plan",
     Prepare(prepare::Args) = "prepare",
     Ps(ps::Args) = "ps",
+    Push(push::Args) = "push",
     Rm(rm::Args) = "rm",
     Run(run::Args) = "run",
     RunPrepared(run_prepared::Args) = "run-prepared",
@@ -257,6 +259,7 @@ fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, er
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Init(args) => init::run(&args, context),
         Command::Ps(args) => ps::run(&args, context),
+        Command::Push(args) => push::run(&args, context),
         Command::Top(args) => ps::top(&args, context),
         Command::Exec(args) => exec::run(args, context),
         Command::Export(args) => export::run(&args, context),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use appc::discovery::RegistryName;
 use appc::fetch;
 use appc::render::{Pull, Rendered, Resolver};
 use appc::store::{Image, ImageRef, Kind, OF_MANIFEST, Store, Wanted};
@@ -77,6 +78,7 @@ fn look_up(
     match reference {
         ImageRef::File(path) => Ok((import(context, store, path)?, true)),
         ImageRef::Url(url) => Ok((remote::remote(context)?.by_url(url, &Wanted::default(), store)?, true)),
+        ImageRef::Registry(name) => of_registry(context, store, name, pull),
         ImageRef::Name(name) if pull != Some(Pull::Never) => {
             if pull == Some(Pull::New) {
                 match find(store, reference) {
@@ -108,6 +110,38 @@ fn look_up(
             }
         }
         _ => Ok((find(store, reference)?, false)),
+    }
+}
+
+/// An image of a registry: what its name gave the last time, or what it gives now. What is not known of it is told.
+fn of_registry(
+    context: &Context,
+    store: &Store,
+    name: &RegistryName,
+    pull: Option<Pull>,
+) -> Result<(Image, bool), CommandError> {
+    let remote = remote::remote(context)?;
+    let pinned = remote.pinned(name, store);
+    match (pull, pinned) {
+        (Some(Pull::New | Pull::Never), Some(image)) => Ok((image, false)),
+        (Some(Pull::Never), None) => {
+            let missing = appc::store::Error::new(Kind::Missing, format!("find image {name}"));
+            Err(missing.because("it was not fetched before").into())
+        }
+        (_, pinned) => match (remote.by_registry(name, store), pinned) {
+            (Ok(image), _) => {
+                for note in image.origin().notes.iter().filter(|note| !note.starts_with(OF_MANIFEST)) {
+                    eprintln!("jetpack: {name}: {note}");
+                }
+                Ok((image, true))
+            }
+            (Err(error), Some(image)) if pull == Some(Pull::Update) && *error.kind() == fetch::Kind::Unavailable => {
+                let why = appc::error::chain(&error);
+                eprintln!("jetpack: {name} cannot be had, the one in the store is taken: {why}");
+                Ok((image, false))
+            }
+            (Err(error), _) => Err(error.into()),
+        },
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Network {
     pub port: Option<u16>,
     /// Whether steps are told.
     pub verbose: bool,
+    /// Whether what nobody vouches for is refused.
+    pub strict: bool,
 }
 
 /// The keys that are trusted on this host.
@@ -41,6 +43,9 @@ pub fn key_store(context: &Context) -> Result<KeyStore, CommandError> {
 /// Where below the root is kept what servers said, and what they said without protection.
 const CACHES: [&str; 2] = ["http", "http-insecure"];
 
+/// Where layers of registries are kept as they came.
+const BLOBS: &str = "blobs";
+
 /// Forgets all that servers said. Says how many bytes that frees.
 pub fn forget(context: &Context) -> Result<u64, CommandError> {
     let root = context.root()?;
@@ -48,7 +53,7 @@ pub fn forget(context: &Context) -> Result<u64, CommandError> {
     for cache in CACHES {
         freed += Cache::new(root.join(cache)).clear()?;
     }
-    Ok(freed)
+    Ok(freed + appc::oci::registry::clear(&root.join(BLOBS))?)
 }
 
 /// What fetches, as the command line and this host's files say.
@@ -82,6 +87,8 @@ pub fn remote(context: &Context) -> Result<Remote, CommandError> {
         port: network.port,
         http,
         platform: Platform::host(),
+        blobs: context.root()?.join(BLOBS),
+        strict: network.strict,
         watch: progress::bars(),
         tell: tell(network.verbose),
     })

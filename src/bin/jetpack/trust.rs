@@ -43,9 +43,12 @@ struct AddArgs {
     /// The port of discovery
     #[arg(long, value_name = "N")]
     port: Option<u16>,
+    /// Take images of this registry, or of what is below a name in it, without a signature: nobody signs them
+    #[arg(long, value_name = "HOST[/PREFIX]", conflicts_with_all = ["prefix", "all_names", "fingerprint", "source"])]
+    registry: Option<String>,
     /// FILE, URL or NAME
-    #[arg(value_name = "SOURCE")]
-    source: String,
+    #[arg(value_name = "SOURCE", required_unless_present = "registry")]
+    source: Option<String>,
 }
 
 /// List the keys that are trusted.
@@ -65,8 +68,11 @@ struct RemoveArgs {
     /// As a key for all names only
     #[arg(long)]
     all_names: bool,
+    /// Trust this registry no more
+    #[arg(long, value_name = "HOST[/PREFIX]", conflicts_with_all = ["prefix", "all_names", "fingerprints"])]
+    registry: Option<String>,
     /// The fingerprints
-    #[arg(required = true, value_name = "FINGERPRINT")]
+    #[arg(required_unless_present = "registry", value_name = "FINGERPRINT")]
     fingerprints: Vec<String>,
 }
 
@@ -107,7 +113,12 @@ impl Source {
 }
 
 fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, CommandError> {
-    let source = Source::read(&args.source)?;
+    if let Some(registry) = &args.registry {
+        let news = remote::key_store(context)?.add_registry(registry)?;
+        println!("{registry} {}", if news { "trusted" } else { "trusted already" });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let source = Source::read(args.source.as_deref().unwrap_or_default())?;
     let fingerprint = args.fingerprint.as_deref().map(str::parse::<Fingerprint>).transpose()?;
     let name = match &source {
         Source::Name(name) => Some(&name.name),
@@ -233,6 +244,9 @@ fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, CommandError> {
         crate::output::json(listed)?;
         return Ok(ExitCode::SUCCESS);
     }
+    for registry in remote::key_store(context)?.registries()? {
+        println!("registry  {registry}");
+    }
     for key in listed {
         let prefix = key.prefix.as_deref().unwrap_or("*");
         let unusable = key.unusable.map(|why| format!(" ({why})")).unwrap_or_default();
@@ -242,6 +256,11 @@ fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, CommandError> {
 }
 
 fn remove(args: &RemoveArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    if let Some(registry) = &args.registry {
+        remote::key_store(context)?.remove_registry(registry)?;
+        println!("{registry} trusted no more");
+        return Ok(ExitCode::SUCCESS);
+    }
     let scope = scope(args.prefix.as_deref(), args.all_names)?;
     let fingerprints = args.fingerprints.iter().map(|text| text.parse()).collect::<Result<Vec<Fingerprint>, _>>()?;
     for fingerprint in fingerprints {

@@ -43,6 +43,8 @@ struct Inner {
     right: Mutex<Option<Authorization>>,
     actions: &'static str,
     watch: Option<Watch>,
+    /// Blobs that were kept.
+    kept: Mutex<Vec<PathBuf>>,
 }
 
 /// A manifest as it stands under a tag or digest.
@@ -81,8 +83,16 @@ impl Registry {
                 Ok(answer) if matches!(answer.status, 200 | 401) => {
                     let actions = if write { "pull,push" } else { "pull" };
                     let challenge = answer.header("www-authenticate").map(str::to_owned);
-                    let inner =
-                        Inner { client, accounts, name: name.clone(), base, right: Mutex::default(), actions, watch };
+                    let inner = Inner {
+                        client,
+                        accounts,
+                        name: name.clone(),
+                        base,
+                        right: Mutex::default(),
+                        actions,
+                        watch,
+                        kept: Mutex::default(),
+                    };
                     let registry = Self(Arc::new(inner));
                     if answer.status == 401 {
                         registry.authorize(challenge.as_deref())?;
@@ -159,6 +169,14 @@ impl Registry {
             second: found.second,
             blobs: Box::new(blobs),
         })
+    }
+
+    /// Removes the blobs that were kept: the image is none to be taken.
+    pub fn forget(&self) {
+        for path in self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // What stays is still what it is called.
+            let _ = fs::remove_file(path);
+        }
     }
 
     fn manifest(&self, reference: &str) -> Result<Vec<u8>> {
@@ -262,6 +280,29 @@ fn failed(digest: &Digest, error: transport::Error) -> Error {
     Error::new(Kind::Io, format!("fetch the blob {digest}")).because(error)
 }
 
+/// Removes all blobs that are kept in `cache`; gives their bytes. What is being fetched meanwhile loses its copy and nothing else.
+///
+/// Errors: [`Kind::Io`].
+pub fn clear(cache: &Path) -> Result<u64> {
+    let failed = |error: io::Error| Error::new(Kind::Io, format!("clear {}", cache.display())).because(error);
+    let entries = match fs::read_dir(cache) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut freed = 0;
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let size = entry.metadata().map_or(0, |metadata| metadata.len());
+        match fs::remove_file(entry.path()) {
+            Ok(()) => freed += size,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(freed)
+}
+
 /// Blobs of a registry, kept as they come.
 struct Kept {
     registry: Registry,
@@ -288,7 +329,8 @@ impl Blobs for Kept {
             Error::new(Kind::Io, format!("keep a layer in {}", self.cache.display())).because(error)
         })?;
         let (checked, verdict) = Checked::new(response.body, blob.digest.as_ref(), blob.size);
-        Ok((Box::new(Keeping { source: checked, copy: Some((copy, path)) }), verdict))
+        let keeping = Keeping { source: checked, copy: Some((copy, path)), registry: self.registry.clone() };
+        Ok((Box::new(keeping), verdict))
     }
 }
 
@@ -296,6 +338,7 @@ impl Blobs for Kept {
 struct Keeping<R> {
     source: R,
     copy: Option<(tempfile::NamedTempFile, PathBuf)>,
+    registry: Registry,
 }
 
 impl<R: Read> Read for Keeping<R> {
@@ -308,7 +351,10 @@ impl<R: Read> Read for Keeping<R> {
         } else if !into.is_empty()
             && let Some((copy, path)) = self.copy.take()
         {
-            copy.persist(path).map_err(|error| error.error)?;
+            // One that somebody cleared away meanwhile is not kept.
+            if copy.persist(&path).is_ok() {
+                self.registry.0.kept.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+            }
         }
         Ok(count)
     }

@@ -1,0 +1,343 @@
+//! `jetpack fetch docker://...` and `jetpack push` against registries made up here, kind and unkind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use crate::support::https::{Manner, Reply, Seen, Server};
+use crate::world::{Image, Layer, digest};
+
+/// What a registry has: manifests and blobs by path.
+type Shelf = BTreeMap<String, Vec<u8>>;
+
+/// Puts an image on the shelf under a name and tag.
+fn shelve(shelf: &mut Shelf, image: &Image, name: &str, tag: &str) -> String {
+    let (config, manifest) = image.documents();
+    let mut blob = |bytes: &[u8]| shelf.insert(format!("/v2/{name}/blobs/{}", digest(bytes)), bytes.to_vec());
+    blob(&config);
+    for bytes in image.blobs.values() {
+        blob(bytes);
+    }
+    shelf.insert(format!("/v2/{name}/manifests/{tag}"), manifest.clone());
+    shelf.insert(format!("/v2/{name}/manifests/{}", digest(&manifest)), manifest.clone());
+    digest(&manifest)
+}
+
+fn serve(shelf: &Shelf, request: &Seen) -> Reply {
+    match shelf.get(&request.path) {
+        _ if request.path == "/v2/" => Reply::ok("{}"),
+        Some(bytes) if request.path.contains("/blobs/") => Reply::file(request, bytes, "\"tag\""),
+        Some(bytes) => Reply::ok(bytes.clone()),
+        None => Reply::status(404),
+    }
+}
+
+fn registry(shelf: Shelf) -> Server {
+    Server::https(move |request| serve(&shelf, request))
+}
+
+/// A store and a home of its own.
+struct Host {
+    directory: tempfile::TempDir,
+    bundle: PathBuf,
+}
+
+impl Host {
+    fn beside(server: &Server) -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), bundle: server.bundle() }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jetpack"));
+        command
+            .arg("--root")
+            .arg(self.directory.path().join("root"))
+            .args(arguments)
+            .env("SSL_CERT_FILE", &self.bundle);
+        command.env("XDG_CONFIG_HOME", self.directory.path().join("config")).env("HOME", self.directory.path());
+        for name in ["REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "DOCKER_CONFIG"] {
+            command.env_remove(name);
+        }
+        let path = format!("{}:{}", self.directory.path().display(), std::env::var("PATH").unwrap_or_default());
+        command.env("PATH", path).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn done(&self, arguments: &[&str]) -> (String, String) {
+        let output = self.run(arguments);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {told}");
+        (String::from_utf8(output.stdout).unwrap(), told)
+    }
+
+    /// What is said of an image that is refused; the store is as it was.
+    fn refused(&self, arguments: &[&str]) -> String {
+        let before = self.kept();
+        let output = self.run(arguments);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert_eq!(self.kept(), before, "{arguments:?} left something");
+        told
+    }
+
+    /// Images, trees, work in progress and blobs.
+    fn kept(&self) -> Vec<String> {
+        let mut kept = Vec::new();
+        for name in ["images", "trees", "incoming", "blobs"] {
+            let entries = fs::read_dir(self.directory.path().join("root").join(name));
+            for entry in entries.into_iter().flatten() {
+                kept.push(format!("{name}/{}", entry.unwrap().file_name().to_string_lossy()));
+            }
+        }
+        kept.sort();
+        kept
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+fn small(content: &str) -> Image {
+    let layers = [Layer::new().file("a", content).file("b", "1"), Layer::new().file(".wh.b", "")];
+    let mut image = Image::of(layers);
+    image.config["architecture"] = json!(match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    });
+    image
+}
+
+#[test]
+fn an_image_is_fetched_pinned_and_asked_for_again() {
+    let shelf = Arc::new(Mutex::new(Shelf::new()));
+    let first = shelve(&mut shelf.lock().unwrap(), &small("1"), "team/app", "1.2");
+    let on = shelf.clone();
+    let server = Server::https(move |request| serve(&on.lock().unwrap(), request));
+    let host = Host::beside(&server);
+    let name = format!("docker://localhost:{}/team/app:1.2", server.port);
+    let (id, told) = host.done(&["fetch", &name]);
+    assert!(told.contains("nobody has signed it"), "{told}");
+    let (manifest, _) = host.done(&["image", "cat-manifest", id.trim()]);
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    assert_eq!(manifest["name"], format!("localhost-{}/team/app", server.port));
+    let origin = fs::read_to_string(host.directory.path().join("root/images").join(id.trim()).join("origin")).unwrap();
+    assert!(origin.contains(&format!("{name}@{first}")), "{origin}");
+
+    // What is there of that digest is not transferred again, and a run asks nobody.
+    let blobs = |server: &Server| server.paths().iter().filter(|path| path.contains("/blobs/")).count();
+    let before = blobs(&server);
+    assert_eq!(host.done(&["fetch", &name]).0, id);
+    assert_eq!(blobs(&server), before);
+    let asked = server.paths().len();
+    assert_eq!(host.done(&["fetch", "--pull", "new", &name]).0, id);
+    assert_eq!(host.done(&["fetch", "--pull", "never", &name]).0, id);
+    assert_eq!(server.paths().len(), asked);
+
+    // The tag moves: what was pinned stays until it is asked for.
+    shelve(&mut shelf.lock().unwrap(), &small("2"), "team/app", "1.2");
+    assert_eq!(host.done(&["fetch", "--pull", "new", &name]).0, id);
+    let (other, _) = host.done(&["fetch", "--pull", "update", &name]);
+    assert_ne!(other, id);
+    // By digest the first is had still.
+    let (again, _) = host.done(&["fetch", &format!("docker://localhost:{}/team/app@{first}", server.port)]);
+    let shown = host.done(&["image", "cat-manifest", again.trim()]).0;
+    assert!(shown.contains("appc.io/oci/config"), "{shown}");
+}
+
+#[test]
+fn trust_is_said_of_registries_and_wanted_where_it_is_strict() {
+    let mut shelf = Shelf::new();
+    shelve(&mut shelf, &small("1"), "team/app", "latest");
+    let server = registry(shelf);
+    let host = Host::beside(&server);
+    let name = format!("docker://localhost:{}/team/app", server.port);
+    let told = host.refused(&["fetch", "--strict", &name]);
+    assert!(told.contains("trust add --registry") && told.contains("[disc.sigpolicy]"), "{told}");
+    let place = format!("localhost:{}/team", server.port);
+    host.done(&["trust", "add", "--registry", &place]);
+    assert!(host.done(&["trust", "list"]).0.contains(&place));
+    let (_, told) = host.done(&["fetch", "--strict", &name]);
+    assert!(!told.contains("signed"), "{told}");
+    host.done(&["trust", "remove", "--registry", &place]);
+    host.refused(&["fetch", "--strict", &format!("{name}:other")]);
+}
+
+/// A registry that wants a token from a server of its own, which wants a user's password.
+fn guarded(shelf: Shelf, basic: &'static str) -> Server {
+    Server::https(move |request| {
+        let shown = request.headers.get("authorization").map_or("", String::as_str);
+        let host = request.headers["host"].clone();
+        if request.path.starts_with("/token?") {
+            let right =
+                shown == format!("Basic {basic}") && request.path.contains("scope=repository%3Ateam%2Fapp%3Apull");
+            return if right { Reply::ok(r#"{"token":"secret-token"}"#) } else { Reply::status(401) };
+        }
+        if shown != "Bearer secret-token" {
+            let challenge = format!(r#"Bearer realm="https://{host}/token",service="here""#);
+            return Reply::status(401).header("WWW-Authenticate", challenge);
+        }
+        serve(&shelf, request)
+    })
+}
+
+#[test]
+fn tokens_are_got_with_the_accounts_of_docker_and_podman() {
+    let mut shelf = Shelf::new();
+    shelve(&mut shelf, &small("1"), "team/app", "latest");
+    let server = guarded(shelf, "dTpw");
+    let host = Host::beside(&server);
+    let name = format!("docker://localhost:{}/team/app", server.port);
+    let told = host.refused(&["fetch", &name]);
+    assert!(told.contains("podman login"), "{told}");
+    let auths = |key: &str| json!({ "auths": { key: { "auth": "dTpw" } } }).to_string();
+    host.write(".docker/config.json", &auths(&format!("localhost:{}", server.port)));
+    host.done(&["fetch", &name]);
+    // podman's come first, and a helper is asked where one is named.
+    let helped = json!({ "credHelpers": { format!("localhost:{}", server.port): "made-up" } }).to_string();
+    host.write("config/containers/auth.json", &helped);
+    host.write(
+        "docker-credential-made-up",
+        "#!/bin/sh\ncat >/dev/null\nprintf '{\"Username\":\"u\",\"Secret\":\"p\"}'\n",
+    );
+    let helper = host.directory.path().join("docker-credential-made-up");
+    fs::set_permissions(helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    host.done(&["fetch", &name]);
+    host.write("config/containers/auth.json", "{ not json, secret-password }");
+    let told = host.refused(&["fetch", &name]);
+    assert!(told.contains("line 1") && !told.contains("secret-password"), "{told}");
+}
+
+#[test]
+fn credentials_do_not_follow_a_redirect_to_another_host() {
+    let mut shelf = Shelf::new();
+    let image = small("1");
+    shelve(&mut shelf, &image, "team/app", "latest");
+    let blobs: Shelf = shelf
+        .iter()
+        .filter(|(path, _)| path.contains("/blobs/"))
+        .map(|(path, bytes)| (path.clone(), bytes.clone()))
+        .collect();
+    let elsewhere = Server::http(move |request| match request.headers.contains_key("authorization") {
+        true => Reply::status(400),
+        false => serve(&blobs, request),
+    });
+    let to = format!("http://127.0.0.1:{}", elsewhere.port);
+    let server = Server::https(move |request| {
+        if request.headers.get("authorization").map(String::as_str) != Some("Basic dTpw") {
+            return Reply::status(401).header("WWW-Authenticate", "Basic realm=\"x\"");
+        }
+        match request.path.contains("/blobs/") {
+            true => Reply::redirect(format!("{to}{}", request.path)),
+            false => serve(&shelf, request),
+        }
+    });
+    let host = Host::beside(&server);
+    host.write(
+        ".docker/config.json",
+        &json!({ "auths": { format!("localhost:{}", server.port): { "auth": "dTpw" } } }).to_string(),
+    );
+    let name = format!("docker://localhost:{}/team/app", server.port);
+    // From https to http only where that is allowed.
+    assert!(host.refused(&["fetch", &name]).contains("--insecure=http"));
+    host.done(&["--insecure=http", "fetch", &name]);
+    assert!(elsewhere.seen().iter().all(|seen| !seen.headers.contains_key("authorization")));
+}
+
+#[test]
+fn plain_http_is_spoken_only_where_that_is_allowed() {
+    let mut shelf = Shelf::new();
+    shelve(&mut shelf, &small("1"), "app", "latest");
+    let server = Server::http(move |request| serve(&shelf, request));
+    let host =
+        Host { directory: tempfile::tempdir().unwrap(), bundle: PathBuf::from("/etc/ssl/certs/ca-certificates.crt") };
+    let name = format!("docker://localhost:{}/app", server.port);
+    host.refused(&["fetch", &name]);
+    host.done(&["--insecure=http", "fetch", &name]);
+}
+
+#[test]
+fn registries_that_lie_are_found_out_and_nothing_is_kept() {
+    let image = small(&"x".repeat(100_000));
+    let layer = image.layers[0]["digest"].as_str().unwrap().to_owned();
+    let with = |bend: &dyn Fn(&mut Shelf)| {
+        let mut shelf = Shelf::new();
+        shelve(&mut shelf, &image, "app", "latest");
+        bend(&mut shelf);
+        let server = registry(shelf);
+        let host = Host::beside(&server);
+        host.refused(&["fetch", &format!("docker://localhost:{}/app", server.port)])
+    };
+    let blob = format!("/v2/app/blobs/{layer}");
+    let manifest = "/v2/app/manifests/latest";
+    let told = with(&|shelf| *shelf.get_mut(&blob).unwrap().last_mut().unwrap() ^= 1);
+    assert!(told.contains("[x.oci.digest]") || told.contains("[aci.compress]"), "{told}");
+    let told = with(&|shelf| shelf.get_mut(&blob).unwrap().extend_from_slice(b"more"));
+    assert!(told.contains("[x.oci.size]"), "{told}");
+    let told = with(&|shelf| drop(shelf.remove(&blob)));
+    assert!(told.contains("no such image"), "{told}");
+    let told = with(&|shelf| drop(shelf.insert(manifest.to_owned(), vec![b' '; 5 << 20])));
+    assert!(told.contains("[x.oci.limits]"), "{told}");
+    let told = with(&|shelf| drop(shelf.insert(manifest.to_owned(), b"{}".to_vec())));
+    assert!(told.contains("[x.oci.manifest]"), "{told}");
+    let many = json!({
+        "schemaVersion": 2,
+        "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(b"{}"), "size": 2 },
+        "layers": vec![image.layers[0].clone(); 10_000],
+    });
+    let told = with(&|shelf| {
+        shelf.insert(manifest.to_owned(), many.to_string().into_bytes());
+        shelf.insert(format!("/v2/app/blobs/{}", digest(b"{}")), b"{}".to_vec());
+    });
+    assert!(told.contains("10000 layers"), "{told}");
+    // Another manifest than the digest asks for.
+    let mut shelf = Shelf::new();
+    let right = shelve(&mut shelf, &image, "app", "latest");
+    let other = small("other").documents().1;
+    shelf.insert(format!("/v2/app/manifests/{right}"), other);
+    let server = registry(shelf);
+    let host = Host::beside(&server);
+    let told = host.refused(&["fetch", &format!("docker://localhost:{}/app@{right}", server.port)]);
+    assert!(told.contains("[x.oci.digest]"), "{told}");
+}
+
+#[test]
+fn a_token_server_that_never_answers_is_not_waited_for() {
+    let server = Server::https(|request| match request.path.starts_with("/token") {
+        true => Reply::ok("{}").manner(Manner::Trickle(std::time::Duration::from_secs(600))),
+        false => {
+            let host = &request.headers["host"];
+            Reply::status(401).header("WWW-Authenticate", format!("Bearer realm=\"https://{host}/token\""))
+        }
+    });
+    let host = Host::beside(&server);
+    host.write("config/jetpack.toml", "idle-timeout = \"1s\"\nretries = 0\n");
+    let told = host.refused(&["fetch", &format!("docker://localhost:{}/app", server.port)]);
+    assert!(told.contains("get a token"), "{told}");
+}
+
+#[test]
+fn a_transfer_that_breaks_is_taken_up_again() {
+    let mut shelf = Shelf::new();
+    let image = small(&(0..200_000).map(|n: u32| n.wrapping_mul(2_654_435_761).to_string()).collect::<String>());
+    shelve(&mut shelf, &image, "app", "latest");
+    let broken = Mutex::new(false);
+    let server = Server::https(move |request| {
+        let reply = serve(&shelf, request);
+        let mut broken = broken.lock().unwrap();
+        if request.path.contains("/blobs/") && reply.body.len() > 100_000 && !*broken {
+            *broken = true;
+            return reply.manner(Manner::Cut(50_000));
+        }
+        reply
+    });
+    let host = Host::beside(&server);
+    host.done(&["fetch", &format!("docker://localhost:{}/app", server.port)]);
+    assert!(server.seen().iter().any(|seen| seen.headers.contains_key("range")));
+}
