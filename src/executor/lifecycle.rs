@@ -1,8 +1,8 @@
 //! The supervisor: applies a pod's steps, drives its apps from start to end, and takes back what must not outlive them.
 
 use std::any::Any;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::journal::{self, Journal};
 use super::logs::Logs;
 use super::plan::{AppPlan, PodPlan, Stream};
+use super::relay::{Input, Outlet, until};
 use super::supervise::{End, Event, Launch, Pod};
 use super::{Compiled, Error, Kind, Phase, Step};
 use crate::diagnostic::visible;
@@ -23,7 +24,7 @@ use crate::pod::PodDir;
 use crate::pod::status::{AppStatus, Cause, Status};
 use crate::sys::background::Leash;
 use crate::sys::memory::PageByPage;
-use crate::sys::signals::Watch;
+use crate::sys::signals::{FORWARDED, Watch};
 use crate::sys::terminal::{self, Raw};
 
 /// The exit code of an app that was not started for a reason that shells have no code for.
@@ -37,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pod in which nothing happens for so long has started.
 const SETTLED: Duration = Duration::from_millis(300);
+
+/// What an app says about itself as often as it likes is written down no more often than this.
+const SAYING: Duration = Duration::from_millis(200);
 
 /// How a pod is supervised.
 #[derive(Debug)]
@@ -76,7 +80,7 @@ impl Default for Supervision {
 pub struct Ending {
     /// How its apps ended.
     pub status: Status,
-    /// The error that kept the first failing app from being started, where that is how it failed.
+    /// The error that kept the first failing app from being started, where that is how it failed and nobody was told yet.
     pub failure: Option<Error>,
     /// The exit code of the first app that failed, else 0 (decision 43).
     pub code: i32,
@@ -103,8 +107,7 @@ pub fn run<H: Launch>(
     supervision: Supervision,
     executor: &str,
 ) -> Result<Ending, Error> {
-    let watch = Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH])
-        .map_err(|e| Error::new(Kind::Io, "watch for signals").because(e))?;
+    let watch = Watch::new(&FORWARDED).map_err(|e| Error::new(Kind::Io, "watch for signals").because(e))?;
     // What a pod finds is made the same whoever starts it.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let mut journal =
@@ -149,7 +152,7 @@ fn supervise<H: Launch>(
         directory.set_aside("status", room).map_err(|e| Error::new(Kind::Io, "make room for the status").because(e))?;
     }
     let logs = directory.path().join("logs");
-    let (logs, streams) = Logs::open(plan, &logs, supervision.foreground, supervision.log_limit)?;
+    let (logs, streams, input) = Logs::open(plan, &logs, supervision.foreground, supervision.log_limit)?;
     let mut pod = host.launch(plan, &compiled.steps, streams)?;
     let unoffered = |e| Error::new(Kind::Io, "offer the metadata service").because(e);
     // While the pod's first process sets it up.
@@ -178,7 +181,10 @@ fn supervise<H: Launch>(
         waiting: vec![true; plan.apps.len()],
         came_up: false,
         leash: supervision.leash,
+        input,
         terminal: None,
+        terminals: terminal::own(),
+        unsaid: None,
         first_failure: None,
         failures: plan.apps.iter().map(|_| None).collect(),
         stopping: None,
@@ -190,7 +196,7 @@ fn supervise<H: Launch>(
         again: None,
     };
     life.happen(warnings);
-    let _raw = life.connect_terminal(supervision.foreground)?;
+    life.connect_terminal(supervision.foreground)?;
     for app in 0..plan.apps.len() {
         let first = if plan.apps[app].pre_start.is_some() { Phase::PreStart } else { Phase::Main };
         life.start(app, first);
@@ -212,6 +218,8 @@ struct Kept<'a> {
     metadata_url: Option<&'a str>,
     /// Whoever has the pod in hand, should the lock not say so.
     supervisor: u32,
+    /// How many seconds apps have that are asked to stop, where nobody says otherwise.
+    grace: u64,
 }
 
 /// What is set aside for a status, in bytes: an empty one's, and an app's in it.
@@ -235,8 +243,14 @@ struct Life<'a, P: Pod> {
     /// Whether the main process of any app was started.
     came_up: bool,
     leash: Option<Leash>,
-    /// Where what is typed goes.
-    terminal: Option<OwnedFd>,
+    /// What we pass on of our own input.
+    input: Option<Input>,
+    /// The near end of the pod's terminal that is shown through ours, and ours, raw as long as it is.
+    terminal: Option<(OwnedFd, Option<Raw>)>,
+    /// Which of our streams were terminals at first.
+    terminals: [bool; 3],
+    /// When it is time to write down what an app has said about itself.
+    unsaid: Option<Instant>,
     /// The first app that failed, and how.
     first_failure: Option<(usize, Phase, End)>,
     failures: Vec<Option<Error>>,
@@ -251,6 +265,16 @@ struct Life<'a, P: Pod> {
     again: Option<Instant>,
 }
 
+/// What has come for a supervisor.
+#[derive(Default)]
+struct Came {
+    nothing: bool,
+    from_pod: bool,
+    asked: bool,
+    input: bool,
+    sources: Vec<usize>,
+}
+
 impl<P: Pod> Life<'_, P> {
     fn start(&mut self, app: usize, phase: Phase) {
         self.running[app] = Some(phase);
@@ -263,49 +287,24 @@ impl<P: Pod> Life<'_, P> {
     /// Something failed that undoes nothing.
     fn trouble(&mut self, error: &dyn std::error::Error) {
         let words = format!("failed to {}", crate::error::chain(error));
-        tell(&words);
+        self.logs.tell(&words);
         self.status.troubles.count += 1;
         self.status.troubles.last = Some(words);
     }
 
-    /// Shows the pod's terminal through ours. Ours is raw for as long as what is given back lives.
-    fn connect_terminal(&mut self, foreground: bool) -> Result<Option<Raw>, Error> {
+    /// Shows the pod's terminal through ours, which is raw meanwhile.
+    fn connect_terminal(&mut self, foreground: bool) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "connect the terminal").because(error);
-        let Some(near) = self.pod.terminal() else { return Ok(None) };
+        let Some(near) = self.pod.terminal() else { return Ok(()) };
         let app = self.plan.apps.iter().position(|app| app.stdio.stdout == Stream::Tty).unwrap_or(0);
         self.logs.add_terminal(app, near.try_clone().map_err(failed)?, foreground)?;
         if !foreground {
-            return Ok(None);
+            return Ok(());
         }
         terminal::copy_size(io::stdin(), &near);
-        self.terminal = Some(near);
-        Raw::new(io::stdin()).map_err(failed)
-    }
-
-    /// Passes on what was typed. Says whether there can be more.
-    fn typed(&mut self) -> bool {
-        let mut bytes = [0_u8; 4096];
-        let Some(terminal) = &self.terminal else { return false };
-        match rustix::io::read(io::stdin(), &mut bytes) {
-            Ok(0) => {
-                // The end of what is typed, as a terminal has it.
-                let _ = rustix::io::write(terminal, b"\x04");
-                false
-            }
-            Ok(length) => {
-                let mut rest = &bytes[..length];
-                while !rest.is_empty() {
-                    match rustix::io::write(terminal, rest) {
-                        Ok(written) => rest = &rest[written..],
-                        Err(Errno::AGAIN | Errno::INTR) => std::thread::sleep(Duration::from_millis(5)),
-                        Err(_) => return false,
-                    }
-                }
-                true
-            }
-            Err(Errno::INTR | Errno::AGAIN) => true,
-            Err(_) => false,
-        }
+        self.input = Some(Input::typed(near.try_clone().map_err(failed)?).map_err(failed)?);
+        self.terminal = Some((near, Raw::new(io::stdin()).map_err(failed)?));
+        Ok(())
     }
 
     /// Lets go of whoever waits for the apps to be started; not when none was: that they learn by the end of this process.
@@ -315,18 +314,13 @@ impl<P: Pod> Life<'_, P> {
             && self.came_up
             && let Some(leash) = self.leash.take()
         {
-            for status in &self.status.apps {
-                if let Some(failure) = &status.failure {
-                    tell(&format!("app {}: {failure}", status.name));
-                }
-            }
             leash.let_go();
         }
     }
 
     fn save(&mut self) {
-        let supervisor = std::process::id();
-        let kept = Kept { status: &self.status, metadata_url: self.url.as_deref(), supervisor };
+        let (supervisor, grace) = (std::process::id(), self.grace.as_secs());
+        let kept = Kept { status: &self.status, metadata_url: self.url.as_deref(), supervisor, grace };
         let saved = self.directory.write_json_somehow("status", &kept);
         let before = std::mem::replace(&mut self.unsaved, saved.is_err());
         if let Err(error) = saved {
@@ -375,116 +369,166 @@ impl<P: Pod> Life<'_, P> {
         self.running.iter().any(Option::is_some)
     }
 
-    /// Until no app is alive.
+    /// Until no app is alive. Whoever talks or asks without end is heard in turn, and delays nothing else.
     fn watch(&mut self, watch: &Watch) {
-        let mut open: Vec<bool> = vec![true; self.logs.sources.len()];
-        let mut typing = self.terminal.is_some();
-        let mut settled = false;
+        let mut settled = Some(Instant::now() + SETTLED);
         while self.alive() {
-            let sources: Vec<usize> = (0..open.len()).filter(|source| open[*source]).collect();
             self.catch_up();
-            let until = self.stopping.into_iter().chain(self.again).min();
-            let timeout = until.map(|end| end.saturating_duration_since(Instant::now()));
-            let timeout = if settled { timeout } else { Some(timeout.unwrap_or(SETTLED).min(SETTLED)) };
-            let timeout = timeout.map(|left| Timespec {
-                tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            });
-            let ready: Vec<bool> = {
-                let descriptor = self.pod.descriptor();
-                let mut waiting = vec![PollFd::new(&descriptor, PollFlags::IN), PollFd::new(watch, PollFlags::IN)];
-                let asked = match self.answering.as_ref().and_then(Answering::unasked) {
-                    Some(listener) => PollFd::new(listener, PollFlags::IN),
-                    None => PollFd::new(watch, PollFlags::empty()),
-                };
-                waiting.push(asked);
-                let ends: Vec<_> = sources.iter().map(|source| self.logs.descriptor(*source)).collect();
-                waiting.extend(ends.iter().map(|end| PollFd::new(end, PollFlags::IN)));
-                let stdin = io::stdin();
-                if typing {
-                    waiting.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
-                }
-                match poll(&mut waiting, timeout.as_ref()) {
-                    Ok(0) if !settled => {
-                        settled = true;
-                        drop(waiting);
-                        // What was needed to start the pod only is not kept.
-                        self.pages.get_or_insert_with(PageByPage::begin);
-                        continue;
-                    }
-                    Ok(_) => {}
-                    Err(Errno::INTR) => continue,
-                    Err(error) => {
-                        drop(waiting);
-                        self.trouble(&Error::new(Kind::Io, "wait for the pod").because(std::io::Error::from(error)));
-                        std::thread::sleep(AGAIN);
-                        continue;
-                    }
-                }
-                waiting.iter().map(|one| !one.revents().is_empty()).collect()
-            };
-            for (source, _) in sources.iter().zip(&ready[3..]).filter(|(_, ready)| **ready) {
-                open[*source] = self.logs.pump(*source).unwrap_or_else(|error| {
-                    self.trouble(&error);
-                    false
-                });
+            let came = self.wait(watch, settled).unwrap_or_else(|error| self.not_told_again(&error));
+            while let Some(signal) = watch.next() {
+                self.interrupted(signal);
             }
-            self.look_after_logs();
-            if typing && ready[3 + sources.len()] {
-                typing = self.typed();
+            let now = Instant::now();
+            if self.stopping.is_some_and(|end| end <= now) {
+                self.kill_all();
             }
-            if ready[2]
+            if came.nothing && settled.is_some_and(|end| end <= now) {
+                settled = None;
+                // What was needed to start the pod only is not kept.
+                self.pages.get_or_insert_with(PageByPage::begin);
+            } else if settled.is_some() && !came.nothing {
+                settled = Some(now + SETTLED);
+            }
+            if came.from_pod {
+                match self.pod.events() {
+                    Ok(events) => self.happen(events),
+                    Err(error) => drop(self.not_told_again(&error)),
+                }
+            }
+            if self.unsaid.is_some_and(|time| time <= now) {
+                self.unsaid = None;
+                self.save();
+            }
+            if came.asked
                 && let Err(error) = self.asked()
             {
                 self.trouble(&error);
             }
-            if ready[0] {
-                match self.pod.events() {
-                    Ok(events) => self.happen(events),
-                    Err(error) => {
-                        self.trouble(&error);
-                        // It may not pass, and is not to be told a thousand times a second.
-                        std::thread::sleep(AGAIN);
-                    }
+            for source in came.sources {
+                if let Err(error) = self.logs.pump(source) {
+                    self.trouble(&error);
                 }
             }
-            while let Some(signal) = watch.next() {
-                self.interrupted(signal);
+            self.look_after_logs();
+            for app in self.logs.write_on() {
+                self.send(app, libc::SIGHUP);
             }
-            if self.stopping.is_some_and(|end| end <= Instant::now()) {
-                self.kill_all();
+            if let Some(input) = &mut self.input {
+                input.go_on(came.input);
             }
         }
     }
 
-    /// The first signal asks the apps to stop. A second one ends them, but for SIGTERM, which may come of another `stop` and only
-    /// brings its own time; SIGQUIT ends them at once.
+    /// A failure that may not pass is not to be told a thousand times a second.
+    fn not_told_again(&mut self, error: &Error) -> Came {
+        self.trouble(error);
+        std::thread::sleep(AGAIN);
+        Came::default()
+    }
+
+    fn send(&mut self, app: usize, signal: i32) {
+        if let Err(error) = self.pod.signal(app, signal) {
+            self.trouble(&error);
+        }
+    }
+
+    /// Waits until something has come, or it is time for something.
+    fn wait(&self, watch: &Watch, settled: Option<Instant>) -> Result<Came, Error> {
+        let outlets = self.logs.outlets();
+        let input = self.input.as_ref();
+        let times = [self.stopping, settled, self.unsaid, self.again, input.and_then(Input::wakes)];
+        let times = times.into_iter().chain(outlets.iter().map(Outlet::wakes));
+        let descriptor = self.pod.descriptor();
+        let mut waiting = vec![PollFd::new(&descriptor, PollFlags::IN), PollFd::new(watch, PollFlags::IN)];
+        waiting.push(match self.answering.as_ref().and_then(Answering::unasked) {
+            Some(listener) => PollFd::new(listener, PollFlags::IN),
+            None => PollFd::new(watch, PollFlags::empty()),
+        });
+        let typing = input.and_then(Input::waits_for);
+        waiting.push(match typing {
+            Some((stream, flags)) => PollFd::from_borrowed_fd(stream, flags),
+            None => PollFd::new(watch, PollFlags::empty()),
+        });
+        let outlets = outlets.iter().filter_map(Outlet::waits_for);
+        waiting.extend(outlets.map(|(stream, flags)| PollFd::from_borrowed_fd(stream, flags)));
+        let first = waiting.len();
+        let sources: Vec<_> = self.logs.readable().collect();
+        waiting.extend(sources.iter().map(|(_, stream)| PollFd::from_borrowed_fd(*stream, PollFlags::IN)));
+        match poll(&mut waiting, until(times).as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::new(Kind::Io, "wait for the pod").because(io::Error::from(error))),
+        }
+        let ready = |number: usize| !waiting[number].revents().is_empty();
+        let said = sources.iter().enumerate().filter(|(number, _)| ready(first + number));
+        Ok(Came {
+            nothing: waiting.iter().all(|one| one.revents().is_empty()),
+            from_pod: ready(0),
+            asked: self.answering.as_ref().and_then(Answering::unasked).is_some() && ready(2),
+            input: typing.is_some() && ready(3),
+            sources: said.map(|(_, (source, _))| *source).collect(),
+        })
+    }
+
+    /// What a signal to the supervisor means, as `jetpack run --help` has it.
     fn interrupted(&mut self, signal: i32) {
-        if signal == libc::SIGWINCH {
-            if let Some(terminal) = &self.terminal {
-                terminal::copy_size(io::stdin(), terminal);
+        match signal {
+            libc::SIGTERM => self.stop(libc::SIGTERM),
+            // Who asks again does not want to wait.
+            libc::SIGINT if self.stopping.is_some() => self.kill_all(),
+            libc::SIGINT => self.stop(libc::SIGINT),
+            libc::SIGHUP if self.has_lost_its_terminal() => self.stop(libc::SIGHUP),
+            libc::SIGWINCH if self.terminal.is_some() => {
+                if let Some((near, _)) = &self.terminal {
+                    terminal::copy_size(io::stdin(), near);
+                }
             }
-            return;
+            // The window has another size, which is nothing to who does not see it; to some servers it is a word of command.
+            libc::SIGWINCH if self.terminals.contains(&true) => {}
+            libc::SIGCONT => {
+                // Whoever stopped us has had the terminal meanwhile.
+                if let Some((_, raw)) = &mut self.terminal {
+                    match raw {
+                        Some(raw) => raw.again(),
+                        None => *raw = Raw::new(io::stdin()).ok().flatten(),
+                    }
+                }
+                self.pass_on(signal)
+            }
+            _ => self.pass_on(signal),
         }
+    }
+
+    fn pass_on(&mut self, signal: i32) {
+        for app in 0..self.running.len() {
+            if self.running[app] == Some(Phase::Main) {
+                self.send(app, signal);
+            }
+        }
+    }
+
+    /// What was a terminal of ours and is none any more has been hung up.
+    fn has_lost_its_terminal(&self) -> bool {
+        self.terminals.into_iter().zip(terminal::own()).any(|(before, now)| before && !now)
+    }
+
+    /// Asks the apps to stop, by `signal` the first time. Each time brings its own time; the shortest counts.
+    fn stop(&mut self, signal: i32) {
         let grace = self.directory.read_json("grace").map_or(self.grace, Duration::from_secs);
-        if let (Some(until), libc::SIGTERM) = (&mut self.stopping, signal) {
-            *until = (*until).min(Instant::now() + grace);
+        let end = Instant::now() + grace;
+        if let Some(until) = &mut self.stopping {
+            *until = (*until).min(end);
             return;
         }
-        if self.stopping.is_some() || signal == libc::SIGQUIT {
-            for app in 0..self.running.len() {
-                self.status.apps[app].stopped |= self.running[app].is_some();
-            }
-            return self.kill_all();
-        }
-        self.stopping = Some(Instant::now() + grace);
+        self.stopping = Some(end);
         for app in 0..self.running.len() {
             if matches!(self.running[app], Some(Phase::PreStart | Phase::Main)) {
                 self.status.apps[app].stopped = true;
                 // An interactive shell heeds the loss of its terminal only.
-                let hung_up = signal == libc::SIGHUP && self.plan.apps[app].stdio.stdin == Stream::Tty;
-                if let Err(error) = self.pod.signal(app, if hung_up { libc::SIGHUP } else { libc::SIGTERM }) {
-                    self.trouble(&error);
+                let shell = self.plan.apps[app].stdio.stdin == Stream::Tty;
+                let signal = if signal == libc::SIGHUP && !shell { libc::SIGTERM } else { signal };
+                // Without time none is asked.
+                if !grace.is_zero() {
+                    self.send(app, signal);
                 }
             }
         }
@@ -518,7 +562,10 @@ impl<P: Pod> Life<'_, P> {
                     let name = &self.plan.apps[app].name;
                     let words = format!("failed to {}", crate::error::chain(&error));
                     if phase != Phase::Main {
-                        tell(&format!("app {name}: {}: {words}", phase_word(phase)));
+                        self.logs.tell(&format!("app {name}: {}: {words}", phase_word(phase)));
+                    } else if self.plan.apps.len() > 1 {
+                        // Others may run for ever: it is said now, and not when they have ended.
+                        self.logs.tell(&format!("app {name}: {words}"));
                     }
                     self.status.apps[app].failure = Some(words);
                     if phase != Phase::PostStop {
@@ -529,12 +576,12 @@ impl<P: Pod> Life<'_, P> {
                     // Whoever is stopped is killed by us.
                     if !self.status.apps[app].stopped {
                         self.status.apps[app].cause = Some(Cause::Oom);
-                        tell(&format!("app {}: killed for lack of memory", self.plan.apps[app].name));
+                        self.logs.tell(&format!("app {}: killed for lack of memory", self.plan.apps[app].name));
                     }
                 }
                 Event::Ended { app, phase, end } => self.ended(app, phase, end),
                 Event::Notified { app, text } => self.notified(app, &text),
-                Event::Warning(text) => tell(&format!("warning: {text}")),
+                Event::Warning(text) => self.logs.tell(&format!("warning: {text}")),
                 Event::Trouble(error) => self.trouble(&error),
                 Event::Gone => {
                     for app in 0..self.running.len() {
@@ -570,6 +617,11 @@ impl<P: Pod> Life<'_, P> {
             }
         }
         if self.status.apps[app] == before {
+            return;
+        }
+        // That it is ready is news, and whoever waits for us waits for it.
+        if self.status.apps[app].ready == before.ready {
+            self.unsaid.get_or_insert_with(|| Instant::now() + SAYING);
             return;
         }
         self.save();
@@ -612,10 +664,14 @@ impl<P: Pod> Life<'_, P> {
             }
             // One that could not be started at all was told of when it failed.
             Phase::PreStart if !end.success() && self.stopping.is_none() && self.failures[app].is_none() => {
-                tell(&format!("app {} is not started: its pre-start handler failed: {}", plan.name, word(end)));
+                self.logs.tell(&format!(
+                    "app {} is not started: its pre-start handler failed: {}",
+                    plan.name,
+                    word(end)
+                ));
             }
             Phase::PostStop if !end.success() => {
-                tell(&format!("warning: app {}: its post-stop handler failed: {}", plan.name, word(end)));
+                self.logs.tell(&format!("warning: app {}: its post-stop handler failed: {}", plan.name, word(end)));
             }
             _ => {}
         }
@@ -630,13 +686,17 @@ impl<P: Pod> Life<'_, P> {
         self.answering = None;
         // Whatever apps left running ends with the pod, and what it has said is all there is.
         self.pod.kill();
-        if let Err(error) = self.logs.finish() {
+        if let Err(error) = self.logs.finish(watch) {
             self.trouble(&error);
         }
         self.look_after_logs();
         let (failure, code) = match self.first_failure {
             // Its program was not even looked for (decision 42).
             Some((app, Phase::PreStart, _)) if !self.status.apps[app].stopped => (None, NOT_STARTED),
+            Some((_, Phase::Main, end)) if self.plan.apps.len() > 1 => {
+                // Said when it failed.
+                (None, end.code())
+            }
             Some((app, _, end)) => (self.failures[app].take(), end.code()),
             None => (None, 0),
         };
@@ -674,7 +734,7 @@ impl<P: Pod> Life<'_, P> {
 
 /// Says something to whoever watches. A supervisor goes on when nobody does.
 fn tell(words: &str) {
-    let _ = writeln!(io::stderr(), "jetpack: {}", visible::line(words));
+    let _ = writeln!(crate::sys::output::stderr(), "jetpack: {}", visible::line(words));
 }
 
 fn phase_word(phase: Phase) -> &'static str {

@@ -480,6 +480,26 @@ fn undo_on<H: super::Host>(
     Ok(left)
 }
 
+/// Ends the processes of a running pod without its supervisor, which then finds that they are gone.
+///
+/// # Errors
+/// The system's. That nothing runs is none.
+pub fn end_processes(pod: &PodDir) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::new(Kind::Io, format!("end pod {}", pod.uuid())).because(error);
+    if model_of(pod)?.is_some() {
+        return Ok(());
+    }
+    #[cfg(target_os = "linux")]
+    let ended = pod.supervisor().map_or(Ok(()), super::linux::end_pod_of);
+    #[cfg(target_os = "freebsd")]
+    let ended = {
+        use super::freebsd::{Real, System as _};
+        let name = super::freebsd::jail_name(pod.uuid());
+        Real.find_jail(&name).and_then(|jail| jail.map_or(Ok(()), |jail| Real.remove_jail(jail)))
+    };
+    ended.map_err(failed)
+}
+
 /// Sends a signal to the main processes of a pod's apps, or of one app.
 ///
 /// # Errors
@@ -512,11 +532,6 @@ pub fn run_apart() -> Result<(), Error> {
     crate::sys::linux::program::run_apart()
         .map_err(|error| Error::new(Kind::Io, "run from where no pod can write this program").because(error))?;
     Ok(())
-}
-
-/// Whether the standard streams of this process are a terminal.
-pub fn has_terminal() -> bool {
-    rustix::termios::isatty(std::io::stdin()) && rustix::termios::isatty(std::io::stdout())
 }
 
 /// Ends this process as `kill -9` would.

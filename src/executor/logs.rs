@@ -13,12 +13,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::plan::{PodPlan, Stream};
+use super::relay::{Input, Outlet, Turn, turn};
 use super::supervise::Streams;
 use super::{Error, Kind};
+use crate::diagnostic::visible;
+use crate::sys::signals::Watch;
 
 /// A log file larger than this, in bytes, is moved aside where nobody says otherwise. One older file is kept.
 pub const LIMIT: u64 = 16 << 20;
@@ -26,21 +28,27 @@ pub const LIMIT: u64 = 16 << 20;
 /// The longest part of a line that is kept in memory, in bytes.
 const LINE: usize = 16 << 10;
 
+/// As much is read of a stream at once: what one app says keeps nobody from being heard, nor the supervisor from anything else.
+const TURN: usize = 16 << 10;
+
 /// How the supervisor is connected to an app's output.
-pub struct Source {
-    /// Index of the app.
-    pub app: usize,
+struct Source {
+    app: usize,
     name: &'static str,
-    near: OwnedFd,
+    /// Nothing once nothing more comes.
+    near: Option<OwnedFd>,
     pending: Vec<u8>,
-    through: bool,
+    logged: bool,
+    /// Where it is passed on to as well.
+    outlet: Option<usize>,
+    terminal: bool,
 }
 
 /// The logs of a pod's apps and where they come from.
 pub struct Logs {
     files: Vec<LogFile>,
-    /// One entry an open stream.
-    pub sources: Vec<Source>,
+    sources: Vec<Source>,
+    outlets: [Outlet; 2],
 }
 
 #[derive(Default)]
@@ -58,20 +66,34 @@ struct LogFile {
 }
 
 impl Logs {
-    /// Makes the standard streams of all apps of `plan`, their logs below `directory`. With `through`, what is logged is
-    /// passed to the supervisor's own output too. A log of more than `limit` bytes is moved aside.
-    pub fn open(plan: &PodPlan, directory: &Path, through: bool, limit: u64) -> Result<(Self, Vec<Streams>), Error> {
+    /// Makes the standard streams of all apps of `plan`, their logs below `directory`; gives what is passed on to those that have
+    /// ours as their input. In the foreground, what is logged is passed to the supervisor's own output too. A log of more than
+    /// `limit` bytes is moved aside.
+    pub fn open(
+        plan: &PodPlan,
+        directory: &Path,
+        foreground: bool,
+        limit: u64,
+    ) -> Result<(Self, Vec<Streams>, Option<Input>), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "make the apps' standard streams").because(error);
-        let mut logs = Self { files: Vec::new(), sources: Vec::new() };
+        let mut logs = Self { files: Vec::new(), sources: Vec::new(), outlets: Outlet::both() };
         let mut all = Vec::with_capacity(plan.apps.len());
+        let (mut read, mut input) = (None, None);
         for (index, app) in plan.apps.iter().enumerate() {
             logs.files.push(LogFile { path: directory.join(&app.name), limit, ..LogFile::default() });
             let stdin = match app.stdio.stdin {
-                Stream::Stream => own(&io::stdin()),
+                Stream::Stream if foreground => {
+                    if read.is_none() {
+                        let (far, passed) = Input::piped().map_err(failed)?;
+                        (read, input) = (Some(far), passed);
+                    }
+                    // Whoever reads first has it.
+                    read.as_ref().map_or_else(|| null(OFlags::RDONLY), OwnedFd::try_clone)
+                }
                 _ => null(OFlags::RDONLY),
             };
-            let stdout = logs.output(index, app.stdio.stdout, "stdout", through).map_err(failed)?;
-            let stderr = logs.output(index, app.stdio.stderr, "stderr", through).map_err(failed)?;
+            let stdout = logs.output(index, app.stdio.stdout, 0, foreground).map_err(failed)?;
+            let stderr = logs.output(index, app.stdio.stderr, 1, foreground).map_err(failed)?;
             all.push(Streams {
                 stdin: stdin.map_err(failed)?,
                 stdout,
@@ -79,73 +101,120 @@ impl Logs {
                 terminal: app.stdio.stdout == Stream::Tty,
             });
         }
-        Ok((logs, all))
+        Ok((logs, all, input))
     }
 
-    fn output(&mut self, app: usize, stream: Stream, name: &'static str, through: bool) -> io::Result<OwnedFd> {
+    fn output(&mut self, app: usize, stream: Stream, outlet: usize, foreground: bool) -> io::Result<OwnedFd> {
         match stream {
-            Stream::Null => null(OFlags::WRONLY),
-            Stream::Stream if name == "stdout" => own(&io::stdout()),
-            Stream::Stream => own(&io::stderr()),
-            // A terminal is put in its place inside the pod.
-            Stream::Tty => null(OFlags::WRONLY),
-            Stream::Log => {
+            // A terminal is put in its place inside the pod. Nobody has ours when we are behind.
+            Stream::Null | Stream::Tty => null(OFlags::WRONLY),
+            Stream::Stream if !foreground => null(OFlags::WRONLY),
+            Stream::Stream | Stream::Log => {
                 let (near, far) = pipe_with(PipeFlags::CLOEXEC)?;
                 rustix::io::ioctl_fionbio(&near, true)?;
-                self.sources.push(Source { app, name, near, pending: Vec::new(), through });
+                self.sources.push(Source {
+                    app,
+                    name: ["stdout", "stderr"][outlet],
+                    near: Some(near),
+                    pending: Vec::new(),
+                    logged: stream == Stream::Log,
+                    outlet: foreground.then_some(outlet),
+                    terminal: false,
+                });
                 Ok(far)
             }
         }
     }
 
     /// Adds the near end of an app's terminal: what the app shows there is logged as its output.
-    pub fn add_terminal(&mut self, app: usize, near: OwnedFd, through: bool) -> Result<(), Error> {
-        let failed = |error: Errno| Error::new(Kind::Io, "read the terminal").because(io::Error::from(error));
+    pub fn add_terminal(&mut self, app: usize, near: OwnedFd, foreground: bool) -> Result<(), Error> {
+        let failed = |error| Error::new(Kind::Io, "read the terminal").because(io::Error::from(error));
         rustix::io::ioctl_fionbio(&near, true).map_err(failed)?;
-        self.sources.push(Source { app, name: "stdout", near, pending: Vec::new(), through });
+        self.sources.push(Source {
+            app,
+            name: "stdout",
+            near: Some(near),
+            pending: Vec::new(),
+            logged: true,
+            outlet: foreground.then_some(0),
+            terminal: true,
+        });
         Ok(())
     }
 
-    /// Reads what the source of this number has to say. Says whether it is still open.
-    pub fn pump(&mut self, source: usize) -> Result<bool, Error> {
-        let Self { files, sources } = self;
-        let source = &mut sources[source];
-        let mut bytes = [0_u8; 16 << 10];
-        loop {
-            match rustix::io::read(&source.near, &mut bytes) {
-                Ok(0) => return Ok(false),
-                Ok(length) => {
-                    let bytes = &bytes[..length];
-                    if source.through {
-                        pass_through(source.name, bytes);
-                    }
-                    source.pending.extend_from_slice(bytes);
-                    source.flush(&mut files[source.app], false);
-                }
-                Err(Errno::AGAIN) => return Ok(true),
-                Err(Errno::INTR) => {}
-                // A terminal that nobody has open any more.
-                Err(Errno::IO) => return Ok(false),
-                Err(error) => {
-                    return Err(Error::new(Kind::Io, "read what an app says").because(io::Error::from(error)));
-                }
-            }
-        }
+    /// Standard output and standard error.
+    pub fn outlets(&self) -> &[Outlet; 2] {
+        &self.outlets
     }
 
-    /// Reads all that is left, and ends unfinished lines.
+    /// Says something to whoever watches, in the order in which it happens.
+    pub fn tell(&mut self, words: &str) {
+        self.outlets[1].give(format!("jetpack: {}\n", visible::line(words)).as_bytes());
+    }
+
+    /// The streams that can be read now: their numbers and descriptors. Those for an outlet that is full wait until it is not, and
+    /// so does who writes there.
+    pub fn readable(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let open = |source: &Source| source.outlet.is_none_or(|outlet| self.outlets[outlet].has_room());
+        let sources = self.sources.iter().enumerate().filter(move |(_, source)| open(source));
+        sources.filter_map(|(number, source)| Some((number, source.near.as_ref()?.as_fd())))
+    }
+
+    /// Reads once what the stream of this number has to say.
+    pub fn pump(&mut self, source: usize) -> Result<(), Error> {
+        let Self { files, sources, outlets } = self;
+        let source = &mut sources[source];
+        source.pump(&mut files[source.app], outlets).map(drop)
+    }
+
+    /// Writes on. Gives the apps whose terminal nobody looks at from now on; what goes nowhere else has nobody to go to then, and who
+    /// writes it is told so by the system.
+    pub fn write_on(&mut self) -> Vec<usize> {
+        self.outlets.iter_mut().for_each(Outlet::go_on);
+        let mut unseen = Vec::new();
+        for source in &mut self.sources {
+            if !source.outlet.is_some_and(|outlet| self.outlets[outlet].is_gone()) {
+                continue;
+            }
+            source.outlet = None;
+            if source.terminal {
+                unseen.push(source.app);
+            } else {
+                source.near = None;
+            }
+        }
+        unseen
+    }
+
+    /// Reads what is there of all that was said, ends unfinished lines, and waits until it is taken or a signal comes. What is said from
+    /// now on by whoever is still on its way out is not waited for.
     ///
     /// # Errors
     /// The first stream's that could not be read to its end; the others were, for all that.
-    pub fn finish(&mut self) -> Result<(), Error> {
+    pub fn finish(&mut self, watch: &Watch) -> Result<(), Error> {
+        let Self { files, sources, outlets } = self;
         let mut first = Ok(());
-        for index in 0..self.sources.len() {
-            let pumped = self.pump(index).map(drop);
-            first = first.and(pumped);
-            let Self { files, sources } = self;
-            let source = &mut sources[index];
+        for source in sources {
+            let there = |near: &OwnedFd| rustix::io::ioctl_fionread(near).unwrap_or(0);
+            // A terminal tells the length of one piece of several; there is no more in it than this.
+            let most = if source.terminal { MOST_OF_TERMINAL } else { source.near.as_ref().map_or(0, there) };
+            let mut read = 0;
+            while read < most {
+                match source.pump(&mut files[source.app], outlets) {
+                    Ok(0) => break,
+                    Ok(length) => read += length as u64,
+                    Err(error) => {
+                        first = first.and(Err(error));
+                        break;
+                    }
+                }
+                if let Some(outlet) = source.outlet.map(|outlet| &mut outlets[outlet]).filter(|one| !one.has_room()) {
+                    outlet.finish(watch);
+                }
+            }
             source.flush(&mut files[source.app], true);
         }
+        outlets.iter_mut().for_each(|outlet| outlet.finish(watch));
         first
     }
 
@@ -158,17 +227,43 @@ impl Logs {
     pub fn troubles(&mut self) -> Vec<Error> {
         self.files.iter_mut().filter_map(|file| file.trouble.take()).collect()
     }
-
-    /// The descriptor of the source of this number.
-    pub fn descriptor(&self, source: usize) -> BorrowedFd<'_> {
-        self.sources[source].near.as_fd()
-    }
 }
 
+/// More than a terminal holds of what was not read.
+const MOST_OF_TERMINAL: u64 = 256 << 10;
+
 impl Source {
+    /// Reads once. Says how much there was.
+    fn pump(&mut self, log: &mut LogFile, outlets: &mut [Outlet; 2]) -> Result<usize, Error> {
+        let Some(near) = &self.near else { return Ok(0) };
+        let mut bytes = [0_u8; TURN];
+        let failed = |error| Error::new(Kind::Io, "read what an app says").because(error);
+        let length = match turn(near, &mut bytes) {
+            Ok(Turn::Some(length)) => length,
+            Ok(Turn::None) => return Ok(0),
+            Ok(Turn::End) => {
+                self.near = None;
+                return Ok(0);
+            }
+            Err(error) => {
+                self.near = None;
+                return Err(failed(error));
+            }
+        };
+        if let Some(outlet) = self.outlet {
+            outlets[outlet].give(&bytes[..length]);
+        }
+        if self.logged {
+            self.pending.extend_from_slice(&bytes[..length]);
+            self.flush(log, false);
+        }
+        Ok(length)
+    }
+
     fn flush(&mut self, log: &mut LogFile, all: bool) {
         let mut text = Vec::with_capacity(self.pending.len() + 64);
-        let now = jiff::Timestamp::now();
+        // Once for all of them: they were read at once, and there may be thousands.
+        let now = format!("{:.6} {}", jiff::Timestamp::now(), self.name);
         let mut rest = self.pending.as_slice();
         while !rest.is_empty() {
             let end = rest.iter().position(|&byte| byte == b'\n');
@@ -179,7 +274,7 @@ impl Source {
                 _ => break,
             };
             // Writing to memory does not fail.
-            let _ = write!(text, "{now:.6} {} {mark} ", self.name);
+            let _ = write!(text, "{now} {mark} ");
             text.extend_from_slice(line);
             text.push(b'\n');
             rest = &rest[next..];
@@ -265,22 +360,8 @@ impl LogFile {
     }
 }
 
-/// Whoever reads our output may be gone; the log has it all the same.
-fn pass_through(name: &str, bytes: &[u8]) {
-    let _ = if name == "stdout" {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush())
-    } else {
-        io::stderr().lock().write_all(bytes)
-    };
-}
-
 fn null(flags: OFlags) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open("/dev/null", flags | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-fn own(stream: &impl AsFd) -> io::Result<OwnedFd> {
-    stream.as_fd().try_clone_to_owned()
 }
 
 /// One line of a log.
@@ -329,14 +410,16 @@ mod tests {
         rustix::io::ioctl_fionbio(&near, true).unwrap();
         let path = directory.path().join("app");
         let files = vec![LogFile { path: path.clone(), limit: LIMIT, ..LogFile::default() }];
-        let sources = vec![Source { app: 0, name: "stdout", near, pending: Vec::new(), through: false }];
-        let mut logs = Logs { files, sources };
+        let (outlet, near) = (None, Some(near));
+        let sources =
+            vec![Source { app: 0, name: "stdout", near, pending: Vec::new(), logged: true, outlet, terminal: false }];
+        let mut logs = Logs { files, sources, outlets: Outlet::both() };
         let mut long = vec![b'x'; LINE + 10];
         long.extend_from_slice(b"\nshort\nopen");
         rustix::io::write(&far, &long).unwrap();
         logs.pump(0).unwrap();
         drop(far);
-        logs.finish().unwrap();
+        logs.finish(&Watch::new(&[]).unwrap()).unwrap();
         let text = std::fs::read(path).unwrap();
         let lines: Vec<(bool, usize)> =
             text.split(|&byte| byte == b'\n').filter_map(parse).map(|entry| (entry.whole, entry.text.len())).collect();

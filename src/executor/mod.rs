@@ -37,6 +37,7 @@ pub mod logs;
 pub mod model;
 pub mod plan;
 pub mod planning;
+pub mod relay;
 pub mod supervise;
 pub mod users;
 

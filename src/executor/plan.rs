@@ -309,7 +309,7 @@ pub enum Stream {
     Null,
     /// The pod's terminal.
     Tty,
-    /// The supervisor's own descriptor, passed on as it is.
+    /// The supervisor's own, passed on by a pipe.
     Stream,
     /// The app's log file, with time stamps; passed through as well while the supervisor is in the foreground.
     Log,

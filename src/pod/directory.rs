@@ -420,6 +420,34 @@ impl PodDir {
         }
     }
 
+    /// Waits for no longer than `patience` until nobody has the pod in hand. Says whether that has come.
+    pub fn wait_for(&self, patience: std::time::Duration) -> Result<bool, Error> {
+        let doing = || format!("wait for pod {}", self.uuid);
+        let file = match File::open(self.path.join("lock")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(io_error(doing())(error)),
+        };
+        let end = std::time::Instant::now() + patience;
+        loop {
+            match file.try_lock_shared() {
+                Ok(()) => return Ok(true),
+                Err(fs::TryLockError::WouldBlock) if std::time::Instant::now() < end => {
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+                Err(fs::TryLockError::WouldBlock) => return Ok(false),
+                Err(fs::TryLockError::Error(error)) => return Err(io_error(doing())(error)),
+            }
+        }
+    }
+
+    /// How long its apps may take that are asked to stop, as its supervisor has it.
+    pub fn grace(&self) -> Option<std::time::Duration> {
+        let status: serde_json::Value = self.read_json("status").ok()?;
+        let told: Option<u64> = self.read_json("grace").ok();
+        Some(std::time::Duration::from_secs(told.or_else(|| status["grace"].as_u64())?))
+    }
+
     /// Sends a signal to whoever has the pod in hand.
     ///
     /// # Errors

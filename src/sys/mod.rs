@@ -10,6 +10,7 @@ pub mod linux;
 pub mod loopback;
 pub mod memory;
 pub mod notify;
+pub mod output;
 pub mod passing;
 pub mod secret;
 pub mod signals;

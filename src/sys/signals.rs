@@ -8,6 +8,24 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+/// The signals that are passed on to who has something to do with them: what a service is controlled by, what a terminal sends.
+/// Those that stop a process are not among them: they stop whoever gets them, and no one else.
+pub const FORWARDED: [i32; 9] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGTERM,
+    libc::SIGCONT,
+    libc::SIGWINCH,
+];
+
+/// What whoever starts a process may have it ignore for good: `nohup` does with hang-ups, and shells do with the others for what they
+/// put behind them.
+const MAY_BE_IGNORED: [i32; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
+
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
 /// The signals that a process watches. One of them a process.
@@ -49,7 +67,7 @@ impl Watch {
         PIPE.store(far.as_raw_fd(), Ordering::Relaxed);
         let mut watched = Vec::new();
         for &signal in signals {
-            if matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT) && is_ignored(signal)? {
+            if MAY_BE_IGNORED.contains(&signal) && is_ignored(signal)? {
                 continue;
             }
             install(signal, note as extern "C" fn(libc::c_int) as libc::sighandler_t)?;
@@ -105,12 +123,30 @@ fn is_ignored(signal: i32) -> io::Result<bool> {
     }
 }
 
-/// Has the kernel keep the ends of children until they are waited for, whatever whoever started this process wanted: one that
-/// ignores `SIGCHLD` hands that down, and no child's exit status would be had.
-pub fn keep_ends_of_children() {
-    // Without it waiting fails, which is told.
-    let _ = restore(libc::SIGCHLD);
+/// Gives this process the signals that a program expects, whatever whoever started it had blocked or ignored: no child's exit
+/// status would be had, and nobody could ask it to end. What may be ignored for good stays so, and `SIGPIPE` as Rust has it.
+pub fn begin_afresh() {
+    for signal in 1..=LAST {
+        let kept = MAY_BE_IGNORED.contains(&signal) || signal == libc::SIGPIPE;
+        if !kept && is_ignored(signal).unwrap_or(false) {
+            // Of what is none the number is refused.
+            let _ = restore(signal);
+        }
+    }
+    // SAFETY: an emptied set is a valid set, and this thread is the only one.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
 }
+
+/// The highest number of a signal.
+#[cfg(target_os = "freebsd")]
+const LAST: i32 = 128;
+/// The highest number of a signal.
+#[cfg(not(target_os = "freebsd"))]
+const LAST: i32 = 64;
 
 /// Lets `signal` do what it does by default, whatever whoever started this process wanted.
 pub fn restore(signal: i32) -> io::Result<()> {

@@ -3,7 +3,45 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+    tcsetwinsize,
+};
+
+/// What ends the input of a terminal unless it was told otherwise.
+const END: u8 = 4;
+
+/// Which of this process's standard streams are terminals.
+pub fn own() -> [bool; 3] {
+    [isatty(rustix::stdio::stdin()), isatty(rustix::stdio::stdout()), isatty(rustix::stdio::stderr())]
+}
+
+/// What kind of terminal ours is, for who sees another through it.
+pub fn kind() -> String {
+    let fit = |kind: &String| {
+        (1..=64).contains(&kind.len())
+            && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+._".contains(&byte))
+    };
+    std::env::var("TERM").ok().filter(fit).unwrap_or_else(|| "xterm".to_owned())
+}
+
+/// Whether `stream` is a terminal that belongs to others now: who reads it nevertheless is stopped.
+pub fn is_others(stream: impl AsFd) -> bool {
+    let stream = stream.as_fd();
+    isatty(stream) && tcgetpgrp(stream).is_ok_and(|group| group != rustix::process::getpgrp())
+}
+
+/// What has to be typed into `terminal` so that whoever reads there finds the end.
+pub fn end_of_input(terminal: impl AsFd) -> u8 {
+    match tcgetattr(terminal) {
+        Ok(now) if now.local_modes.contains(LocalModes::ICANON) => match now.special_codes[SpecialCodeIndex::VEOF] {
+            // Both systems' word for none.
+            0 | 0xff => END,
+            code => code,
+        },
+        _ => END,
+    }
+}
 
 /// A terminal made raw; as it was again when this is dropped.
 #[derive(Debug)]
@@ -13,19 +51,32 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Makes `terminal` raw. Nothing when it is not a terminal.
+    /// Makes `terminal` raw. Nothing when it is not a terminal, or belongs to others now.
     ///
     /// # Errors
     /// The system's.
     pub fn new(terminal: impl AsFd) -> io::Result<Option<Self>> {
-        if !isatty(&terminal) {
+        if !isatty(&terminal) || is_others(&terminal) {
             return Ok(None);
         }
         let before = tcgetattr(&terminal)?;
-        let mut raw = before.clone();
+        let made = Self { terminal: terminal.as_fd().try_clone_to_owned()?, before };
+        made.set()?;
+        Ok(Some(made))
+    }
+
+    /// The same again, after others have had the terminal.
+    pub fn again(&self) {
+        if !is_others(&self.terminal) {
+            // It may be gone by now.
+            let _ = self.set();
+        }
+    }
+
+    fn set(&self) -> io::Result<()> {
+        let mut raw = self.before.clone();
         raw.make_raw();
-        tcsetattr(&terminal, OptionalActions::Drain, &raw)?;
-        Ok(Some(Self { terminal: terminal.as_fd().try_clone_to_owned()?, before }))
+        Ok(tcsetattr(&self.terminal, OptionalActions::Drain, &raw)?)
     }
 }
 

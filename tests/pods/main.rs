@@ -14,6 +14,7 @@ mod groups;
 mod isolators;
 mod lifecycle;
 mod networks;
+mod outside;
 mod refusals;
 mod rootfs;
 mod roots;

@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
-    let mut list = List { long: args.long, out: BufWriter::new(std::io::stdout().lock()) };
+    let mut list = List { long: args.long, out: BufWriter::new(appc::sys::output::stdout()) };
     let read = aci::read(input::open(&args.image)?, &args.reading.options()?, &mut list);
     // What was listed up to a fault is of use, too.
     list.out.flush()?;

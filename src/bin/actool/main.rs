@@ -66,8 +66,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    appc::sys::signals::begin_afresh();
     appc::sys::signals::end_at_broken_pipe();
-    appc::sys::signals::keep_ends_of_children();
     manual::complete(Cli::command);
     let cli = Cli::parse();
     if let Command::Build(_) | Command::Extract(_) | Command::PatchManifest(_) = cli.command {

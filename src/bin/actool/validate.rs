@@ -109,7 +109,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
             report.diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
         }
     }
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(appc::sys::output::stdout());
     match args.format {
         Format::Human => {
             let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

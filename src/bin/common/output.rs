@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
 use appc::diagnostic::visible;
+use appc::sys::output;
 
 macro_rules! print {
     ($($what:tt)*) => { $crate::output::lines(format_args!($($what)*)) };
@@ -58,18 +59,17 @@ pub fn json_bytes(bytes: &[u8]) {
 
 /// One line to standard error.
 pub fn error_line(what: fmt::Arguments<'_>) {
-    let _ = io::stderr().write_all(format!("{}\n", visible::line(&what.to_string())).as_bytes());
+    let _ = output::stderr().write_all(format!("{}\n", visible::line(&what.to_string())).as_bytes());
 }
 
 /// Lines to standard error.
 #[allow(dead_code, reason = "one of the programs asks questions")]
 pub fn error_lines(what: fmt::Arguments<'_>) {
-    let _ = io::stderr().write_all(visible::lines(&what.to_string()).as_bytes());
+    let _ = output::stderr().write_all(visible::lines(&what.to_string()).as_bytes());
 }
 
 fn write(what: &[u8]) {
-    let mut out = io::stdout().lock();
-    if let Err(error) = out.write_all(what).and_then(|()| out.flush()) {
+    if let Err(error) = output::stdout().write_all(what) {
         // Nobody may be there to read it; the exit status says enough then.
         error_line(format_args!("{}: failed to {}", env!("CARGO_BIN_NAME"), lost(&error)));
         std::process::exit(1);

@@ -197,7 +197,7 @@ fn read_manifest(file: &Path, strict: bool) -> Result<PodManifest, CommandError>
         let mut report = FileReport::new(file.display().to_string(), FileType::Manifest).with(found);
         report.source = bytes;
         // Nobody may be there to read it; the exit code says enough then.
-        let _ = human::write(&mut std::io::stderr(), &report, human::Style::default());
+        let _ = human::write(&mut appc::sys::output::stderr(), &report, human::Style::default());
     }
     manifest.ok_or_else(|| CommandError::failed(format!("read the pod manifest {}: it is not valid", file.display())))
 }

@@ -13,7 +13,8 @@ pub struct Args {
     /// A UUID, the beginning of one, or a name; of one app with `:APP` behind it
     #[arg(value_name = "POD[:APP]")]
     pod: String,
-    /// Give the command a terminal; without, one is given when jetpack's own input and output are one
+    /// Give the command a terminal of the pod's, shown through jetpack's own; without, one is given when jetpack's own input and
+    /// output are one. What is no terminal is passed on by pipes
     #[arg(short = 't', long)]
     tty: bool,
     /// Pass standard input on, as is always done
@@ -27,10 +28,9 @@ pub struct Args {
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let (pod, app) = args.pod.split_once(':').map_or((args.pod.as_str(), None), |(pod, app)| (pod, Some(app)));
     let pod = context.pods()?.find(pod).map_err(|error| CommandError::from(error).before_start())?;
-    let shell = args.command.is_empty();
-    let command = if shell { vec!["/bin/sh".to_owned()] } else { args.command };
-    let tty = args.tty || (shell && local::has_terminal());
+    let command = if args.command.is_empty() { vec!["/bin/sh".to_owned()] } else { args.command };
     let _ = args.interactive;
-    let end = local::execute(&pod, app, &command, tty).map_err(|error| CommandError::from(error).before_start())?;
+    let end =
+        local::execute(&pod, app, &command, args.tty).map_err(|error| CommandError::from(error).before_start())?;
     Ok(ExitCode::from(u8::try_from(end.code() & 0xff).unwrap_or(125)))
 }

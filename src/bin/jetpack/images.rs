@@ -19,7 +19,7 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let images = context.store()?.list()?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut out = io::BufWriter::new(appc::sys::output::stdout());
     if args.json {
         let facts: Vec<_> = images.iter().map(facts).collect();
         visible::write_json(&mut out, &facts)?;

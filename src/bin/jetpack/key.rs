@@ -52,7 +52,9 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
                     let doing = format!("write the key to {}", path.display());
                     file.and_then(|file| key.write(file)).map_err(|error| failure(doing, error))?;
                 }
-                None => key.write(io::stdout()).map_err(|error| failure("write the key".into(), error))?,
+                None => {
+                    key.write(appc::sys::output::stdout()).map_err(|error| failure("write the key".into(), error))?
+                }
             }
         }
         Command::Import { file, replace } => {

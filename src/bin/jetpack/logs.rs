@@ -11,6 +11,7 @@ use appc::config::parse_duration;
 use appc::diagnostic::visible;
 use appc::executor::logs::{Entry, parse};
 use appc::pod::{PodDir, State};
+use appc::sys::output;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -42,20 +43,21 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pod = context.pods()?.find(&args.pod)?;
     let mut readers: BTreeMap<String, Reader> = BTreeMap::new();
-    if let Some(app) = &args.app {
-        let plan: appc::executor::plan::PodPlan = pod.read_json("plan")?;
-        if plan.apps.iter().all(|known| known.name != *app) {
-            let names: Vec<&str> = plan.apps.iter().map(|app| app.name.as_str()).collect();
-            let why = format!("its apps are {}", names.join(", "));
-            return Err(CommandError::failed(format!("find app {app} in pod {}: {why}", pod.uuid())));
-        }
+    let plan: appc::executor::plan::PodPlan = pod.read_json("plan")?;
+    // From the first line on, whoever says it.
+    let many = args.app.is_none() && plan.apps.len() > 1;
+    if let Some(app) = &args.app
+        && plan.apps.iter().all(|known| known.name != *app)
+    {
+        let names: Vec<&str> = plan.apps.iter().map(|app| app.name.as_str()).collect();
+        let why = format!("its apps are {}", names.join(", "));
+        return Err(CommandError::failed(format!("find app {app} in pod {}: {why}", pod.uuid())));
     }
     let unread = |error: io::Error| CommandError::failed(format!("read the logs of pod {}: {error}", pod.uuid()));
     loop {
         // Asked before reading: what is said until the end is read then.
         let ended = !matches!(pod.state(), State::Running | State::Preparing | State::Prepared);
         find(&pod, args, &mut readers).map_err(unread)?;
-        let many = readers.len() > 1;
         let mut entries: Vec<(String, String, Vec<u8>)> = Vec::new();
         for (app, reader) in &mut readers {
             for line in reader.lines().map_err(unread)? {
@@ -110,7 +112,7 @@ fn show(args: &Args, app: &str, many: bool, entry: &Entry<'_>) -> io::Result<()>
         value["app"] = app.into();
         text.extend_from_slice(visible::json(&value.to_string()).as_bytes());
         text.push(b'\n');
-        return io::stdout().lock().write_all(&text);
+        return output::stdout().write_all(&text);
     }
     if args.timestamps {
         text.extend_from_slice(format!("{} ", entry.time).as_bytes());
@@ -118,11 +120,18 @@ fn show(args: &Args, app: &str, many: bool, entry: &Entry<'_>) -> io::Result<()>
     if many {
         text.extend_from_slice(format!("{app}: ").as_bytes());
     }
-    text.extend_from_slice(entry.text);
+    if many || args.timestamps {
+        // What stands before it is to be believed.
+        let said = String::from_utf8_lossy(entry.text);
+        let columns: Vec<_> = said.split('\t').map(visible::line).collect();
+        text.extend_from_slice(columns.join("\t").as_bytes());
+    } else {
+        text.extend_from_slice(entry.text);
+    }
     if entry.whole || args.timestamps || many {
         text.push(b'\n');
     }
-    if entry.stream == "stderr" { io::stderr().lock().write_all(&text) } else { io::stdout().lock().write_all(&text) }
+    if entry.stream == "stderr" { output::stderr().write_all(&text) } else { output::stdout().write_all(&text) }
 }
 
 /// A log that may be moved aside while it is read.

@@ -206,7 +206,7 @@ fn understood(words: &[OsString]) -> Result<Cli, clap::Error> {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
-    appc::sys::signals::keep_ends_of_children();
+    appc::sys::signals::begin_afresh();
     if looks_after_others(cli.command.name()) {
         // For as long as a pod runs, this process is to be small.
         appc::sys::memory::share_heap();

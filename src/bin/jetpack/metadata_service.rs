@@ -58,7 +58,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         account.become_for_good().map_err(io(format!("become {}", args.user)))?;
     }
     never_dump().map_err(io("keep the key out of core dumps".into()))?;
-    let mut out = std::io::stdout();
+    let mut out = appc::sys::output::stdout();
     let said = writeln!(out, "listening on {}", domain.base()).and_then(|()| out.flush());
     said.map_err(io("write to standard output".into()))?;
     domain.run()?;

@@ -20,6 +20,10 @@ use crate::prepare::save_uuid;
 /// The exit code is that of the first app that failed, else 0; 125 when jetpack itself, or the app's pre-start handler,
 /// failed before the app started, 126 when the app's program cannot be executed, 127 when it is not there, 128+N when
 /// signal N ended the app.
+///
+/// Signals to jetpack are for the apps: HUP, QUIT, USR1, USR2, ALRM and CONT reach their main processes as they are, WINCH too where
+/// no terminal is involved. TERM and INT do and ask them to end within the time of `jetpack stop`; a second INT ends them at once.
+/// A HUP because the terminal is gone asks them to end too. What nohup or a shell's `&` has jetpack ignore stays ignored.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -89,7 +93,7 @@ pub fn start(pod: PodDir, begin: Begin, how: &Start, context: &Context) -> Resul
         match leave_behind().map_err(|error| CommandError::failed(format!("leave the pod running: {error}")))? {
             Side::Ahead(None) => {
                 // The pod runs, whether or not somebody reads its name.
-                let _ = writeln!(std::io::stdout(), "{uuid}");
+                let _ = writeln!(appc::sys::output::stdout(), "{uuid}");
                 return Ok(ExitCode::SUCCESS);
             }
             // It has told why.

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use appc::config::parse_duration;
 use appc::executor::local;
-use appc::pod::{PodDir, Pods};
+use appc::pod::{PodDir, Pods, State};
 
 use crate::context::Context;
 use crate::error::CommandError;
 
-/// Ask the apps of running pods to end (SIGTERM), and end them when they take too long (SIGKILL).
+/// Ask the apps of running pods to end (SIGTERM), and end them when they take too long (SIGKILL). A supervisor that does not
+/// answer is ended too. What has ended already is no error.
 #[derive(clap::Args)]
 pub struct Args {
     /// UUIDs, beginnings of UUIDs, or names
@@ -24,32 +25,34 @@ pub struct Args {
     time: Option<Duration>,
 }
 
+/// How long a supervisor may take beyond what its apps may.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long it may take to undo what a pod was made of.
+const UNDOING: Duration = Duration::from_secs(60);
+
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pods = context.pods()?;
-    let mut stopped = Vec::new();
+    let mut asked = Vec::new();
     let mut code = ExitCode::SUCCESS;
     for text in &args.pods {
         // One that cannot be stopped keeps none of the others.
-        match ask(args, &pods, text) {
-            Ok(pod) => stopped.extend(pod),
+        match ask(args, &pods, text, context) {
+            Ok(pod) => asked.extend(pod),
             Err(error) => code = error.report(),
         }
     }
-    for pod in stopped {
-        match pod.wait() {
-            // Its supervisor was kept from it, or was killed.
-            Ok(_) if pod.is_lost() => {
-                let why = "it has ended, and how could not be written down";
-                code = CommandError::failed(format!("stop pod {}: {why}", pod.uuid())).report();
-            }
-            Ok(_) => println!("{}", pod.uuid()),
-            Err(error) => code = CommandError::from(error).report(),
+    for (mut pod, patience) in asked {
+        match see_to_its_end(&pods, &mut pod, patience) {
+            Ok(()) => println!("{}", pod.uuid()),
+            Err(error) => code = error.report(),
         }
     }
     Ok(code)
 }
 
-fn ask(args: &Args, pods: &Pods, text: &str) -> Result<Option<PodDir>, CommandError> {
+/// Gives how long the apps of the pod have from now on; nothing where it has ended.
+fn ask(args: &Args, pods: &Pods, text: &str, context: &Context) -> Result<Option<(PodDir, Duration)>, CommandError> {
     let mut pod = pods.find(text)?;
     if pod.is_lost() && local::lingers(&pod)?.is_some() {
         local::end_remains(pods, &mut pod)?;
@@ -57,11 +60,54 @@ fn ask(args: &Args, pods: &Pods, text: &str) -> Result<Option<PodDir>, CommandEr
         return Ok(None);
     }
     if pod.supervisor().is_none() {
-        return Err(CommandError::failed(format!("stop pod {}: it does not run", pod.uuid())));
+        return match pod.state() {
+            State::Exited | State::Removing => {
+                println!("{}", pod.uuid());
+                Ok(None)
+            }
+            state => Err(CommandError::failed(format!("stop pod {}: it does not run, it is {state}", pod.uuid()))),
+        };
     }
-    if let Some(time) = args.time {
-        pod.write_json("grace", &time.as_secs())?;
+    let time = if args.force { Some(Duration::ZERO) } else { args.time };
+    let patience = match time {
+        // Without the means to say so, its time ends here.
+        Some(time) if pod.write_json("grace", &time.as_secs()).is_err() => time,
+        Some(time) => time + ANSWER,
+        None => pod.grace().unwrap_or(context.config.stop_grace.value) + ANSWER,
+    };
+    // TERM is what nobody has a supervisor ignore; one that was stopped hears it when it goes on.
+    pod.signal_supervisor(libc::SIGTERM)?;
+    let _ = pod.signal_supervisor(libc::SIGCONT);
+    Ok(Some((pod, patience)))
+}
+
+/// Waits for the pod's end for as long as it may take, then ends it, and what does not even take note of that.
+fn see_to_its_end(pods: &Pods, pod: &mut PodDir, patience: Duration) -> Result<(), CommandError> {
+    if pod.wait_for(patience)? {
+        // Its supervisor was kept from it, or was killed.
+        return if pod.is_lost() {
+            let why = "it has ended, and how could not be written down";
+            Err(CommandError::failed(format!("stop pod {}: {why}", pod.uuid())))
+        } else {
+            Ok(())
+        };
     }
-    pod.signal_supervisor(if args.force { libc::SIGQUIT } else { libc::SIGTERM })?;
-    Ok(Some(pod))
+    local::end_processes(pod)?;
+    let _ = pod.signal_supervisor(libc::SIGCONT);
+    if pod.wait_for(ANSWER)? {
+        return Ok(());
+    }
+    // It may be busy with undoing, which is not to be cut short.
+    if pod.status().is_some_and(|status| status.ended.is_some()) && pod.wait_for(UNDOING)? {
+        return Ok(());
+    }
+    eprintln!("jetpack: warning: the supervisor of pod {} does not answer and is ended", pod.uuid());
+    let _ = pod.signal_supervisor(libc::SIGKILL);
+    if pod.wait_for(ANSWER)? {
+        if local::lingers(pod)?.is_some() {
+            local::end_remains(pods, pod)?;
+        }
+        return Ok(());
+    }
+    Err(CommandError::failed(format!("stop pod {}: its supervisor does not end", pod.uuid())))
 }

@@ -6,15 +6,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Signal, WaitOptions, kill_process_group, waitpid};
 
-use super::launch::{Start, complained, ended, tell};
+use super::launch::{Start, complained, ended, pseudo_terminal, tell};
 use super::{Context, Real, System as _};
 use crate::aci::build::{BuildOptions, Overwrite, build_file};
 use crate::executor::copy::{self, Copy, Source, Target, no_place};
 use crate::executor::plan::PodPlan;
-use crate::executor::supervise::{End, Streams};
+use crate::executor::relay::{self, Relay};
+use crate::executor::supervise::End;
 use crate::executor::{Error, Kind, Phase, remove_tree};
 use crate::pod::{PodDir, State};
 use crate::sys::beneath;
@@ -52,8 +52,9 @@ impl<'a> Entrance<'a> {
         Ok(Self { pod, plan, app })
     }
 
-    /// Runs `command` beside the app, as the app's own processes run, and gives how it ended. Its standard streams are the
-    /// caller's, a terminal too. The caller has one thread.
+    /// Runs `command` beside the app, as the app's own processes run, and gives how it ended. With `tty`, or
+    /// where the caller's input and output are a terminal, it gets one of its own, shown through the caller's. The caller has one
+    /// thread.
     ///
     /// # Errors
     /// The pod does not run, or the command cannot be started.
@@ -74,43 +75,28 @@ impl<'a> Entrance<'a> {
             context,
             jail,
             metadata_url: url.as_deref(),
-            // With a terminal the command stays in the caller's session, so that job control and signals are the terminal's.
-            own_session: !tty,
             sockets: Vec::new(),
         };
-        let streams = Streams {
-            stdin: io::stdin().as_fd().try_clone_to_owned().map_err(failed)?,
-            stdout: io::stdout().as_fd().try_clone_to_owned().map_err(failed)?,
-            stderr: io::stderr().as_fd().try_clone_to_owned().map_err(failed)?,
-            terminal: false,
-        };
-        let watch =
-            Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGCHLD]).map_err(failed)?;
+        let watch = Watch::new(&relay::watched()).map_err(failed)?;
+        let (relay, streams) = Relay::new(tty, || Ok(pseudo_terminal()?)).map_err(failed)?;
         let (mut read, write) = io::pipe().map_err(failed)?;
         let pid = process::fork(|| tell(&start, &streams, write.as_fd())).map_err(failed)?;
         drop(write);
+        drop(streams);
         let mut told = Vec::new();
         read.read_to_end(&mut told).map_err(failed)?;
-        loop {
-            if let Some((_, status)) = waitpid(Some(pid), WaitOptions::NOHANG).map_err(|e| failed(e.into()))? {
-                return match complained(&told) {
-                    Some(error) => Err(error),
-                    None => Ok(ended(status)),
-                };
-            }
-            use rustix::event::{PollFd, PollFlags, poll};
-            match poll(&mut [PollFd::new(&watch, PollFlags::IN)], None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(failed(error.into())),
-            }
-            while let Some(signal) = watch.next() {
-                // The terminal has sent its signals to the command itself.
-                let pass = signal != libc::SIGCHLD && !(tty && signal != libc::SIGTERM);
-                if let Some(signal) = Signal::from_named_raw(signal).filter(|_| pass) {
-                    let _ = kill_process(pid, signal);
-                }
-            }
+        if let Some(error) = complained(&told) {
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+            return Err(error);
         }
+        let ended = || Ok(waitpid(Some(pid), WaitOptions::NOHANG)?.map(|(_, status)| ended(status)));
+        // It leads a session of its own: what a terminal would send goes to all of its group.
+        let signal = |signal| {
+            if let Some(signal) = Signal::from_named_raw(signal) {
+                let _ = kill_process_group(pid, signal);
+            }
+        };
+        relay.run(&watch, ended, signal).map_err(failed)
     }
 
     /// The app's rootfs on the host, which is there until the pod is removed. A read-only copy is seen in its place only

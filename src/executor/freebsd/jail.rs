@@ -6,7 +6,12 @@ use crate::executor::plan::{Network, PodPlan};
 
 /// The name of a pod's jail. A dot would make it a child of another jail; a UUID has none.
 pub(super) fn name(plan: &PodPlan) -> String {
-    format!("jetpack-{}", plan.uuid)
+    name_of(plan.uuid)
+}
+
+/// The same, by the pod's UUID.
+pub(crate) fn name_of(uuid: uuid::Uuid) -> String {
+    format!("jetpack-{uuid}")
 }
 
 /// A release of FreeBSD as programs ask for it.

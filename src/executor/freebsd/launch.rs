@@ -68,8 +68,10 @@ impl Launch for FreeBsd<Real> {
         for (streams, app) in streams.iter_mut().zip(&plan.apps) {
             let wants = [app.stdio.stdin, app.stdio.stdout, app.stdio.stderr].contains(&Stream::Tty);
             if wants && terminal.is_none() {
-                let (near, own) = pseudo_terminal().map_err(|error| failed(error.into()))?;
-                (terminal, *streams) = (Some(near), own);
+                let (near, far) = pseudo_terminal().map_err(|error| failed(error.into()))?;
+                let again = || rustix::io::fcntl_dupfd_cloexec(&far, 3).map_err(|error| failed(error.into()));
+                *streams = Streams { stdin: again()?, stdout: again()?, stderr: again()?, terminal: true };
+                terminal = Some(near);
             }
         }
         Ok(JailedPod {
@@ -141,7 +143,6 @@ impl Pod for JailedPod {
             context,
             jail: self.jail,
             metadata_url,
-            own_session: true,
             sockets: self.sockets.iter().filter(|one| phase == Phase::Main && one.app == app).collect(),
         };
         let (mut read, write) = io::pipe().map_err(failed)?;
@@ -233,15 +234,13 @@ fn memory_limits(plan: &PodPlan) -> Vec<Option<u64>> {
 }
 
 /// A terminal of the host's, which shows inside as it is opened there: `/dev/pts` comes with the first.
-fn pseudo_terminal() -> rustix::io::Result<(OwnedFd, Streams)> {
+pub(super) fn pseudo_terminal() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&near)?;
     unlockpt(&near)?;
     let name = ptsname(&near, Vec::new())?;
     let far = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-    let again = || rustix::io::fcntl_dupfd_cloexec(&far, 3);
-    let streams = Streams { stdin: again()?, stdout: again()?, stderr: again()?, terminal: true };
-    Ok((near, streams))
+    Ok((near, far))
 }
 
 /// In a child: becomes the program, or tells why not and gives the exit status for that.
@@ -299,8 +298,6 @@ pub(super) struct Start<'a> {
     pub(super) context: Context,
     pub(super) jail: i32,
     pub(super) metadata_url: Option<&'a str>,
-    /// Whether it leads a session of its own.
-    pub(super) own_session: bool,
     /// What it finds open beside its standard streams.
     pub(super) sockets: Vec<&'a Listening>,
 }
@@ -315,7 +312,7 @@ impl Start<'_> {
         }
         if streams.terminal {
             process::take_terminal().map_err(io("take the terminal".to_owned()))?;
-        } else if self.own_session {
+        } else {
             rustix::process::setsid().map_err(|error| io("make a session".to_owned())(error.into()))?;
         }
         // An open directory keeps a process out of a jail, and everything else is nobody's business inside.
@@ -397,6 +394,9 @@ impl Start<'_> {
             return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
         };
         let mut environment = self.context.whole_environment(user, self.metadata_url);
+        if rustix::termios::isatty(rustix::stdio::stdout()) {
+            environment.entry("TERM".to_owned()).or_insert_with(crate::sys::terminal::kind);
+        }
         if !self.sockets.is_empty() {
             let names: Vec<_> = self.sockets.iter().map(|socket| socket.name.as_str()).collect();
             environment.extend(listening::variables(&names));

@@ -40,6 +40,8 @@ pub use doctor::{ANCHORS, diagnose};
 pub use facts::HostFacts;
 pub use host::FreeBsd;
 #[cfg(target_os = "freebsd")]
+pub(crate) use jail::name_of as jail_name;
+#[cfg(target_os = "freebsd")]
 pub(crate) use launch::answers;
 #[cfg(target_os = "freebsd")]
 pub use real::Real;

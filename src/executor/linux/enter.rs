@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
-    DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions, WaitOptions, set_dumpable_behavior,
+    DumpableBehavior, Signal, WaitId, WaitIdOptions, WaitOptions, set_dumpable_behavior,
     set_parent_process_death_signal, waitid, waitpid,
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -20,13 +20,13 @@ use super::process::{Process, join_groups, open_groups, separate_groups};
 use super::steps::{AppStep, ProcessStep, Step};
 use crate::executor::copy::{self, Copy, Source, Target, no_place};
 use crate::executor::plan::PodPlan;
-use crate::executor::supervise::{End, Streams};
+use crate::executor::relay::{self, Relay};
+use crate::executor::supervise::End;
 use crate::executor::{Error, Kind, journal};
 use crate::pod::{PodDir, State};
 use crate::sys::linux::channel;
 use crate::sys::linux::process::{self as sys, namespace};
 use crate::sys::signals::Watch;
-use crate::sys::terminal::{self, Raw};
 
 /// An app of a pod on disk.
 pub struct Entrance<'a> {
@@ -73,8 +73,9 @@ impl<'a> Entrance<'a> {
         })
     }
 
-    /// Runs `command` beside the app, as the app's own processes run, and gives how it ended. With `tty` it gets a
-    /// terminal of the app's, shown through the caller's. The caller has one thread and does not come back out.
+    /// Runs `command` beside the app, as the app's own processes run, and gives how it ended. With `tty`, or
+    /// where the caller's input and output are a terminal, it gets one of the app's, shown through the caller's. The caller has one
+    /// thread and does not come back out.
     ///
     /// # Errors
     /// The app does not run, or the command cannot be started.
@@ -83,9 +84,7 @@ impl<'a> Entrance<'a> {
         let way = self.way()?;
         let identity = way.identity.clone().ok_or_else(|| failed(io::Error::other("it is nobody's")))?;
         let url = self.pod.metadata_url();
-        let watch =
-            Watch::new(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH, libc::SIGCHLD])
-                .map_err(failed)?;
+        let watch = Watch::new(&relay::watched()).map_err(failed)?;
         // Before anything of the pod can see this process.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|e| failed(e.into()))?;
         let steps: Vec<&ProcessStep> = self
@@ -98,8 +97,7 @@ impl<'a> Entrance<'a> {
             .collect();
         let groups = open_groups(steps.iter().copied())?;
         way.enter().map_err(failed)?;
-        let (near, streams) =
-            if tty { with_terminal().map_err(failed)? } else { (None, own_streams().map_err(failed)?) };
+        let (relay, streams) = Relay::new(tty, pseudo_terminal).map_err(failed)?;
         let app = &self.plan.apps[self.app];
         let mut failure = None;
         let child = sys::lend(|| {
@@ -131,14 +129,20 @@ impl<'a> Entrance<'a> {
             let _ = waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED);
             return Err(error);
         }
-        let _raw = match &near {
-            Some(near) => {
-                terminal::copy_size(io::stdin(), near);
-                Raw::new(io::stdin()).map_err(failed)?
+        let ended = || match waitpid(Some(child.pid), WaitOptions::NOHANG)? {
+            Some((_, status)) => {
+                let signal = status.terminating_signal().map(End::Signal);
+                Ok(Some(signal.unwrap_or(End::Status(status.exit_status().unwrap_or(125)))))
             }
-            None => None,
+            None => Ok(None),
         };
-        relay(child.pid, near.as_ref(), &watch).map_err(failed)
+        // It leads a session of its own: what a terminal would send goes to all of its group.
+        let signal = |signal| {
+            if let Some(signal) = Signal::from_named_raw(signal) {
+                let _ = rustix::process::kill_process_group(child.pid, signal);
+            }
+        };
+        relay.run(&watch, ended, signal).map_err(failed)
     }
 
     /// Runs `body` with the root directory of the app's files, in a process of its own.
@@ -271,88 +275,11 @@ impl<'a> Entrance<'a> {
     }
 }
 
-fn own_streams() -> io::Result<Streams> {
-    Ok(Streams {
-        stdin: io::stdin().as_fd().try_clone_to_owned()?,
-        stdout: io::stdout().as_fd().try_clone_to_owned()?,
-        stderr: io::stderr().as_fd().try_clone_to_owned()?,
-        terminal: false,
-    })
-}
-
-/// A terminal of the app's own, which the calling process has entered.
-fn with_terminal() -> io::Result<(Option<OwnedFd>, Streams)> {
+/// A terminal of the app's own, which the calling process has entered: both its ends.
+fn pseudo_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDWR | OFlags::NOCTTY;
     let near = inside::open(inside::root()?.as_fd(), Path::new("/dev/pts/ptmx"), flags, Reach::NoLinks)?;
     unlockpt(&near)?;
     let far = ioctl_tiocgptpeer(&near, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    let streams = Streams { stdin: far.try_clone()?, stdout: far.try_clone()?, stderr: far, terminal: true };
-    Ok((Some(near), streams))
-}
-
-/// Passes on what is typed, shown and signalled until the process has ended.
-fn relay(pid: Pid, near: Option<&OwnedFd>, watch: &Watch) -> io::Result<End> {
-    use rustix::event::{PollFd, PollFlags, poll};
-    let mut typing = near.is_some();
-    let mut bytes = [0_u8; 16 << 10];
-    let show = |near: &OwnedFd, bytes: &mut [u8]| -> bool {
-        match rustix::io::read(near, &mut *bytes) {
-            Ok(length) if length > 0 => {
-                let mut out = io::stdout().lock();
-                io::Write::write_all(&mut out, &bytes[..length]).and_then(|()| io::Write::flush(&mut out)).is_ok()
-            }
-            _ => false,
-        }
-    };
-    loop {
-        let stdin = io::stdin();
-        let mut waiting = vec![PollFd::new(watch, PollFlags::IN)];
-        if let Some(near) = near {
-            waiting.push(PollFd::new(near, PollFlags::IN));
-        }
-        if typing {
-            waiting.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
-        }
-        match poll(&mut waiting, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let ready: Vec<bool> = waiting.iter().map(|one| !one.revents().is_empty()).collect();
-        drop(waiting);
-        if let Some(near) = near {
-            if ready[1] {
-                show(near, &mut bytes);
-            }
-            if typing && ready.get(2) == Some(&true) {
-                match rustix::io::read(&stdin, &mut bytes) {
-                    Ok(length) if length > 0 => {
-                        rustix::io::write(near, &bytes[..length])?;
-                    }
-                    _ => {
-                        rustix::io::write(near, b"\x04")?;
-                        typing = false;
-                    }
-                }
-            }
-        }
-        while let Some(signal) = watch.next() {
-            match signal {
-                libc::SIGWINCH => near.iter().for_each(|near| terminal::copy_size(io::stdin(), near)),
-                libc::SIGCHLD => {}
-                signal => {
-                    if let Some(signal) = Signal::from_named_raw(signal) {
-                        let _ = rustix::process::kill_process(pid, signal);
-                    }
-                }
-            }
-        }
-        if let Some((_, status)) = waitpid(Some(pid), WaitOptions::NOHANG)? {
-            if let Some(near) = near {
-                rustix::io::ioctl_fionbio(near, true)?;
-                while show(near, &mut bytes) {}
-            }
-            let signal = status.terminating_signal().map(End::Signal);
-            return Ok(signal.unwrap_or(End::Status(status.exit_status().unwrap_or(125))));
-        }
-    }
+    Ok((near, far))
 }

@@ -350,6 +350,9 @@ pub struct LinuxPod {
     _held: Vec<OwnedFd>,
 }
 
+/// The most events that are taken at once.
+const TURN: usize = 64;
+
 /// What tells when an app has run out of memory.
 struct Memory {
     groups: Vec<PathBuf>,
@@ -414,6 +417,34 @@ impl LinuxPod {
     }
 }
 
+/// Ends the first process of the pod that this process supervises, and with that all of the pod.
+pub(crate) fn end_pod_of(supervisor: i32) -> io::Result<()> {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
+            continue;
+        };
+        // Looked at twice, as the number may be another process's before there is a descriptor.
+        if !is_first_of(pid.as_raw_pid(), supervisor) {
+            continue;
+        }
+        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        if is_first_of(pid.as_raw_pid(), supervisor) {
+            pidfd_send_signal(&process, Signal::KILL)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the process is the first of a pid namespace that its parent `supervisor` is not in.
+fn is_first_of(pid: i32, supervisor: i32) -> bool {
+    let about = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field = |name: &str| about.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let numbers = field("NSpid:").map(|numbers| numbers.split_whitespace().collect::<Vec<_>>());
+    field("PPid:") == Some(supervisor.to_string().as_str())
+        && numbers.is_some_and(|numbers| numbers.len() > 1 && numbers.last() == Some(&"1"))
+}
+
 fn read(bytes: &[u8]) -> Result<Report, Error> {
     serde_json::from_slice(bytes).map_err(|e| Error::new(Kind::Io, "understand the pod's first process").because(e))
 }
@@ -454,7 +485,8 @@ impl Pod for LinuxPod {
 
     fn events(&mut self) -> Result<Vec<Event>, Error> {
         let mut events = Vec::new();
-        loop {
+        // What more there is the next call gives.
+        while events.len() < TURN {
             let message = match self.channel.receive(false) {
                 Ok(Some(message)) => message,
                 Ok(None) => {
@@ -490,5 +522,6 @@ impl Pod for LinuxPod {
                 Report::Broken(complaint) => events.push(Event::Trouble(complaint.into())),
             }
         }
+        Ok(events)
     }
 }

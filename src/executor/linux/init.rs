@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -16,10 +17,11 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, ki
 use super::filesystem::Filesystem;
 use super::message::{Complaint, Order, Report, shortened};
 use super::process::{Process, identity, join_groups, keep_capabilities, open_groups, separate_groups};
-use super::readiness;
+use super::readiness::{self, Readiness};
 use super::steps::{Namespace, PodStep, ProcessStep, Step};
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::{PodPlan, Stream};
+use crate::executor::relay::until;
 use crate::executor::supervise::{End, Streams};
 use crate::executor::users::Identity;
 use crate::executor::{Error, Kind, Phase, Step as _};
@@ -28,7 +30,10 @@ use crate::sys::linux::mount::{self, Attributes, FsOption};
 use crate::sys::linux::process::{self as sys, namespace};
 
 /// A pod in which nothing happens for so long has started.
-const SETTLED: Timespec = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+const SETTLED: Duration = Duration::from_millis(300);
+
+/// The most ended processes that are reaped at once.
+const TURN: usize = 256;
 
 /// What the first process knows.
 pub struct Init<'a> {
@@ -56,20 +61,20 @@ struct App {
     /// Both ends of its console; the near one is kept open so that the far one stays usable.
     console: Option<(OwnedFd, OwnedFd)>,
     /// By which it says that it is ready.
-    readiness: Option<OwnedFd>,
+    readiness: Option<Readiness>,
 }
 
 impl Init<'_> {
     /// Runs until the supervisor is gone. Gives the exit status.
     pub fn run(mut self) -> i32 {
-        let apps = match self.set_up() {
+        let mut apps = match self.set_up() {
             Ok(apps) => apps,
             Err(error) => {
                 self.tell(&Report::Broken(Complaint::from(&error)), &[]);
                 return 125;
             }
         };
-        match self.serve(&apps) {
+        match self.serve(&mut apps) {
             Ok(()) => 0,
             Err(error) => {
                 self.tell(
@@ -117,7 +122,7 @@ impl Init<'_> {
         crate::sys::background::nothing_as(&[0, 1, 2]).map_err(failed("let go of the standard streams"))?;
         let mut listener = None;
         let mut shared_memory = None;
-        let mut readiness: Vec<Option<OwnedFd>> = self.plan.apps.iter().map(|_| None).collect();
+        let mut readiness: Vec<Option<Readiness>> = self.plan.apps.iter().map(|_| None).collect();
         for whole in self.steps {
             if let Step::Pod(step) = whole {
                 let doing = |error: std::io::Error| Error::new(Kind::Io, step.describe()).because(error);
@@ -142,8 +147,8 @@ impl Init<'_> {
                     }
                     PodStep::Listen(listen) => self.sockets.extend(listening::open(listen, None).map_err(doing)?),
                     PodStep::ListenForReadiness { app } => {
-                        let socket = readiness::notify_socket(self.plan.uuid, &self.plan.apps[*app].name);
-                        readiness[*app] = Some(socket.map_err(doing)?);
+                        let listens = Readiness::listen(self.plan.uuid, &self.plan.apps[*app].name);
+                        readiness[*app] = Some(listens.map_err(doing)?);
                     }
                     PodStep::MakeSharedMemory => {
                         let attributes = Attributes::MOUNT_ATTR_NOSUID
@@ -271,11 +276,13 @@ impl Init<'_> {
         Ok(())
     }
 
-    fn serve(&mut self, apps: &[App]) -> Result<(), Error> {
+    /// Whoever talks without end is heard in turn, and delays nothing else.
+    fn serve(&mut self, apps: &mut [App]) -> Result<(), Error> {
         let failed = |doing: &'static str| move |error: std::io::Error| Error::new(Kind::Io, doing).because(error);
         let signals = sys::signal_descriptor(&[libc::SIGCHLD]).map_err(failed("watch the pod's processes"))?;
         let mut running: HashMap<Pid, (usize, Phase)> = HashMap::new();
         let mut settled = false;
+        let mut unreaped = false;
         loop {
             let mut ready = vec![PollFd::new(&self.channel, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
             // What is written to a console that nobody looks at goes nowhere, and must not block who writes.
@@ -283,11 +290,12 @@ impl Init<'_> {
             let blind: Vec<&OwnedFd> =
                 blind.filter_map(|(app, _)| app.console.as_ref()).map(|(near, _)| near).collect();
             ready.extend(blind.iter().map(|near| PollFd::new(*near, PollFlags::IN)));
-            let telling =
-                || apps.iter().enumerate().filter_map(|(number, app)| Some((number, app.readiness.as_ref()?)));
-            ready.extend(telling().map(|(_, socket)| PollFd::new(socket, PollFlags::IN)));
-            match poll(&mut ready, if settled { None } else { Some(&SETTLED) }) {
-                Ok(0) if !settled => {
+            let listening = apps.iter().filter_map(|app| app.readiness.as_ref());
+            let settles = if settled { None } else { Some(Instant::now() + SETTLED) };
+            let wakes = listening.clone().map(Readiness::wakes).chain([settles, unreaped.then(Instant::now)]);
+            ready.extend(listening.filter_map(Readiness::listens).map(|socket| PollFd::new(socket, PollFlags::IN)));
+            match poll(&mut ready, until(wakes).as_ref()) {
+                Ok(0) if !settled && !unreaped => {
                     crate::sys::memory::trim();
                     settled = true;
                 }
@@ -296,15 +304,21 @@ impl Init<'_> {
             }
             let mut nowhere = [0_u8; 1024];
             for near in &blind {
-                while rustix::io::read(near, &mut nowhere).is_ok_and(|length| length > 0) {}
+                // Once: there may be no end to it.
+                let _ = rustix::io::read(near, &mut nowhere);
             }
-            for (app, socket) in telling() {
-                while let Some(text) = readiness::notified(socket.as_fd()) {
-                    self.tell(&Report::Notified { app, text }, &[]);
+            for (number, app) in apps.iter_mut().enumerate() {
+                if let Some(text) = app.readiness.as_mut().and_then(Readiness::heard) {
+                    self.tell(&Report::Notified { app: number, text }, &[]);
                 }
             }
             while sys::next_signal(signals.as_fd()).is_some() {}
-            while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            unreaped = true;
+            for _ in 0..TURN {
+                let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) else {
+                    unreaped = false;
+                    break;
+                };
                 if let (Some((app, phase)), Some(end)) = (running.remove(&pid), ended(status)) {
                     self.tell(&Report::Ended { app, phase, end }, &[]);
                 }

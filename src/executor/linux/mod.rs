@@ -32,6 +32,7 @@ mod subordinate;
 pub use compile::compile;
 pub use doctor::diagnose;
 pub use facts::HostFacts;
+pub(crate) use host::end_pod_of;
 pub use host::{LinuxHost, LinuxPod};
 
 /// What journals of pods on Linux begin with.

@@ -168,6 +168,9 @@ impl Process<'_> {
                 }
             }
         }
+        if isatty(stdout()) {
+            environment.entry("TERM".to_owned()).or_insert_with(crate::sys::terminal::kind);
+        }
         if let Some(url) = self.metadata_url {
             environment.insert("AC_METADATA_URL".to_owned(), url.to_owned());
         }

@@ -6,3 +6,4 @@ pub mod channel;
 pub mod mount;
 pub mod process;
 pub mod program;
+pub mod sender;

@@ -28,7 +28,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let image = find(&context.store()?, &args.image)?;
     let mut archive = image.archive()?;
     if args.file == Path::new("-") {
-        let mut out = io::stdout().lock();
+        let mut out = appc::sys::output::stdout();
         io::copy(&mut archive, &mut out)?;
         out.flush()?;
         return Ok(ExitCode::SUCCESS);
