@@ -613,7 +613,7 @@ smaller() {
     runner user jp-groups "$work/user/store"
     groups=
     out=$("$work/user/jp-groups" run --rm --net none "$work/facts.aci" 2>&1)
-    if printf '%s\n' "$out" | grep -qE '^uid .* groups (0)?$' || printf '%s\n' "$out" | grep -qi 'supplementary\|groups of'; then
+    if printf '%s\n' "$out" | grep -qE '^uid .* groups (0)?$' || printf '%s\n' "$out" | grep -qi 'groups modified'; then
         held $point "the caller's supplementary groups are not kept in silence"
     else
         broke $point "the caller's supplementary groups are not kept in silence" "$out"
