@@ -10,7 +10,7 @@
 //!                        name        what it is called, where it has a name
 //!                        configured  what of the configuration it was made with
 //!                        grace       seconds that its apps may take to end, where `stop` told
-//!                        doors       on Linux: the way into it as long as it runs (executor::linux::doors)
+//!                        door-N      on Linux: the way into app N as long as it runs (executor::linux::doors)
 //!                        networks    what CNI plugins answered
 //!                        model       on a model of a host: where that is
 //!                        begun       there when the pod was started by what prepared it

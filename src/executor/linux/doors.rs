@@ -1,87 +1,99 @@
-//! The way into a running pod: the namespaces that its first process made, which the supervisor keeps open, and who the processes of
-//! its apps are.
+//! The way into a running pod: the namespaces as the pod's first process made them, and who the processes of its apps are.
 //!
 //! ```text
-//! <pod>/doors     JSON: the supervisor's descriptors of the namespaces, each app's ids
+//! <pod>/door-0    a socket for each app, by number: whoever connects is sent all that, as JSON with the descriptors
 //! ```
 //! A process of an app chooses what namespaces it is in by now, and what stands there at `/etc/passwd`: whoever enters the pod beside
-//! it goes by what was made at the start instead.
+//! it goes by what was made at the start instead. The pod's directory is open to its owner alone, and to no process of the pod.
 
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with,
+};
 use serde::{Deserialize, Serialize};
 
 use super::steps::Namespace;
 use crate::executor::users::Identity;
 use crate::pod::PodDir;
+use crate::sys::linux::channel::Channel;
 use crate::sys::linux::process::{self as sys, namespace};
 
-/// The name of the file in the pod's directory.
-const FILE: &str = "doors";
+/// How long the pod's first process, which does nothing that takes time, may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Doors {
-    /// Those that all apps share, that of the users first.
-    shared: Vec<(Namespace, RawFd)>,
-    /// One entry an app.
-    apps: Vec<Door>,
-}
-
+/// What is told of an app beside descriptors: those of the namespaces in this order, that of its mounts last.
 #[derive(Debug, Serialize, Deserialize)]
-struct Door {
-    mount: RawFd,
+struct Told {
+    /// Those that all apps share, that of the users first.
+    shared: Vec<Namespace>,
     identity: Option<Identity>,
 }
 
-/// What the supervisor keeps open.
+/// The way to an app, as the pod's first process keeps it.
 #[derive(Debug)]
-pub struct Kept {
-    directory: PathBuf,
-    doors: Doors,
-    open: Vec<OwnedFd>,
+pub struct Door {
+    listener: OwnedFd,
 }
 
-impl Kept {
-    /// Nothing yet, of the pod in this directory.
-    pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), doors: Doors::default(), open: Vec::new() }
-    }
-
-    /// The namespaces that the apps share.
-    pub fn share(&mut self, kinds: Vec<Namespace>, open: Vec<OwnedFd>) {
-        self.doors.shared = kinds.into_iter().zip(open.iter().map(AsRawFd::as_raw_fd)).collect();
-        self.open.extend(open);
-    }
-
-    /// The mount namespace of the next app, and who its processes are.
-    ///
-    /// # Errors
-    /// It did not come.
-    pub fn add(&mut self, open: Vec<OwnedFd>, identity: Option<Identity>) -> io::Result<()> {
-        let mount = open.into_iter().next().ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.doors.apps.push(Door { mount: mount.as_raw_fd(), identity });
-        self.open.push(mount);
-        Ok(())
-    }
-
-    /// Tells where to find them.
+impl Door {
+    /// To app number `app` of the pod in this directory.
     ///
     /// # Errors
     /// The system's.
-    pub fn tell(&self) -> io::Result<()> {
-        let fresh = self.directory.join(format!("{FILE}.new"));
-        fs::write(&fresh, serde_json::to_vec(&self.doors)?)?;
-        fs::rename(fresh, self.directory.join(FILE))
+    pub fn new(directory: &Path, app: usize) -> io::Result<Self> {
+        let listener = socket()?;
+        let directory = place(directory)?;
+        let address = address(&directory, app)?;
+        match rustix::fs::unlinkat(&directory, name(app), rustix::fs::AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        bind(&listener, &address)?;
+        listen(&listener, 16)?;
+        rustix::io::ioctl_fionbio(&listener, true)?;
+        Ok(Self { listener })
     }
 
-    /// Lets go of them: the pod ends, and its first process is to be the last that is in them.
-    pub fn close(&mut self) {
-        self.open.clear();
+    /// Shows the way to whoever waits for it.
+    pub fn show(&self, shared: &[(Namespace, OwnedFd)], mount: &OwnedFd, identity: Option<&Identity>) {
+        let told = Told { shared: shared.iter().map(|(kind, _)| *kind).collect(), identity: identity.cloned() };
+        let Ok(told) = serde_json::to_vec(&told) else { return };
+        let descriptors: Vec<_> = shared.iter().map(|(_, open)| open.as_fd()).chain([mount.as_fd()]).collect();
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        while let Ok(visitor) = accept_with(&self.listener, flags) {
+            // One who does not wait for the answer has gone.
+            let _ = Channel::from(visitor).send(&told, &descriptors);
+        }
     }
+}
+
+impl AsFd for Door {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+fn name(app: usize) -> String {
+    format!("door-{app}")
+}
+
+fn place(directory: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// By a descriptor, as addresses have room for short paths only.
+fn address(directory: &OwnedFd, app: usize) -> io::Result<SocketAddrUnix> {
+    Ok(SocketAddrUnix::new(format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), name(app)))?)
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// The way to one app.
@@ -97,23 +109,22 @@ impl Way {
     /// To app number `app` of a pod that runs.
     ///
     /// # Errors
-    /// The system's; the pod has ended meanwhile.
+    /// The system's; [`io::ErrorKind::NotFound`] when the pod has ended meanwhile.
     pub fn open(pod: &PodDir, app: usize) -> io::Result<Self> {
         let gone = || io::Error::new(io::ErrorKind::NotFound, "the pod has ended");
-        let supervisor = pod.supervisor().ok_or_else(gone)?;
-        let mut doors: Doors = serde_json::from_slice(&pod.read(FILE).map_err(io::Error::other)?)?;
-        if app >= doors.apps.len() {
-            return Err(gone());
+        let to = socket()?;
+        set_socket_timeout(&to, Timeout::Recv, Some(PATIENCE))?;
+        let directory = place(pod.path())?;
+        match connect(&to, &address(&directory, app)?) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => return Err(gone()),
+            Err(error) => return Err(error.into()),
         }
-        let Door { mount, identity } = doors.apps.swap_remove(app);
-        let open = |number: RawFd| {
-            let path = format!("/proc/{supervisor}/fd/{number}");
-            Ok::<_, io::Error>(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
-        };
-        let shared = doors.shared.into_iter().map(|(kind, number)| Ok((kind, open(number)?)));
-        let way = Self { shared: shared.collect::<io::Result<_>>()?, mount: open(mount)?, identity };
-        // Had the supervisor gone before, its number could mean another process.
-        if pod.supervisor() == Some(supervisor) { Ok(way) } else { Err(gone()) }
+        let mut message = Channel::from(to).receive(true)?.ok_or_else(gone)?;
+        let told: Told = serde_json::from_slice(&message.bytes)?;
+        let mount = message.descriptors.pop().filter(|_| message.descriptors.len() == told.shared.len());
+        let mount = mount.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self { shared: told.shared.into_iter().zip(message.descriptors).collect(), mount, identity: told.identity })
     }
 
     /// Takes the calling process to where the app was started; its children too as to processes.

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
-use super::doors::Kept;
 use super::init::Init;
 use super::inside;
 use super::isolators::cgroup::killed_for_memory;
@@ -223,7 +222,7 @@ impl Launch for LinuxHost {
         let (near, far) = channel::pair().map_err(failed)?;
         let sockets = host_sockets(steps)?;
         let fault = if let Fault::Fail(at) = self.fault { steps.get(at) } else { None };
-        let init = Init { plan, steps, streams, channel: far, sockets, fault };
+        let init = Init { plan, steps, streams, channel: far, sockets, shared: Vec::new(), fault };
         let (mut near, mut init) = (Some(near), Some(init));
         let child = clone_mapped(flags, ids, || {
             // Held here too, it would hide that the supervisor has gone; who went before this process could ask for a signal
@@ -237,8 +236,7 @@ impl Launch for LinuxHost {
         let (ready, gone) = (false, false);
         let memory = (0..plan.apps.len()).map(|app| Memory { groups: groups_of(app, steps), killed: 0 }).collect();
         let _held = std::mem::take(&mut self.held);
-        let doors = Kept::new(&plan.directory);
-        Ok(LinuxPod { channel, init: child, doors, listener: None, terminal: None, ready, gone, memory, _held })
+        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, memory, _held })
     }
 }
 
@@ -339,7 +337,6 @@ fn map_ids(child: &Child, ids: &IdMap) -> Result<(), Error> {
 pub struct LinuxPod {
     channel: Channel,
     init: Child,
-    doors: Kept,
     listener: Option<TcpListener>,
     terminal: Option<OwnedFd>,
     ready: bool,
@@ -399,14 +396,9 @@ impl LinuxPod {
             match read(&message.bytes)? {
                 Report::Ready { listener, terminal } => {
                     self.ready = true;
-                    self.doors.tell().map_err(|e| Error::new(Kind::Io, "tell the way into the pod").because(e))?;
                     let mut descriptors = message.descriptors.into_iter();
                     self.listener = if listener { descriptors.next().map(TcpListener::from) } else { None };
                     self.terminal = if terminal { descriptors.next() } else { None };
-                }
-                Report::Namespaces(kinds) => self.doors.share(kinds, message.descriptors),
-                Report::Stands { identity } => {
-                    self.doors.add(message.descriptors, identity).map_err(failed)?;
                 }
                 Report::Broken(complaint) => return Err(complaint.into()),
                 Report::Warning(text) => events.push(Event::Warning(text)),
@@ -473,7 +465,6 @@ impl Pod for LinuxPod {
     fn kill(&mut self) {
         if !self.gone {
             self.gone = true;
-            self.doors.close();
             // It cannot have been reaped by anyone else, so the descriptor still means it.
             let _ = pidfd_send_signal(&self.init.handle, Signal::KILL);
         }
@@ -518,7 +509,7 @@ impl Pod for LinuxPod {
                 }
                 Report::Warning(text) => events.push(Event::Warning(text)),
                 Report::Notified { app, text } => events.push(Event::Notified { app, text }),
-                Report::Ready { .. } | Report::Namespaces(_) | Report::Stands { .. } => {}
+                Report::Ready { .. } => {}
                 Report::Broken(complaint) => events.push(Event::Trouble(complaint.into())),
             }
         }

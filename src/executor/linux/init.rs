@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, pivot_root, wait};
 
+use super::doors::Door;
 use super::filesystem::Filesystem;
 use super::message::{Complaint, Order, Report, shortened};
 use super::process::{Process, identity, join_groups, keep_capabilities, open_groups, separate_groups};
@@ -47,6 +48,8 @@ pub struct Init<'a> {
     pub channel: Channel,
     /// The sockets that apps find open; those of the pod's own network are added.
     pub sockets: Vec<Listening>,
+    /// The namespaces that the apps share, once they are there.
+    pub shared: Vec<(Namespace, OwnedFd)>,
     /// The step that fails on purpose once it is done.
     pub fault: Option<&'a Step>,
 }
@@ -54,6 +57,8 @@ pub struct Init<'a> {
 /// An app whose file system stands.
 struct App {
     namespace: OwnedFd,
+    /// Where whoever enters it later asks for the way.
+    door: Door,
     /// Who its processes are, or why that cannot be told.
     identity: Result<Identity, Complaint>,
     /// The control groups that its processes join.
@@ -169,7 +174,7 @@ impl Init<'_> {
         }
         let mut apps = Vec::new();
         let own = own_namespace(Namespace::Mount).map_err(failed("open the pod's mount namespace"))?;
-        self.show_namespaces().map_err(failed("open the pod's namespaces"))?;
+        self.keep_namespaces().map_err(failed("open the pod's namespaces"))?;
         for (number, readiness) in readiness.into_iter().enumerate() {
             let app = self.set_up_app(number, shared_memory.as_deref(), own.as_fd())?;
             apps.push(App { readiness, ..app });
@@ -223,8 +228,8 @@ impl Init<'_> {
         let plan = &self.plan.apps[number];
         let identity = identity(&plan.user, &plan.group).map_err(|error| Complaint::from(&error));
         sys::enter(own, namespace::MOUNT).map_err(failed)?;
-        let stands = Report::Stands { identity: identity.as_ref().ok().cloned() };
-        self.tell(&stands, &[namespace.as_fd()]);
+        let door = Door::new(&self.plan.directory, number)
+            .map_err(|error| Error::new(Kind::Io, format!("make the way into app {name}")).because(error))?;
         if let Some((near, far)) = &filesystem.console {
             rustix::io::ioctl_fionbio(near, true).map_err(|error| failed(error.into()))?;
             self.use_terminal(number, far).map_err(failed)?;
@@ -232,11 +237,11 @@ impl Init<'_> {
         for warning in filesystem.warnings {
             self.tell(&Report::Warning(shortened(format!("app {name}: {warning}"))), &[]);
         }
-        Ok(App { namespace, identity, groups, console: filesystem.console, readiness: None })
+        Ok(App { namespace, door, identity, groups, console: filesystem.console, readiness: None })
     }
 
-    /// For the supervisor to keep, by which whoever enters the pod later finds what was made here, and not what an app has made of it.
-    fn show_namespaces(&self) -> std::io::Result<()> {
+    /// For whoever enters the pod later, to find what was made here and not what an app has made of it.
+    fn keep_namespaces(&mut self) -> std::io::Result<()> {
         let made = self.steps.iter().find_map(|step| match step {
             Step::MakeNamespaces { namespaces, .. } => Some(namespaces.clone()),
             _ => None,
@@ -247,8 +252,8 @@ impl Init<'_> {
         if self.steps.iter().any(entered) && !shown.contains(&Namespace::Net) {
             shown.push(Namespace::Net);
         }
-        let open = shown.iter().map(|namespace| own_namespace(*namespace)).collect::<std::io::Result<Vec<_>>>()?;
-        self.tell(&Report::Namespaces(shown), &open.iter().map(AsFd::as_fd).collect::<Vec<_>>());
+        let open = shown.into_iter().map(|namespace| Ok((namespace, own_namespace(namespace)?)));
+        self.shared = open.collect::<std::io::Result<_>>()?;
         Ok(())
     }
 
@@ -294,6 +299,7 @@ impl Init<'_> {
             let settles = if settled { None } else { Some(Instant::now() + SETTLED) };
             let wakes = listening.clone().map(Readiness::wakes).chain([settles, unreaped.then(Instant::now)]);
             ready.extend(listening.filter_map(Readiness::listens).map(|socket| PollFd::new(socket, PollFlags::IN)));
+            ready.extend(apps.iter().map(|app| PollFd::new(&app.door, PollFlags::IN)));
             match poll(&mut ready, until(wakes).as_ref()) {
                 Ok(0) if !settled && !unreaped => {
                     crate::sys::memory::trim();
@@ -301,6 +307,9 @@ impl Init<'_> {
                 }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(failed("wait for the pod's processes")(error.into())),
+            }
+            for app in apps.iter() {
+                app.door.show(&self.shared, &app.namespace, app.identity.as_ref().ok());
             }
             let mut nowhere = [0_u8; 1024];
             for near in &blind {

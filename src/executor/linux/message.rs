@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::steps::Namespace;
 use crate::executor::supervise::End;
-use crate::executor::users::Identity;
 use crate::executor::{Error, Kind, Phase};
 
 /// From the supervisor to the pod.
@@ -39,13 +37,6 @@ pub enum Report {
         listener: bool,
         /// Whether there is the near end of an app's terminal.
         terminal: bool,
-    },
-    /// The namespaces that the apps share, as they were made. Comes with their descriptors, in this order.
-    Namespaces(Vec<Namespace>),
-    /// The next app's file system stands. Comes with the descriptor of its mount namespace.
-    Stands {
-        /// Who its processes are, where that could be told.
-        identity: Option<Identity>,
     },
     /// Setting up failed: the pod ends.
     Broken(Complaint),

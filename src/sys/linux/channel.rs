@@ -36,6 +36,12 @@ pub fn pair() -> io::Result<(Channel, Channel)> {
     Ok((Channel(near), Channel(far)))
 }
 
+impl From<OwnedFd> for Channel {
+    fn from(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
