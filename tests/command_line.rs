@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use appc_needs::{Need, skip};
 use tempfile::TempDir;
 
 struct Place {
@@ -195,7 +196,7 @@ fn memory_in_thousandths_of_a_byte_is_told_as_what_was_meant() {
 #[test]
 fn a_host_is_looked_at_and_nothing_has_to_be_made_on_linux() {
     if !cfg!(target_os = "linux") {
-        return println!("skipped: another system has other answers");
+        return skip(Need::Linux, "another system has other answers");
     }
     let place = Place::new();
     let output = place.run(JETPACK, &["doctor"]);
@@ -276,7 +277,7 @@ fn a_shell_is_told_which_pods_images_and_signals_there_are() {
     assert_eq!(answer(&["kill", "--signal", "USR"]), "USR1\nUSR2\n");
     let prepared = place.run(JETPACK, &["prepare", "--pod-name", "front", "example.com/web"]);
     if !prepared.status.success() {
-        return println!("skipped: no pods here: {}", String::from_utf8_lossy(&prepared.stderr));
+        return skip(Need::Pods, format_args!("no pods here: {}", String::from_utf8_lossy(&prepared.stderr)));
     }
     for command in ["stop", "rm", "exec", "logs", "status", "run-prepared", "ps"] {
         assert_eq!(answer(&[command, "fr"]), "front\n", "{command}");
@@ -313,7 +314,7 @@ fn findings_become_annotations_of_a_workflow() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/actions/validate/annotate.jq");
     let shown =
         Command::new("jq").arg("-r").arg("-f").arg(script).arg("found.sarif").current_dir(place.path()).output();
-    let Ok(shown) = shown else { return println!("skipped: jq is not installed") };
+    let Ok(shown) = shown else { return skip(Need::Program, "jq is not installed") };
     assert!(shown.status.success(), "{shown:?}");
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.lines().count() > 0 && shown.lines().all(|line| line.starts_with("::")), "{shown}");

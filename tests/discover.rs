@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output};
 
+use appc_needs::{Need, skip};
 use support::https::{Manner, Reply, Seen, Server};
 
 fn actool(server: &Server, arguments: &[&str]) -> Output {
@@ -78,7 +79,7 @@ fn text_and_json_have_the_go_tools_form() {
 fn the_go_tool_prints_the_same() {
     let go = Path::new("/usr/bin/actool");
     if !go.exists() {
-        println!("skipped: the Go actool is not installed");
+        skip(Need::GoActool, "the Go actool is not installed");
         return;
     }
     let server = Server::https(pages);

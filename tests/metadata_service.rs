@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use appc::metadata::{Facts, Kind, Registration, Token};
+use appc_needs::{Need, skip};
 use uuid::Uuid;
 
 use service::{Service, facts, jetpack};
@@ -55,7 +56,7 @@ fn a_pod_is_known_while_its_supervisor_is_there() {
 #[cfg(target_os = "linux")]
 fn a_pod_is_told_about_by_the_domain_when_that_is_wanted() {
     if !rustix::process::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
-        return println!("skipped: it takes root to run a pod in the host's network, and a busybox to run");
+        return skip(Need::Root, "it takes root to run a pod in the host's network, and a busybox to run");
     }
     let mut service = Service::start(&[]);
     let root = service.root.path().to_owned();
@@ -133,7 +134,7 @@ fn two_services_do_not_share_a_socket_and_a_socket_left_over_is_replaced() {
 fn the_service_keeps_no_rights_and_gives_nothing_to_debuggers() {
     let service = Service::start(&[]);
     if !rustix::process::geteuid().is_root() {
-        return println!("skipped: only root has rights to drop");
+        return skip(Need::Root, "only root has rights to drop");
     }
     let status = std::fs::read_to_string(format!("/proc/{}/status", service.process.id())).unwrap();
     let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();

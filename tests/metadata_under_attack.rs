@@ -7,6 +7,7 @@ mod service;
 use std::path::Path;
 use std::time::Duration;
 
+use appc_needs::{Need, skip};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -38,7 +39,7 @@ fn the_other_half_is_answered_and_memory_stays_bounded() {
 #[test]
 fn a_supervisor_stays_below_five_megabytes_whoever_asks_it() {
     if !rustix::process::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
-        return println!("skipped: it takes root to run a pod in the host's network, and a busybox to run");
+        return skip(Need::Root, "it takes root to run a pod in the host's network, and a busybox to run");
     }
     let root = tempfile::tempdir().unwrap();
     let image = service::busybox(root.path(), "echo $AC_METADATA_URL; exec /bin/busybox sleep 1000");
@@ -81,7 +82,7 @@ fn storm(url: &str, uuid: &str, mut look: impl FnMut()) -> bool {
     let all = rustix::process::Rlimit { current: descriptors.maximum, ..descriptors };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, all).unwrap();
     if descriptors.maximum.is_some_and(|most| most < 2200) {
-        println!("skipped: a process may not have a thousand connections here");
+        skip(Need::Connections, "a process may not have a thousand connections here");
         return false;
     }
     let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();

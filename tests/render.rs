@@ -9,6 +9,7 @@ use std::process::Command;
 
 use appc::render::{Kind, Resolver};
 use appc::store::{Image, Store};
+use appc_needs::{Need, skip};
 use proptest::prelude::*;
 use serde_json::json;
 use store_support::{Entry, Seen, What, archive, import, is_root, manifest, name_files, read_tree, small};
@@ -264,7 +265,7 @@ proptest! {
 #[test]
 fn without_whitelists_nothing_is_copied_where_layers_can_be_stacked() {
     if !cfg!(target_os = "linux") {
-        println!("skipped: only Linux stacks trees");
+        skip(Need::Linux, "only Linux stacks trees");
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -358,7 +359,7 @@ fn damage_of_a_merged_tree_is_found() {
     assert_eq!(store.verify_rendered(&image).unwrap(), []);
     #[cfg(target_os = "linux")]
     match rustix::fs::setxattr(rootfs.join("d"), "user.test", b"", rustix::fs::XattrFlags::empty()) {
-        Err(error) => println!("skipped: attributes cannot be set here: {error}"),
+        Err(error) => skip(Need::Attributes, format_args!("attributes cannot be set here: {error}")),
         Ok(()) => assert_eq!(store.verify_rendered(&image).unwrap()[0].place, "rendered rootfs/d"),
     }
     std::fs::remove_file(rootfs.join("f")).unwrap();

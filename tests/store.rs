@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use appc::aci::ReadOptions;
 use appc::store::{ImageRef, Import, Kind, Store, Uses};
+use appc_needs::{Need, skip};
 use serde_json::json;
 use store_support::{Entry, archive, import, is_root, manifest, small};
 
@@ -267,7 +268,7 @@ fn attributes_and_times_of_links_are_verified_too() {
     let set = |name: &str, value: &[u8]| rustix::fs::setxattr(rootfs.join("f"), name, value, XattrFlags::empty());
     assert_eq!(damaged(), nothing);
     match set("user.test", b"valve") {
-        Err(error) => println!("skipped: attributes cannot be set here: {error}"),
+        Err(error) => skip(Need::Attributes, format_args!("attributes cannot be set here: {error}")),
         Ok(()) => {
             assert_eq!(damaged(), ["rootfs/f"]);
             rustix::fs::removexattr(rootfs.join("f"), "user.test").unwrap();
@@ -423,7 +424,7 @@ fn what_a_pod_stands_on_stays_until_the_pod_goes() {
     let ids = printed(&jetpack(store.root(), &["fetch", "--pull", "never", &base, &app]));
     let prepared = jetpack(store.root(), &["prepare", "--no-metadata", "example.com/app"]);
     if !prepared.status.success() {
-        return println!("skipped: no pods here: {}", String::from_utf8_lossy(&prepared.stderr));
+        return skip(Need::Pods, format_args!("no pods here: {}", String::from_utf8_lossy(&prepared.stderr)));
     }
     let pod = String::from_utf8(prepared.stdout).unwrap();
     let named = format!("pod {} uses it", pod.trim());
@@ -642,7 +643,7 @@ fn fetching_and_collecting_at_once_never_fails() {
 #[test]
 fn a_full_disk_is_an_error_and_nothing_is_kept() {
     if !is_root() || !cfg!(target_os = "linux") {
-        println!("skipped: making a small file system takes root on Linux");
+        skip(Need::Root, "making a small file system takes root on Linux");
         return;
     }
     let directory = tempfile::tempdir().unwrap();
@@ -650,7 +651,7 @@ fn a_full_disk_is_an_error_and_nothing_is_kept() {
     fs::create_dir(&small_disk).unwrap();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&small_disk).status();
     if !mount.is_ok_and(|status| status.success()) {
-        println!("skipped: tmpfs cannot be mounted here");
+        skip(Need::Mounts, "tmpfs cannot be mounted here");
         return;
     }
     let done = std::panic::catch_unwind(|| {
@@ -671,7 +672,7 @@ fn a_full_disk_is_an_error_and_nothing_is_kept() {
 #[test]
 fn an_ordinary_user_has_a_store_and_is_told_what_is_not_kept() {
     if !is_root() {
-        println!("skipped: becoming an ordinary user takes root");
+        skip(Need::Root, "becoming an ordinary user takes root");
         return;
     }
     let directory = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use appc::transport::{Cache, Client, Entry, Kind, Limits, News, Request, Settings, Validators};
+use appc_needs::{Need, skip};
 use support::https::{Manner, Reply, Server};
 use url::Url;
 
@@ -226,7 +227,7 @@ fn a_redirect_from_a_public_address_to_a_private_one_is_refused() {
         let name = "a_redirect_from_a_public_address_to_a_private_one_is_refused";
         let probe = Command::new("unshare").args(["-n", "ip", "link", "set", "lo", "up"]).output();
         if !probe.is_ok_and(|output| output.status.success()) {
-            println!("skipped: no network namespace of our own can be had here");
+            skip(Need::Networks, "no network namespace of our own can be had here");
             return;
         }
         let inside = Command::new("unshare")

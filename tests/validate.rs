@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use appc_needs::{Need, skip};
 use serde_json::{Value, json};
 
 fn actool(args: &[&str]) -> Output {
@@ -193,7 +194,7 @@ fn sarif_is_what_the_standard_demands_and_points_into_its_rules() {
                 validator.iter_errors(&log).map(|error| format!("{}: {error}", error.instance_path())).collect();
             assert_eq!(errors, [""; 0]);
         }
-        None => println!("skipped: the standard's whole schema: SARIF_SCHEMA names no file"),
+        None => skip(Need::SarifSchema, "the standard's whole schema: SARIF_SCHEMA names no file"),
     }
     let run = &log["runs"][0];
     for result in run["results"].as_array().unwrap() {
@@ -412,7 +413,7 @@ fn a_layout_whose_manifest_cannot_be_read_is_told_with_its_other_faults() {
         command.uid(65534);
     }
     let done = match command.args(["validate", "--format", "json"]).arg(&layout).output() {
-        Err(error) => return println!("skipped: another user cannot start actool: {error}"),
+        Err(error) => return skip(Need::OrdinaryUser, format_args!("another user cannot start actool: {error}")),
         Ok(done) => done,
     };
     let report: Value = serde_json::from_slice(&done.stdout).unwrap();

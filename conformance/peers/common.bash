@@ -1,6 +1,12 @@
 # What the peers share; sourced by them, in the repository's root.
 
-skip() { echo "skipped: $1"; exit 0; }
+# A skip is not a pass: it is counted where APPC_SKIPPED names a file, and fails where APPC_REQUIRE names peers.
+skip() {
+    echo "skipped: $1"
+    [ -z "${APPC_SKIPPED:-}" ] || echo "skipped: peers: $(basename "$0"): $1" >>"$APPC_SKIPPED"
+    case ,${APPC_REQUIRE:-}, in *,peers,*) echo "required, and not met: $1"; exit 1 ;; esac
+    exit 0
+}
 fail() { echo "FAILED: $*"; exit 1; }
 
 need() { # PROGRAM PACKAGE

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use appc_needs::{Need, skip};
+
 /// What `appc-conformance run` prints for a target whose commands are the given lines of shell, and its exit status.
 fn run(dir: &Path, case: &str, commands: &[(&str, &str)]) -> (Option<i32>, String) {
     let line = |(action, script): &(&str, &str)| {
@@ -197,7 +199,7 @@ fn what_a_target_leaves_behind_is_told_and_ended() {
 
     let mount = "mount -t tmpfs left-by-a-bad-target $1";
     if !rustix::process::geteuid().is_root() {
-        return println!("skipped: a mount that is left: it takes root to make one");
+        return skip(Need::Root, "a mount that is left: it takes root to make one");
     }
     let (status, text) = run(dir.path(), "environment/app-name", &[("run", mount)]);
     assert_eq!(status, Some(1), "{text}");

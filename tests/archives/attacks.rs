@@ -8,6 +8,7 @@ use std::thread;
 
 use appc::aci::{self, ExtractOptions, Kind, ReadOptions};
 use appc::diagnostic::Severity;
+use appc_needs::{Need, skip};
 
 use crate::fixtures::{Tar, attacks, harmless};
 use crate::world::{World, names};
@@ -117,7 +118,7 @@ fn setuid_goes_with_its_owner_only() {
     assert_eq!(fs::metadata(world.path("inside/ignored/rootfs/su")).unwrap().mode() & 0o7777, 0o755);
     assert!(summary.diagnostics.iter().any(|found| found.clause == "x.aci.extract-mode"));
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: the other half takes root");
+        skip(Need::Root, "the other half takes root");
         return;
     }
     aci::extract(&bytes[..], &world.path("inside/applied"), &unsynced()).unwrap();

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use appc::aci::{self, BuildOptions, Compression, ExtractOptions, Kind, Overwrite, ReadOptions};
 use appc::sys::xattr;
+use appc_needs::{Need, skip};
 use rustix::fs::{FileType, Mode, Timespec, Timestamps, UTIME_OMIT};
 
 use crate::fixtures::MANIFEST;
@@ -144,7 +145,7 @@ fn xattrs(root: &Path) -> Vec<(&'static str, &'static str, Vec<u8>)> {
     for (name, attribute, value) in wanted {
         match set(name, attribute, &value) {
             Ok(()) => done.push((name, attribute, value)),
-            Err(error) => println!("skipped: {attribute} cannot be set here: {error}"),
+            Err(error) => skip(Need::Attributes, format_args!("{attribute} cannot be set here: {error}")),
         }
     }
     done

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use appc::aci::{self, BuildOptions, ExtractOptions, Kind, Overwrite};
+use appc_needs::{Need, skip};
 
 use crate::fixtures::{MANIFEST, Tar};
 use crate::world::names;
@@ -24,7 +25,7 @@ impl Small {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(Self(place));
         }
-        println!("skipped: a small file system cannot be mounted");
+        skip(Need::Mounts, "a small file system cannot be mounted");
         None
     }
 }
@@ -113,7 +114,7 @@ fn whenever_it_is_killed_an_image_is_there_whole_or_not_at_all() {
 fn memory_stays_small_whatever_the_archive() {
     let measures = Command::new("/usr/bin/time").args(["-f", "%M", "true"]).output();
     if !measures.is_ok_and(|output| output.status.success()) {
-        println!("skipped: there is no /usr/bin/time of GNU to measure with");
+        skip(Need::Program, "there is no /usr/bin/time of GNU to measure with");
         return;
     }
     let place = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use appc::aci::{self, BuildOptions, Compression, Data, Entry, Findings, ReadOptions, Sink};
+use appc_needs::{Need, skip};
 use proptest::prelude::*;
 
 use crate::fixtures::{Head, Tar, harmless, record};
@@ -46,7 +47,7 @@ fn gnu_tar() -> bool {
     let there =
         Command::new("tar").arg("--version").output().is_ok_and(|output| output.stdout.starts_with(b"tar (GNU"));
     if !there {
-        println!("skipped: there is no GNU tar");
+        skip(Need::GnuTar, "there is no GNU tar");
     }
     there
 }
@@ -257,7 +258,7 @@ fn gzip_and_gnu_tar_read_what_is_built() {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         if said.contains("Cannot exec") {
-            println!("skipped: tar lacks {compression}");
+            skip(Need::Program, format_args!("tar lacks {compression}"));
         } else {
             assert!(output.status.success() && said.is_empty(), "{compression}: {said}");
             assert!(fs::read(into.join("rootfs/noise")).unwrap() == noise, "{compression}");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use appc::aci::build::{BuildOptions, Overwrite, build_file};
+use appc_needs::{Need, skip};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -30,14 +31,14 @@ impl Bed {
         if probe.status.success() {
             return Some(bed);
         }
-        println!("skipped: no pods can be run here: {}", String::from_utf8_lossy(&probe.stderr));
+        skip(Need::Pods, format_args!("no pods can be run here: {}", String::from_utf8_lossy(&probe.stderr)));
         None
     }
 
     /// The same for what only root can have.
     pub fn of_root() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            println!("skipped: needs root");
+            skip(Need::Root, "needs root");
             return None;
         }
         Self::new()
@@ -68,7 +69,7 @@ impl Bed {
         let rootfs = self.layout(name);
         let places = ["/bin", "/usr/bin"].map(|place| Path::new(place).join(program));
         let Some(found) = places.into_iter().find(|path| path.exists()) else {
-            println!("skipped: the host has no {program}");
+            skip(Need::Program, format_args!("the host has no {program}"));
             return false;
         };
         copy(&found, &rootfs.join("bin").join(program));

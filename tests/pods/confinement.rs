@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use appc_needs::{Need, skip};
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
@@ -223,7 +224,7 @@ fn limits_stand_above_what_an_app_takes_for_the_root_of_its_groups() {
     let verdicts = status["isolation"]["verdicts"].as_array().unwrap();
     let memory = verdicts.iter().find(|verdict| verdict["subject"] == "resource/memory").unwrap();
     if memory["outcome"] != "enforced" {
-        println!("skipped: {memory}");
+        skip(Need::Limits, format_args!("{memory}"));
         return;
     }
     let group = format!("jetpack-{}/app-below", status["uuid"].as_str().unwrap());
@@ -362,11 +363,11 @@ fn owners_that_an_ordinary_user_cannot_keep_are_told_and_strictly_refused() {
         assert!(tar.args(["manifest", "rootfs"]).status().unwrap().success());
         let image = image.to_str().unwrap();
         let Some((code, _, err)) = run(&["run", "--rm", "--net", "none", image]) else {
-            println!("skipped: user {USER} cannot run the program from here");
+            skip(Need::OrdinaryUser, format_args!("user {USER} cannot run the program from here"));
             return;
         };
         if code != Some(0) {
-            println!("skipped: no pods without root here: {err}");
+            skip(Need::UserPods, format_args!("no pods without root here: {err}"));
             return;
         }
         assert_eq!(err.contains("owners that were not applied"), lost, "{err}");

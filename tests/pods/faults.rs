@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use appc_needs::{Need, skip};
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
@@ -67,7 +68,7 @@ impl Disk {
         let mounted =
             rustix::mount::mount("none", &root, "tmpfs", rustix::mount::MountFlags::empty(), c"size=24m,mode=700");
         if let Err(error) = mounted {
-            println!("skipped: nothing can be mounted here: {error}");
+            skip(Need::Mounts, format_args!("nothing can be mounted here: {error}"));
             return None;
         }
         Some(Self(root))

@@ -6,6 +6,7 @@ use std::process::{Child, Command};
 use appc::executor::Host;
 use appc::executor::linux::LinuxHost;
 use appc::executor::linux::steps::Step;
+use appc_needs::{Need, skip};
 
 /// Where version 2 is mounted and can be written.
 fn unified() -> Option<PathBuf> {
@@ -15,7 +16,7 @@ fn unified() -> Option<PathBuf> {
     match found {
         Some(root) if rustix::process::geteuid().is_root() && root.join("cgroup.procs").exists() => Some(root),
         _ => {
-            println!("skipped: no control groups of version 2 that can be written");
+            skip(Need::UnifiedGroups, "no control groups of version 2 that can be written");
             None
         }
     }

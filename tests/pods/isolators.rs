@@ -6,6 +6,7 @@ use appc::executor::Step as _;
 use appc::executor::linux::isolators::cgroup::{Controller, Controllers, Hierarchy};
 use appc::executor::linux::{HostFacts, compile};
 use appc::executor::plan::PodPlan;
+use appc_needs::{Need, skip};
 
 use crate::bed::Bed;
 
@@ -162,7 +163,7 @@ fn resources_are_bounded_by_control_groups_that_go_with_the_pod() {
     let verdicts = status["isolation"]["verdicts"].as_array().unwrap();
     let memory = verdicts.iter().find(|verdict| verdict["subject"] == "resource/memory").unwrap();
     if memory["outcome"] != "enforced" {
-        println!("skipped: {memory}");
+        skip(Need::Limits, format_args!("{memory}"));
         return;
     }
     let uuid = status["uuid"].as_str().unwrap();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
+use appc_needs::{Need, skip};
 use serde_json::{Value, json};
 
 use crate::bed::Bed;
@@ -18,14 +19,14 @@ impl<'a> Wire<'a> {
     fn new(bed: &'a Bed, number: u32) -> Option<Self> {
         for program in ["/usr/sbin/ip", "/usr/bin/nsenter", "/usr/sbin/iptables", "/usr/lib/cni/bridge"] {
             if !std::path::Path::new(program).exists() {
-                println!("skipped: {program} is not here");
+                skip(Need::Networks, format_args!("{program} is not here"));
                 return None;
             }
         }
         let name = format!("jetpack-{}-{number}", std::process::id());
         let made = Command::new("ip").args(["netns", "add", &name]).output().unwrap();
         if !made.status.success() {
-            println!("skipped: no network namespace: {}", String::from_utf8_lossy(&made.stderr));
+            skip(Need::Networks, format_args!("no network namespace: {}", String::from_utf8_lossy(&made.stderr)));
             return None;
         }
         fs::create_dir_all(bed.path("net.d")).unwrap();

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use appc_needs::{Need, skip};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -175,7 +176,7 @@ fn what_a_caller_has_blocked_or_ignored_keeps_nobody_from_stopping() {
     if blocking.is_ok_and(|status| status.success()) {
         ways.push("exec env --block-signal=TERM,CHLD,QUIT,ALRM \"$@\"");
     } else {
-        println!("skipped: env cannot block signals here");
+        skip(Need::Program, "env cannot block signals here");
     }
     for way in ways {
         let mut run = bed.command_after(way, &["run", "-d", "--name", "deaf", &image]);

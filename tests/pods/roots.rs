@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
+use appc_needs::{Need, skip};
 use serde_json::json;
 
 use crate::bed::Bed;
@@ -298,7 +299,7 @@ fn a_pod_that_was_prepared_strictly_is_judged_when_it_starts() {
     let exec = ["/bin/cat", "/proc/self/oom_score_adj"];
     let image = bed.image("score", "base", json!({"exec": exec, "isolators": isolator}));
     if !Path::new("/usr/bin/setpriv").exists() {
-        println!("skipped: the host has no setpriv");
+        skip(Need::Program, "the host has no setpriv");
         return;
     }
     let elsewhere = |line: &[&str]| {

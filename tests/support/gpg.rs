@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use appc_needs::{Need, skip};
+
 /// A home of its own, with the agent stopped when it is dropped.
 pub struct Gpg(tempfile::TempDir);
 
@@ -11,7 +13,7 @@ impl Gpg {
     /// None, and a word why, where there is no gpg.
     pub fn new() -> Option<Self> {
         if Command::new("gpg").arg("--version").output().is_err() {
-            println!("skipped: gpg is not installed");
+            skip(Need::Gpg, "gpg is not installed");
             return None;
         }
         let home = tempfile::tempdir().unwrap();

@@ -57,12 +57,14 @@ impl Sha512 {
 
 #[cfg(test)]
 mod tests {
+    use appc_needs::{Need, skip};
+
     use super::*;
 
     #[test]
     fn any_length_in_any_pieces_has_the_digest_that_another_implementation_gives() {
         if matches!(Sha512::new().0, Way::Any(_)) {
-            println!("skipped: the processor has no AVX2");
+            skip(Need::Avx2, "the processor has no AVX2");
             return;
         }
         let bytes: Vec<u8> = (0..2000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();

@@ -499,6 +499,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
+    use appc_needs::{Need, skip};
+
     use super::*;
 
     /// Copies `x` of one directory to `x` of another, `rounds` times, while `change` changes both.
@@ -621,7 +623,7 @@ mod tests {
         assert_eq!((is.len(), is.blocks()), (was.len(), was.blocks()));
         assert_eq!(is.modified().unwrap(), was.modified().unwrap());
         match given {
-            Err(error) => println!("skipped: attributes cannot be set here: {error}"),
+            Err(error) => skip(Need::Attributes, format_args!("attributes cannot be set here: {error}")),
             Ok(()) => {
                 let mut value = [0; 16];
                 let length = rustix::fs::getxattr(to.join("file"), name, &mut value[..]).unwrap();
