@@ -270,6 +270,11 @@ fn told_of_linux(app: &AppPlan, facts: &HostFacts, report: &mut Report) {
     report.promised(Some(&app.name), "/dev/tty", "linux.dev.tty", Outcome::modified(why));
 }
 
+/// Whether a place is devfs's own, which has its own `fd` and `shm`, and in which nothing can be made. `/dev` is of the rootfs.
+pub(super) fn in_devices(target: &Path) -> bool {
+    target.strip_prefix("/dev").is_ok_and(|inside| !inside.as_os_str().is_empty())
+}
+
 /// Where mounts go, and what each needs there.
 fn places(mounts: &[Step]) -> Vec<Place> {
     let place = |step: &Step| match step {
@@ -279,8 +284,7 @@ fn places(mounts: &[Step]) -> Vec<Place> {
         }
         _ => None,
     };
-    // What is below /dev is devfs's own.
-    mounts.iter().filter_map(place).filter(|place| !place.target.starts_with("/dev/")).collect()
+    mounts.iter().filter_map(place).filter(|place| !in_devices(&place.target)).collect()
 }
 
 /// Where a volume is on the host.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::host::patiently;
 use super::system::{Program, System};
 use crate::executor::finding::Finding;
 
@@ -127,7 +128,7 @@ pub(super) fn is_filtering(system: &mut dyn System) -> bool {
 pub(super) fn missing_anchors(system: &mut dyn System) -> Vec<&'static str> {
     let mut shown = String::new();
     for what in ["nat", "rules"] {
-        if let Ok(text) = system.run(Program::Pfctl, &["-s", what], "").and_then(super::system::Ran::success) {
+        if let Ok(text) = patiently(|| system.run(Program::Pfctl, &["-s", what], "")?.success()) {
             shown.push_str(&text);
         }
     }

@@ -191,7 +191,11 @@ impl HostFacts {
             let claims = plan.directory.ancestors().nth(2).unwrap_or(Path::new("/")).join("network");
             let uuid = plan.uuid.to_string();
             let owner = reserve.then_some(uuid.as_str());
+            // To take an address from a pod that is gone is to look and then to take: not while another does.
+            let turn = owner.map(|_| system.turn()).transpose();
+            let turn = turn.map_err(|e| Error::new(Kind::Io, "wait for a turn to take an address").because(e))?;
             let mut network = NetworkFacts::choose(system, &configured.network, &claims, owner)?;
+            drop(turn);
             network.look_outside(system, facts.pf);
             facts.network = Some(network);
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::facts::RULES_MARK;
 use super::steps::{CloneOf, Step};
-use super::system::{Hidden, Mounted, NewMount, Program, System};
+use super::system::{Found, Hidden, Mounted, NewMount, Program, System};
 use crate::executor::journal::Bounds;
 use crate::executor::{Error, Host, Kind, Step as _};
 
@@ -63,7 +63,10 @@ impl<S: System> FreeBsd<S> {
 
     fn perform(&mut self, step: &Step) -> io::Result<()> {
         match step {
-            Step::CheckSource { path, follow_links } => self.system.look(path, *follow_links).map(drop),
+            Step::CheckSource { path, follow_links } => match self.system.look(path, *follow_links)? {
+                Found::Directory | Found::File => Ok(()),
+                Found::Other => Err(neither()),
+            },
             Step::MakeDirectory { path, mode, owner } => self.system.make_directory(path, *mode, *owner),
             Step::CloneRootfs { uuid, clones, .. } => clones.iter().try_for_each(|one| self.clone_rootfs(uuid, one)),
             Step::CopyRootfs { layers, into } => layers.iter().try_for_each(|layer| self.system.copy_tree(layer, into)),
@@ -105,7 +108,8 @@ impl<S: System> FreeBsd<S> {
                 rules.iter().try_for_each(|rule| self.system.add_rule(&format!("{subject}:{rule}")))
             }
             Step::LoadAnchor { anchor, rules } => {
-                self.system.run(Program::Pfctl, &["-a", anchor, "-f", "-"], rules)?.success().map(drop)
+                let _turn = self.system.turn()?;
+                patiently(|| self.system.run(Program::Pfctl, &["-a", anchor, "-f", "-"], rules)?.success()).map(drop)
             }
         }
     }
@@ -124,7 +128,10 @@ impl<S: System> FreeBsd<S> {
             },
             Step::AddRules { subject, .. } => self.system.remove_rules(subject),
             // An anchor that is not there is flushed with success, and with a complaint that means nothing.
-            Step::LoadAnchor { anchor, .. } => self.run(Program::Pfctl, &["-a", anchor, "-F", "all"]).map(drop),
+            Step::LoadAnchor { anchor, .. } => {
+                let _turn = self.system.turn()?;
+                patiently(|| self.run(Program::Pfctl, &["-a", anchor, "-F", "all"])).map(drop)
+            }
             // The clone is as the pod leaves it; what changed nothing has nothing to take back; what all pods share
             // stays; an interface in a jail comes back when the jail goes.
             Step::FreezeRootfs { .. }
@@ -155,8 +162,9 @@ impl<S: System> FreeBsd<S> {
     fn destroy(&mut self, dataset: &str) -> io::Result<()> {
         match self.run(Program::Zfs, &["destroy", "-r", dataset]) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // What still holds it is nobody's, or looks at it and lets it go.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                gone(self.run(Program::Zfs, &["destroy", "-r", "-f", dataset]).map(drop))
+                gone(patiently(|| self.run(Program::Zfs, &["destroy", "-r", "-f", dataset])).map(drop))
             }
             done => done.map(drop),
         }
@@ -193,10 +201,16 @@ impl<S: System> FreeBsd<S> {
     /// Makes the place of a mount; with a source, a volume's, what it hides is told (`vol.target.warn`).
     fn make_place(&mut self, root: &Path, target: &Path, source: Option<&Path>) -> io::Result<()> {
         let file = match source {
-            Some(source) => self.system.look(source, true)? == super::system::Found::File,
+            Some(source) => match self.system.look(source, true)? {
+                Found::Directory => false,
+                Found::File => true,
+                Found::Other => return Err(neither()),
+            },
             None => false,
         };
-        let hidden = self.system.make_target(root, target, file)?.filter(|_| source.is_some());
+        let made = self.system.make_target(root, target, file);
+        let made = made.map_err(|error| if file { on_directory(error) } else { error });
+        let hidden = made?.filter(|_| source.is_some());
         let what = match hidden {
             None => return Ok(()),
             Some(Hidden::File) => "a file",
@@ -223,8 +237,7 @@ impl<S: System> FreeBsd<S> {
         if kind == "nullfs" {
             options.push(("target".to_owned(), from.to_owned()));
             self.make_place(root, target, Some(Path::new(from)))?;
-        } else if !target.starts_with("/dev/") || target == Path::new("/dev") {
-            // devfs has its own `fd` and `shm`; nothing can be made in it.
+        } else if !super::compile::in_devices(target) {
             self.system.make_target(root, target, false)?;
         }
         let before = self.system.mounts()?;
@@ -301,6 +314,11 @@ impl<S: System> FreeBsd<S> {
     }
 
     fn make_bridge(&mut self, name: &str, addresses: &[String]) -> io::Result<()> {
+        // Two bridges of one name, or of one address, there cannot be: who comes second finds the first whole.
+        let _turn = self.system.turn()?;
+        if addresses.iter().all(|address| self.has_address(name, address)) {
+            return Ok(());
+        }
         let made = self.run(Program::Ifconfig, &["bridge", "create"])?;
         let made = made.trim();
         if let Err(error) = self.run(Program::Ifconfig, &[made, "name", name]) {
@@ -308,7 +326,7 @@ impl<S: System> FreeBsd<S> {
             if error.kind() != io::ErrorKind::AlreadyExists {
                 return Err(error);
             }
-            // Another pod was quicker, or was killed half way: what is there already is given again.
+            // Another was killed half way: what is there already is given again.
         }
         for address in addresses {
             let family = if address.contains(':') { "inet6" } else { "inet" };
@@ -353,6 +371,34 @@ impl<S: System> FreeBsd<S> {
             Err(error) => gone(Err(error)),
         }
     }
+}
+
+/// Does again what another writer keeps from being done, as `service pf reload` does: the packet filter knows one that
+/// begins to load rules, and tells who began before that it is busy (`ticket_pabuf` of pf_ioctl.c).
+pub(super) fn patiently<T>(mut what: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut pause = Duration::from_millis(5);
+    while pause < Duration::from_secs(1) {
+        match what() {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(pause),
+            done => return done,
+        }
+        pause *= 2;
+    }
+    what()
+}
+
+/// What nullfs refuses as an invalid argument.
+fn neither() -> io::Error {
+    let why = "it is neither a file nor a directory, and nullfs shows nothing else; mount the directory that it is in";
+    io::Error::new(io::ErrorKind::Unsupported, why)
+}
+
+/// A file has a directory as its place.
+fn on_directory(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::IsADirectory {
+        return error;
+    }
+    io::Error::new(error.kind(), "the volume's source is a file, and the image has a directory there")
 }
 
 /// How long an interface may take to come back. A connection that was closed a moment ago keeps a jail's network for a minute,
@@ -422,7 +468,9 @@ fn advice(step: &Step, error: io::ErrorKind) -> Option<String> {
 
 fn failed(step: &Step, error: io::Error) -> Error {
     let kind = match (step, error.kind()) {
+        (Step::CheckSource { .. }, io::ErrorKind::Unsupported) => Kind::Unsupported,
         (Step::CheckSource { .. }, _) => Kind::Missing,
+        (Step::Mount { .. } | Step::MakePlaces { .. }, io::ErrorKind::IsADirectory) => Kind::Refused,
         (_, io::ErrorKind::NotFound) => Kind::Missing,
         (_, io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy) => Kind::Busy,
         (_, io::ErrorKind::Unsupported) => Kind::Unsupported,
@@ -434,7 +482,7 @@ fn failed(step: &Step, error: io::Error) -> Error {
     };
     let failure = Error::new(kind, step.describe()).because(why);
     match step {
-        Step::CheckSource { .. } => failure.clause("vol.host.missing"),
+        Step::CheckSource { .. } if kind == Kind::Missing => failure.clause("vol.host.missing"),
         _ => failure,
     }
 }

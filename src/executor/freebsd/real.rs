@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Component, Path};
 use std::process::{Command, Stdio};
@@ -13,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown,
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Value};
+use super::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Turn, Value};
 use crate::id::Id;
 use crate::sys::freebsd::{jail, kernel, mount, named, network, process, resource};
 use crate::sys::passing;
@@ -59,6 +60,14 @@ impl System for Real {
         Ok(Ran { code, output, complaint })
     }
 
+    fn turn(&mut self) -> io::Result<Turn> {
+        /// Of the host, not of a root: there is one packet filter.
+        const TURNS: &str = "/var/run/jetpack.turn";
+        let file = fs::File::options().write(true).create(true).truncate(false).mode(0o600).open(TURNS)?;
+        file.lock()?;
+        Ok(Box::new(file))
+    }
+
     fn mount(&mut self, new: NewMount<'_>) -> io::Result<()> {
         let options: Vec<(&str, &str)> = new.options.iter().map(|(name, value)| (&**name, &**value)).collect();
         mount::mount(new.kind, new.on, &options, new.read_only, new.update).map_err(|error| named("nmount", error))
@@ -80,7 +89,7 @@ impl System for Real {
 
     fn look(&mut self, path: &Path, follow_links: bool) -> io::Result<Found> {
         if follow_links {
-            return Ok(if fs::metadata(path)?.is_dir() { Found::Directory } else { Found::File });
+            return Ok(found(FileType::from_raw_mode(fs::metadata(path)?.mode() as _)));
         }
         let (parent, name) = split(path)?;
         let Some(name) = name else { return Ok(Found::Directory) };
@@ -88,17 +97,12 @@ impl System for Real {
         let about = statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW)?;
         match FileType::from_raw_mode(about.st_mode) {
             FileType::Symlink => Err(link(&name)),
-            FileType::Directory => Ok(Found::Directory),
-            _ => Ok(Found::File),
+            kind => Ok(found(kind)),
         }
     }
 
     fn make_directory(&mut self, path: &Path, mode: u32, owner: Option<(Id, Id)>) -> io::Result<()> {
-        match fs::create_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path)?,
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        new_directory(path)?;
         let made = openat(CWD, path, DIRECTORY, Mode::empty())?;
         if let Some((uid, gid)) = owner {
             fchown(&made, Some(Uid::from_raw(uid.get())), Some(Gid::from_raw(gid.get())))?;
@@ -116,19 +120,24 @@ impl System for Real {
         let (parent, name) = split(inside)?;
         let Some(name) = name else { return Ok(None) };
         let parent = make(open_root(root)?, &parent)?;
-        let found = match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(about) => Some(FileType::from_raw_mode(about.st_mode)),
-            Err(Errno::NOENT) => None,
+        let (found, names) = match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(about) => (Some(FileType::from_raw_mode(about.st_mode)), about.st_nlink),
+            Err(Errno::NOENT) => (None, 0),
             Err(error) => return Err(error.into()),
+        };
+        let new_file = || {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            own(&openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?)
         };
         match (found, file) {
             (Some(FileType::Symlink), _) => Err(link(&name)),
-            (None, true) => {
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                own(&openat(&parent, &name, flags, Mode::from_raw_mode(0o644))?)?;
-                Ok(None)
+            (None, true) => new_file().map(|()| None),
+            (Some(FileType::RegularFile), true) if names == 1 => Ok(Some(Hidden::File)),
+            (Some(FileType::RegularFile), true) => {
+                // The kernel mounts on no file that has other names (EINVAL of `vfs_domount_first`).
+                unlinkat(&parent, &name, AtFlags::empty())?;
+                new_file().map(|()| Some(Hidden::File))
             }
-            (Some(FileType::RegularFile), true) => Ok(Some(Hidden::File)),
             (Some(FileType::Directory), true) => Err(Errno::ISDIR.into()),
             (Some(_), true) => Err(Errno::INVAL.into()),
             (None, false) => make(parent, std::slice::from_ref(&name)).map(|_| None),
@@ -163,10 +172,7 @@ impl System for Real {
     }
 
     fn copy_tree(&mut self, from: &Path, into: &Path) -> io::Result<()> {
-        match fs::create_dir(into) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        new_directory(into)?;
         crate::executor::copy::tree(from, into)
     }
 
@@ -360,6 +366,23 @@ pub(super) fn sockets_in<S: AsFd>(jail: i32, make: impl FnOnce() -> io::Result<V
         true if ended.kind() == io::ErrorKind::UnexpectedEof => Ok(received),
         true => Err(ended),
         false => Err(io::Error::other(told)),
+    }
+}
+
+fn found(kind: FileType) -> Found {
+    match kind {
+        FileType::Directory => Found::Directory,
+        FileType::RegularFile => Found::File,
+        _ => Found::Other,
+    }
+}
+
+/// Makes a directory where there is none. It looks first: to make one that is there on a read-only mount is EROFS here, not
+/// EEXIST.
+fn new_directory(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path),
+        found => found.map(drop),
     }
 }
 

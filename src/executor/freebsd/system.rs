@@ -66,7 +66,7 @@ impl Ran {
         let words = self.complaint.trim();
         let kind = if words.contains("does not exist") {
             io::ErrorKind::NotFound
-        } else if words.contains("is busy") || words.contains("has dependent clones") {
+        } else if ["is busy", "has dependent clones", "Device busy"].iter().any(|busy| words.contains(busy)) {
             io::ErrorKind::ResourceBusy
         } else if words.contains("already exists") || words.contains("File exists") {
             io::ErrorKind::AlreadyExists
@@ -114,8 +114,10 @@ pub struct NewMount<'a> {
 pub enum Found {
     /// A directory.
     Directory,
-    /// Something else that is no link.
+    /// A file.
     File,
+    /// Something else that is no link: a socket, a device.
+    Other,
 }
 
 /// What is no longer seen in a rootfs because of a mount.
@@ -191,11 +193,17 @@ impl Setting {
     }
 }
 
+/// A turn to change what all pods of the host share. It is over when this is dropped.
+pub type Turn = Box<dyn std::any::Any>;
+
 /// A FreeBSD system. Errors are the system's own; `NotFound`, `AlreadyExists`, `ResourceBusy` and `InvalidInput` are
 /// what the kernel's ENOENT, EEXIST, EBUSY and EINVAL become.
 pub trait System {
     /// Runs a program to its end.
     fn run(&mut self, program: Program, arguments: &[&str], input: &str) -> io::Result<Ran>;
+
+    /// Waits for a turn to change what all pods of the host share: no other process of ours has one meanwhile.
+    fn turn(&mut self) -> io::Result<Turn>;
 
     /// Mounts. A symbolic link at the end of the path is followed, as the kernel does.
     fn mount(&mut self, mount: NewMount<'_>) -> io::Result<()>;

@@ -17,6 +17,8 @@ pub enum Node {
     File(String),
     /// A symbolic link.
     Link(PathBuf),
+    /// A socket.
+    Socket,
 }
 
 /// The rule sets that a system brings, whose rules the model does not keep.
@@ -107,7 +109,7 @@ impl Inner {
                     more.reverse();
                     rest.extend(more);
                 }
-                Some(Node::File(_)) if !rest.is_empty() => return refuse(libc::ENOTDIR),
+                Some(Node::File(_) | Node::Socket) if !rest.is_empty() => return refuse(libc::ENOTDIR),
                 Some(_) => at = next,
             }
         }
@@ -116,7 +118,11 @@ impl Inner {
 
     pub(super) fn look(&self, path: &Path, follow_links: bool) -> io::Result<Found> {
         let path = if follow_links { self.resolve(path)? } else { self.plain(path)? };
-        Ok(if self.is_directory(&path) { Found::Directory } else { Found::File })
+        Ok(match self.node(&path) {
+            Some(Node::Directory) => Found::Directory,
+            Some(Node::Socket) => Found::Other,
+            _ => Found::File,
+        })
     }
 
     /// The path, if no component of it is a link.
@@ -169,9 +175,10 @@ impl Inner {
             match self.node(&at) {
                 Some(Node::Link(_)) => return refuse(libc::ELOOP),
                 Some(Node::Directory) if last && file => return refuse(libc::EISDIR),
-                Some(Node::File(_)) if !last => return refuse(libc::ENOTDIR),
+                Some(Node::File(_) | Node::Socket) if !last => return refuse(libc::ENOTDIR),
+                Some(Node::Socket) if file => return refuse(libc::EINVAL),
                 Some(Node::File(_)) if file => hidden = Some(Hidden::File),
-                Some(Node::File(_)) => {
+                Some(Node::File(_) | Node::Socket) => {
                     self.put(&at, Node::Directory)?;
                     hidden = Some(Hidden::File);
                 }
@@ -196,7 +203,7 @@ impl Inner {
         match self.node(&at) {
             Some(Node::Directory) => refuse(libc::EISDIR),
             Some(Node::Link(_)) if !replace => Ok(false),
-            Some(Node::File(_)) if !replace => Ok(false),
+            Some(Node::File(_) | Node::Socket) if !replace => Ok(false),
             _ => self.put(&at, Node::File(text.to_owned())).map(|()| true),
         }
     }

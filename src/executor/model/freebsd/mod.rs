@@ -10,6 +10,8 @@
 mod files;
 mod launch;
 mod network;
+#[cfg(test)]
+mod observed;
 mod saved;
 #[cfg(test)]
 mod tests;
@@ -19,11 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::executor::freebsd::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Value};
+use crate::executor::freebsd::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Turn, Value};
 
 pub use files::Node;
 pub use launch::{ModelPod, Process};
@@ -169,6 +171,18 @@ pub struct Interface {
 #[derive(Clone)]
 pub struct Model {
     inner: Arc<Mutex<Inner>>,
+    /// Rung when a turn is over.
+    over: Arc<Condvar>,
+}
+
+/// A turn that somebody has.
+struct Taken(Model);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.lock().turn_taken = false;
+        self.0.over.notify_one();
+    }
 }
 
 struct Inner {
@@ -176,6 +190,19 @@ struct Inner {
     next_jail: i32,
     programs: Vec<String>,
     history: Vec<Process>,
+    /// How often a program is still told that others are at it, by its path.
+    busy: BTreeMap<&'static str, u32>,
+    /// How many have begun to load rules of the packet filter.
+    loads: u64,
+    turn_taken: bool,
+}
+
+impl Inner {
+    fn holding(state: State) -> Self {
+        let next_jail = state.jails.values().map(|jail| jail.id + 1).max().unwrap_or(1);
+        let (programs, history, busy) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { state, next_jail, programs, history, busy, loads: 0, turn_taken: false }
+    }
 }
 
 impl fmt::Debug for Model {
@@ -203,7 +230,7 @@ impl Model {
 
     /// The same with the root dataset mounted elsewhere.
     pub fn at(root: &Path) -> Self {
-        let mut inner = Inner { state: State::bare(), next_jail: 1, programs: Vec::new(), history: Vec::new() };
+        let mut inner = Inner::holding(State::bare());
         for path in [Path::new("/etc"), Path::new("/var/run"), Path::new("/tmp"), &root.join("trees")] {
             // A model has room: nothing refuses here.
             let _ = inner.make_directory(path);
@@ -212,13 +239,15 @@ impl Model {
         inner.add_dataset(DATASET, Some(root.to_owned()));
         inner.add_dataset(&format!("{DATASET}/images"), None);
         inner.add_dataset(&format!("{DATASET}/pods"), None);
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        Self::of(inner)
     }
 
     fn holding(state: State) -> Self {
-        let next_jail = state.jails.values().map(|jail| jail.id + 1).max().unwrap_or(1);
-        let inner = Inner { state, next_jail, programs: Vec::new(), history: Vec::new() };
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        Self::of(Inner::holding(state))
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self { inner: Arc::new(Mutex::new(inner)), over: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -233,6 +262,11 @@ impl Model {
     /// Changes what it holds, as somebody else on the system might.
     pub fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock().state);
+    }
+
+    /// Has a program find what it works on busy, so many times.
+    pub fn occupy(&self, program: Program, times: u32) {
+        self.lock().busy.insert(program.path(), times);
     }
 
     /// The programs that were started, with their arguments.
@@ -273,6 +307,23 @@ impl System for Model {
     fn run(&mut self, program: Program, arguments: &[&str], input: &str) -> io::Result<Ran> {
         let mut inner = self.lock();
         inner.programs.push(format!("{} {}", program.path(), arguments.join(" ")));
+        if let Some(left) = inner.busy.get_mut(program.path()).filter(|left| **left > 0) {
+            *left -= 1;
+            let complaint = "Device busy".to_owned();
+            return Ok(Ran { code: 1, output: String::new(), complaint });
+        }
+        if program == Program::Pfctl && arguments.contains(&"-f") {
+            // Who begins to load rules spoils it for who began before, whatever anchors they are about (`ticket_pabuf` of pf_ioctl.c).
+            inner.loads += 1;
+            let own = inner.loads;
+            drop(inner);
+            std::thread::yield_now();
+            inner = self.lock();
+            if inner.loads != own {
+                let complaint = "pfctl: DIOCADDRULENV: Device busy".to_owned();
+                return Ok(Ran { code: 1, output: String::new(), complaint });
+            }
+        }
         let ran = match program {
             Program::Zfs => inner.zfs(arguments),
             Program::Zpool => inner.zpool(arguments),
@@ -286,6 +337,15 @@ impl System for Model {
             Ok(output) => Ran { code: 0, output, complaint: String::new() },
             Err(complaint) => Ran { code: 1, output: String::new(), complaint },
         })
+    }
+
+    fn turn(&mut self) -> io::Result<Turn> {
+        let mut inner = self.lock();
+        while inner.turn_taken {
+            inner = self.over.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        inner.turn_taken = true;
+        Ok(Box::new(Taken(self.clone())))
     }
 
     fn mount(&mut self, mount: NewMount<'_>) -> io::Result<()> {
@@ -310,8 +370,12 @@ impl System for Model {
             let target = mount.options.iter().find(|(name, _)| name == "target");
             let Some((_, from)) = target else { return refuse(libc::EINVAL) };
             let source = inner.resolve(Path::new(from))?;
-            if inner.is_directory(&source) != inner.is_directory(&on) {
-                return refuse_with(io::ErrorKind::InvalidInput, format!("{}: must be same type", on.display()));
+            // Both directories, or both files: sys/fs/nullfs/null_vfsops.c.
+            if !matches!(
+                (inner.node(&source), inner.node(&on)),
+                (Some(Node::Directory), Some(Node::Directory)) | (Some(Node::File(_)), Some(Node::File(_)))
+            ) {
+                return refuse(libc::EINVAL);
             }
             from.clone()
         } else {

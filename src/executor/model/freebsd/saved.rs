@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use super::files::Node;
@@ -131,6 +132,7 @@ impl Saved {
             let node = match fs::read_link(&at) {
                 Ok(target) => Node::Link(target),
                 Err(_) if about.is_dir() => Node::Directory,
+                Err(_) if about.file_type().is_socket() => Node::Socket,
                 Err(_) => Node::File(String::new()),
             };
             self.model.change(|state| drop(state.files.insert(at.clone(), node)));

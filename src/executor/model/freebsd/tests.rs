@@ -23,7 +23,7 @@ fn id(number: u32) -> Id {
 }
 
 /// A model on which pods of `apps` can run: their images sealed, their directory and volumes there.
-fn host(apps: usize) -> (Model, Vec<PathBuf>) {
+pub(super) fn host(apps: usize) -> (Model, Vec<PathBuf>) {
     let model = Model::new();
     model.change(|state| {
         for path in ["/srv", "/srv/data", "/srv/data/below", "/var/db/jetpack/pods"] {
@@ -45,7 +45,7 @@ fn host(apps: usize) -> (Model, Vec<PathBuf>) {
     (model, layers)
 }
 
-fn app(number: usize, layer: &Path) -> AppPlan {
+pub(super) fn app(number: usize, layer: &Path) -> AppPlan {
     AppPlan {
         name: format!("app-{number}"),
         image_id: format!("sha512-{number:0128}"),
@@ -72,7 +72,7 @@ fn app(number: usize, layer: &Path) -> AppPlan {
     }
 }
 
-fn pod(model: &Model, number: u128, apps: Vec<AppPlan>) -> PodPlan {
+pub(super) fn pod(model: &Model, number: u128, apps: Vec<AppPlan>) -> PodPlan {
     let uuid = Uuid::from_u128(number);
     let directory = PathBuf::from(MOUNTPOINT).join("pods").join(uuid.to_string());
     // The supervisor has made it, with the journal in it.
@@ -96,27 +96,27 @@ fn pod(model: &Model, number: u128, apps: Vec<AppPlan>) -> PodPlan {
     }
 }
 
-fn facts(model: &Model, plan: &PodPlan) -> HostFacts {
+pub(super) fn facts(model: &Model, plan: &PodPlan) -> HostFacts {
     HostFacts::for_pod(&mut model.clone(), plan, &Configured::default(), false).unwrap()
 }
 
-fn steps(model: &Model, plan: &PodPlan) -> Vec<Step> {
+pub(super) fn steps(model: &Model, plan: &PodPlan) -> Vec<Step> {
     compile(plan, &facts(model, plan)).unwrap().steps
 }
 
-fn applied(model: &Model, steps: &[Step]) {
+pub(super) fn applied(model: &Model, steps: &[Step]) {
     let mut host = FreeBsd::new(model.clone());
     for step in steps {
         host.apply(step).unwrap();
     }
 }
 
-fn undone(model: &Model, steps: &[Step]) {
+pub(super) fn undone(model: &Model, steps: &[Step]) {
     journal::undo_all(&mut FreeBsd::new(model.clone()), steps).unwrap();
 }
 
 /// What a pod leaves on purpose: the bridge that all pods share, and the directories it went through.
-fn without_shared(model: &Model) -> super::State {
+pub(super) fn without_shared(model: &Model) -> super::State {
     let mut state = model.state();
     state.interfaces.remove("jetpack0");
     state.files.remove(Path::new("/var/db/jetpack/network"));

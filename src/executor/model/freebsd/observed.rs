@@ -1,0 +1,156 @@
+//! What a real 13.2 has shown that the model did not know, each as a law.
+
+use std::path::PathBuf;
+
+use super::files::Node;
+use super::tests::{app, applied, facts, host, pod, steps, undone, without_shared};
+use crate::executor::freebsd::facts::Configured;
+use crate::executor::freebsd::system::Program;
+use crate::executor::freebsd::{FreeBsd, HostFacts, compile};
+use crate::executor::plan::{MountPlan, Network, PodPlan, PortForward, VolumeKind, VolumePlan};
+use crate::executor::{Host as _, Kind, Phase};
+
+/// With a network, translation and a port of the host.
+fn connected(model: &super::Model, layer: &std::path::Path, number: u128) -> PodPlan {
+    let mut plan = pod(model, number, vec![app(0, layer)]);
+    plan.network = Network::Named(vec!["default".to_owned()]);
+    plan.ports.push(PortForward {
+        name: "www".to_owned(),
+        protocol: "tcp".to_owned(),
+        host_port: 8000 + u16::try_from(number).unwrap(),
+        host_ip: None,
+        pod_port: 80,
+        count: 1,
+        socket_activated: None,
+    });
+    plan
+}
+
+#[test]
+fn sixty_pods_that_start_and_end_at_the_same_time_all_do_and_leave_nothing() {
+    let (model, layers) = host(1);
+    let plans: Vec<PodPlan> = (1..=60).map(|number| connected(&model, &layers[0], number)).collect();
+    let before = without_shared(&model);
+    let run = |plan: &PodPlan| {
+        let facts = HostFacts::for_pod(&mut model.clone(), plan, &Configured::default(), true).unwrap();
+        let steps = compile(plan, &facts).unwrap().steps;
+        applied(&model, &steps);
+        steps
+    };
+    let started: Vec<_> = std::thread::scope(|scope| {
+        let pods: Vec<_> = plans.iter().map(|plan| scope.spawn(move || run(plan))).collect();
+        pods.into_iter().map(|pod| pod.join().unwrap()).collect()
+    });
+    let state = model.state();
+    assert_eq!((state.jails.len(), state.anchors.len()), (60, 60));
+    let bridges = state.interfaces.values().filter(|interface| interface.kind == "bridge").count();
+    assert_eq!(bridges, 1, "{state}");
+    std::thread::scope(|scope| {
+        for steps in &started {
+            scope.spawn(|| undone(&model, steps));
+        }
+    });
+    assert_eq!(before, without_shared(&model));
+}
+
+#[test]
+fn what_somebody_else_holds_for_a_moment_is_waited_for() {
+    let (model, layers) = host(1);
+    let plan = connected(&model, &layers[0], 1);
+    let before = without_shared(&model);
+    let steps = steps(&model, &plan);
+    model.occupy(Program::Pfctl, 3);
+    applied(&model, &steps);
+    assert_eq!(model.state().anchors.len(), 1);
+    model.occupy(Program::Pfctl, 3);
+    model.occupy(Program::Zfs, 3);
+    undone(&model, &steps);
+    assert_eq!(before, without_shared(&model));
+}
+
+#[test]
+fn what_somebody_else_holds_for_ever_is_told() {
+    let (model, layers) = host(1);
+    let plan = connected(&model, &layers[0], 1);
+    let steps = steps(&model, &plan);
+    model.occupy(Program::Pfctl, u32::MAX);
+    let mut host = FreeBsd::new(model.clone());
+    let error = steps.iter().find_map(|step| host.apply(step).err()).unwrap();
+    assert_eq!(*error.kind(), Kind::Busy);
+    let told = crate::error::chain(&error);
+    assert!(told.contains("load the packet filter anchor") && told.contains("Device busy"), "{told}");
+}
+
+#[test]
+fn a_copied_read_only_rootfs_without_a_dev_of_its_own_gets_one_while_it_can() {
+    let (model, _) = host(0);
+    // As the probe's image: one file and nothing else.
+    let layer = model.seal_tree("bare", &[("bin", Node::Directory), ("bin/app", Node::File(String::new()))]);
+    let mut one = app(0, &layer);
+    one.read_only_rootfs = true;
+    (one.user, one.group) = ("0".to_owned(), "0".to_owned());
+    let plan = pod(&model, 1, vec![one]);
+    let mut facts = facts(&model, &plan);
+    facts.sealed.clear();
+    applied(&model, &compile(&plan, &facts).unwrap().steps);
+    model.start(&plan, 0, Phase::Main, None, (13, 2)).unwrap();
+    let process = model.history().pop().unwrap();
+    assert!(process.read_only && process.mounts.iter().any(|mount| mount.kind == "devfs"), "{process:?}");
+}
+
+fn with_volume(model: &super::Model, layer: &std::path::Path, source: &str, target: &str) -> PodPlan {
+    let mut app = app(0, layer);
+    app.mounts.push(MountPlan { volume: 0, target: PathBuf::from(target), read_only: false });
+    let mut plan = pod(model, 1, vec![app]);
+    let kind = VolumeKind::Host { source: PathBuf::from(source), recursive: false, follow_links: false };
+    plan.volumes.push(VolumePlan { name: "data".to_owned(), kind, read_only: false });
+    plan
+}
+
+#[test]
+fn volumes_that_nullfs_cannot_show_are_refused_with_the_reason() {
+    let (model, layers) = host(1);
+    model.change(|state| {
+        state.files.insert(PathBuf::from("/srv/socket"), Node::Socket);
+        state.files.insert(PathBuf::from("/srv/file"), Node::File(String::new()));
+    });
+    let refused = |source: &str, target: &str| {
+        let plan = with_volume(&model, &layers[0], source, target);
+        let before = without_shared(&model);
+        let steps = steps(&model, &plan);
+        let mut host = FreeBsd::new(model.clone());
+        let mut done = Vec::new();
+        let mut error = None;
+        for step in steps {
+            error = host.apply(&step).err();
+            done.push(step);
+            if error.is_some() {
+                break;
+            }
+        }
+        undone(&model, &done);
+        assert_eq!(before, without_shared(&model));
+        let error = error.unwrap();
+        (*error.kind(), crate::error::chain(&error))
+    };
+    let (kind, told) = refused("/srv/socket", "/data");
+    assert_eq!(kind, Kind::Unsupported, "{told}");
+    assert!(
+        told.starts_with("find the volume's source /srv/socket: ") && told.contains("neither a file nor"),
+        "{told}"
+    );
+    let (kind, told) = refused("/srv/file", "/etc");
+    assert_eq!(kind, Kind::Refused, "{told}");
+    assert!(told.contains("is a file, and the image has a directory there"), "{told}");
+}
+
+#[test]
+fn a_directory_that_covers_a_file_of_the_image_is_mounted_and_told() {
+    let (model, layers) = host(1);
+    let plan = with_volume(&model, &layers[0], "/srv/data", "/etc/passwd");
+    let mut host = FreeBsd::new(model.clone());
+    for step in steps(&model, &plan) {
+        host.apply(&step).unwrap();
+    }
+    assert_eq!(host.warnings, ["a volume masks a file at /etc/passwd [vol.target.warn]"]);
+}
