@@ -202,7 +202,7 @@ settings! {
     /// On FreeBSD: the secure level of pods, 0 to 3.
     "freebsd.securelevel" freebsd_securelevel: u8 = 2, within 0..=3;
     /// On FreeBSD: what Linux programs are told is the release of their kernel.
-    "freebsd.linux-release" freebsd_linux_release: String = "4.4.0".to_owned();
+    "freebsd.linux-release" freebsd_linux_release: String = "5.15.0".to_owned();
 }
 
 /// Of what signatures are wanted.

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use appc::executor::finding::Finding;
-use appc::executor::freebsd::diagnose;
+use appc::executor::freebsd::{attempt, diagnose};
+use appc::executor::model::freebsd::Saved;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -20,13 +21,19 @@ pub struct Args {
     /// The root dataset, on FreeBSD
     #[arg(long, value_name = "DATASET", default_value = "zroot/jetpack")]
     dataset: String,
+    /// Make and take away once what pods on FreeBSD are made of: a clone, devices, a jail, rules
+    #[arg(long = "try")]
+    attempt: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let findings = look(args, context)?;
+    let mut findings = look(args, context)?;
+    if args.attempt {
+        findings.extend(tried(args, context)?);
+    }
     if args.json {
         crate::output::json(findings.as_slice())?;
     } else {
@@ -43,6 +50,25 @@ fn look(args: &Args, context: &Context) -> Result<Vec<Finding>, CommandError> {
     }
     let root = rustix::process::geteuid().is_root() || context.model.is_some();
     with_system(context, |system| Ok(diagnose(system, root, &args.dataset)))
+}
+
+fn tried(args: &Args, context: &Context) -> Result<Vec<Finding>, CommandError> {
+    let root = context.root()?;
+    if let Some(file) = &context.model {
+        let mut saved = Saved::open(file)?;
+        let findings = attempt(saved.model.clone(), &root, &args.dataset);
+        saved.save()?;
+        return Ok(findings);
+    }
+    #[cfg(target_os = "freebsd")]
+    {
+        Ok(attempt(appc::executor::freebsd::Real, &root, &args.dataset))
+    }
+    #[cfg(not(target_os = "freebsd"))]
+    {
+        Err(CommandError::failed("try that on this system: it is about FreeBSD hosts".to_owned())
+            .hint("--host model:freebsd asks the model of one"))
+    }
 }
 
 fn tell(finding: &Finding) {

@@ -266,6 +266,12 @@ fn told_of_linux(app: &AppPlan, facts: &HostFacts, report: &mut Report) {
         let why = "devfs has no directory /dev/shm to mount a file system on; it comes with linux64";
         report.promised(Some(&app.name), "/dev/shm", "linux.dev.shm", Outcome::ignored(why));
     }
+    if !facts.ptmx {
+        let why = format!("it comes with the module pty: {}", super::doctor::LOAD_PTY);
+        report.promised(Some(&app.name), "/dev/ptmx", "linux.dev.ptmx", Outcome::ignored(why));
+    }
+    let why = "devfs has it as long as a terminal of the host's is open, and shows in it the app's own only";
+    report.promised(Some(&app.name), "/dev/pts", "linux.dev.pts", Outcome::modified(why));
     let why = "devfs shows it to a process with a controlling terminal only";
     report.promised(Some(&app.name), "/dev/tty", "linux.dev.tty", Outcome::modified(why));
 }

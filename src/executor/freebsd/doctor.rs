@@ -1,10 +1,19 @@
 //! What a host needs to run pods, and what to do about what is missing.
 
 use std::io;
+use std::path::Path;
 
-use super::host::patiently;
-use super::system::{Program, System};
+use uuid::Uuid;
+
+use super::datasets::SEALED;
+use super::facts::{DeviceRules, RULES_MARK};
+use super::host::{FreeBsd, patiently};
+use super::steps::{CloneOf, Step};
+use super::system::{Program, Ran, System, Value};
+use crate::error::chain;
+use crate::executor::Host as _;
 use crate::executor::finding::Finding;
+use crate::id::Id;
 
 /// `ELFOSABI_LINUX`
 const LINUX_BRAND: i64 = 3;
@@ -14,6 +23,9 @@ pub(super) const UNMARKED: &str = "run sysctl kern.elf64.fallback_brand=3, as se
 
 /// Lines that the main rule set of pf must have for pods' own rules to be looked at.
 pub const ANCHORS: [&str; 3] = ["nat-anchor \"jetpack/*\"", "rdr-anchor \"jetpack/*\"", "anchor \"jetpack/*\""];
+
+/// What gives programs terminals that they open by `/dev/ptmx`, as Linux's do.
+pub(super) const LOAD_PTY: &str = "run kldload pty, as service linux start does";
 
 /// Looks at everything. Changes nothing.
 pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Finding> {
@@ -51,7 +63,7 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
     add("ZFS", false, told(zfs, "loaded", "not loaded: pods get copies of images"), "run kldload zfs; make a pool");
     if zfs {
         let there = system.run(Program::Zfs, &["list", "-H", "-p", "-o", "name,mountpoint", dataset], "");
-        let there = there.and_then(super::system::Ran::success);
+        let there = there.and_then(Ran::success);
         add(
             "datasets",
             false,
@@ -84,6 +96,13 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
             ),
             UNMARKED,
         );
+        let pty = system.has_module("pty.ko", "pty");
+        add(
+            "terminals of Linux images",
+            false,
+            told(pty, "pty is loaded", "no /dev/ptmx: pty is not loaded"),
+            LOAD_PTY,
+        );
     }
     add(
         "forwarding",
@@ -107,7 +126,7 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
             &format!("add to /etc/pf.conf, translation before filtering, and run service pf reload:\n{lines}"),
         );
     }
-    let devices = system.run(Program::Devfs, &["rule", "showsets"], "").and_then(super::system::Ran::success);
+    let devices = system.run(Program::Devfs, &["rule", "showsets"], "").and_then(Ran::success);
     let hides = devices.as_ref().is_ok_and(|sets| sets.lines().any(|set| set.trim() == "4"));
     add(
         "devfs rules",
@@ -115,6 +134,95 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
         told(hides, "the default rule sets are there", "the default rule sets are missing"),
         "run service devfs restart",
     );
+    findings
+}
+
+/// Tries what pods are made of, once and thrown away: a directory, a clone, devices, a jail, rules of resources and of the packet filter,
+/// as far as the host has them. Nothing of it is left, and what could not be taken back is a finding.
+pub fn attempt<S: System>(mut system: S, root: &Path, dataset: &str) -> Vec<Finding> {
+    let uuid = Uuid::new_v4();
+    let directory = root.join(format!("try-{uuid}"));
+    let inside = directory.join("jail");
+    let on = |value: io::Result<i64>| value.is_ok_and(|value| value != 0);
+    let vnet = on(system.sysctl("kern.features.vimage"));
+    let number = super::facts::device_rules(&mut system);
+    let owner = Some((Id::ROOT, Id::ROOT));
+    let mut tries = vec![("directory", Step::MakeDirectory { path: directory.clone(), mode: 0o700, owner })];
+    let image = format!("{dataset}/images/new-{}", uuid.simple());
+    let sealed = system.has_module("zfs.ko", "zfs") && {
+        // By the name that drafts have: should nobody be there to take it away, `gc` will.
+        let made = system.run(Program::Zfs, &["create", "-o", "mountpoint=none", &image], "").and_then(Ran::success);
+        let snapshot = format!("{image}@{SEALED}");
+        made.and_then(|_| system.run(Program::Zfs, &["snapshot", &snapshot], "")?.success()).is_ok()
+    };
+    if sealed {
+        let of = format!("{dataset}/pods/{uuid}");
+        let one = CloneOf {
+            snapshot: format!("{image}@{SEALED}"),
+            dataset: format!("{of}/try"),
+            mountpoint: directory.join("clone"),
+        };
+        tries.push(("clone", Step::CloneRootfs { dataset: of, uuid: uuid.to_string(), clones: vec![one] }));
+    }
+    if let DeviceRules::Make(number) = number {
+        tries.push(("devfs rule set", Step::MakeDeviceRules { number, mark: RULES_MARK.into() }));
+    }
+    tries.push(("jail's root", Step::MakeDirectory { path: inside.clone(), mode: 0o755, owner }));
+    tries.push((
+        "devices",
+        Step::Mount {
+            kind: "devfs".to_owned(),
+            from: "devfs".to_owned(),
+            root: inside.clone(),
+            target: "/dev".into(),
+            file: false,
+            options: vec![("ruleset".to_owned(), number.number().to_string())],
+            read_only: false,
+        },
+    ));
+    let name = format!("jetpack-{uuid}");
+    let text = |value: String| Value::Text(value);
+    let mut parameters = vec![
+        ("name".to_owned(), text(name.clone())),
+        ("path".to_owned(), text(inside.to_string_lossy().into_owned())),
+        ("persist".to_owned(), Value::Flag),
+    ];
+    parameters.extend(vnet.then(|| ("vnet".to_owned(), Value::New)));
+    tries.push(("jail", Step::CreateJail { name: name.clone(), parameters }));
+    if on(system.sysctl("kern.racct.enable")) {
+        let rules = vec!["memoryuse:sigkill=1073741824".to_owned()];
+        tries.push(("resource rule", Step::AddRules { subject: format!("jail:{name}"), rules }));
+    }
+    if system.has_module("pf.ko", "pf") {
+        let rules = "rdr pass inet proto tcp from any to (self) port 1 -> 127.0.0.1 port 1\n".to_owned();
+        tries.push(("packet filter anchor", Step::LoadAnchor { anchor: format!("jetpack/{uuid}"), rules }));
+    }
+    let mut host = FreeBsd::new(system);
+    let mut findings = Vec::new();
+    let mut done = Vec::new();
+    for (subject, step) in tries {
+        let tried = host.apply(&step);
+        let failed = tried.is_err();
+        let found = tried.map(|()| "worked".to_owned()).map_err(|error| chain(&error));
+        findings.push(Finding::new(&format!("try a {subject}"), true, found, "mend what is told, then try again"));
+        done.push(step);
+        if failed {
+            break;
+        }
+    }
+    for step in done.iter().rev() {
+        if let Err(error) = host.undo(step) {
+            findings.push(Finding::new("try to undo", true, Err(chain(&error)), "take it away by hand"));
+        }
+    }
+    if sealed && let Err(error) = host.system.run(Program::Zfs, &["destroy", "-r", &image], "").and_then(Ran::success) {
+        findings.push(Finding::new(
+            "try to undo",
+            false,
+            Err(error.to_string()),
+            &format!("run zfs destroy -r {image}"),
+        ));
+    }
     findings
 }
 

@@ -35,6 +35,9 @@ pub struct HostFacts {
     pub linux: bool,
     /// Whether devfs has a directory to mount Linux programs' shared memory on (`linux64` makes it).
     pub linux_shm: bool,
+    /// Whether `/dev/ptmx` is there (`pty` makes it).
+    #[serde(default)]
+    pub ptmx: bool,
     /// Whether the packet filter is loaded.
     pub pf: bool,
     /// The devfs rule set of pods.
@@ -77,7 +80,8 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { securelevel: 2, linux_release: "4.4.0".to_owned() }
+        // What FreeBSD itself tells from 14.1 on: libraries of today ask for more than the 4.4.0 of 13.2.
+        Self { securelevel: 2, linux_release: "5.15.0".to_owned() }
     }
 }
 
@@ -162,6 +166,7 @@ impl HostFacts {
             privileged: system.privileged(),
             linux: system.has_module("linux64.ko", "linux64elf"),
             linux_shm: system.look(Path::new("/dev/shm"), false).is_ok_and(|found| found == Found::Directory),
+            ptmx: system.has_module("pty.ko", "pty"),
             pf: system.has_module("pf.ko", "pf"),
             device_rules: device_rules(system),
             network: None,
@@ -224,7 +229,7 @@ impl HostFacts {
 }
 
 /// Rule sets have global numbers; ours is the one that the mark names, else the one we make.
-fn device_rules<S: System>(system: &mut S) -> DeviceRules {
+pub(super) fn device_rules<S: System>(system: &mut S) -> DeviceRules {
     /// Far from the five of `/etc/defaults/devfs.rules` and from what people number theirs.
     const OURS: u16 = 7381;
     match system.look(Path::new(RULES_MARK), true) {

@@ -36,7 +36,7 @@ pub mod usage;
 
 pub use compile::compile;
 pub use context::Context;
-pub use doctor::{ANCHORS, diagnose};
+pub use doctor::{ANCHORS, attempt, diagnose};
 pub use facts::HostFacts;
 pub use host::FreeBsd;
 #[cfg(target_os = "freebsd")]

@@ -70,6 +70,7 @@ impl Inner {
                 Some("mem") if self.state.device_rules.values().skip(DEFAULT_SETS).any(Vec::is_empty) => {
                     Some(Node::File(String::new()))
                 }
+                Some("ptmx") if !self.state.modules.contains("pty") => None,
                 Some("null" | "zero" | "full" | "random" | "urandom" | "console" | "ptmx") => {
                     Some(Node::File(String::new()))
                 }

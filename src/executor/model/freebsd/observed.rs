@@ -154,3 +154,60 @@ fn a_directory_that_covers_a_file_of_the_image_is_mounted_and_told() {
     }
     assert_eq!(host.warnings, ["a volume masks a file at /etc/passwd [vol.target.warn]"]);
 }
+
+#[test]
+fn the_doctor_tries_what_pods_are_made_of_and_leaves_nothing() {
+    use crate::executor::freebsd::attempt;
+    let attempt = |model: &super::Model| attempt(model.clone(), super::MOUNTPOINT.as_ref(), super::DATASET);
+    let (model, _) = host(0);
+    let before = model.state();
+    let found = attempt(&model);
+    assert!(found.iter().all(|finding| finding.good), "{found:?}");
+    for what in ["a clone", "devices", "a jail", "a resource rule", "a packet filter anchor"] {
+        assert!(found.iter().any(|finding| finding.subject.ends_with(what)), "{what}: {found:?}");
+    }
+    assert_eq!(before, model.state());
+
+    // What fails is told, and what was made before it goes.
+    model.occupy(Program::Pfctl, u32::MAX - 1);
+    let found = attempt(&model);
+    let bad: Vec<_> = found.iter().filter(|finding| !finding.good).collect();
+    assert!(bad.iter().all(|finding| finding.found.contains("Device busy")) && !bad.is_empty(), "{found:?}");
+    let mut after = model.state();
+    after.anchors.clear();
+    assert_eq!(before, after);
+
+    // A host without any of it is tried as far as it goes.
+    model.change(|state| {
+        state.modules.clear();
+        state.sysctls.clear();
+    });
+    let found = attempt(&model);
+    assert!(found.iter().all(|finding| finding.good) && found.len() == 4, "{found:?}");
+}
+
+#[test]
+fn linux_images_are_told_what_of_their_terminals_is_missing_and_a_release_that_libraries_take() {
+    let (model, layers) = host(1);
+    let told = |modules: &[&str]| {
+        model.change(|state| state.modules.extend(modules.iter().map(ToString::to_string)));
+        let mut one = app(0, &layers[0]);
+        one.os = Some("linux".to_owned());
+        let plan = pod(&model, 1, vec![one]);
+        compile(&plan, &facts(&model, &plan)).unwrap()
+    };
+    let says = |compiled: &crate::executor::Compiled<_>, clause: &str| {
+        serde_json::to_string(&compiled.report).unwrap().contains(clause)
+    };
+    let without = told(&["linux64"]);
+    assert!(says(&without, "linux.dev.ptmx") && says(&without, "kldload pty"));
+    let with = told(&["linux64", "pty"]);
+    assert!(!says(&with, "linux.dev.ptmx") && says(&with, "linux.dev.pts"));
+    let release = with.steps.iter().find_map(|step| match step {
+        crate::executor::freebsd::Step::CreateJail { parameters, .. } => {
+            parameters.iter().find(|(name, _)| name == "linux.osrelease").map(|(_, value)| value.clone())
+        }
+        _ => None,
+    });
+    assert_eq!(release, Some(crate::executor::freebsd::system::Value::Text("5.15.0".to_owned())));
+}

@@ -50,7 +50,7 @@ impl Saved {
     pub fn passing(root: &Path) -> Self {
         let model = Model::at(root);
         model.change(|state| {
-            let _ = state.modules.insert("linux64".to_owned());
+            state.modules.extend(["linux64", "pty"].map(str::to_owned));
         });
         Self { model, file: None, _lock: None }
     }

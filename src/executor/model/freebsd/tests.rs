@@ -761,6 +761,7 @@ fn the_doctor_names_what_to_do_about_each_thing_that_is_missing() {
     assert!(diagnose(&mut model.clone(), true, super::DATASET).iter().any(lacking));
     model.change(|state| {
         let _ = state.sysctls.insert("kern.elf64.fallback_brand".to_owned(), 3);
+        let _ = state.modules.insert("pty".to_owned());
     });
     assert!(diagnose(&mut model.clone(), true, super::DATASET).iter().all(|finding| finding.good));
     model.change(|state| {
