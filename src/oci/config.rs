@@ -16,8 +16,8 @@ pub const PREFIX: &str = "appc.io/oci/";
 pub(super) const CONFIG: &str = "appc.io/oci/config";
 /// The manifest, byte for byte.
 pub(super) const MANIFEST: &str = "appc.io/oci/manifest";
-/// The name that the image had.
-pub(super) const REFERENCE: &str = "appc.io/oci/reference";
+/// The name that the image had; on an app of a pod manifest, the name that its image has in a registry.
+pub const REFERENCE: &str = "appc.io/oci/reference";
 /// Which layer an image is made of (JSON).
 pub(super) const LAYER: &str = "appc.io/oci/layer";
 

@@ -145,6 +145,15 @@ fn an_image_is_fetched_pinned_and_asked_for_again() {
     assert_eq!(host.done(&["fetch", "--pull", "new", &name]).0, id);
     let (other, _) = host.done(&["fetch", "--pull", "update", &name]);
     assert_ne!(other, id);
+    // Into a file, by whoever has no store.
+    let output = Command::new(env!("CARGO_BIN_EXE_actool"))
+        .args(["import", &name, "a.aci", "--compression", "none"])
+        .current_dir(host.directory.path())
+        .env("SSL_CERT_FILE", &host.bundle)
+        .env("HOME", host.directory.path())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), other, "{output:?}");
     // By digest the first is had still.
     let (again, _) = host.done(&["fetch", &format!("docker://localhost:{}/team/app@{first}", server.port)]);
     let shown = host.done(&["image", "cat-manifest", again.trim()]).0;

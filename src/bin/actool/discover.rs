@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     for text in &args.names {
         names.push(read_name(text, &args.insecure)?);
     }
-    let mut settings = Settings { credentials: credentials(args)?, ..Settings::default() };
+    let mut settings = Settings { credentials: credentials(args.credentials.as_ref())?, ..Settings::default() };
     args.insecure.apply("actool", &mut settings);
     let options = Options {
         port: args.port.filter(|port| *port != 0),
@@ -80,10 +80,10 @@ fn read_name(text: &str, insecure: &Insecure) -> Result<ImageName, CommandError>
     }
 }
 
-fn credentials(args: &Args) -> Result<Credentials, CommandError> {
+pub fn credentials(file: Option<&PathBuf>) -> Result<Credentials, CommandError> {
     let configured = Config::load(None)?.credential_directories.value;
-    let paths: Vec<PathBuf> = configured.into_iter().chain(args.credentials.clone()).collect();
-    if let Some(file) = args.credentials.as_ref().filter(|file| !file.is_file()) {
+    let paths: Vec<PathBuf> = configured.into_iter().chain(file.cloned()).collect();
+    if let Some(file) = file.filter(|file| !file.is_file()) {
         return Err(CommandError::usage(format!("there is no file {}", file.display())));
     }
     Ok(Credentials::load(paths.iter().map(PathBuf::as_path))?)

@@ -6,17 +6,22 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use appc::aci::ReadOptions;
+use appc::config::Config;
+use appc::discovery::RegistryName;
+use appc::oci::registry::{Accounts, Registry};
 use appc::oci::{self, Conversion, Form, ImportOptions, Layers, Pick, Platform, Source, Written};
 use appc::schema::AcIdentifier;
+use appc::transport::{Client, Settings};
 
 use crate::build::Codec;
 use crate::error::CommandError;
+use crate::insecure::Insecure;
 use crate::print;
 
-/// Make ACIs of an OCI image layout or of what `docker save` wrote. Prints the image IDs, that of the image to be run last.
+/// Make ACIs of an OCI image layout, of what `docker save` wrote, or of an image in a registry. Prints the image IDs, that of the image to be run last.
 ///
-/// SOURCE is a directory or an archive, plain or compressed, or - for standard input; :TAG, :NAME:TAG or @DIGEST behind it says
-/// which image of several is meant. What appc has no place for is kept in annotations, from which `actool export` restores it, and
+/// SOURCE is a directory or an archive, plain or compressed, - for standard input, or docker://[HOST[:PORT]/]NAME[:TAG][@DIGEST];
+/// :TAG, :NAME:TAG or @DIGEST behind the others says which image of several is meant. What appc has no place for is kept in annotations, from which `actool export` restores it, and
 /// told.
 #[derive(clap::Args)]
 pub struct Args {
@@ -47,6 +52,8 @@ pub struct Args {
     /// Replace the image where there is one; a directory is never replaced
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    insecure: Insecure,
     /// Largest size of a layer after decompression, in bytes or with k, M, G, Ki, Mi, Gi
     #[arg(long, value_name = "SIZE", default_value = "16Gi", value_parser = crate::input::size)]
     max_size: u64,
@@ -59,9 +66,22 @@ pub fn platform(text: &str) -> Result<Platform, String> {
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     let read = ReadOptions { max_size: args.max_size, ..ReadOptions::default() };
-    let (path, mut pick) = place(&args.source)?;
-    pick.platforms = if args.platform.is_empty() { oci::host_platforms() } else { args.platform.clone() };
-    let image = Source::open(&path, &read)?.find(&pick)?;
+    let platforms = if args.platform.is_empty() { oci::host_platforms() } else { args.platform.clone() };
+    // Blobs of a registry, for as long as this takes.
+    let blobs = oci::private_directory(&std::env::temp_dir())?;
+    let (path, image) = if RegistryName::is_meant(&args.source) {
+        let name: RegistryName = args.source.parse()?;
+        let credentials = crate::discover::credentials(None)?;
+        let mut settings = Settings { credentials, proxies: Config::load(None)?.proxies(), ..Settings::default() };
+        args.insecure.apply("actool", &mut settings);
+        let registry = Registry::open(Client::new(settings)?, Accounts::of_user(), &name, false, None)?;
+        (PathBuf::from(&name.name), registry.image(registry.find(&platforms)?, blobs.path())?)
+    } else {
+        let (path, mut pick) = place(&args.source)?;
+        pick.platforms = platforms;
+        let image = Source::open(&path, &read)?.find(&pick)?;
+        (path, image)
+    };
     let stem = path.file_name().and_then(|name| name.to_str()).map(|name| name.split('.').next().unwrap_or(name));
     let name = args.name.clone().or_else(|| image.named().is_none().then(|| oci::identifier(stem?)).flatten());
     let options = ImportOptions {

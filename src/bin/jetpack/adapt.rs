@@ -34,7 +34,7 @@ fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str)> {
 }
 
 /// Through the schema's own types, so that what the command line says is checked as a manifest is.
-fn typed<T: serde::de::DeserializeOwned>(option: &str, text: &str, value: Value) -> Result<T> {
+pub fn typed<T: serde::de::DeserializeOwned>(option: &str, text: &str, value: Value) -> Result<T> {
     serde_json::from_value(value).map_err(|error| wrong(option, text, error))
 }
 
@@ -100,10 +100,18 @@ pub fn adapt(app: &mut PodApp, image_app: Option<&App>, words: &ImageWords, argu
             own.exec.extend(arguments.iter().cloned());
         }
     }
-    for (option, place) in [("user", &mut own.user), ("group", &mut own.group)] {
-        if let Some(text) = words.last(option) {
-            *place = text.parse().map_err(|_| wrong(option, text, "it is empty"))?;
-        }
+    // `USER:GROUP` says both, unless it is a path.
+    let user = words.last("user").map(|text| match text.split_once(':') {
+        Some((user, group)) if !text.starts_with('/') => (text, user, Some(group)),
+        _ => (text, text, None),
+    });
+    let group = words.last("group").map(|text| (text, text));
+    let group = group.or_else(|| user.and_then(|(text, _, group)| Some((text, group?))));
+    if let Some((text, user, _)) = user {
+        own.user = user.parse().map_err(|_| wrong("user", text, "it is empty"))?;
+    }
+    if let Some((text, group)) = group {
+        own.group = group.parse().map_err(|_| wrong("group", text, "it is empty"))?;
     }
     if let Some(text) = words.last("supplementary-gids") {
         let gids = text.split(',').filter(|gid| !gid.is_empty());
@@ -292,7 +300,7 @@ pub fn volume(text: &str) -> Result<Volume> {
 }
 
 /// Seen from where we stand, no link resolved: a link on the way is for the executor to refuse.
-fn absolute(path: &str) -> Result<String> {
+pub fn absolute(path: &str) -> Result<String> {
     let absolute = std::path::absolute(Path::new(path)).map_err(|error| wrong("volume", path, error))?;
     Ok(absolute.to_string_lossy().into_owned())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use appc::config;
 use appc::diagnostic::{FileReport, FileType, Severity, human};
-use appc::discovery::ImageName;
+use appc::discovery::{ImageName, RegistryName};
 use appc::executor::consent::Allowance;
 use appc::executor::host_name::{HostName, NoHostName};
 use appc::executor::isolation::Report;
@@ -29,6 +29,7 @@ use uuid::Uuid;
 use crate::adapt::{self, adapt, once, stdio, volume, word, wrong};
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::familiar;
 use crate::meant;
 use crate::obtain::{Obtained, obtain};
 use crate::options::{ImageWords, Images};
@@ -47,11 +48,11 @@ pub struct PodArgs {
     /// Give the pod a name, unique among living pods
     #[arg(long, value_name = "NAME", value_parser = pod_name)]
     pod_name: Option<String>,
-    /// Add a volume: NAME[,kind=empty|host][,source=PATH][,readOnly=BOOL][,recursive=BOOL][,mode=MODE][,uid=N][,gid=N]
+    /// Add a volume: HOST:PATH[:ro], mounted into the only app, or NAME[,kind=empty|host][,source=PATH][,readOnly=BOOL][,recursive=BOOL][,mode=MODE][,uid=N][,gid=N]
     #[arg(long, value_name = "NAME,...")]
     volume: Vec<String>,
-    /// Make a port of an app reachable on the host
-    #[arg(long, value_name = "NAME=[IP:]HOSTPORT")]
+    /// Make a port of an app reachable on the host, by its name or by number: [IP:]HOSTPORT:PORT[/udp]
+    #[arg(short = 'p', long, value_name = "NAME=[IP:]HOSTPORT")]
     port: Vec<String>,
     /// Networks: none, host, or names of configured networks
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
@@ -114,10 +115,10 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
     let store = context.store()?;
     let mut found = BTreeMap::new();
     let template = match &args.pod_manifest {
-        Some(file) => read_manifest(file, args.strict)?,
+        Some(file) => with_registries(read_manifest(file, args.strict)?, args, context, &store, &mut found)?,
         None => from_images(args, context, &store, &mut found)?,
     };
-    let template = with_volumes_of_their_own(with_pod_options(template, args)?, &found);
+    let template = with_volumes_of_their_own(with_pod_options(template, args, &found)?, &found);
     if args.images.images.iter().any(|words| !words.options.is_empty()) {
         check(&template)?;
     }
@@ -345,9 +346,13 @@ fn metadata(args: &PodArgs, context: &Context, network: &Network) -> Result<Meta
     })
 }
 
-fn with_pod_options(mut pod: PodManifest, args: &PodArgs) -> Result<PodManifest, CommandError> {
+fn with_pod_options(
+    mut pod: PodManifest,
+    args: &PodArgs,
+    found: &BTreeMap<ImageId, Obtained>,
+) -> Result<PodManifest, CommandError> {
     let mut given: Vec<AcName> = Vec::new();
-    for text in &args.volume {
+    for text in args.volume.iter().filter(|text| !familiar::is_volume(text)) {
         let volume = volume(text)?;
         once("volume", text, &volume.name, given.iter())?;
         given.push(volume.name.clone());
@@ -356,7 +361,7 @@ fn with_pod_options(mut pod: PodManifest, args: &PodArgs) -> Result<PodManifest,
         pod.volumes.push(volume);
     }
     given.clear();
-    for text in &args.port {
+    for text in args.port.iter().filter(|text| !familiar::is_port(text)) {
         let (name, place) = text.split_once('=').ok_or_else(|| wrong("port", text, "it is not NAME=[IP:]HOSTPORT"))?;
         let (ip, number) = place.rsplit_once(':').map_or((None, place), |(ip, number)| (Some(ip), number));
         let number: std::num::NonZeroU16 =
@@ -372,12 +377,37 @@ fn with_pod_options(mut pod: PodManifest, args: &PodArgs) -> Result<PodManifest,
         pod.ports.retain(|other| other.name != port.name);
         pod.ports.push(port);
     }
+    for text in args.volume.iter().filter(|text| familiar::is_volume(text)) {
+        familiar::volume(&mut pod, text)?;
+    }
+    for text in args.port.iter().filter(|text| familiar::is_port(text)) {
+        familiar::port(&mut pod, text, found)?;
+    }
     let mut annotations = pod.annotations.take().map(|list| list.0).unwrap_or_default();
     for annotation in adapt::annotations("pod-annotation", args.pod_annotation.iter().map(String::as_str))? {
         annotations.retain(|other| other.name != annotation.name);
         annotations.push(annotation);
     }
     pod.annotations = (!annotations.is_empty()).then_some(Annotations(annotations));
+    Ok(pod)
+}
+
+/// Finds the images that a pod manifest's apps name in registries, by an annotation, since names of appc are others.
+fn with_registries(
+    mut pod: PodManifest,
+    args: &PodArgs,
+    context: &Context,
+    store: &Store,
+    found: &mut BTreeMap<ImageId, Obtained>,
+) -> Result<PodManifest, CommandError> {
+    for app in pod.apps.iter_mut().filter(|app| app.image.id.is_none()) {
+        let annotation = app.annotations.as_ref().and_then(|annotations| annotations.value(appc::oci::REFERENCE));
+        let Some(text) = annotation.filter(|text| RegistryName::is_meant(text)) else { continue };
+        let pull = args.pull.unwrap_or(context.config.pull.value);
+        let obtained = obtain(context, store, &text.parse()?, pull)?;
+        app.image.id = Some(obtained.image.id().clone());
+        found.insert(obtained.image.id().clone(), obtained);
+    }
     Ok(pod)
 }
 

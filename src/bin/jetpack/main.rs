@@ -17,6 +17,7 @@ mod doctor;
 mod error;
 mod exec;
 mod export;
+mod familiar;
 mod fetch;
 mod gc;
 mod image;

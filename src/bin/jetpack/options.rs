@@ -42,7 +42,7 @@ const HEADING: &str = "Options for the image that follows (with one image, they 
 const VALUED: [(&str, &str, &str); 20] = [
     ("name", "NAME", "Name of the app; of the pod too when it has one image"),
     ("exec", "PROGRAM", "Program in place of the app's own; arguments follow `--`"),
-    ("user", "USER", "User: a name in the image, a number, or a path whose owner counts"),
+    ("user", "USER[:GROUP]", "User: a name in the image, a number, or a path whose owner counts"),
     ("group", "GROUP", "Group, likewise"),
     ("supplementary-gids", "GID,...", "Further groups in place of the app's own"),
     ("workdir", "DIR", "Working directory"),
@@ -70,10 +70,17 @@ impl clap::Args for Images {
             .value_name("IMAGE")
             .action(ArgAction::Append)
             .required_unless_present("pod_manifest")
-            .help("Files, URLs, IDs or beginnings of them, or NAME[:VERSION][,label=value]...");
+            .help("Files, URLs, IDs or beginnings of them, NAME[:VERSION][,label=value]..., or docker://NAME[:TAG|@DIGEST]");
         let mut command = command.arg(images);
         for (name, value, help) in VALUED {
             let mut arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append);
+            arg = match name {
+                "env" => arg.short('e'),
+                "user" => arg.short('u'),
+                "workdir" => arg.short('w'),
+                "exec" => arg.visible_alias("entrypoint"),
+                _ => arg,
+            };
             // What an app of a pod manifest is stands there; the name may be the pod's.
             if name != "name" {
                 arg = arg.conflicts_with("pod_manifest");
