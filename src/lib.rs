@@ -4,7 +4,12 @@
 //!  name -> discovery -> transport -> trust -> aci -> store -> render -> rootfs
 //!  pod manifest -> pod::reify -> executor: plan -> compile -> steps -> running pod
 //! ```
-//! Each arrow is one module with one way in. A later module calls an earlier one; never back.
+//! Each arrow is one module with one way in. A later module calls an earlier one; never back: of these rooms each uses
+//! only those before it, and the programs use them all (`tests/rooms.rs`).
+//! ```text
+//!  diagnostic error spec id schema sys aci discovery validate transport trust store render oci metadata pod executor
+//!  config fetch
+//! ```
 //!
 //! Beside it, a crate of its own: `appc-codec` (`src/codec`), the inner loops of DEFLATE and SHA-512.
 //!

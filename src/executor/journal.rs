@@ -12,12 +12,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Error, Host, Kind, Step};
+use crate::pod::Bounds;
 
 /// The journal of one pod, open for appending.
 pub struct Journal {
@@ -159,17 +160,6 @@ pub fn read<S: Step>(path: &Path, executor: &str) -> Result<Vec<S>, Error> {
     known(path, executor).map(|(_, steps)| steps)
 }
 
-/// What undoing a pod may touch.
-#[derive(Clone, Debug)]
-pub struct Bounds {
-    /// The pod.
-    pub uuid: Uuid,
-    /// Its directory while it lived.
-    pub directory: PathBuf,
-    /// The root that it is in, where that has an identity.
-    pub root: Option<Uuid>,
-}
-
 /// The steps of the journal at `path` that are to be undone, and in words what is not: with `salvage` what does not read
 /// stands there, without it is an error; what is not the pod's own is nobody's to undo here in either case.
 ///
@@ -234,18 +224,6 @@ fn known<S: Step>(path: &Path, executor: &str) -> Result<(Option<usize>, Vec<S>)
             Err(corrupt(format!("it was written on `{wrote}`, and this is `{executor}`")))
         }
         header => Ok((header.and_then(|header| header.steps), read.steps)),
-    }
-}
-
-impl Bounds {
-    /// Whether `path` is the pod's directory or below it.
-    pub fn has(&self, path: &Path) -> bool {
-        path.starts_with(&self.directory) && !path.components().any(|part| part == Component::ParentDir)
-    }
-
-    /// Whether `name` is what the pod's jail and control groups are called.
-    pub fn named(&self, name: &str) -> bool {
-        name.strip_prefix("jetpack-").is_some_and(|uuid| uuid == self.uuid.to_string())
     }
 }
 

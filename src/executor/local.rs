@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::freebsd::facts::Configured;
 use super::freebsd::{self, FreeBsd};
 use super::isolation::Report;
-use super::journal::{Bounds, Fault};
+use super::journal::Fault;
 use super::lifecycle::{self, Ending, Supervision};
 use super::model::freebsd::Saved;
 use super::plan::{Metadata, PodPlan};
@@ -16,7 +16,7 @@ use super::planning::{AppImage, Choices};
 use super::supervise::End;
 use super::{Compiled, Error, Kind, Step as _, copy, journal};
 use crate::metadata::{By, Facts, HmacKey, Offer, Token};
-use crate::pod::{PodDir, Pods, State};
+use crate::pod::{Bounds, PodDir, Pods, State};
 use crate::schema::PodManifest;
 use crate::store::ground;
 

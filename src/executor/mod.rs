@@ -11,8 +11,6 @@
 //! Clauses: pod.*, env.*, vol.*, net.*, iso.*, linux.*, log.*
 
 use std::fmt::Debug;
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use serde::Serialize;
@@ -91,7 +89,7 @@ pub trait Step: Clone + Debug + Serialize + DeserializeOwned {
     }
 
     /// Whether what it made is the pod's: to undo anything else would be to take from others.
-    fn belongs(&self, pod: &journal::Bounds) -> bool;
+    fn belongs(&self, pod: &crate::pod::Bounds) -> bool;
 
     /// Whether a process of the pod does it, once the host has done its own.
     fn done_inside(&self) -> bool {
@@ -141,34 +139,6 @@ pub enum Phase {
 /// # Errors
 /// [`Kind::Io`], naming the path.
 pub fn remove_tree(path: &Path) -> Result<(), Error> {
-    remove_all(path).map_err(|error| Error::new(Kind::Io, format!("remove {}", path.display())).because(error))
-}
-
-/// The same, with the system's own errors.
-fn remove_all(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // Directories without permissions, or more of them above each other than descriptors. Not at once: it moves what it
-        // finds, which can need space, and removing is what frees space.
-        Err(_) => {
-            #[cfg(target_os = "freebsd")]
-            unlock(path);
-            crate::store::sweep(path).map(drop)
-        }
-    }
-}
-
-/// Takes the flags away that keep root from removing what has them. What cannot be removed for all that is told when it is tried.
-#[cfg(target_os = "freebsd")]
-fn unlock(path: &Path) {
-    let _ = crate::sys::freebsd::flags::clear(path);
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        // Not through links: the type is the entry's own.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            unlock(&entry.path());
-        } else {
-            let _ = crate::sys::freebsd::flags::clear(&entry.path());
-        }
-    }
+    crate::store::remove_tree(path)
+        .map_err(|error| Error::new(Kind::Io, format!("remove {}", path.display())).because(error))
 }

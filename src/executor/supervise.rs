@@ -9,10 +9,9 @@
 use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use serde::{Deserialize, Serialize};
-
 use super::plan::PodPlan;
 use super::{Error, Host, Phase};
+pub use crate::pod::status::End;
 
 /// A host that can start a pod once its steps are applied.
 pub trait Launch: Host {
@@ -117,29 +116,4 @@ pub enum Event {
     Trouble(Error),
     /// The pod itself is no more.
     Gone,
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum End {
-    /// It exited with this status.
-    Status(i32),
-    /// This signal ended it.
-    Signal(i32),
-}
-
-impl End {
-    /// As a shell shows it: the status, or 128 and the signal.
-    pub fn code(self) -> i32 {
-        match self {
-            Self::Status(status) => status,
-            Self::Signal(signal) => 128 + signal,
-        }
-    }
-
-    /// Whether the process succeeded.
-    pub fn success(self) -> bool {
-        self == Self::Status(0)
-    }
 }

@@ -10,10 +10,9 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::status::{AppStatus, Status};
-use super::{Error, Kind};
-use crate::executor::journal::Bounds;
-use crate::executor::plan::PodPlan;
-use crate::store::ground;
+use super::{Bounds, Error, Kind};
+use crate::schema::PodManifest;
+use crate::store::{ground, remove_tree};
 
 /// All pods below one root.
 #[derive(Clone, Debug)]
@@ -171,7 +170,7 @@ impl Pods {
         making.lock().map_err(io_error(failed()))?;
         for entry in fs::read_dir(self.making()).map_err(io_error(failed()))? {
             let entry = entry.map_err(io_error(failed()))?;
-            crate::executor::remove_tree(&entry.path()).map_err(|e| Error::new(Kind::Io, failed()).because(e))?;
+            remove_tree(&entry.path()).map_err(io_error(failed()))?;
         }
         Ok(())
     }
@@ -278,13 +277,13 @@ impl Pods {
                 Err(_) if !pod.path.exists() => {}
                 // One of its name that was left half removed makes room.
                 Err(_) if gone.exists() => {
-                    crate::executor::remove_tree(&gone).map_err(|e| Error::new(Kind::Io, failed()).because(e))?;
+                    remove_tree(&gone).map_err(io_error(failed()))?;
                     fs::rename(&pod.path, &gone).map_err(io_error(failed()))?;
                 }
                 renamed => renamed.map_err(io_error(failed()))?,
             }
         }
-        crate::executor::remove_tree(&gone).map_err(|error| Error::new(Kind::Io, failed()).because(error))
+        remove_tree(&gone).map_err(io_error(failed()))
     }
 }
 
@@ -616,8 +615,8 @@ impl PodDir {
     /// The same; of a pod that was never started, that its apps are the planned ones.
     pub fn status_or_plan(&self) -> Status {
         let planned = || -> Status {
-            let plan: Option<PodPlan> = self.read_json("plan").ok();
-            let names = plan.into_iter().flat_map(|plan| plan.apps).map(|app| app.name);
+            let plan: Option<PodManifest> = self.read_json("manifest").ok();
+            let names = plan.into_iter().flat_map(|plan| plan.apps).map(|app| app.name.to_string());
             let apps = names.map(|name| AppStatus { name, ..AppStatus::default() }).collect();
             Status { apps, ..Status::default() }
         };

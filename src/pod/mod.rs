@@ -26,11 +26,13 @@
 //! held belongs to whoever takes the lock.
 //! Clauses: pod.*, pm.*
 
+mod bounds;
 pub mod directory;
 pub mod reify;
 pub mod status;
 mod uses;
 
+pub use bounds::Bounds;
 pub use directory::{PodDir, Pods, State};
 pub use reify::{ResolvedImage, reify};
 

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::executor::supervise::End;
-
 /// What the file `status` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -67,4 +65,29 @@ pub struct AppStatus {
 pub enum Cause {
     /// The kernel, for lack of memory: its own limit, the pod's, or that of the host.
     Oom,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// It exited with this status.
+    Status(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl End {
+    /// As a shell shows it: the status, or 128 and the signal.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Status(status) => status,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+
+    /// Whether the process succeeded.
+    pub fn success(self) -> bool {
+        self == Self::Status(0)
+    }
 }

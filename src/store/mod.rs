@@ -55,7 +55,7 @@ pub use origin::Origin;
 pub(crate) use origin::replace;
 pub use reference::ImageRef;
 pub use roots::default_root;
-pub(crate) use sweep::remove as sweep;
+pub(crate) use sweep::remove_tree;
 pub use trees::{Directories, Discarded, Draft, TreeName, Trees};
 pub use verify::Damage;
 pub(crate) use verify::attributes;

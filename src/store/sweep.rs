@@ -1,7 +1,7 @@
 //! Removing trees of any shape.
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -48,6 +48,35 @@ pub(crate) fn remove(path: &Path) -> io::Result<u64> {
     }
     absent_is_fine(rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR))?;
     Ok(freed)
+}
+
+/// Removes the tree at `path`, whatever its modes and flags, following nothing; one that is not there is removed already.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // Directories without permissions, or more of them above each other than descriptors. Not at once: it moves what it
+        // finds, which can need space, and removing is what frees space.
+        Err(_) => {
+            #[cfg(target_os = "freebsd")]
+            unlock(path);
+            remove(path).map(drop)
+        }
+    }
+}
+
+/// Takes the flags away that keep root from removing what has them. What cannot be removed for all that is told when it is tried.
+#[cfg(target_os = "freebsd")]
+fn unlock(path: &Path) {
+    let _ = crate::sys::freebsd::flags::clear(path);
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        // Not through links: the type is the entry's own.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            unlock(&entry.path());
+        } else {
+            let _ = crate::sys::freebsd::flags::clear(&entry.path());
+        }
+    }
 }
 
 /// Opens a directory, making it ours to change if need be; `None` when it is not there (any more).

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::facts::RULES_MARK;
 use super::steps::{CloneOf, Step};
 use super::system::{Found, Hidden, Mounted, NewMount, Program, System};
-use crate::executor::journal::Bounds;
 use crate::executor::{Error, Host, Kind, Step as _};
+use crate::pod::Bounds;
 
 /// A host that runs FreeBSD, real or modelled.
 #[derive(Debug)]

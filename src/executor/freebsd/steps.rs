@@ -6,9 +6,9 @@ use std::path::{Component, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::system::{Setting, Value};
-use crate::executor::journal::Bounds;
 use crate::executor::listening::Listen;
 use crate::id::Id;
+use crate::pod::Bounds;
 
 /// One change of the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::cni::Connection;
 
 use crate::executor::Step as _;
-use crate::executor::journal::Bounds;
 use crate::executor::listening::Listen;
 use crate::executor::plan::PortForward;
 use crate::id::Id;
+use crate::pod::Bounds;
 use crate::sys::linux::process::namespace;
 
 /// One change.

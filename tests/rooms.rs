@@ -1,0 +1,69 @@
+//! The rooms of `src/lib.rs`: who uses whom.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every file of the library, with what is code in it, line by line.
+fn library() -> Vec<(PathBuf, Vec<(usize, String)>)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut files, mut left) = (Vec::new(), vec![src.clone()]);
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).expect("read a directory of src") {
+            let path = entry.expect("read an entry of src").path();
+            let inside = path.strip_prefix(&src).expect("below src");
+            if path.is_dir() {
+                if !["bin", "codec"].iter().any(|other| inside == Path::new(other)) {
+                    left.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("read a file of src");
+                let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim().to_owned()));
+                let code = lines.filter(|(_, line)| !line.starts_with("//")).collect();
+                files.push((inside.to_owned(), code));
+            }
+        }
+    }
+    files
+}
+
+/// The rooms in the order in which `src/lib.rs` has them in its second drawing.
+fn rooms() -> Vec<String> {
+    let map = include_str!("../src/lib.rs");
+    let drawing =
+        map.split("```text").nth(2).and_then(|rest| rest.split("```").next()).expect("a drawing of the rooms");
+    drawing.split_whitespace().filter(|word| *word != "//!").map(str::to_owned).collect()
+}
+
+#[test]
+fn a_room_uses_only_those_before_it() {
+    let rooms = rooms();
+    let place = |room: &str| rooms.iter().position(|known| known == room);
+    let mut wrong = Vec::new();
+    for (file, lines) in library() {
+        let name = file.components().next().expect("a name").as_os_str().to_string_lossy();
+        let own = name.trim_end_matches(".rs");
+        if own == "lib" {
+            continue;
+        }
+        let Some(at) = place(own) else { panic!("the drawing of src/lib.rs lacks {own}") };
+        // A child of the crate's root is as far up as `super` is to lead.
+        let depth = file.components().count() + usize::from(!file.ends_with("mod.rs")) - 1;
+        for (number, line) in lines {
+            let up = line.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+            let up = up.map(|path| path.matches("super::").count()).max().unwrap_or(0);
+            // Tests and others within a file are modules of their own.
+            if up > depth {
+                wrong.push(format!("{}:{number} leaves its room by `super`: {line}", file.display()));
+            }
+            for used in line.split("crate::").skip(1) {
+                let used = used.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
+                if used.is_empty() {
+                    wrong.push(format!("{}:{number} names more than one room at once: {line}", file.display()));
+                } else if used.starts_with(char::is_lowercase) && place(used).is_none_or(|used| used > at) {
+                    wrong.push(format!("{}:{number} uses {used}, which comes after {own}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
