@@ -67,3 +67,28 @@ fn a_room_uses_only_those_before_it() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn the_library_speaks_for_no_program_and_reads_no_environment() {
+    let commands =
+        ["config", "doctor", "exec", "fetch", "gc", "image", "init", "key", "kill", "list", "logs", "plan", "prepare"];
+    let more = ["ps", "push", "rm", "run", "status", "stop", "trust", "metadata-service"];
+    let hints = commands.iter().chain(&more).map(|command| format!("jetpack {command}"));
+    let others = ["println!(", "print!(", "dbg!(", "env::var", "env::args", "\"jetpack: "].map(str::to_owned);
+    let never: Vec<String> = hints.chain(others).collect();
+    // What our terminal is only the environment knows; and who starts itself anew does it as it was started.
+    let excused = [("sys/terminal.rs", "env::var"), ("sys/linux/program.rs", "env::args")];
+    let mut wrong = Vec::new();
+    for (file, lines) in library() {
+        let tests = file.file_name().is_some_and(|name| name == "tests.rs");
+        let library = lines.iter().take_while(|(_, line)| !tests && !line.starts_with("mod tests {"));
+        for (number, line) in library {
+            let found = never.iter().find(|never| {
+                let excused = excused.contains(&(file.to_str().unwrap_or_default(), never.as_str()));
+                line.contains(never.as_str()) && !excused
+            });
+            wrong.extend(found.map(|found| format!("{}:{number} has `{found}`", file.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -14,7 +14,7 @@ mod places;
 mod value;
 
 use std::collections::BTreeMap;
-use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -28,14 +28,16 @@ use crate::error::Failure;
 use crate::executor::consent::Allowance;
 use crate::render::Pull;
 use crate::schema::suggest::nearest;
-use crate::store::default_root;
 
-use places::{credential_directories, files, own_directory, system_trust_directories};
+use places::{credential_directories, default_root, files, own_directory, system_trust_directories};
 use value::Value;
 pub use value::{Block, parse_duration};
 
 /// No configuration is larger, in bytes; what goes on behind that is something else.
 const LARGEST: u64 = 1 << 20;
+
+/// Gives what a variable of the environment says.
+pub type Variables<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 /// Why the configuration does not hold.
 pub type Error = Failure<Kind>;
@@ -90,7 +92,7 @@ impl fmt::Display for Origin {
 
 /// The keys: name in the file, field, type, default.
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $key:literal $field:ident: $type:ty = $default:expr $(, within $bounds:expr)?;)+) => {
+    ($variable:ident; $($(#[doc = $doc:literal])+ $key:literal $field:ident: $type:ty = $default:expr $(, within $bounds:expr)?;)+) => {
         /// What holds for this call.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Config {
@@ -99,13 +101,12 @@ macro_rules! settings {
             pub unread: Vec<PathBuf>,
         }
 
-        impl Default for Config {
-            fn default() -> Self {
+        impl Config {
+            /// What holds where nobody says anything.
+            fn defaults($variable: &Variables<'_>) -> Self {
                 Self { $($field: Setting { value: $default, origin: Origin::Default },)+ unread: Vec::new() }
             }
-        }
 
-        impl Config {
             /// The names of all keys.
             pub const KEYS: &'static [&'static str] = &[$($key,)+];
 
@@ -135,8 +136,9 @@ const DAY: u64 = 24 * 60 * 60;
 const CENTURY: u64 = 100 * 365 * DAY;
 
 settings! {
+    variable;
     /// Where images and pods are kept.
-    "root" root: Option<PathBuf> = default_root();
+    "root" root: Option<PathBuf> = default_root(variable);
     /// When images are asked for elsewhere though they may be in the store: never, new (what is not there) or update.
     "pull" pull: Pull = Pull::New;
     /// How long `image gc` keeps what was imported and nobody needs.
@@ -144,13 +146,13 @@ settings! {
     /// Of what signatures are wanted: network (of all that comes over one), all (of files, too) or none.
     "signatures" signatures: Signatures = Signatures::Network;
     /// Where the keys are that this host's administrator, or this user, trusts, in root.d for all names and in prefix.d/PREFIX; `jetpack trust` writes there.
-    "trust-directory" trust_directory: Option<PathBuf> = own_directory().map(|own| own.join("trust"));
+    "trust-directory" trust_directory: Option<PathBuf> = own_directory(variable).map(|own| own.join("trust"));
     /// Where the keys are that came with the system, or with the host for its users.
-    "system-trust-directories" system_trust_directories: Vec<PathBuf> = system_trust_directories();
+    "system-trust-directories" system_trust_directories: Vec<PathBuf> = system_trust_directories(variable);
     /// Which protections are switched off: tls (certificates are not checked), http (plain http will do), signature.
     "insecure" insecure: Vec<Protection> = Vec::new();
     /// Where files with credentials by host are, `*.toml` of mode 0600: tables `[[credential]]` with host, and user and password or token; a later directory wins.
-    "credential-directories" credential_directories: Vec<PathBuf> = credential_directories();
+    "credential-directories" credential_directories: Vec<PathBuf> = credential_directories(variable);
     /// Whether public servers may send us to private addresses.
     "private-redirects" private_redirects: bool = false;
     /// The proxy for https, as http://HOST:PORT.
@@ -263,15 +265,15 @@ pub enum Metadata {
 }
 
 impl Config {
-    /// What the system's and the user's files say, or `named` instead of both.
+    /// What the system's and the user's files say, or `named` instead of both, where `variable` gives the environment.
     ///
     /// Errors: [`Kind::Invalid`] with file, line and column, [`Kind::Io`].
-    pub fn load(named: Option<&Path>) -> Result<Self, Error> {
-        let mut config = Self::default();
+    pub fn load(named: Option<&Path>, variable: &Variables<'_>) -> Result<Self, Error> {
+        let mut config = Self::defaults(variable);
         match named {
             Some(path) => config.read(path, true)?,
             None => {
-                for (number, path) in files().into_iter().enumerate() {
+                for (number, path) in files(variable).into_iter().enumerate() {
                     match config.read(&path, false) {
                         // In the home directory of somebody else, whose environment we have.
                         Err(error) if number > 0 && denied(&error) => config.unread.push(path),
@@ -280,7 +282,8 @@ impl Config {
                 }
             }
         }
-        config.take_environment(&|name| env::var(name).ok().filter(|value| !value.is_empty()));
+        let text = |name: &str| variable(name)?.into_string().ok().filter(|value| !value.is_empty());
+        config.take_environment(&text);
         Ok(config)
     }
 
@@ -305,7 +308,7 @@ impl Config {
             self.cni_configurations = Setting { value: value.into(), origin };
         }
         if let Some((value, origin)) = first(&["CNI_PATH"]) {
-            self.cni_plugins = Setting { value: env::split_paths(&value).collect(), origin };
+            self.cni_plugins = Setting { value: std::env::split_paths(&value).collect(), origin };
         }
     }
 
@@ -405,7 +408,7 @@ mod tests {
     use crate::error::chain;
 
     fn take(text: &str) -> Result<Config, String> {
-        let mut config = Config::default();
+        let mut config = Config::defaults(&|_| None);
         config.take(text, Path::new("/etc/jetpack.toml")).map_err(|error| chain(&error))?;
         Ok(config)
     }

@@ -1,6 +1,7 @@
 //! The supervisor: applies a pod's steps, drives its apps from start to end, and takes back what must not outlive them.
 
 use std::any::Any;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use crate::pod::PodDir;
 use crate::pod::status::{AppStatus, Cause, Status};
 use crate::sys::background::Leash;
 use crate::sys::memory::PageByPage;
+use crate::sys::output::Voice;
 use crate::sys::signals::{FORWARDED, Watch};
 use crate::sys::terminal::{self, Raw};
 
@@ -59,6 +61,10 @@ pub struct Supervision {
     pub passing: bool,
     /// The root that the pod belongs to.
     pub root: Option<Uuid>,
+    /// How what is told reads.
+    pub voice: Voice,
+    /// The socket of whoever wants to hear that the apps are ready, as sd_notify(3) has it.
+    pub notify: Option<OsString>,
 }
 
 impl Default for Supervision {
@@ -71,6 +77,8 @@ impl Default for Supervision {
             leash: None,
             passing: false,
             root: None,
+            voice: str::to_owned,
+            notify: None,
         }
     }
 }
@@ -107,6 +115,7 @@ pub fn run<H: Launch>(
     supervision: Supervision,
     executor: &str,
 ) -> Result<Ending, Error> {
+    let voice = supervision.voice;
     let watch = Watch::new(&FORWARDED).map_err(|e| Error::new(Kind::Io, "watch for signals").because(e))?;
     // What a pod finds is made the same whoever starts it.
     rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -131,7 +140,7 @@ pub fn run<H: Launch>(
         drop(pod);
         // The journal keeps what stays for whoever collects the pod.
         if let Err(error) = journal::undo_all(host, &passing) {
-            tell(&format!("failed to {}", crate::error::chain(&error)));
+            tell(voice, &error);
         }
     }
     Ok(ending)
@@ -152,7 +161,8 @@ fn supervise<H: Launch>(
         directory.set_aside("status", room).map_err(|e| Error::new(Kind::Io, "make room for the status").because(e))?;
     }
     let logs = directory.path().join("logs");
-    let (logs, streams, input) = Logs::open(plan, &logs, supervision.foreground, supervision.log_limit)?;
+    let (logs, streams, input) =
+        Logs::open(plan, &logs, supervision.foreground, supervision.log_limit, supervision.voice)?;
     let mut pod = host.launch(plan, &compiled.steps, streams)?;
     let unoffered = |e| Error::new(Kind::Io, "offer the metadata service").because(e);
     // While the pod's first process sets it up.
@@ -181,6 +191,7 @@ fn supervise<H: Launch>(
         waiting: vec![true; plan.apps.len()],
         came_up: false,
         leash: supervision.leash,
+        notify: supervision.notify,
         input,
         terminal: None,
         terminals: terminal::own(),
@@ -243,6 +254,7 @@ struct Life<'a, P: Pod> {
     /// Whether the main process of any app was started.
     came_up: bool,
     leash: Option<Leash>,
+    notify: Option<OsString>,
     /// What we pass on of our own input.
     input: Option<Input>,
     /// The near end of the pod's terminal that is shown through ours, and ours, raw as long as it is.
@@ -628,7 +640,7 @@ impl<P: Pod> Life<'_, P> {
         let unready = |(app, status): (&AppPlan, &AppStatus)| app.notifies && status.ready.is_none();
         if before.ready.is_none() && !self.plan.apps.iter().zip(&self.status.apps).any(unready) {
             // Whoever waits for us waits for the apps.
-            crate::sys::notify::ready();
+            self.notify.iter().for_each(crate::sys::notify::ready);
         }
     }
 
@@ -732,9 +744,10 @@ impl<P: Pod> Life<'_, P> {
     }
 }
 
-/// Says something to whoever watches. A supervisor goes on when nobody does.
-fn tell(words: &str) {
-    let _ = writeln!(crate::sys::output::stderr(), "jetpack: {}", visible::line(words));
+/// Says what failed to whoever watches. A supervisor goes on when nobody does.
+pub(super) fn tell(voice: Voice, error: &Error) {
+    let words = format!("failed to {}", crate::error::chain(error));
+    let _ = writeln!(crate::sys::output::stderr(), "{}", voice(&visible::line(&words)));
 }
 
 fn phase_word(phase: Phase) -> &'static str {

@@ -19,6 +19,7 @@ use crate::metadata::{By, Facts, HmacKey, Offer, Token};
 use crate::pod::{Bounds, PodDir, Pods, State};
 use crate::schema::PodManifest;
 use crate::store::ground;
+use crate::sys::output::Voice;
 
 #[cfg(target_os = "linux")]
 mod this {
@@ -280,6 +281,7 @@ pub fn start(pod: &PodDir, root: &Path, supervision: Supervision, tell: impl FnO
     let configured: Configured = pod.read_json_if_there("configured").map_err(unreadable)?.unwrap_or_default();
     let known = ground::identify(root).map_err(|error| Error::new(Kind::Refused, "start the pod").because(error))?;
     let supervision = Supervision { root: Some(known), ..supervision };
+    let voice = supervision.voice;
     let judge = |report: &Report| {
         report.judge(plan.strict)?;
         pod.write_json(REPORT, report)
@@ -298,7 +300,7 @@ pub fn start(pod: &PodDir, root: &Path, supervision: Supervision, tell: impl FnO
             (Err(error), _) => return Err(error),
             (Ok(ending), Ok(())) => return Ok(ending),
             (Ok(ending), Err(error)) => {
-                eprintln!("jetpack: failed to {}", crate::error::chain(&error));
+                lifecycle::tell(voice, &error);
                 return Ok(ending);
             }
         }
@@ -549,7 +551,7 @@ use super::linux::enter::Entrance;
 ///
 /// # Errors
 /// The app does not run, or the command cannot be started.
-pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool) -> Result<End, Error> {
+pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool, voice: Voice) -> Result<End, Error> {
     not_modelled(pod)?;
     if pod.state() != State::Running {
         let why = match lingers(pod)? {
@@ -558,7 +560,7 @@ pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool) -
         };
         return Err(Error::new(Kind::Missing, format!("enter pod {}", pod.uuid())).because(why));
     }
-    Entrance::new(pod, app)?.execute(command, tty)
+    Entrance::new(pod, app)?.execute(command, tty, voice)
 }
 
 /// Copies from an app to the host.

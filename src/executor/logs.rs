@@ -20,6 +20,7 @@ use super::relay::{Input, Outlet, Turn, turn};
 use super::supervise::Streams;
 use super::{Error, Kind};
 use crate::diagnostic::visible;
+use crate::sys::output::Voice;
 use crate::sys::signals::Watch;
 
 /// A log file larger than this, in bytes, is moved aside where nobody says otherwise. One older file is kept.
@@ -49,6 +50,7 @@ pub struct Logs {
     files: Vec<LogFile>,
     sources: Vec<Source>,
     outlets: [Outlet; 2],
+    voice: Voice,
 }
 
 #[derive(Default)]
@@ -74,9 +76,10 @@ impl Logs {
         directory: &Path,
         foreground: bool,
         limit: u64,
+        voice: Voice,
     ) -> Result<(Self, Vec<Streams>, Option<Input>), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "make the apps' standard streams").because(error);
-        let mut logs = Self { files: Vec::new(), sources: Vec::new(), outlets: Outlet::both() };
+        let mut logs = Self { files: Vec::new(), sources: Vec::new(), outlets: Outlet::both(voice), voice };
         let mut all = Vec::with_capacity(plan.apps.len());
         let (mut read, mut input) = (None, None);
         for (index, app) in plan.apps.iter().enumerate() {
@@ -149,7 +152,7 @@ impl Logs {
 
     /// Says something to whoever watches, in the order in which it happens.
     pub fn tell(&mut self, words: &str) {
-        self.outlets[1].give(format!("jetpack: {}\n", visible::line(words)).as_bytes());
+        self.outlets[1].give(format!("{}\n", (self.voice)(&visible::line(words))).as_bytes());
     }
 
     /// The streams that can be read now: their numbers and descriptors. Those for an outlet that is full wait until it is not, and
@@ -162,7 +165,7 @@ impl Logs {
 
     /// Reads once what the stream of this number has to say.
     pub fn pump(&mut self, source: usize) -> Result<(), Error> {
-        let Self { files, sources, outlets } = self;
+        let Self { files, sources, outlets, .. } = self;
         let source = &mut sources[source];
         source.pump(&mut files[source.app], outlets).map(drop)
     }
@@ -192,7 +195,7 @@ impl Logs {
     /// # Errors
     /// The first stream's that could not be read to its end; the others were, for all that.
     pub fn finish(&mut self, watch: &Watch) -> Result<(), Error> {
-        let Self { files, sources, outlets } = self;
+        let Self { files, sources, outlets, .. } = self;
         let mut first = Ok(());
         for source in sources {
             let there = |near: &OwnedFd| rustix::io::ioctl_fionread(near).unwrap_or(0);
@@ -413,7 +416,7 @@ mod tests {
         let (outlet, near) = (None, Some(near));
         let sources =
             vec![Source { app: 0, name: "stdout", near, pending: Vec::new(), logged: true, outlet, terminal: false }];
-        let mut logs = Logs { files, sources, outlets: Outlet::both() };
+        let mut logs = Logs { files, sources, outlets: Outlet::both(str::to_owned), voice: str::to_owned };
         let mut long = vec![b'x'; LINE + 10];
         long.extend_from_slice(b"\nshort\nopen");
         rustix::io::write(&far, &long).unwrap();

@@ -15,7 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::stdio;
 
 use super::supervise::{End, Streams};
-use crate::sys::output::{PIECE, has_room};
+use crate::sys::output::{PIECE, Voice, has_room};
 use crate::sys::signals::{FORWARDED, Watch};
 use crate::sys::terminal::{self, Raw};
 
@@ -182,17 +182,19 @@ pub struct Outlet {
     /// Until when there is no sense in trying: its file system is full.
     full_until: Option<Instant>,
     told: bool,
+    voice: Voice,
 }
 
 impl Outlet {
     /// Standard output and standard error.
-    pub fn both() -> [Self; 2] {
+    pub fn both(voice: Voice) -> [Self; 2] {
         [stdio::stdout(), stdio::stderr()].map(|to| Self {
             to,
             pending: Vec::new(),
             gone: false,
             full_until: None,
             told: false,
+            voice,
         })
     }
 
@@ -242,8 +244,8 @@ impl Outlet {
                     if !std::mem::replace(&mut self.told, true) {
                         // Where that cannot be written either, nobody is to be told.
                         use io::Write as _;
-                        let why = io::Error::from(error);
-                        let _ = writeln!(crate::sys::output::stderr(), "jetpack: warning: what apps say waits: {why}");
+                        let words = format!("warning: what apps say waits: {}", io::Error::from(error));
+                        let _ = writeln!(crate::sys::output::stderr(), "{}", (self.voice)(&words));
                     }
                     break;
                 }
@@ -302,9 +304,13 @@ impl Relay {
     ///
     /// # Errors
     /// The system's.
-    pub fn new(tty: bool, make: impl FnOnce() -> io::Result<(OwnedFd, OwnedFd)>) -> io::Result<(Self, Streams)> {
+    pub fn new(
+        tty: bool,
+        voice: Voice,
+        make: impl FnOnce() -> io::Result<(OwnedFd, OwnedFd)>,
+    ) -> io::Result<(Self, Streams)> {
         let ours = terminal::own();
-        let mut relay = Self { input: None, ends: Vec::new(), outlets: Outlet::both(), near: None };
+        let mut relay = Self { input: None, ends: Vec::new(), outlets: Outlet::both(voice), near: None };
         let shown = tty || (ours[0] && ours[1]);
         if !shown {
             let (stdin, input) = Input::piped()?;

@@ -12,7 +12,7 @@ use super::remote::{Event, Remote};
 use super::{Error, Kind};
 use crate::aci::{Compression, ReadOptions};
 use crate::discovery::RegistryName;
-use crate::oci::registry::{Accounts, Registry};
+use crate::oci::registry::Registry;
 use crate::oci::{self, Conversion, Form, ImportOptions, Layers};
 use crate::store::{Accept, Image, Import, Store};
 use crate::transport::{Entry, Validators};
@@ -39,7 +39,7 @@ impl Remote {
             Error::new(kind, format!("fetch {name}")).because(error)
         };
         let trusted = self.is_trusted(name)?;
-        let registry = Registry::open(self.client.clone(), Accounts::of_user(), name, false, self.watch.clone())
+        let registry = Registry::open(self.client.clone(), self.accounts.clone(), name, false, self.watch.clone())
             .map_err(failed)?;
         let found = registry.find(&oci::host_platforms()).map_err(failed)?;
         let digest = found.digest();
@@ -60,10 +60,7 @@ impl Remote {
             notes.push(format!("the image is for {platform}: there is none for this system"));
         }
         if !trusted {
-            notes.push(format!(
-                "nobody has signed it: the registry's word is all there is (`jetpack trust add --registry {}` takes it for good)",
-                name.place()
-            ));
+            notes.push(format!("nobody has signed it: the word of the registry {} is all there is", name.place()));
         }
         let stored = self.convert(name, &image, notes, store).map_err(|error| match error {
             Broken::Image(error) => {
@@ -103,10 +100,7 @@ impl Remote {
             return Ok(trusted);
         }
         let error = Error::new(Kind::Unsigned, format!("fetch {name}")).clause("disc.sigpolicy");
-        let why = format!(
-            "nobody signs images of registries; `jetpack trust add --registry {}` takes those of this one",
-            name.place()
-        );
+        let why = format!("nobody signs images of registries, and {} is not one whose word is taken", name.place());
         Err(error.because(why))
     }
 

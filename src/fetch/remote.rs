@@ -15,6 +15,7 @@ use super::source::{Outcome, Watched};
 use super::{Error, Kind};
 use crate::config::Signatures;
 use crate::discovery::{self, Discovered, Endpoint, Fetch, ImageName, Link, Options, Page, Platform, Seek, Step};
+use crate::oci::registry::Accounts;
 use crate::render::Fetcher;
 use crate::schema::ImageManifest;
 use crate::store::{Accept, Image, Import, Origin, Store, Wanted};
@@ -59,6 +60,8 @@ pub struct Remote {
     pub http: bool,
     /// What `os` and `arch` are where a name does not say.
     pub platform: Platform,
+    /// Who we are to registries.
+    pub accounts: Accounts,
     /// Where layers of registries are kept as they came.
     pub blobs: PathBuf,
     /// Whether images of registries that nobody trusts are refused, and not just told.

@@ -3,11 +3,9 @@
 use std::ffi::OsString;
 use std::os::unix::net::UnixDatagram;
 
-/// Says `READY=1` where someone wants to hear it. That nobody listens is no error, as the protocol has it.
-pub fn ready() {
-    if let Some(address) = std::env::var_os("NOTIFY_SOCKET") {
-        let _ = send(&address, b"READY=1\n");
-    }
+/// Says `READY=1` to the socket that the variable `NOTIFY_SOCKET` names. That nobody listens is no error, as the protocol has it.
+pub fn ready(address: &OsString) {
+    let _ = send(address, b"READY=1\n");
 }
 
 fn send(address: &OsString, text: &[u8]) -> std::io::Result<usize> {

@@ -20,6 +20,9 @@ impl<'a> Patient<'a> {
     }
 }
 
+/// How a line of a program's own reads, which stands among what others say.
+pub type Voice = fn(&str) -> String;
+
 /// Standard output.
 pub fn stdout() -> Patient<'static> {
     Patient(rustix::stdio::stdout())

@@ -121,6 +121,6 @@ pub struct Settings {
     /// Names and passwords by host.
     pub credentials: Credentials,
     /// Proxies by the names of the environment's variables in small letters: `https_proxy`, `http_proxy`, `all_proxy`,
-    /// `no_proxy`. What is not here is as the environment says.
+    /// `no_proxy`.
     pub proxies: BTreeMap<&'static str, String>,
 }

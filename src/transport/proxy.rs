@@ -1,5 +1,5 @@
 //! Proxies, by the scheme of what is asked for: `https_proxy`, `http_proxy`, `all_proxy`, and `no_proxy` for the hosts that
-//! are reached without one; from the settings, else from the environment's variables in lower or upper case.
+//! are reached without one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,10 +20,10 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// As `settings` say, and where they say nothing, the environment. A proxy that cannot be understood is an error: going
+    /// As `settings` say. A proxy that cannot be understood is an error: going
     /// round it may be what its user wanted to prevent.
     pub fn new(settings: &BTreeMap<&'static str, String>) -> Result<Self, Error> {
-        Self::from_lookup(|name| settings.get(name).cloned().or_else(|| variable(name)))
+        Self::from_lookup(|name| settings.get(name).cloned())
     }
 
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
@@ -79,12 +79,6 @@ pub enum Route<'p> {
     Tunnel(&'p Proxy),
     /// The proxy itself asks.
     Forward(&'p Proxy),
-}
-
-/// What the environment says under this name, in lower or upper case.
-fn variable(name: &str) -> Option<String> {
-    let names = [name.to_owned(), name.to_ascii_uppercase()];
-    names.iter().find_map(|name| std::env::var(name).ok()).filter(|value| !value.is_empty())
 }
 
 /// Whether an entry of `no_proxy` means this host: itself, a domain or a block of addresses it is in, or `*`; on one port

@@ -1,5 +1,6 @@
 //! `actool discover`: where images, signatures and keys are.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -42,7 +43,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     for text in &args.names {
         names.push(read_name(text, &args.insecure)?);
     }
-    let mut settings = Settings { credentials: credentials(args.credentials.as_ref())?, ..Settings::default() };
+    let mut settings = settings(args.credentials.as_ref())?;
     args.insecure.apply("actool", &mut settings);
     let options = Options {
         port: args.port.filter(|port| *port != 0),
@@ -80,13 +81,19 @@ fn read_name(text: &str, insecure: &Insecure) -> Result<ImageName, CommandError>
     }
 }
 
-pub fn credentials(file: Option<&PathBuf>) -> Result<Credentials, CommandError> {
-    let configured = Config::load(None)?.credential_directories.value;
-    let paths: Vec<PathBuf> = configured.into_iter().chain(file.cloned()).collect();
+/// What a variable of the environment says.
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// What this host's files say about the network, and `file` about who we are there.
+pub fn settings(file: Option<&PathBuf>) -> Result<Settings, CommandError> {
+    let config = Config::load(None, &variable)?;
     if let Some(file) = file.filter(|file| !file.is_file()) {
         return Err(CommandError::usage(format!("there is no file {}", file.display())));
     }
-    Ok(Credentials::load(paths.iter().map(PathBuf::as_path))?)
+    let paths = config.credential_directories.value.iter().chain(file).map(PathBuf::as_path);
+    Ok(Settings { credentials: Credentials::load(paths)?, proxies: config.proxies(), ..Settings::default() })
 }
 
 /// The Go tool's form.

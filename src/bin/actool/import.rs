@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use appc::aci::ReadOptions;
-use appc::config::Config;
 use appc::discovery::RegistryName;
 use appc::oci::registry::{Accounts, Registry};
 use appc::oci::{self, Conversion, Form, ImportOptions, Layers, Pick, Platform, Source, Written};
 use appc::schema::AcIdentifier;
-use appc::transport::{Client, Settings};
+use appc::transport::Client;
 
 use crate::build::Codec;
 use crate::error::CommandError;
@@ -71,10 +70,10 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     let blobs = oci::private_directory(&std::env::temp_dir())?;
     let (path, image) = if RegistryName::is_meant(&args.source) {
         let name: RegistryName = args.source.parse()?;
-        let credentials = crate::discover::credentials(None)?;
-        let mut settings = Settings { credentials, proxies: Config::load(None)?.proxies(), ..Settings::default() };
+        let mut settings = crate::discover::settings(None)?;
         args.insecure.apply("actool", &mut settings);
-        let registry = Registry::open(Client::new(settings)?, Accounts::of_user(), &name, false, None)?;
+        let registry =
+            Registry::open(Client::new(settings)?, Accounts::of_user(&crate::discover::variable), &name, false, None)?;
         (PathBuf::from(&name.name), registry.image(registry.find(&platforms)?, blobs.path())?)
     } else {
         let (path, mut pick) = place(&args.source)?;

@@ -1,5 +1,6 @@
 //! What every command needs to know: where things are.
 
+use std::ffi::OsString;
 #[cfg(target_os = "freebsd")]
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,10 +26,20 @@ pub struct Context {
     pub model: Option<PathBuf>,
 }
 
+/// How what this program says reads among what apps say.
+pub fn voice(words: &str) -> String {
+    format!("jetpack: {words}")
+}
+
+/// What a variable of the environment says.
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
 impl Context {
     /// From the options that every subcommand takes.
     pub fn new(root: Option<PathBuf>, config: Option<&Path>, insecure: Insecure) -> Result<Self, CommandError> {
-        let mut config = Config::load(config)?;
+        let mut config = Config::load(config, &variable)?;
         for path in &config.unread {
             eprintln!("jetpack: warning: {} may not be read and is passed over: is HOME yours?", path.display());
         }

@@ -49,7 +49,15 @@ fn look(args: &Args, context: &Context) -> Result<Vec<Finding>, CommandError> {
         return Ok(appc::executor::linux::diagnose(&context.cni(), &context.root()?));
     }
     let root = rustix::process::geteuid().is_root() || context.model.is_some();
-    with_system(context, |system| Ok(diagnose(system, root, &args.dataset)))
+    let mut findings = with_system(context, |system| Ok(diagnose(system, root, &args.dataset)))?;
+    for finding in findings.iter_mut().filter(|finding| !finding.good) {
+        finding.remedy = match finding.subject.as_str() {
+            "privilege" => Some("run jetpack as root".to_owned()),
+            "datasets" => Some(format!("run jetpack init --dataset {}", args.dataset)),
+            _ => continue,
+        };
+    }
+    Ok(findings)
 }
 
 fn tried(args: &Args, context: &Context) -> Result<Vec<Finding>, CommandError> {

@@ -120,23 +120,37 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
         };
     }
     if let Some(error) = error.downcast_ref::<appc::store::Error>() {
-        return matches!(error.kind(), appc::store::Kind::Foreign).then_some(
-            "put it back where it was; or, if it is to be a root of its own from now on, `jetpack gc --adopt` forgets the pods that \
-             came with it",
-        );
+        return match error.kind() {
+            appc::store::Kind::Foreign => Some(
+                "put it back where it was; or, if it is to be a root of its own from now on, `jetpack gc --adopt` forgets the pods \
+                 that came with it",
+            ),
+            appc::store::Kind::Io if error.doing().starts_with("make the dataset ") => {
+                Some("`jetpack init --dataset NAME` makes what is missing; `jetpack doctor` tells what that is")
+            }
+            _ => None,
+        };
     }
     if let Some(error) = error.downcast_ref::<appc::executor::Error>() {
-        let damaged = *error.kind() == appc::executor::Kind::Corrupt && error.doing().ends_with("/journal");
-        return damaged.then_some("`jetpack rm --force POD` undoes what can be undone, and tells what cannot");
+        return match error.kind() {
+            appc::executor::Kind::Corrupt if error.doing().ends_with("/journal") => {
+                Some("`jetpack rm --force POD` undoes what can be undone, and tells what cannot")
+            }
+            appc::executor::Kind::Unsupported if error.clause_id().is_none() => {
+                Some("`jetpack doctor` tells what this host has, and what to do")
+            }
+            _ => None,
+        };
     }
-    if let Some(error) = error.downcast_ref::<appc::pod::Error>() {
-        return (error.clause_id() == Some("pod.reified.mounts")).then_some(
-            "--volume NAME,kind=empty or --volume NAME,source=PATH makes the volume for the mount point of that name",
-        );
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return (error.kind() == io::ErrorKind::StorageFull)
+            .then_some("`jetpack gc` removes pods that have ended, `jetpack image gc` images that nothing needs");
     }
     let unsigned = |error: &appc::fetch::Error| *error.kind() == appc::fetch::Kind::Unsigned;
     error
         .downcast_ref::<appc::fetch::Error>()
         .filter(|error| unsigned(error))
-        .map(|_| "--insecure=signature takes images that nobody has signed")
+        .map(|_| {
+            "--insecure=signature takes images that nobody has signed, `jetpack trust add --registry NAME` those of a registry"
+        })
 }

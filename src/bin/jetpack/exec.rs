@@ -30,7 +30,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pod = context.pods()?.find(pod).map_err(|error| CommandError::from(error).before_start())?;
     let command = if args.command.is_empty() { vec!["/bin/sh".to_owned()] } else { args.command };
     let _ = args.interactive;
-    let end =
-        local::execute(&pod, app, &command, args.tty).map_err(|error| CommandError::from(error).before_start())?;
+    let end = local::execute(&pod, app, &command, args.tty, crate::context::voice)
+        .map_err(|error| CommandError::from(error).before_start())?;
     Ok(ExitCode::from(u8::try_from(end.code() & 0xff).unwrap_or(125)))
 }

@@ -7,12 +7,13 @@ use std::sync::{Arc, OnceLock};
 use appc::config::Signatures;
 use appc::discovery::{Platform, Step};
 use appc::fetch::{Event, Remote, Tell};
+use appc::oci::registry::Accounts;
 use appc::render::Fetcher;
 use appc::store::{Image, Store, Wanted};
 use appc::transport::{Cache, Client, Credentials, Limits, Settings};
 use appc::trust::KeyStore;
 
-use crate::context::Context;
+use crate::context::{Context, variable};
 use crate::error::CommandError;
 use crate::insecure::{Insecure, Protection};
 use crate::progress;
@@ -87,6 +88,7 @@ pub fn remote(context: &Context) -> Result<Remote, CommandError> {
         port: network.port,
         http,
         platform: Platform::host(),
+        accounts: Accounts::of_user(&variable),
         blobs: context.root()?.join(BLOBS),
         strict: network.strict,
         watch: progress::bars(),

@@ -87,6 +87,8 @@ pub fn start(pod: PodDir, begin: Begin, how: &Start, context: &Context) -> Resul
         leash: None,
         passing: how.rm,
         root: None,
+        voice: crate::context::voice,
+        notify: std::env::var_os("NOTIFY_SOCKET"),
     };
     if how.detach {
         let uuid = pod.uuid();

@@ -22,7 +22,7 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
     decided::tell(plan, &mut report);
     if !facts.privileged {
         return Err(Error::new(Kind::Unsupported, format!("run pod {}", plan.uuid))
-            .because("FreeBSD lets only root make jails and mounts; run jetpack as root"));
+            .because("FreeBSD lets only root make jails and mounts: pods are run as root"));
     }
     let linux = looks_at_images(plan, facts)?;
     let mut steps = Vec::new();
@@ -461,7 +461,9 @@ fn network<'a>(
             Some("the host passes no packets on: sysctl net.inet.ip.forwarding=1")
         }
         NetworkFacts { outside: None, .. } => Some("the host has no default route"),
-        _ if !network.missing_anchors.is_empty() => Some("the main rules of pf do not name jetpack/*: jetpack doctor"),
+        _ if !network.missing_anchors.is_empty() => {
+            Some("the main rules of pf, in /etc/pf.conf, do not name jetpack/*")
+        }
         _ => None,
     };
     if let Some(why) = shut {

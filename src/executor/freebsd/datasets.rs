@@ -93,7 +93,7 @@ impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
         };
         made.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
-                let why = format!("{error}; jetpack init --dataset {} makes what is missing", self.root);
+                let why = format!("{error}; {} was not set up for images", self.root);
                 failed(format!("make the dataset {dataset}"), io::Error::new(error.kind(), why))
             }
             _ => failed(format!("make the dataset {dataset}"), error),

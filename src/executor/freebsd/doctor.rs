@@ -36,7 +36,7 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
     let told = |good: bool, yes: &str, no: &str| if good { Ok(yes.to_owned()) } else { Err(no.to_owned()) };
     let on = |value: io::Result<i64>| value.is_ok_and(|value| value != 0);
 
-    add("privilege", true, told(root, "running as root", "not running as root"), "run jetpack as root");
+    add("privilege", true, told(root, "running as root", "not running as root"), "be root");
     let version = system.version();
     let (major, minor) = release(&version);
     let known = (major, minor) >= (13, 2);
@@ -68,7 +68,7 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
             "datasets",
             false,
             there.map(|line| line.trim().replace('\t', " at ")).map_err(|error| error.to_string()),
-            &format!("run jetpack init --dataset {dataset}"),
+            "make them",
         );
     }
     add(

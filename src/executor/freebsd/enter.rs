@@ -19,6 +19,7 @@ use crate::executor::{Error, Kind, Phase, remove_tree};
 use crate::pod::{PodDir, State};
 use crate::sys::beneath;
 use crate::sys::freebsd::process;
+use crate::sys::output::Voice;
 use crate::sys::signals::Watch;
 
 /// An app of a pod on disk.
@@ -58,7 +59,7 @@ impl<'a> Entrance<'a> {
     ///
     /// # Errors
     /// The pod does not run, or the command cannot be started.
-    pub fn execute(&self, command: &[String], tty: bool) -> Result<End, Error> {
+    pub fn execute(&self, command: &[String], tty: bool, voice: Voice) -> Result<End, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "enter the pod").because(error);
         let context = Context::of(&self.plan, self.app, super::launch::release());
         let running = self.pod.state() == State::Running;
@@ -78,7 +79,7 @@ impl<'a> Entrance<'a> {
             sockets: Vec::new(),
         };
         let watch = Watch::new(&relay::watched()).map_err(failed)?;
-        let (relay, streams) = Relay::new(tty, || Ok(pseudo_terminal()?)).map_err(failed)?;
+        let (relay, streams) = Relay::new(tty, voice, || Ok(pseudo_terminal()?)).map_err(failed)?;
         let (mut read, write) = io::pipe().map_err(failed)?;
         let pid = process::fork(|| tell(&start, &streams, write.as_fd())).map_err(failed)?;
         drop(write);

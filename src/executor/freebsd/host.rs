@@ -437,7 +437,7 @@ fn gone(done: io::Result<()>) -> io::Result<()> {
 fn advice(step: &Step, error: io::ErrorKind) -> Option<String> {
     use io::ErrorKind::{AlreadyExists, NotFound, ResourceBusy, StorageFull, Unsupported};
     Some(match (step, error) {
-        (_, StorageFull) => "make room: jetpack gc, then look at zfs list -o space".to_owned(),
+        (_, StorageFull) => "make room: zfs list -o space tells what takes it".to_owned(),
         (Step::MakeBridge { .. }, AlreadyExists) => {
             "the host has that address already: give freebsd.network in the configuration another block".to_owned()
         }
@@ -460,7 +460,7 @@ fn advice(step: &Step, error: io::ErrorKind) -> Option<String> {
         (Step::AddRules { .. }, Unsupported) => {
             "the kernel does not account resources: kern.racct.enable=1 in /boot/loader.conf".to_owned()
         }
-        (Step::LoadAnchor { .. }, _) => "look at pfctl -s info and /etc/pf.conf; jetpack doctor tells more".to_owned(),
+        (Step::LoadAnchor { .. }, _) => "look at pfctl -s info and /etc/pf.conf".to_owned(),
         (Step::MakeDeviceRules { .. }, _) => "service devfs restart makes the default rule sets anew".to_owned(),
         _ => return None,
     })

@@ -113,7 +113,7 @@ impl System for Real {
     }
 
     fn remove_directory(&mut self, path: &Path) -> io::Result<()> {
-        crate::executor::remove_all(path)
+        crate::store::remove_tree(path)
     }
 
     fn make_target(&mut self, root: &Path, inside: &Path, file: bool) -> io::Result<Option<Hidden>> {

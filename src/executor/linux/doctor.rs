@@ -72,7 +72,7 @@ fn privilege(uid: u32) -> Finding {
     let no = format!(
         "running as user {uid}: networks are none and host, and limits hold where control groups are delegated"
     );
-    Finding::new("privilege", false, told(uid == 0, "running as root", &no), "run jetpack as root where pods need more")
+    Finding::new("privilege", false, told(uid == 0, "running as root", &no), "be root where pods need more")
 }
 
 fn namespaces() -> Finding {
@@ -104,7 +104,7 @@ fn groups(hierarchies: &BTreeMap<Controller, super::isolators::cgroup::Hierarchy
         (true, _) => Err("no control group controller: no resource is limited".to_owned()),
         _ => Err(format!("{}; not {}: that is not limited", there.join(", "), missing.join(", "))),
     };
-    let remedy = "mount -t cgroup2 none /sys/fs/cgroup, and let the group that jetpack runs in have the controllers \
+    let remedy = "mount -t cgroup2 none /sys/fs/cgroup, and let the group that pods are run in have the controllers \
                   (systemd: Delegate=yes); cgroup_disable= on the kernel's command line takes them away";
     Finding::new("control groups", false, found, remedy)
 }

@@ -26,6 +26,7 @@ use crate::executor::{Error, Kind, journal};
 use crate::pod::{PodDir, State};
 use crate::sys::linux::channel;
 use crate::sys::linux::process::{self as sys, namespace};
+use crate::sys::output::Voice;
 use crate::sys::signals::Watch;
 
 /// An app of a pod on disk.
@@ -79,7 +80,7 @@ impl<'a> Entrance<'a> {
     ///
     /// # Errors
     /// The app does not run, or the command cannot be started.
-    pub fn execute(&self, command: &[String], tty: bool) -> Result<End, Error> {
+    pub fn execute(&self, command: &[String], tty: bool, voice: Voice) -> Result<End, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "enter the pod").because(error);
         let way = self.way()?;
         let identity = way.identity.clone().ok_or_else(|| failed(io::Error::other("it is nobody's")))?;
@@ -97,7 +98,7 @@ impl<'a> Entrance<'a> {
             .collect();
         let groups = open_groups(steps.iter().copied())?;
         way.enter().map_err(failed)?;
-        let (relay, streams) = Relay::new(tty, pseudo_terminal).map_err(failed)?;
+        let (relay, streams) = Relay::new(tty, voice, pseudo_terminal).map_err(failed)?;
         let app = &self.plan.apps[self.app];
         let mut failure = None;
         let child = sys::lend(|| {

@@ -1,6 +1,7 @@
 //! Credentials for registries: where docker and podman keep them, their helpers, and the tokens that they are good for.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -64,10 +65,10 @@ impl Accounts {
     /// Where people put them.
     pub(super) const PLACES: &str = "of `podman login`, `docker login`, or in `auth.d`";
 
-    /// The files of podman and docker, as this user's environment names them.
-    pub fn of_user() -> Self {
+    /// The files of podman and docker, as this user's environment names them, which `variable` gives.
+    pub fn of_user(variable: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let path = |name: &str, below: &str| {
-            std::env::var_os(name).filter(|value| !value.is_empty()).map(|value| PathBuf::from(value).join(below))
+            variable(name).filter(|value| !value.is_empty()).map(|value| PathBuf::from(value).join(below))
         };
         let files = [
             path("REGISTRY_AUTH_FILE", ""),

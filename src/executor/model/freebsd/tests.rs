@@ -693,7 +693,7 @@ fn refusals_are_told_with_the_step_and_the_systems_words() {
             },
             "ifconfig epair10002a",
         ),
-        (|model, _| model.change(|state| state.free = 0), "jetpack gc"),
+        (|model, _| model.change(|state| state.free = 0), "zfs list -o space"),
         (
             |model, plan| {
                 let jail = super::Jail { id: 99, parameters: BTreeMap::new(), settings: Vec::new() };
