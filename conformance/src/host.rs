@@ -17,6 +17,7 @@ pub fn meets(need: &str, own: &[String], as_user: bool) -> Result<(), String> {
         "root" => Ok(()),
         "linux" => given(cfg!(target_os = "linux"), "needs Linux"),
         "freebsd" => given(cfg!(target_os = "freebsd"), "needs FreeBSD"),
+        "zfs" => pool(),
         "user-namespaces" => user_namespaces(),
         "cgroup-memory" => controller("memory", as_user),
         "cgroup-cpu" => controller("cpu", as_user),
@@ -29,6 +30,14 @@ pub fn meets(need: &str, own: &[String], as_user: bool) -> Result<(), String> {
         "seccomp" => given(Path::new("/proc/sys/kernel/seccomp").exists(), "this kernel has no seccomp filters"),
         other => Err(format!("the suite knows no need named {other}")),
     }
+}
+
+/// Whether there is the pool that datasets of cases are made in.
+fn pool() -> Result<(), String> {
+    let pool = crate::perform::ground::pool();
+    let listed = std::process::Command::new("/sbin/zpool").args(["list", "-H", "-o", "name", &pool]).output();
+    let there = listed.is_ok_and(|output| output.status.success());
+    given(there, &format!("there is no pool {pool}: APPC_POOL names another"))
 }
 
 fn given(there: bool, why: &str) -> Result<(), String> {

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use crate::Failure;
 
 /// Everything that a target may be asked to do.
-pub const ACTIONS: [&str; 16] = [
+pub const ACTIONS: [&str; 18] = [
+    "prepare",
     "validate",
     "validate-reified",
     "build",
@@ -26,10 +27,11 @@ pub const ACTIONS: [&str; 16] = [
     "isolation",
     "list",
     "clean",
+    "discard",
 ];
 
 /// The values that commands may use.
-const VALUES: [&str; 16] = [
+const VALUES: [&str; 17] = [
     "file",
     "type",
     "work",
@@ -38,6 +40,7 @@ const VALUES: [&str; 16] = [
     "name",
     "port",
     "root",
+    "dataset",
     "pod",
     "host",
     "image",

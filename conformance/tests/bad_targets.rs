@@ -9,7 +9,7 @@ use appc_needs::{Need, skip};
 /// What `appc-conformance run` prints for a target whose commands are the given lines of shell, and its exit status.
 fn run(dir: &Path, case: &str, commands: &[(&str, &str)]) -> (Option<i32>, String) {
     let line = |(action, script): &(&str, &str)| {
-        let words = ["sh", "-c", script, "target", "{root}", "{out}", "{file}"];
+        let words = ["sh", "-c", script, "target", "{root}", "{out}", "{file}", "{dataset}"];
         format!("{action} = {}\n", serde_json::json!(words))
     };
     let lines: String = commands.iter().map(line).collect();
@@ -243,4 +243,33 @@ fn a_run_that_is_interrupted_leaves_nothing() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours");
     assert_eq!(run.wait().expect("it ends").code(), Some(130));
     assert_eq!(fs::read_dir(&made).expect("the directory").count(), 0, "what the cases made is there");
+}
+
+#[test]
+fn what_roots_stand_on_is_made_before_anything_is_asked_and_taken_away_whatever_happened() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = dir.path().join("log");
+    let note = |what: &str| format!("echo {what} $1 $4 >>{}", log.display());
+    let (prepare, fetch) = (note("prepare"), note("fetch"));
+    let (discard, run_fails) = (note("discard"), format!("{}; exit 9", note("run")));
+    let case = "environment/standard-variables";
+    let commands = [("prepare", &*prepare), ("fetch", &*fetch), ("run", &*run_fails), ("discard", &*discard)];
+    let (status, text) = run(dir.path(), case, &commands);
+    assert_eq!(status, Some(1), "{text}");
+    let told = fs::read_to_string(&log).expect("what was asked");
+    let asked: Vec<(&str, &str)> = told.lines().filter_map(|line| line.split_once(' ')).collect();
+    assert_eq!(
+        asked.iter().map(|(what, _)| *what).collect::<Vec<_>>(),
+        ["prepare", "fetch", "run", "discard"],
+        "{text}"
+    );
+    assert!(asked.iter().all(|(_, place)| *place == asked[0].1), "{told}");
+    assert!(asked[0].1.contains(" zroot/appc-"), "{told}");
+
+    fs::remove_file(&log).expect("our own file");
+    let refused = format!("{prepare}; exit 1");
+    let (status, text) = run(dir.path(), case, &[("prepare", &*refused), ("run", "true"), ("discard", &*discard)]);
+    assert_eq!(status, Some(3), "{text}");
+    assert!(text.contains("`prepare` exit status 1"), "{text}");
+    assert_eq!(fs::read_to_string(&log).expect("what was asked").lines().count(), 2, "half made is taken away too");
 }

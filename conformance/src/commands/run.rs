@@ -112,6 +112,9 @@ fn good(events: &[Event]) -> bool {
 fn targets(args: &Args, suite: &Suite) -> Result<Vec<Target>, Failure> {
     if let Some(system) = args.executor.as_deref().filter(|system| *system != "linux" || cfg!(not(target_os = "linux")))
     {
+        if system == "freebsd" {
+            return freebsd().iter().map(|name| suite.target(name)).collect();
+        }
         return Ok(vec![suite.target(&format!("jetpack-{}", system.replace("model:", "model-")))?]);
     }
     if args.target.is_empty() {
@@ -120,11 +123,17 @@ fn targets(args: &Args, suite: &Suite) -> Result<Vec<Target>, Failure> {
     args.target.iter().map(|name| suite.target(name)).collect()
 }
 
+/// On FreeBSD with copies of images and, where there is a pool, with clones.
+fn freebsd() -> Vec<&'static str> {
+    let zfs = host::meets("zfs", &[], false).is_ok();
+    ["jetpack-freebsd", "jetpack-freebsd-zfs"].into_iter().take(1 + usize::from(zfs)).collect()
+}
+
 /// Our own executor for this host, as root or without.
 fn usual() -> Vec<&'static str> {
     let root = host::meets("root", &[], false).is_ok();
     match (cfg!(target_os = "freebsd"), root) {
-        (true, _) => vec!["jetpack-freebsd"],
+        (true, _) => freebsd(),
         (false, true) => vec!["jetpack-linux"],
         (false, false) => vec!["jetpack-linux-rootless"],
     }

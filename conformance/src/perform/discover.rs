@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::ground::Ground;
 use super::pod::{self, Unmade};
 use super::server::{Server, Site};
 use super::{Bench, Outcome, hold};
@@ -41,16 +42,18 @@ pub fn perform(case: &Discover, bench: &Bench<'_>, work: &Path) -> Result<Outcom
         if bench.target.run_as.as_deref() == Some("user") {
             super::run::give_away(&root)?;
         }
-        let values = Values::from([
+        let mut values = Values::from([
             ("name".into(), name.clone()),
             ("port".into(), port.clone()),
             ("root".into(), root.display().to_string()),
             ("work".into(), work.display().to_string()),
         ]);
+        let ground = Ground::lay(bench, &mut values)?;
         let before = server.asked().len();
         let mut answer = bench.driver.ask(bench.fault.action(&case.ask), &values)?;
         bench.fault.answer(&case.ask, &values, &mut answer);
         outcome.watch(&case.ask, &answer);
+        outcome.trouble.extend(ground.discard());
         // The port differs from run to run: findings are told without it.
         let plain = |text: &str| text.replace(&format!(":{port}"), "");
         let mut found = json!({ "exit": answer.code, "stdout": plain(&answer.stdout), "stderr": plain(&answer.stderr), "asked": server.asked()[before..].to_vec() });

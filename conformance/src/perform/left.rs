@@ -10,7 +10,9 @@ use std::path::Path;
 pub const MARK: &str = "APPC_CONFORMANCE_CASE";
 
 /// Mounts below a directory and processes of the case that it belongs to.
-pub fn behind(work: &Path) -> Vec<String> {
+///
+/// `own` says of a mount, by what is mounted and where, whether it is not the target's to take away.
+pub fn behind(work: &Path, own: &dyn Fn(&str, &str) -> bool) -> Vec<String> {
     let mut trouble = Vec::new();
     let place = work.display().to_string();
     for process in processes(&place) {
@@ -25,8 +27,12 @@ pub fn behind(work: &Path) -> Vec<String> {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut targets: Vec<&str> = table
             .lines()
-            .filter_map(|line| line.split(' ').nth(4))
-            .filter(|target| target.starts_with(&place))
+            .filter_map(|line| {
+                let kind = line.split_once(" - ").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
+                Some((kind, line.split(' ').nth(4)?))
+            })
+            .filter(|(kind, target)| target.starts_with(&place) && !own(kind, target))
+            .map(|(_, target)| target)
             .collect();
         targets.sort_unstable();
         for target in targets.iter().rev() {
@@ -38,8 +44,12 @@ pub fn behind(work: &Path) -> Vec<String> {
     #[cfg(target_os = "freebsd")]
     {
         let table = said("/sbin/mount", &["-p"]);
-        let targets = table.lines().filter_map(|line| line.split_whitespace().nth(1));
-        let targets: Vec<&str> = targets.filter(|target| target.starts_with(&place)).collect();
+        let mounts = table.lines().filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            Some((fields.next()?, fields.next()?))
+        });
+        let left = mounts.filter(|(target, kind)| target.starts_with(&place) && !own(kind, target));
+        let targets: Vec<&str> = left.map(|(target, _)| target).collect();
         // Backwards: what was mounted last lies on top.
         for target in targets.iter().rev() {
             trouble.push(format!("left a mount behind: {}", target.trim_start_matches(&place)));

@@ -3,6 +3,7 @@
 mod archive;
 mod build;
 mod discover;
+pub mod ground;
 mod judge;
 pub mod left;
 mod pod;
@@ -88,7 +89,7 @@ pub fn perform(case: &Case, bench: &Bench<'_>) -> Result<Outcome, Failure> {
         Action::Discover(discover) => discover::perform(discover, bench, work.path()),
         Action::Run(run) => run::perform(run, bench, work.path()),
     };
-    let left = left::behind(work.path());
+    let left = left::behind(work.path(), &|_, _| false);
     if bench.keep {
         eprintln!("kept: {} {}", case.name, work.keep().display());
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use super::ground::Ground;
 use super::pod::{self, Unmade};
 use super::{Bench, Outcome, hold, left, recorded};
 use crate::Failure;
@@ -39,7 +40,7 @@ pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Un
     if bench.target.run_as.as_deref() == Some("user") {
         give_away(work)?;
     }
-    let values = Values::from([
+    let mut values = Values::from([
         ("root".into(), root.display().to_string()),
         ("work".into(), work.display().to_string()),
         ("pod".into(), file.display().to_string()),
@@ -48,6 +49,7 @@ pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Un
         ("words".into(), case.words.clone().unwrap_or_default().join("\n")),
         ("uuid-file".into(), work.join("uuid").display().to_string()),
     ]);
+    let ground = Ground::lay(bench, &mut values)?;
     let mut outcome = Outcome::default();
     let mut seen = json!({ "id": made.iter().map(|one| (one.short.clone(), json!(one.id))).collect::<Map<_, _>>() });
     // What went wrong on the suite's side is told when all is clean again.
@@ -65,7 +67,8 @@ pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Un
     }
     see::keep(&mut seen, &["host"], on_host(&host));
     see::keep(&mut seen, &["here"], here());
-    outcome.trouble.extend(left::behind(work));
+    outcome.trouble.extend(left::behind(work, &|kind, target| ground.has(kind, target)));
+    outcome.trouble.extend(ground.discard());
     done?;
     see::keep(&mut seen, &["left"], json!(outcome.trouble));
     if bench.keep {
