@@ -1,14 +1,14 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # The ACE validator, the reference check of an executor from the app's view, under our executor: built from Debian's package, packed by
 # our `actool build`, main and sidekick in one pod. Prints the validator's OK lines; ends with `skipped: <reason>` where it cannot run.
 #
 #   conformance/peers/ace-validator.sh [DIRECTORY OF actool AND jetpack]
 #
 # On FreeBSD it runs the program that ACE_VALIDATOR names, as contrib/freebsd/build.sh builds it elsewhere.
-set -euo pipefail
+set -eu
 cd "$(dirname "$0")/../.."
 
-source conformance/peers/common.bash
+. conformance/peers/common.inc
 
 system=$(uname -s | tr '[:upper:]' '[:lower:]')
 case $system in linux | freebsd) ;; *) skip "no executor of ours runs on $system" ;; esac

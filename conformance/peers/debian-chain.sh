@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-source conformance/peers/common.bash
+source conformance/peers/common.inc
 
 [ "$(uname -s)" = Linux ] || skip "overlays are Linux's"
 [ "$(id -u)" = 0 ] || skip "needs root"

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-source conformance/peers/common.bash
+source conformance/peers/common.inc
 
 [ "$(uname -s)" = Linux ] || skip "the pod is run by the Linux executor"
 [ "$(id -u)" = 0 ] || skip "needs root"

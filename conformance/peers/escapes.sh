@@ -9,7 +9,7 @@
 # try, RUNNERS who runs the pods (root, user); all unless set. It is sh, so that FreeBSD runs its part as it is.
 set -u
 cd "$(dirname "$0")/../.." || exit
-. conformance/peers/common.bash
+. conformance/peers/common.inc
 find_binaries "${1:-}"
 
 work=$(mktemp -d) && work=$(realpath "$work")

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-source conformance/peers/common.bash
+source conformance/peers/common.inc
 for program in nginx openssl gpg; do need $program $program; done
 find_binaries "${1:-}"
 

@@ -13,7 +13,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-source conformance/peers/common.bash
+source conformance/peers/common.inc
 
 module=apparmor shell=false only=
 while [ $# -gt 0 ]; do
