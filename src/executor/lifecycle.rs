@@ -384,6 +384,11 @@ impl<P: Pod> Life<'_, P> {
     /// Until no app is alive. Whoever talks or asks without end is heard in turn, and delays nothing else.
     fn watch(&mut self, watch: &Watch) {
         let mut settled = Some(Instant::now() + SETTLED);
+        if self.answering.as_ref().is_some_and(Answering::is_eager)
+            && let Err(error) = self.asked()
+        {
+            self.trouble(&error);
+        }
         while self.alive() {
             self.catch_up();
             let came = self.wait(watch, settled).unwrap_or_else(|error| self.not_told_again(&error));

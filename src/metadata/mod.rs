@@ -182,6 +182,11 @@ impl Answering {
         }
     }
 
+    /// Whether it is better begun before anybody asks.
+    pub fn is_eager(&self) -> bool {
+        serve::BEFOREHAND && matches!(self, Self::Unasked(..))
+    }
+
     /// Somebody asks.
     ///
     /// # Errors

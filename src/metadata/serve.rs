@@ -97,6 +97,9 @@ pub fn serve(listener: TcpListener, pods: Arc<Pods>, limits: Limits) -> Result<S
     let (stop, stopped) = oneshot::channel();
     let work = move || {
         runtime.block_on(async {
+            if BEFOREHAND {
+                rehearse(&pods, limits).await;
+            }
             tokio::select! {
                 () = accept(listener, None, pods, limits) => {}
                 _ = stopped => {}
@@ -179,22 +182,39 @@ fn http(limits: &Limits) -> http1::Builder {
 /// # Errors
 /// The system's, when it has no event queue.
 pub fn exchange(pods: &Arc<Pods>, limits: Limits, request: &[u8]) -> io::Result<Vec<u8>> {
+    runtime()?.block_on(spoken(pods, limits, request))
+}
+
+async fn spoken(pods: &Arc<Pods>, limits: Limits, request: &[u8]) -> io::Result<Vec<u8>> {
     let shared = Arc::new(Shared::new(Arc::clone(pods), limits));
     let (client, server) = tokio::io::duplex(64 << 10);
     let (mut from, mut to) = tokio::io::split(client);
     let mut response = Vec::new();
-    runtime()?.block_on(async {
-        let send = async {
-            // A server that has had enough does not read to the end.
-            let _ = to.write_all(request).await;
-            to.shutdown().await
-        };
-        let http = http(&limits);
-        let serve = talk(&http, Watched::unlisted(server), &shared);
-        let (sent, _, received) = tokio::join!(send, serve, from.read_to_end(&mut response));
-        sent.and(received.map(drop))
-    })?;
+    let send = async {
+        // A server that has had enough does not read to the end.
+        let _ = to.write_all(request).await;
+        to.shutdown().await
+    };
+    let http = http(&limits);
+    let serve = talk(&http, Watched::unlisted(server), &shared);
+    let (sent, _, received) = tokio::join!(send, serve, from.read_to_end(&mut response));
+    sent.and(received.map(drop))?;
     Ok(response)
+}
+
+/// Whether the thread that answers is started with the pod, before anybody asks, and answers itself once. The first answer takes three times
+/// what later ones take, as all of the way to it is new to the processor, and there are clients that wait a tenth of a second. On Linux memory counts
+/// more, and what lies idle is let go of all the same.
+pub(super) const BEFOREHAND: bool = cfg!(target_os = "freebsd");
+
+/// A request with a token that nobody has.
+pub(super) const REHEARSAL: &[u8] =
+    b"GET /-/acMetadata/v1/pod/manifest HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n";
+
+/// Goes the way of a request once.
+async fn rehearse(pods: &Arc<Pods>, limits: Limits) {
+    // Nobody is told.
+    let _ = spoken(pods, limits, REHEARSAL).await;
 }
 
 /// One connection, request after request. Not an `async` function: what that would move into its future is paid for by

@@ -325,3 +325,10 @@ fn an_app_without_image_manifest_is_refused_before_anything_is_served() {
     assert_eq!(*error.kind(), Kind::Manifest);
     assert!(error.to_string().contains("main"), "{error}");
 }
+
+#[test]
+fn what_is_rehearsed_is_a_request_that_is_answered() {
+    let pods = Arc::new(Pods::new(a_key()));
+    let answer = exchange(&pods, Limits::of_one_pod(), super::serve::REHEARSAL).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 401 "), "{}", answer.escape_ascii());
+}
