@@ -83,8 +83,9 @@ impl<E: Error + 'static> From<E> for CommandError {
         }
         let mut link = Some(error);
         let mut hint = None;
-        while let (Some(here), None) = (link, hint) {
-            hint = hint_of(here);
+        // What stands nearest to the cause knows best.
+        while let Some(here) = link {
+            hint = hint_of(here).or(hint);
             link = here.source();
         }
         let hint = hint.map(str::to_owned);

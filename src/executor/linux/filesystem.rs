@@ -306,7 +306,11 @@ impl Filesystem {
                 Err(error) => return Err(error),
             }
         }
-        let parent = inside::directory(root, path.parent().unwrap_or(Path::new("/")), Reach::SameMount)?.fd;
+        let parent = match inside::directory(root, path.parent().unwrap_or(Path::new("/")), Reach::SameMount) {
+            // The directory itself is a volume: what is in there is nobody else's.
+            Err(error) if is(&error, Errno::XDEV) && !replace => return Ok(()),
+            other => other?.fd,
+        };
         let name = path.file_name().ok_or_else(|| io::Error::from(Errno::ISDIR))?;
         match unlinkat(&parent, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
