@@ -263,7 +263,8 @@ fn here() -> Value {
         .filter_map(|name| Some((name.to_owned(), link(name)?)))
         .collect();
     let panic = fs::read_to_string("/proc/sys/kernel/panic").unwrap_or_default();
-    json!({ "ns": namespaces, "panic": panic.trim() })
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    json!({ "ns": namespaces, "panic": panic.trim(), "hostname": name })
 }
 
 /// Makes a case's directory the ordinary user's. A suite that is an ordinary user's has made what is theirs already.
