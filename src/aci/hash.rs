@@ -29,6 +29,17 @@ impl Hash for Sha512 {
     }
 }
 
+/// No hash, where somebody else makes one.
+impl Hash for () {
+    type Digest = ();
+
+    fn new() -> Self {}
+
+    fn update(&mut self, _: &[u8]) {}
+
+    fn finish(self) {}
+}
+
 /// SHA-256 in progress.
 pub(crate) struct Sha256(sha2::Sha256);
 

@@ -121,11 +121,11 @@ impl Remote {
             io::pipe().map_err(|error| Broken::Image(oci::Error::new(oci::Kind::Io, "make a pipe").because(error)))?;
         thread::scope(|scope| {
             let writing = scope.spawn(move || {
-                let written = conversion.write(&mut writer);
+                let written = conversion.stream(&mut writer);
                 let _ = writer.flush();
                 // The reader sees the end only when this is gone.
                 drop(writer);
-                written.map(|_| conversion.told().to_vec())
+                written
             });
             let accept = Accept::new(move |_, origin| -> Result<(), Box<dyn StdError + Send + Sync>> {
                 origin.notes.extend(notes.iter().cloned());

@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use super::merge::{Emission, Source};
 use super::{Error, Result, archive};
 use crate::aci::{self, ArchiveWriter, Compression, Data, Each, Entry, EntryKind, ReadOptions, Time, write_archive};
-use crate::schema::ImageId;
 
 /// Where entries come from.
 pub(super) trait Origin {
@@ -25,20 +24,18 @@ pub(super) struct Written<D> {
 }
 
 /// Writes an image: the manifest, `rootfs` and its directories, and what is in them, that of the layer `first` before that of others.
-pub(super) fn image(
+pub(super) fn image<H: aci::Hash>(
     manifest: (&[u8], i64),
     emission: &Emission,
     first: usize,
     origin: &dyn Origin,
     compression: Compression,
     out: impl Write + Send,
-) -> Result<Written<ImageId>> {
-    let written = write::<aci::Sha512>(compression, out, |writer| {
+) -> Result<Written<H::Digest>> {
+    write::<H>(compression, out, |writer| {
         writer.manifest(manifest.0, manifest.1).map_err(archive)?;
         entries(writer, b"rootfs", emission, first, origin)
-    })?;
-    let digest = ImageId::from_digest(&written.digest);
-    Ok(Written { digest, size: written.size, entries: written.entries })
+    })
 }
 
 /// Writes a layer, all entries relative to the root.

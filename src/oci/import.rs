@@ -17,7 +17,7 @@ use super::merge::{Emission, Tree};
 use super::source::Layers;
 use super::users::Users;
 use super::{Digest, Error, Kind, Result, archive};
-use crate::aci::{Compression, ReadOptions};
+use crate::aci::{self, Compression, ReadOptions};
 use crate::diagnostic::Diagnostic;
 use crate::schema::{self, AcIdentifier, ImageId};
 
@@ -129,6 +129,20 @@ impl<'i> Conversion<'i> {
     /// Errors: those of layers; [`Kind::Refused`] where a name that is not UTF-8 would have to stand in a whitelist;
     /// [`Kind::Io`].
     pub fn write(&mut self, out: impl Write + Send) -> Result<Written> {
+        let (name, written) = self.emit::<aci::Sha512>(out)?;
+        let image_id = ImageId::from_digest(&written.digest);
+        self.below = Some((name.clone(), image_id.clone()));
+        Ok(Written { name, image_id, size: written.size, entries: written.entries })
+    }
+
+    /// Writes the only image for somebody who hashes what he reads.
+    ///
+    /// Errors: as for [`Self::write`].
+    pub fn stream(&mut self, out: impl Write + Send) -> Result<()> {
+        self.emit::<()>(out).map(drop)
+    }
+
+    fn emit<H: aci::Hash>(&mut self, out: impl Write + Send) -> Result<(String, emit::Written<H::Digest>)> {
         let number = self.written;
         let last = number + 1 == self.count();
         let emission = match self.options.form {
@@ -149,10 +163,10 @@ impl<'i> Conversion<'i> {
         let created = self.config.created.as_deref().and_then(|created| created.parse::<jiff::Timestamp>().ok());
         let seconds = created.map_or(0, |created| created.as_second().max(0));
         let origin = Reading { image: self.image, options: &self.options.read };
-        let written = emit::image((&manifest, seconds), &emission, number, &origin, self.options.compression, out)?;
-        self.below = Some((name.clone(), written.digest.clone()));
+        let compression = self.options.compression;
+        let written = emit::image::<H>((&manifest, seconds), &emission, number, &origin, compression, out)?;
         self.written += 1;
-        Ok(Written { name, image_id: written.digest, size: written.size, entries: written.entries })
+        Ok((name, written))
     }
 
     fn manifest(&mut self, name: &str, number: usize, last: bool, emission: &Emission) -> Result<Vec<u8>> {
@@ -200,6 +214,11 @@ impl<'i> Conversion<'i> {
         manifest["annotations"] = pairs(annotations.iter().map(|(name, value)| (name.as_str(), value.clone())));
         let bytes = serde_json::to_vec_pretty(&manifest)
             .map_err(|error| Error::new(Kind::Invalid, "write the manifest").because(error))?;
+        let most = self.options.read.max_manifest;
+        if bytes.len() as u64 > most {
+            let error = Error::new(Kind::TooBig, format!("write the manifest of {name}")).clause("x.oci.limits");
+            return Err(error.because(format!("it has more than {most} bytes; --squash needs no list of what stays")));
+        }
         schema::image_manifest(&bytes, &schema::Options::default())
             .map_err(|found| Error::new(Kind::Invalid, "convert the configuration").manifest(&found))?;
         Ok(bytes)

@@ -19,6 +19,8 @@ use crate::aci::{Entry, printable};
 pub(super) const MAX_NODES: usize = 2_000_000;
 /// Directories above each other: those of the longest path that Linux takes.
 const MAX_DEPTH: usize = 2048;
+/// Bytes of all paths together, which links can make longer than the names that layers have.
+const MAX_PATHS: usize = 512 << 20;
 /// Symbolic links on one way, as Linux counts them.
 const MAX_LINKS: usize = 40;
 
@@ -78,20 +80,27 @@ pub struct Tree {
     layer: usize,
     /// What this layer brought.
     touched: Vec<usize>,
-    /// What of lower layers this one took away.
-    removed: Vec<(Vec<u8>, Option<usize>)>,
+    /// What of lower layers this one took away, and the files among it.
+    removed: Vec<Vec<u8>>,
+    moved: HashMap<Vec<u8>, usize>,
     /// Directories in which there is nothing of lower layers any more.
     emptied: HashSet<usize>,
+    /// Bytes of the paths of all nodes, and how many are accepted.
+    bytes: usize,
+    most_bytes: usize,
 }
 
 #[derive(Debug)]
 struct Node {
     parent: usize,
     name: Vec<u8>,
-    /// The layer that said last what this is.
+    /// The layer that said last what this is, and the one that brought it first.
     layer: usize,
+    born: usize,
     /// Directories above it.
     depth: usize,
+    /// Bytes of its path.
+    length: usize,
     content: Content,
 }
 
@@ -114,14 +123,17 @@ const ROOT: usize = 0;
 impl Default for Tree {
     fn default() -> Self {
         let content = Content::Directory { entry: None, children: BTreeMap::new() };
-        let root = Node { parent: ROOT, name: Vec::new(), layer: 0, depth: 0, content };
+        let root = Node { parent: ROOT, name: Vec::new(), layer: 0, born: 0, depth: 0, length: 0, content };
         Self {
             nodes: vec![root],
             inodes: Vec::new(),
             layer: 0,
             touched: Vec::new(),
             removed: Vec::new(),
+            moved: HashMap::new(),
             emptied: HashSet::new(),
+            bytes: 0,
+            most_bytes: MAX_PATHS,
         }
     }
 }
@@ -134,6 +146,7 @@ impl Tree {
         self.layer = layer;
         self.touched.clear();
         self.removed.clear();
+        self.moved.clear();
         self.emptied.clear();
         for item in items {
             self.item(item)?;
@@ -156,7 +169,7 @@ impl Tree {
         for (path, node) in touched {
             self.emit(path, node, &mut emission, true);
         }
-        let hides = self.removed.iter().any(|(path, _)| !self.replaced(path));
+        let hides = self.removed.iter().any(|path| !self.replaced(path));
         emission.keep = hides.then(|| self.kept());
         emission
     }
@@ -258,7 +271,7 @@ impl Tree {
                 return Err(broken(format!("its target `{}` is a directory", printable(target))));
             }
             // A file that this very layer takes away by its old name: it was moved.
-            None => self.removed.iter().rev().find(|(path, _)| path == target).and_then(|(_, inode)| *inode),
+            None => self.moved.get(target).copied(),
         };
         let inode = inode.ok_or_else(|| broken(format!("no layer so far has its target `{}`", printable(target))))?;
         let Some((parent, name)) = self.enter(item)? else { return Err(wrong(item, "the root is a directory")) };
@@ -268,9 +281,12 @@ impl Tree {
     /// Puts something new in a directory; what was there goes.
     fn put(&mut self, parent: usize, name: Vec<u8>, content: Content, item: &Item) -> Result<usize> {
         let depth = self.nodes[parent].depth + 1;
+        let length = self.nodes[parent].length + 1 + name.len();
+        self.bytes += length;
         let limit = match () {
             () if self.nodes.len() >= MAX_NODES => format!("more than {MAX_NODES} files and directories"),
             () if depth > MAX_DEPTH => format!("more than {MAX_DEPTH} directories above each other"),
+            () if self.bytes > self.most_bytes => format!("paths of more than {} bytes in all", self.most_bytes),
             () => String::new(),
         };
         if !limit.is_empty() {
@@ -283,7 +299,15 @@ impl Tree {
             self.take_away(there);
         }
         let node = self.nodes.len();
-        self.nodes.push(Node { parent, name: name.clone(), layer: self.layer, depth, content });
+        self.nodes.push(Node {
+            parent,
+            name: name.clone(),
+            layer: self.layer,
+            born: self.layer,
+            depth,
+            length,
+            content,
+        });
         if let Content::Directory { children, .. } = &mut self.nodes[parent].content {
             children.insert(name, node);
         }
@@ -293,17 +317,17 @@ impl Tree {
 
     /// Takes away a node with all below it, and remembers what of it is of lower layers.
     fn take_away(&mut self, node: usize) {
-        let mut removed = Vec::new();
+        let (mut removed, mut moved) = (Vec::new(), Vec::new());
         self.walk(node, &mut self.path(node), &mut |path, node| {
-            if self.nodes[node].layer < self.layer {
-                let inode = match self.nodes[node].content {
-                    Content::Leaf(inode) => Some(inode),
-                    Content::Directory { .. } => None,
-                };
-                removed.push((path.to_vec(), inode));
+            if self.nodes[node].born < self.layer {
+                removed.push(path.to_vec());
+                if let Content::Leaf(inode) = self.nodes[node].content {
+                    moved.push((path.to_vec(), inode));
+                }
             }
         });
         self.removed.extend(removed);
+        self.moved.extend(moved);
         let (parent, name) = (self.nodes[node].parent, self.nodes[node].name.clone());
         if let Content::Directory { children, .. } = &mut self.nodes[parent].content {
             children.remove(&name);
@@ -314,15 +338,17 @@ impl Tree {
     /// the directories above it, which become this layer's.
     fn hide(&mut self, node: usize) -> bool {
         let mut stays = self.nodes[node].layer == self.layer;
-        let mut holds = false;
-        for child in self.children(node) {
-            // What was emptied before holds what this layer brought, and nothing else.
-            holds |= self.emptied.contains(&child) || self.hide(child);
+        let children = self.children(node);
+        let mut holds = !children.is_empty();
+        // What was emptied before holds what this layer brought, and nothing else.
+        if !self.emptied.contains(&node) {
+            let stay = children.into_iter().filter(|child| self.hide(*child)).count();
+            holds = stay > 0;
         }
         if !stays && !holds {
             self.take_away(node);
         } else if !stays {
-            self.removed.push((self.path(node), None));
+            self.removed.push(self.path(node));
             let layer = self.layer;
             self.nodes[node].layer = layer;
             if let Content::Directory { entry, .. } = &mut self.nodes[node].content {
@@ -575,42 +601,43 @@ fn wrong(item: &Item, what: impl fmt::Display) -> Error {
         .because(what.to_string())
 }
 
-/// Where the content of a name that goes went: its entry, what that is, and the name that has it now.
-type Gone = (u32, What, Option<Vec<u8>>);
-
 /// What is left of an image's entries where whitelists keep only some of them. A file whose first name goes lives on under the
 /// first of its other names that stays.
 pub fn kept(items: Vec<Item>, keeps: impl Fn(&[u8]) -> bool) -> Vec<Item> {
-    let path = |name: &[u8]| if name == b"." { Vec::new() } else { name.to_vec() };
-    let mut gone: HashMap<Vec<u8>, Gone> = HashMap::new();
+    // Names that go, by the entry that brings what they name; and of each such entry what it does and which name has that now.
+    let mut gone: HashMap<Vec<u8>, u32> = HashMap::new();
+    let mut contents: HashMap<u32, (What, Option<Vec<u8>>)> = HashMap::new();
     let mut left = Vec::new();
     for mut item in items {
-        let stays = keeps(&path(&item.name));
+        let stays = keeps(if item.name == b"." { b"" } else { &item.name });
         if let What::Hardlink(target) = &item.what
-            && let Some((number, what, now)) = gone.get(target).cloned()
+            && let Some(number) = gone.get(target).copied()
+            && let Some((what, now)) = contents.get_mut(&number)
         {
             match now {
-                Some(now) => item.what = What::Hardlink(now),
+                Some(now) => item.what = What::Hardlink(now.clone()),
                 None if stays => {
-                    for (_, _, now) in gone.values_mut().filter(|(of, ..)| *of == number) {
-                        *now = Some(item.name.clone());
-                    }
-                    (item.number, item.what) = (number, what);
+                    *now = Some(item.name.clone());
+                    (item.number, item.what) = (number, what.clone());
                 }
                 None => {
-                    gone.insert(item.name, (number, what, None));
+                    gone.insert(item.name, number);
                     continue;
                 }
             }
         }
         if stays {
             left.push(item);
-        } else if !matches!(item.what, What::Directory(_) | What::Hardlink(_)) {
-            gone.insert(item.name, (item.number, item.what, None));
-        } else if let What::Hardlink(target) = item.what {
-            // A name that goes of a file that stays.
-            gone.insert(item.name, (item.number, What::File, Some(target)));
+            continue;
         }
+        let content = match item.what {
+            What::Directory(_) => continue,
+            // A name that goes of a file that stays.
+            What::Hardlink(target) => (What::File, Some(target)),
+            what => (what, None),
+        };
+        contents.insert(item.number, content);
+        gone.insert(item.name, item.number);
     }
     left
 }

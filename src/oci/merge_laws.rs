@@ -213,7 +213,7 @@ fn laid(layers: &[Vec<Item>]) -> (Tree, Vec<Emission>, bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
 
     #[test]
     fn layers_come_to_what_the_obvious_model_says(
@@ -289,6 +289,15 @@ fn links_that_go_round_are_refused() {
     tree.lay(0, &layer).unwrap();
     let error = tree.lay(1, &[item("a/x", What::File, 0)]).unwrap_err();
     assert_eq!(error.clause_id(), Some("x.oci.parent"));
+}
+
+#[test]
+fn links_cannot_make_paths_longer_than_memory_has_room_for() {
+    let mut tree = Tree { most_bytes: 10_000, ..Tree::default() };
+    let deep = ["d"; 200].join("/");
+    let mut layer = vec![item(&deep, directory(1), 0), item("l", What::Symlink(deep.clone().into_bytes()), 1)];
+    layer.extend((0..100).map(|number| item(&format!("l/{number}"), What::File, number + 2)));
+    assert_eq!(tree.lay(0, &layer).unwrap_err().clause_id(), Some("x.oci.limits"));
 }
 
 #[test]

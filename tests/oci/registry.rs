@@ -161,6 +161,40 @@ fn an_image_is_fetched_pinned_and_asked_for_again() {
 }
 
 #[test]
+fn a_pod_manifest_names_images_of_registries() {
+    let mut shelf = Shelf::new();
+    let run = json!({ "Entrypoint": ["/a"], "Volumes": { "/data": {} } });
+    shelve(&mut shelf, &small("1").config(run), "team/app", "latest");
+    let server = registry(shelf);
+    let host = Host::beside(&server);
+    let pod = json!({
+        "acKind": "PodManifest", "acVersion": "0.8.11",
+        "apps": [{
+            "name": "a", "image": { "name": "example.com/a" },
+            "annotations": [{ "name": "appc.io/oci/reference", "value": format!("docker://localhost:{}/team/app", server.port) }],
+        }],
+    });
+    host.write("pod.json", &pod.to_string());
+    let file = host.directory.path().join("pod.json");
+    let (_, told) = host.done(&["plan", "--net", "none", "--pod-manifest", file.to_str().unwrap()]);
+    assert!(told.contains("an empty volume at /data"), "{told}");
+}
+
+#[test]
+fn a_registry_that_takes_nothing_is_told() {
+    let shelf = Arc::new(Mutex::new(Shelf::new()));
+    let first = shelve(&mut shelf.lock().unwrap(), &small("1"), "team/app", "1.2");
+    let on = shelf.clone();
+    let server = Server::https(move |request| serve(&on.lock().unwrap(), request));
+    let host = Host::beside(&server);
+    let (id, _) = host.done(&["fetch", &format!("docker://localhost:{}/team/app:1.2", server.port)]);
+    // This one takes nothing, and says so in its own words.
+    let told = host.refused(&["push", id.trim(), &format!("docker://localhost:{}/team/app:2", server.port)]);
+    assert!(told.contains("push to docker://localhost") && told.contains("404"), "{told}");
+    drop(first);
+}
+
+#[test]
 fn trust_is_said_of_registries_and_wanted_where_it_is_strict() {
     let mut shelf = Shelf::new();
     shelve(&mut shelf, &small("1"), "team/app", "latest");

@@ -232,7 +232,9 @@ impl Registry {
                 "the registry answers {status}: it wants credentials that it knows ({})",
                 Accounts::PLACES
             ))),
-            404 => Err(Error::new(Kind::Missing, doing).because("the registry has no such image")),
+            404 if self.0.actions == "pull" => {
+                Err(Error::new(Kind::Missing, doing).because("the registry has no such image"))
+            }
             status => Err(Error::new(Kind::Io, doing).because(format!("the registry answers {status}"))),
         }
     }
@@ -321,6 +323,12 @@ impl Blobs for Kept {
             }
         }
         let mut response = self.registry.get(&self.registry.url(&format!("blobs/{}", blob.name))?, None, true)?;
+        if let (Some(size), Some(total)) = (blob.size, response.body.total())
+            && size != total
+        {
+            let error = Error::new(Kind::Corrupt, format!("fetch the layer {}", blob.name)).clause("x.oci.size");
+            return Err(error.because(format!("the registry gives {total} bytes, {size} were promised")));
+        }
         if let Some(size) = blob.size {
             // One more is enough to know that it lies.
             response.body.limit(size.saturating_add(1));
