@@ -211,3 +211,22 @@ fn linux_images_are_told_what_of_their_terminals_is_missing_and_a_release_that_l
     });
     assert_eq!(release, Some(crate::executor::freebsd::system::Value::Text("5.15.0".to_owned())));
 }
+
+#[test]
+fn a_pod_with_a_network_and_a_port_starts_a_bounded_number_of_programs_and_makes_two_datasets() {
+    let (model, layers) = host(1);
+    // The first makes the bridge for all.
+    applied(&model, &steps(&model, &connected(&model, &layers[0], 1)));
+    let (before, datasets) = (model.programs().len(), model.state().datasets.len());
+    let plan = connected(&model, &layers[0], 2);
+    let steps = steps(&model, &plan);
+    let looked = model.programs().len() - before;
+    applied(&model, &steps);
+    let made = model.programs().len() - before - looked;
+    // Its own and, on the way to it, the pod's.
+    assert_eq!(model.state().datasets.len() - datasets, 2);
+    undone(&model, &steps);
+    let undid = model.programs().len() - before - looked - made;
+    let told = model.programs().split_off(before);
+    assert!(looked <= 5 && made <= 4 && undid <= 4, "{looked} to look, {made} to make, {undid} to undo: {told:#?}");
+}
