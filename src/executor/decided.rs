@@ -1,10 +1,14 @@
 //! What no system decides: both compilers take it from here.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::isolation::{Outcome, Report};
 use super::plan::{AppPlan, PodPlan};
-use super::{Error, Kind};
+use super::planning::PATH;
+use super::users::Identity;
+use super::{Error, Kind, Phase, listening};
 
 /// Places in an app's rootfs that are the executor's.
 const TAKEN: [&str; 3] = ["/proc", "/sys", "/dev"];
@@ -68,6 +72,94 @@ pub fn resolv_conf(plan: &PodPlan) -> Option<String> {
         text.push_str(&format!("options {}\n", dns.options.join(" ")));
     }
     Some(text)
+}
+
+/// What only a process that is about to become a program knows of its environment.
+#[derive(Default)]
+pub struct Moment<'a> {
+    /// `AC_METADATA_URL`
+    pub metadata_url: Option<&'a str>,
+    /// Whether its output is a terminal.
+    pub terminal: bool,
+    /// Names of the sockets that it is handed over.
+    pub sockets: &'a [&'a str],
+    /// `NOTIFY_SOCKET`
+    pub notify: Option<&'a str>,
+}
+
+/// The planned variables, what the rootfs says about the user where the plan is silent, and what the moment adds.
+pub fn environment(planned: &[(String, String)], user: &Identity, moment: &Moment<'_>) -> BTreeMap<String, String> {
+    let mut environment: BTreeMap<String, String> = planned.iter().cloned().collect();
+    let mut otherwise = |name: &str, value: &str| {
+        environment.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    };
+    if let Some(name) = &user.name {
+        let known = [
+            ("USER", Some(name)),
+            ("LOGNAME", Some(name)),
+            ("HOME", user.home.as_ref()),
+            ("SHELL", user.shell.as_ref()),
+        ];
+        known.into_iter().filter_map(|(variable, value)| Some((variable, value?))).for_each(|(n, v)| otherwise(n, v));
+    }
+    if moment.terminal {
+        otherwise("TERM", &crate::sys::terminal::kind());
+    }
+    let own = [("AC_METADATA_URL", moment.metadata_url), ("NOTIFY_SOCKET", moment.notify)];
+    environment.extend(own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))));
+    if !moment.sockets.is_empty() {
+        environment.extend(listening::variables(moment.sockets));
+    }
+    environment
+}
+
+/// Where the program that `exec` begins with may be, in this order: as it stands with a slash, else along `PATH` (decision 41).
+///
+/// # Errors
+/// [`Kind::NoProgram`]: `exec` is empty.
+pub fn program(exec: &[String], environment: &BTreeMap<String, String>) -> Result<Vec<PathBuf>, Error> {
+    let Some(program) = exec.first() else {
+        return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
+    };
+    if program.contains('/') {
+        return Ok(vec![PathBuf::from(program)]);
+    }
+    let path = environment.get("PATH").map_or(PATH, String::as_str);
+    // Of nothing the directories of PATH themselves would be found.
+    let directories = path.split(':').filter(|_| !program.is_empty());
+    Ok(directories
+        .map(|directory| Path::new(if directory.is_empty() { "." } else { directory }).join(program))
+        .collect())
+}
+
+/// Why no program was found along `PATH`.
+pub fn nowhere(exec: &[String]) -> Error {
+    let program = exec.first().map_or("", String::as_str);
+    Error::new(Kind::NoProgram, format!("find the program {program}"))
+        .clause("im.app.exec.path-search")
+        .because("no directory of PATH has it in the rootfs")
+}
+
+/// Why a program cannot be executed.
+pub fn not_executed(path: &Path, error: io::Error) -> Error {
+    let missing = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    let kind = if missing { Kind::NoProgram } else { Kind::NotExecutable };
+    Error::new(kind, format!("execute {} of the rootfs", path.display())).clause("im.app.exec.slash").because(error)
+}
+
+/// What a process of the app executes.
+pub fn command(app: &AppPlan, phase: Phase) -> &[String] {
+    match phase {
+        Phase::PreStart => app.pre_start.as_deref().unwrap_or_default(),
+        Phase::Main => &app.exec,
+        Phase::PostStop => app.post_stop.as_deref().unwrap_or_default(),
+    }
+}
+
+/// What is said of a working directory that is not there.
+pub fn no_directory(path: &Path) -> Error {
+    Error::new(Kind::Missing, format!("change to the working directory {}", path.display()))
+        .clause("im.app.workdir.missing")
 }
 
 /// Tells what was asked for and does not hold on any system: volumes that no app mounts, owners that importing an image

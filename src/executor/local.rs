@@ -54,7 +54,7 @@ mod this {
         Ok(())
     }
     /// Every pod has a loopback for its metadata service.
-    pub(super) fn answers(_: &super::PodPlan) -> bool {
+    pub(super) fn answers(_: &super::PodPlan, _: &[Step]) -> bool {
         true
     }
     /// The addresses that the networks gave, which is known once they have.
@@ -70,7 +70,7 @@ mod this {
 
     pub(super) use super::super::freebsd::{HostFacts, Step, answers, compile};
     pub(super) type Host = FreeBsd<Real>;
-    pub(super) const NAME: &str = "freebsd";
+    pub(super) const NAME: &str = super::super::freebsd::NAME;
     pub(super) fn facts(plan: &super::PodPlan, configured: &super::Configured) -> Result<HostFacts, super::Error> {
         HostFacts::for_pod(&mut Real, plan, configured, false)
     }
@@ -324,7 +324,7 @@ fn model_of(pod: &PodDir) -> Result<Option<PathBuf>, Error> {
 
 /// Who shall answer the apps' questions, and what they shall be told.
 fn offer(pod: &PodDir, plan: &PodPlan, steps: &[this::Step], root: &Path) -> Result<Option<Offer>, Error> {
-    if plan.metadata == Metadata::Off || plan.metadata == Metadata::Own && !this::answers(plan) {
+    if plan.metadata == Metadata::Off || plan.metadata == Metadata::Own && !this::answers(plan, steps) {
         return Ok(None);
     }
     let failed = |error: crate::metadata::Error| Error::new(Kind::Io, "offer the metadata service").because(error);

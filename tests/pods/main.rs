@@ -3,6 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod agreement;
 mod bed;
 mod confinement;
 mod containment;

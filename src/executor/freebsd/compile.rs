@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::context::Context;
 use super::facts::{DeviceRules, HostFacts, NetworkFacts, RULES_MARK};
 use super::jail;
 use super::resources::{self, hold};
@@ -116,6 +117,8 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
             steps.push(Step::LoadAnchor { anchor: format!("jetpack/{}", plan.uuid), rules });
         }
     }
+    let process = |app| Step::Process { app, context: Context::of(plan, app, facts.release) };
+    steps.extend((0..plan.apps.len()).map(process));
     Ok(Compiled { steps, report })
 }
 

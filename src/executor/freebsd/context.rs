@@ -1,13 +1,12 @@
 //! What each process of an app is before it becomes its program.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::HostFacts;
+use super::steps::Step;
 use crate::executor::plan::{Isolation, PodPlan};
-use crate::executor::users::Identity;
+use crate::executor::{Error, Kind};
 use crate::id::Id;
 
 /// The context of an app's processes: all of them, handlers too (decision 42).
@@ -35,7 +34,7 @@ pub struct Context {
 
 impl Context {
     /// The context of the processes of app number `app`.
-    pub fn of(plan: &PodPlan, app: usize, release: (u32, u32)) -> Self {
+    pub(super) fn of(plan: &PodPlan, app: usize, release: (u32, u32)) -> Self {
         let of = &plan.apps[app];
         let forbids = |isolator: &Isolation| matches!(isolator, Isolation::NoNewPrivileges { value: true });
         Self {
@@ -51,30 +50,14 @@ impl Context {
         }
     }
 
-    /// The plan's variables, what the rootfs says about the user where the plan is silent, and the service's URL.
-    pub fn whole_environment(&self, user: &Identity, metadata_url: Option<&str>) -> BTreeMap<String, String> {
-        let mut environment: BTreeMap<String, String> = self.environment.iter().cloned().collect();
-        if let Some(name) = &user.name {
-            let known = [
-                ("USER", Some(name)),
-                ("LOGNAME", Some(name)),
-                ("HOME", user.home.as_ref()),
-                ("SHELL", user.shell.as_ref()),
-            ];
-            for (variable, value) in known {
-                if let Some(value) = value {
-                    environment.entry(variable.to_owned()).or_insert_with(|| value.clone());
-                }
-            }
-        }
-        if let Some(url) = metadata_url {
-            environment.insert("AC_METADATA_URL".to_owned(), url.to_owned());
-        }
-        environment
-    }
-
-    /// All contexts of a pod.
-    pub fn all(plan: &PodPlan, facts: &HostFacts) -> Vec<Self> {
-        (0..plan.apps.len()).map(|app| Self::of(plan, app, facts.release)).collect()
+    /// That of app number `app` among the steps of a pod.
+    pub fn among(steps: &[Step], app: usize) -> Result<&Self, Error> {
+        let of = |step| match step {
+            &Step::Process { app: of, ref context } if of == app => Some(context),
+            _ => None,
+        };
+        steps.iter().find_map(of).ok_or_else(|| {
+            Error::new(Kind::Corrupt, "find what the app's processes are").because("no step of the pod says so")
+        })
     }
 }

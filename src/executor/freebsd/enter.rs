@@ -9,13 +9,13 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, WaitOptions, kill_process_group, waitpid};
 
 use super::launch::{Start, complained, ended, pseudo_terminal, tell};
-use super::{Context, Real, System as _};
+use super::{Context, Real, Step, System as _};
 use crate::aci::build::{BuildOptions, Overwrite, build_file};
 use crate::executor::copy::{self, Copy, Source, Target, no_place};
 use crate::executor::plan::PodPlan;
 use crate::executor::relay::{self, Relay};
 use crate::executor::supervise::End;
-use crate::executor::{Error, Kind, Phase, remove_tree};
+use crate::executor::{Error, Kind, journal, remove_tree};
 use crate::pod::{PodDir, State};
 use crate::sys::beneath;
 use crate::sys::freebsd::process;
@@ -61,7 +61,9 @@ impl<'a> Entrance<'a> {
     /// The pod does not run, or the command cannot be started.
     pub fn execute(&self, command: &[String], tty: bool, voice: Voice) -> Result<End, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "enter the pod").because(error);
-        let context = Context::of(&self.plan, self.app, super::launch::release());
+        // What was decided at the start, whatever this host would decide by now.
+        let steps: Vec<Step> = journal::read_whole(&self.pod.path().join("journal"), super::NAME)?;
+        let context = Context::among(&steps, self.app)?;
         let running = self.pod.state() == State::Running;
         let jail = Real.find_jail(&context.jail).map_err(failed)?.filter(|_| running);
         let jail = jail.ok_or_else(|| {
@@ -71,8 +73,7 @@ impl<'a> Entrance<'a> {
         let start = Start {
             plan: &self.plan,
             app: self.app,
-            phase: Phase::Main,
-            command: Some(command),
+            exec: command,
             context,
             jail,
             metadata_url: url.as_deref(),

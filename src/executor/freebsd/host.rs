@@ -103,7 +103,7 @@ impl<S: System> FreeBsd<S> {
                 self.system.configure(jail, settings)
             }
             // Done where the apps are started: a socket is nothing that others could take back.
-            Step::Listen { .. } => Ok(()),
+            Step::Listen { .. } | Step::Process { .. } => Ok(()),
             Step::AddRules { subject, rules } => {
                 rules.iter().try_for_each(|rule| self.system.add_rule(&format!("{subject}:{rule}")))
             }
@@ -142,6 +142,7 @@ impl<S: System> FreeBsd<S> {
             | Step::MakeBridge { .. }
             | Step::MoveInterface { .. }
             | Step::SetUpNetwork { .. }
+            | Step::Process { .. }
             | Step::Listen { .. } => Ok(()),
         }
     }

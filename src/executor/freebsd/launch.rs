@@ -19,11 +19,11 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpi
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde::{Deserialize, Serialize};
 
-use super::compile::has_loopback;
 use super::real::{Real, sockets_in};
 use super::{Context, FreeBsd, Step, System as _};
+use crate::executor::decided::{self, Moment};
 use crate::executor::listening::{self, Listening};
-use crate::executor::plan::{AppPlan, Isolation, Metadata, PodPlan, Stream};
+use crate::executor::plan::{AppPlan, Isolation, Metadata, Network, PodPlan, Stream};
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::users::{Identity, Rootfs};
 use crate::executor::{Error, Kind, Phase, Step as _};
@@ -35,7 +35,9 @@ const REAPING: Duration = Duration::from_secs(5);
 /// A pod in its jail.
 pub struct JailedPod {
     plan: PodPlan,
-    release: (u32, u32),
+    contexts: Vec<Context>,
+    /// Whether it has a network for its metadata service to answer in.
+    answers: bool,
     jail: i32,
     streams: Vec<Streams>,
     queue: Queue,
@@ -64,6 +66,8 @@ impl Launch for FreeBsd<Real> {
         let name = super::jail::name(plan);
         let jail = self.system.find_jail(&name).map_err(failed)?;
         let jail = jail.ok_or_else(|| Error::new(Kind::Missing, format!("find the jail {name}")))?;
+        let contexts = (0..plan.apps.len()).map(|app| Context::among(steps, app).cloned());
+        let contexts = contexts.collect::<Result<_, _>>()?;
         let mut terminal = None;
         for (streams, app) in streams.iter_mut().zip(&plan.apps) {
             let wants = [app.stdio.stdin, app.stdio.stdout, app.stdio.stderr].contains(&Stream::Tty);
@@ -76,7 +80,8 @@ impl Launch for FreeBsd<Real> {
         }
         Ok(JailedPod {
             plan: plan.clone(),
-            release: release(),
+            contexts,
+            answers: answers(plan, steps),
             jail,
             streams,
             queue: Queue::new().map_err(failed)?,
@@ -84,14 +89,14 @@ impl Launch for FreeBsd<Real> {
             events: self.warnings.drain(..).map(Event::Warning).collect(),
             terminal,
             sockets: sockets(jail, steps)?,
-            limits: memory_limits(plan),
+            limits: memory_limits(plan, steps),
         })
     }
 }
 
-/// Whether the pod has a network for its metadata service to answer in.
-pub(crate) fn answers(plan: &PodPlan) -> bool {
-    has_loopback(plan, Real.sysctl("kern.features.vimage").is_ok_and(|value| value != 0))
+/// Whether the pod has a network for its metadata service to answer in: the host's, or its own.
+pub(crate) fn answers(plan: &PodPlan, steps: &[Step]) -> bool {
+    plan.network == Network::Host || steps.iter().any(|step| matches!(step, Step::SetUpNetwork { .. }))
 }
 
 /// The sockets that apps are to find open.
@@ -119,7 +124,7 @@ impl Pod for JailedPod {
     }
 
     fn metadata_listener(&mut self) -> Result<Option<TcpListener>, Error> {
-        if self.plan.metadata != Metadata::Own || !answers(&self.plan) {
+        if self.plan.metadata != Metadata::Own || !self.answers {
             return Ok(None);
         }
         let not = listening::claimed(&self.plan);
@@ -134,13 +139,11 @@ impl Pod for JailedPod {
 
     fn start(&mut self, app: usize, phase: Phase, metadata_url: Option<&str>) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "start a process").because(error);
-        let context = Context::of(&self.plan, app, self.release);
         let start = Start {
             plan: &self.plan,
             app,
-            phase,
-            command: None,
-            context,
+            exec: decided::command(&self.plan.apps[app], phase),
+            context: &self.contexts[app],
             jail: self.jail,
             metadata_url,
             sockets: self.sockets.iter().filter(|one| phase == Phase::Main && one.app == app).collect(),
@@ -223,8 +226,9 @@ impl Pod for JailedPod {
 
 /// What each app may have resident before its processes are killed, where the kernel sees to it. It tells nobody why it
 /// killed one.
-fn memory_limits(plan: &PodPlan) -> Vec<Option<u64>> {
-    let counts = Real.sysctl("kern.racct.enable").is_ok_and(|value| value != 0);
+fn memory_limits(plan: &PodPlan, steps: &[Step]) -> Vec<Option<u64>> {
+    let rules = |step: &Step| matches!(step, Step::AddRules { rules, .. } if rules.iter().any(|rule| rule.starts_with("memoryuse:")));
+    let counts = steps.iter().any(rules);
     let limit = |isolator: &Isolation| match isolator {
         Isolation::Memory { limit, .. } => *limit,
         _ => None,
@@ -274,13 +278,6 @@ pub(super) fn complained(told: &[u8]) -> Option<Error> {
     })
 }
 
-/// Major and minor release of this system.
-pub(super) fn release() -> (u32, u32) {
-    let version = Real.version();
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
 pub(super) fn ended(status: WaitStatus) -> End {
     match status.terminating_signal() {
         Some(signal) => End::Signal(signal),
@@ -292,10 +289,9 @@ pub(super) fn ended(status: WaitStatus) -> End {
 pub(super) struct Start<'a> {
     pub(super) plan: &'a PodPlan,
     pub(super) app: usize,
-    pub(super) phase: Phase,
-    /// In place of the app's own program.
-    pub(super) command: Option<&'a [String]>,
-    pub(super) context: Context,
+    /// The program and its arguments.
+    pub(super) exec: &'a [String],
+    pub(super) context: &'a Context,
     pub(super) jail: i32,
     pub(super) metadata_url: Option<&'a str>,
     /// What it finds open beside its standard streams.
@@ -305,7 +301,7 @@ pub(super) struct Start<'a> {
 impl Start<'_> {
     fn become_program(&self, streams: &Streams, tell: BorrowedFd<'_>) -> Result<std::convert::Infallible, Error> {
         let io = |doing: String| move |error: io::Error| Error::new(Kind::Io, doing).because(error);
-        let context = &self.context;
+        let context = self.context;
         for (number, stream) in [&streams.stdin, &streams.stdout, &streams.stderr].into_iter().enumerate() {
             let number = i32::try_from(number).unwrap_or(0);
             process::place(stream.as_fd(), number).map_err(io("connect the standard streams".to_owned()))?;
@@ -335,14 +331,8 @@ impl Start<'_> {
             .map_err(io(format!("change the root to {}", context.root.display())))?;
         std::env::set_current_dir("/").map_err(io("change to the root".to_owned()))?;
         let who = self.who()?;
-        std::env::set_current_dir(&context.working_directory).map_err(|error| {
-            Error::new(
-                Kind::Missing,
-                format!("change to the working directory {}", context.working_directory.display()),
-            )
-            .clause("im.app.workdir.missing")
-            .because(error)
-        })?;
+        std::env::set_current_dir(&context.working_directory)
+            .map_err(|error| decided::no_directory(&context.working_directory).because(error))?;
         process::become_user(who.uid, who.gid, &context.supplementary_gids)
             .map_err(io(format!("become user {} and group {}", who.uid, who.gid)))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -383,25 +373,16 @@ impl Start<'_> {
     }
 
     fn execute(&self, user: &Identity) -> Result<std::convert::Infallible, Error> {
-        let app = &self.plan.apps[self.app];
-        let exec = match self.phase {
-            Phase::PreStart => app.pre_start.as_deref(),
-            Phase::Main => Some(app.exec.as_slice()),
-            Phase::PostStop => app.post_stop.as_deref(),
+        let names: Vec<_> = self.sockets.iter().map(|socket| socket.name.as_str()).collect();
+        let moment = Moment {
+            metadata_url: self.metadata_url,
+            terminal: rustix::termios::isatty(rustix::stdio::stdout()),
+            sockets: &names,
+            notify: None,
         };
-        let exec = self.command.or(exec).unwrap_or_default();
-        let Some(program) = exec.first() else {
-            return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
-        };
-        let mut environment = self.context.whole_environment(user, self.metadata_url);
-        if rustix::termios::isatty(rustix::stdio::stdout()) {
-            environment.entry("TERM".to_owned()).or_insert_with(crate::sys::terminal::kind);
-        }
-        if !self.sockets.is_empty() {
-            let names: Vec<_> = self.sockets.iter().map(|socket| socket.name.as_str()).collect();
-            environment.extend(listening::variables(&names));
-        }
-        let path = find(program, environment.get("PATH").map(String::as_str))?;
+        let environment = decided::environment(&self.context.environment, user, &moment);
+        let exec = self.exec;
+        let path = find(exec, decided::program(exec, &environment)?)?;
         let nul = |_| Error::new(Kind::Refused, "execute the program").because("an argument or variable holds a NUL");
         let arguments =
             exec.iter().map(|word| CString::new(word.as_str())).collect::<Result<Vec<_>, _>>().map_err(nul)?;
@@ -409,34 +390,22 @@ impl Start<'_> {
         let environment = environment.collect::<Result<Vec<_>, _>>().map_err(nul)?;
         let program = CString::new(path.as_os_str().as_bytes()).map_err(nul)?;
         let error = process::execute(&program, &arguments, &environment);
-        let unmarked = error.raw_os_error() == Some(libc::ENOEXEC) && app.os.as_deref() == Some("linux");
+        let unmarked =
+            error.raw_os_error() == Some(libc::ENOEXEC) && self.plan.apps[self.app].os.as_deref() == Some("linux");
         let error = named("execve", error);
-        let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NoProgram } else { Kind::NotExecutable };
-        let failed = Error::new(kind, format!("execute {}", path.display()));
         // Of programs without a note of their system the kernel knows by itself FreeBSD's only.
-        Err(if unmarked {
-            failed.because(format!("{error}; {}", super::doctor::UNMARKED))
-        } else {
-            failed.because(error)
-        })
+        let error = match unmarked {
+            true => io::Error::new(error.kind(), format!("{error}; {}", super::doctor::UNMARKED)),
+            false => error,
+        };
+        Err(decided::not_executed(&path, error))
     }
 }
 
-/// The program's path: as it stands with a slash, else the first of `search` that has it (decision 41).
-fn find(program: &str, search: Option<&str>) -> Result<PathBuf, Error> {
-    if program.contains('/') {
-        return Ok(PathBuf::from(program));
-    }
+/// The first of the candidates that can be executed; of one, what keeps it from that the kernel says better.
+fn find(exec: &[String], candidates: Vec<PathBuf>) -> Result<PathBuf, Error> {
     let executable =
         |path: &PathBuf| std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.mode() & 0o111 != 0);
-    let search = search.unwrap_or(crate::executor::planning::PATH);
-    let found = search
-        .split(':')
-        .filter(|directory| directory.starts_with('/'))
-        .map(|directory| Path::new(directory).join(program));
-    found.into_iter().find(executable).ok_or_else(|| {
-        Error::new(Kind::NoProgram, format!("find the program {program}"))
-            .clause("im.app.exec.path-search")
-            .because(format!("it is in none of {search}"))
-    })
+    let sought = !exec.first().is_some_and(|program| program.contains('/'));
+    candidates.into_iter().find(|path| !sought || executable(path)).ok_or_else(|| decided::nowhere(exec))
 }

@@ -34,6 +34,10 @@ pub mod steps;
 pub mod system;
 pub mod usage;
 
+/// What journals of pods on this system begin with.
+#[cfg(target_os = "freebsd")]
+pub(crate) const NAME: &str = "freebsd";
+
 pub use compile::compile;
 pub use context::Context;
 pub use doctor::{ANCHORS, attempt, diagnose};

@@ -5,6 +5,7 @@ use std::path::{Component, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::context::Context;
 use super::system::{Setting, Value};
 use crate::executor::listening::Listen;
 use crate::id::Id;
@@ -146,6 +147,13 @@ pub enum Step {
         /// The address; nothing: all.
         address: Option<Ipv4Addr>,
     },
+    /// What every process of an app is before it becomes its program.
+    Process {
+        /// Index of the app.
+        app: usize,
+        /// What it is.
+        context: Context,
+    },
     /// Adds resource rules; undone by removing all rules of the subject.
     AddRules {
         /// `jail:NAME`, `loginclass:CLASS`.
@@ -212,6 +220,9 @@ impl crate::executor::Step for Step {
             Self::SetUpNetwork { jail, .. } => format!("set up the network of the jail {jail}"),
             Self::Listen { listen, on_host: true, .. } => format!("{} on the host", listen.describe()),
             Self::Listen { listen, .. } => listen.describe(),
+            Self::Process { context: Context { root, user, group, .. }, .. } => {
+                format!("become user {user} and group {group} in {}", root.display())
+            }
             Self::AddRules { subject, .. } => format!("add resource rules for {subject}"),
             Self::LoadAnchor { anchor, .. } => format!("load the packet filter anchor {anchor}"),
         }
@@ -243,7 +254,7 @@ impl crate::executor::Step for Step {
     }
 
     fn leaves_nothing(&self) -> bool {
-        matches!(self, Self::Listen { .. } | Self::CheckSource { .. })
+        matches!(self, Self::Listen { .. } | Self::CheckSource { .. } | Self::Process { .. })
     }
 
     fn outlives_apps(&self) -> bool {

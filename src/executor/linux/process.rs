@@ -3,7 +3,7 @@
 //! All of it runs in the app's own mount namespace, so that paths are the app's. Until exec the process cannot be
 //! traced or looked into by the app's other processes: it is not dumpable, as the first process made it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,6 +25,7 @@ use super::isolators::capabilities::CapabilitySet as Capabilities;
 use super::isolators::default_calls;
 use super::isolators::seccomp::Filter;
 use super::steps::{ProcessStep, SecurityModule};
+use crate::executor::decided::{self, Moment};
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::AppPlan;
 use crate::executor::supervise::Streams;
@@ -83,16 +84,15 @@ impl Process<'_> {
             Ok((path, arguments, environment)) => {
                 let error = sys::execute(&path, &arguments, &environment);
                 let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())).to_owned();
-                refused(&path, error)
+                decided::not_executed(&path, error)
             }
             Err(error) => error,
         }
     }
 
     fn prepare(&self) -> Result<(CString, Vec<CString>, Vec<CString>), Error> {
-        let Some(program) = self.exec.first() else {
-            return Err(Error::new(Kind::NoProgram, "find the program").because("exec is empty"));
-        };
+        let environment = self.environment();
+        let candidates = decided::program(self.exec, &environment)?;
         let arguments = self.exec.iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
         sys::join_session_keyring().map_err(|e| Error::new(Kind::Io, "leave the caller's keyring").because(e))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -103,9 +103,8 @@ impl Process<'_> {
                 return Err(crate::executor::journal::injected(step.describe()));
             }
         }
-        let environment = self.environment();
         self.lay_down_capabilities()?;
-        let path = find_program(program, environment.get("PATH").map(String::as_str))?;
+        let path = find_program(self.exec, candidates)?;
         let environment = environment.iter().map(|(name, value)| text(&format!("{name}={value}")));
         let environment = environment.collect::<Result<Vec<_>, _>>()?;
         self.filter()?;
@@ -156,31 +155,14 @@ impl Process<'_> {
         Ok(())
     }
 
-    /// The plan's variables, what the rootfs says about the user where the plan is silent, and the service's URL.
-    fn environment(&self) -> HashMap<String, String> {
-        let mut environment: HashMap<String, String> = self.app.environment.iter().cloned().collect();
-        if let Identity { name: Some(name), home, shell, .. } = self.identity {
-            let known =
-                [("USER", Some(name)), ("LOGNAME", Some(name)), ("HOME", home.as_ref()), ("SHELL", shell.as_ref())];
-            for (variable, value) in known {
-                if let Some(value) = value {
-                    environment.entry(variable.to_owned()).or_insert_with(|| value.clone());
-                }
-            }
-        }
-        if isatty(stdout()) {
-            environment.entry("TERM".to_owned()).or_insert_with(crate::sys::terminal::kind);
-        }
-        if let Some(url) = self.metadata_url {
-            environment.insert("AC_METADATA_URL".to_owned(), url.to_owned());
-        }
-        if !self.listening.is_empty() {
-            environment.extend(listening::variables(&self.listening));
-        }
-        if let Some(address) = &self.notify {
-            environment.insert("NOTIFY_SOCKET".to_owned(), address.clone());
-        }
-        environment
+    fn environment(&self) -> BTreeMap<String, String> {
+        let moment = Moment {
+            metadata_url: self.metadata_url,
+            terminal: isatty(stdout()),
+            sockets: &self.listening,
+            notify: self.notify.as_deref(),
+        };
+        decided::environment(&self.app.environment, self.identity, &moment)
     }
 }
 
@@ -235,9 +217,9 @@ fn carry_out(step: &ProcessStep, identity: &Identity) -> Result<(), Error> {
         }
         ProcessStep::Label { module: SecurityModule::Selinux, label } => write_own("attr/exec", label).map_err(failed),
         ProcessStep::SetOomScore { value } => write_own("oom_score_adj", &value.to_string()).map_err(failed),
-        ProcessStep::ChangeDirectory { path } => change_directory(path).map_err(|error| {
-            Error::new(Kind::Missing, step.describe()).clause("im.app.workdir.missing").because(error)
-        }),
+        ProcessStep::ChangeDirectory { path } => {
+            change_directory(path).map_err(|error| decided::no_directory(path).because(error))
+        }
         ProcessStep::BoundCapabilities { keep } => bound_capabilities(*keep).map_err(refused),
         ProcessStep::BecomeUser { supplementary, set_groups, .. } => {
             let Identity { uid, gid, .. } = *identity;
@@ -370,30 +352,19 @@ pub fn identity(user: &str, group: &str) -> Result<Identity, Error> {
 /// by their interpreters. The kernel follows links of procfs once more then, should an app have put one there meanwhile. They lead
 /// nowhere but where the program itself may go: nothing that was inherited is open, root and working directory are the app's, and
 /// what this process runs until then is a file that nobody can write.
-fn find_program(program: &str, path: Option<&str>) -> Result<PathBuf, Error> {
-    if program.contains('/') {
-        return match executable(Path::new(program)) {
-            Ok(()) => Ok(PathBuf::from(program)),
-            Err(error) => Err(refused(Path::new(program), error)),
-        };
-    }
+fn find_program(exec: &[String], candidates: Vec<PathBuf>) -> Result<PathBuf, Error> {
+    let sought = !exec.first().is_some_and(|program| program.contains('/'));
     let mut why = None;
-    // Of nothing the directories of PATH themselves would be found.
-    let directories = path.unwrap_or("/bin:/usr/bin").split(':').filter(|_| !program.is_empty());
-    for directory in directories {
-        let directory = if directory.is_empty() { "." } else { directory };
-        let candidate = Path::new(directory).join(program);
+    for candidate in candidates {
         match executable(&candidate) {
             Ok(()) => return Ok(candidate),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => why = Some(refused(&candidate, error)),
+            Err(error) if !sought || error.kind() == io::ErrorKind::PermissionDenied => {
+                why = Some(decided::not_executed(&candidate, error));
+            }
             Err(_) => {}
         }
     }
-    Err(why.unwrap_or_else(|| {
-        Error::new(Kind::NoProgram, format!("find the program {program}"))
-            .clause("im.app.exec.path-search")
-            .because("no directory of PATH has it in the rootfs")
-    }))
+    Err(why.unwrap_or_else(|| decided::nowhere(exec)))
 }
 
 /// How many interpreters of interpreters the kernel takes.
@@ -468,12 +439,6 @@ fn interpreter(file: &std::fs::File) -> Option<PathBuf> {
         return name.split(|&byte| byte == 0).next().map(path);
     }
     None
-}
-
-fn refused(path: &Path, error: io::Error) -> Error {
-    let missing = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-    let kind = if missing { Kind::NoProgram } else { Kind::NotExecutable };
-    Error::new(kind, format!("execute {} of the rootfs", path.display())).clause("im.app.exec.slash").because(error)
 }
 
 fn text(word: &str) -> Result<CString, Error> {

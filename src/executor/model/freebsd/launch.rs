@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::files::Node;
 use super::{Model, Value};
+use crate::executor::decided::{self, Moment};
 use crate::executor::freebsd::system::Mounted;
-use crate::executor::freebsd::{Context, FreeBsd, Step, System as _};
+use crate::executor::freebsd::{Context, FreeBsd, Step};
 use crate::executor::plan::PodPlan;
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::users::{Identity, Rootfs};
@@ -52,7 +53,7 @@ pub struct Process {
 pub struct ModelPod {
     model: Model,
     plan: PodPlan,
-    release: (u32, u32),
+    steps: Vec<Step>,
     streams: Vec<Streams>,
     events: VecDeque<Event>,
     ready: OwnedFd,
@@ -62,15 +63,13 @@ pub struct ModelPod {
 impl Launch for FreeBsd<Model> {
     type Pod = ModelPod;
 
-    fn launch(&mut self, plan: &PodPlan, _: &[Step], streams: Vec<Streams>) -> Result<ModelPod, Error> {
+    fn launch(&mut self, plan: &PodPlan, steps: &[Step], streams: Vec<Streams>) -> Result<ModelPod, Error> {
         let (ready, bell) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
             .map_err(|e| Error::new(Kind::Io, "watch the pod").because(io::Error::from(e)))?;
-        let version = self.system.version();
-        let major = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
         Ok(ModelPod {
             model: self.system.clone(),
             plan: plan.clone(),
-            release: (major, 0),
+            steps: steps.to_vec(),
             streams,
             events: self.warnings.drain(..).map(Event::Warning).collect(),
             ready,
@@ -90,7 +89,7 @@ impl Pod for ModelPod {
     }
 
     fn start(&mut self, app: usize, phase: Phase, metadata_url: Option<&str>) -> Result<(), Error> {
-        match self.model.start(&self.plan, app, phase, metadata_url, self.release) {
+        match self.model.start(&self.plan, &self.steps, app, phase, metadata_url) {
             Ok(pid) => {
                 self.events.push_back(Event::Started { app, phase, pid });
                 self.events.push_back(Event::Ended { app, phase, end: End::Status(0) });
@@ -145,13 +144,13 @@ impl Model {
     pub fn start(
         &self,
         plan: &PodPlan,
+        steps: &[Step],
         app: usize,
         phase: Phase,
         metadata_url: Option<&str>,
-        release: (u32, u32),
     ) -> Result<i32, Error> {
         let of = &plan.apps[app];
-        let context = Context::of(plan, app, release);
+        let context = Context::among(steps, app)?.clone();
         let mut inner = self.lock();
         let jail = inner.state.jails.get(&context.jail);
         let path = jail.and_then(|jail| match jail.parameters.get("path") {
@@ -169,11 +168,7 @@ impl Model {
                 .because("there is no such directory"));
         }
         if !found(&context.working_directory).is_some_and(|path| inner.is_directory(&path)) {
-            return Err(Error::new(
-                Kind::Missing,
-                format!("change to the working directory {}", context.working_directory.display()),
-            )
-            .clause("im.app.workdir.missing"));
+            return Err(decided::no_directory(&context.working_directory));
         }
         let file = |path: &str| match found(Path::new(path)).and_then(|path| inner.node(&path)) {
             Some(Node::File(text)) => Some(text.into_bytes()),
@@ -191,22 +186,17 @@ impl Model {
             owner: &owner,
         };
         let user = Identity::find(&context.user, &context.group, rootfs)?;
-        let command = match phase {
-            Phase::PreStart => of.pre_start.clone().unwrap_or_default(),
-            Phase::Main => of.exec.clone(),
-            Phase::PostStop => of.post_stop.clone().unwrap_or_default(),
-        };
-        let program = command.first().cloned().unwrap_or_default();
-        let search = of.environment.iter().find(|(name, _)| name == "PATH").map_or("/bin", |(_, value)| value);
-        let exists = if program.contains('/') {
-            found(Path::new(&program)).is_some()
-        } else {
-            search.split(':').any(|directory| found(&Path::new(directory).join(&program)).is_some())
-        };
-        if !exists {
-            return Err(Error::new(Kind::NoProgram, format!("execute {program}")));
+        let command = decided::command(of, phase).to_vec();
+        let environment =
+            decided::environment(&context.environment, &user, &Moment { metadata_url, ..Moment::default() });
+        let candidates = decided::program(&command, &environment)?;
+        if !candidates.iter().any(|program| found(program).is_some()) {
+            return Err(match candidates.as_slice() {
+                [path] if command[0].contains('/') => decided::not_executed(path, io::ErrorKind::NotFound.into()),
+                _ => decided::nowhere(&command),
+            });
         }
-        let environment = context.whole_environment(&user, metadata_url).into_iter().collect();
+        let environment = environment.into_iter().collect();
         let directory = found(&context.working_directory).unwrap_or_default();
         let directory = Path::new("/").join(directory.strip_prefix(&root).unwrap_or(Path::new("")));
         let hostname = match jail.and_then(|jail| jail.parameters.get("host.hostname")) {

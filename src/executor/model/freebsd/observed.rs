@@ -92,8 +92,9 @@ fn a_copied_read_only_rootfs_without_a_dev_of_its_own_gets_one_while_it_can() {
     let plan = pod(&model, 1, vec![one]);
     let mut facts = facts(&model, &plan);
     facts.sealed.clear();
-    applied(&model, &compile(&plan, &facts).unwrap().steps);
-    model.start(&plan, 0, Phase::Main, None, (13, 2)).unwrap();
+    let steps = compile(&plan, &facts).unwrap().steps;
+    applied(&model, &steps);
+    model.start(&plan, &steps, 0, Phase::Main, None).unwrap();
     let process = model.history().pop().unwrap();
     assert!(process.read_only && process.mounts.iter().any(|mount| mount.kind == "devfs"), "{process:?}");
 }

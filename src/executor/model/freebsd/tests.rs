@@ -283,7 +283,7 @@ proptest! {
         let steps = steps(&model, &plan);
         applied(&model, &steps);
         for (number, app) in plan.apps.iter().enumerate() {
-            model.start(&plan, number, Phase::Main, None, (13, 2)).unwrap();
+            model.start(&plan, &steps, number, Phase::Main, None).unwrap();
             let process = model.history().pop().unwrap();
             let mut seen: Vec<(PathBuf, bool)> =
                 process.mounts.iter().filter(|m| m.kind == "nullfs" && m.on != Path::new("/")).map(|m| (m.on.clone(), m.read_only)).collect();
@@ -478,8 +478,9 @@ fn a_copied_rootfs_is_read_only_and_its_mounts_are_seen_all_the_same() {
     plan.volumes.push(VolumePlan { name: "data".to_owned(), kind, read_only: false });
     let mut facts = facts(&model, &plan);
     facts.sealed.clear();
-    applied(&model, &compile(&plan, &facts).unwrap().steps);
-    let pid = model.start(&plan, 0, Phase::Main, None, (13, 2)).unwrap();
+    let steps = compile(&plan, &facts).unwrap().steps;
+    applied(&model, &steps);
+    let pid = model.start(&plan, &steps, 0, Phase::Main, None).unwrap();
     let process = model.history().into_iter().find(|process| process.pid == pid).unwrap();
     let places: Vec<_> = process.mounts.iter().map(|mount| mount.on.to_string_lossy().into_owned()).collect();
     // The rootfs first: what comes after is above it.
