@@ -4,7 +4,7 @@
 # oci.sh [DIRECTORY WITH THE BINARIES]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-. conformance/peers/common.bash
+source conformance/peers/common.inc
 [ "$(id -u)" = 0 ] || skip "needs root"
 need buildah buildah
 need skopeo skopeo
