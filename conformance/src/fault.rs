@@ -19,6 +19,8 @@ pub trait Fault: Send + Sync {
     fn files(&self, _image: &str, _files: &mut Vec<Entry>) {}
     /// The target executes another pod than asked for.
     fn pod(&self, _pod: &mut Value) {}
+    /// The target is started with other options than the case asks for.
+    fn options(&self, _options: &mut Vec<String>) {}
     /// The target's packer sees another layout.
     fn layout(&self, _files: &mut Vec<Entry>) {}
     /// What changes of itself from one build to the next.

@@ -49,6 +49,8 @@ pub struct Mutant {
     pod_set: BTreeMap<String, Value>,
     /// Put into every app of the pod manifest.
     pod_app_put: BTreeMap<String, Value>,
+    /// Options of the target that every pod is started with besides the case's own.
+    options: Vec<String>,
     /// Isolators, by the beginnings of their names, that are not applied.
     drop_isolators: Vec<String>,
     /// Keys of isolators' values that are not looked at, by the name of the isolator.
@@ -171,6 +173,10 @@ impl Fault for Mutant {
                 volume["source"] = json!(real.display().to_string());
             }
         }
+    }
+
+    fn options(&self, options: &mut Vec<String>) {
+        options.extend(self.options.iter().filter(|own| !options.contains(own)).cloned().collect::<Vec<_>>());
     }
 
     fn page(&self, path: &str, names: &[&str], page: &mut Page) {

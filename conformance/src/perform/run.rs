@@ -40,12 +40,14 @@ pub fn perform(case: &Run, bench: &Bench<'_>, work: &Path) -> Result<Outcome, Un
     if bench.target.run_as.as_deref() == Some("user") {
         give_away(work)?;
     }
+    let mut options = case.options.clone();
+    bench.fault.options(&mut options);
     let mut values = Values::from([
         ("root".into(), root.display().to_string()),
         ("work".into(), work.display().to_string()),
         ("pod".into(), file.display().to_string()),
         ("host".into(), host.display().to_string()),
-        ("options".into(), case.options.join("\n")),
+        ("options".into(), options.join("\n")),
         ("words".into(), case.words.clone().unwrap_or_default().join("\n")),
         ("uuid-file".into(), work.join("uuid").display().to_string()),
     ]);
