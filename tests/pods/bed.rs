@@ -89,14 +89,19 @@ impl Bed {
     }
 
     /// The same for another system.
-    pub fn image_for(&self, os: &str, name: &str, layout: &str, mut app: Value) -> String {
+    pub fn image_for(&self, os: &str, name: &str, layout: &str, app: Value) -> String {
+        self.image_with(json!([{"name": "os", "value": os}]), name, layout, app)
+    }
+
+    /// The same with just these labels.
+    pub fn image_with(&self, labels: Value, name: &str, layout: &str, mut app: Value) -> String {
         for key in ["user", "group"] {
             if app.is_object() && app.get(key).is_none() {
                 app[key] = json!("0");
             }
         }
         let mut manifest = json!({"acKind": "ImageManifest", "acVersion": "0.8.11", "name": format!("example.com/{name}"),
-            "labels": [{"name": "os", "value": os}]});
+            "labels": labels});
         if app.is_object() {
             manifest["app"] = app;
         }
