@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use appc_needs::{Need, skip};
 use tempfile::TempDir;
@@ -51,25 +51,18 @@ fn options_of_other_programs_are_told_as_those_of_this_one() {
     let place = Place::new();
     for (line, option, tip, usage, code) in [
         (
-            "run -e X=1 a.aci",
-            "-e",
-            "--env NAME=VALUE sets a variable",
+            "run -m 64M a.aci",
+            "-m",
+            "--memory BYTES limits memory, as 256M",
             "jetpack run [OPTIONS] [IMAGE]... [-- <ARGS>...]",
             125,
         ),
         (
-            "prepare -p 80:80 a.aci",
-            "-p",
-            "--port NAME=[IP:]HOSTPORT makes the port NAME of an app reachable",
+            "prepare -d a.aci",
+            "-d",
+            "`jetpack run -d` leaves a pod running",
             "jetpack prepare [OPTIONS] [IMAGE]... [-- <ARGS>...]",
             2,
-        ),
-        (
-            "run --entrypoint sh a.aci",
-            "--entrypoint",
-            "--exec PROGRAM is the program; its arguments follow `--`",
-            "jetpack run [OPTIONS] [IMAGE]... [-- <ARGS>...]",
-            125,
         ),
         (
             "rm -f p",
@@ -221,6 +214,10 @@ fn a_host_is_looked_at_and_nothing_has_to_be_made_on_linux() {
 #[test]
 fn what_is_half_made_goes_when_the_user_ends_the_program() {
     use std::os::unix::process::ExitStatusExt as _;
+    let able = Command::new("env").args(["--default-signal=INT", "true"]).stderr(Stdio::null()).status();
+    if !able.is_ok_and(|status| status.success()) {
+        return skip(Need::Program, "env cannot give signals their default back");
+    }
     let place = Place::new();
     let layout = place.path().join("layout");
     fs::create_dir_all(layout.join("rootfs")).unwrap();
@@ -232,8 +229,9 @@ fn what_is_half_made_goes_when_the_user_ends_the_program() {
         entries.filter(|entry| entry.file_name().to_string_lossy().contains(".partial-")).count()
     };
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
-        let mut build = Command::new(ACTOOL)
-            .args(["build", "--compression", "xz", "--level", "9", "layout", "a.aci"])
+        // Whoever runs the tests may have INT ignored, which would be kept.
+        let mut build = Command::new("env")
+            .args(["--default-signal=INT", ACTOOL, "build", "--compression", "xz", "--level", "9", "layout", "a.aci"])
             .current_dir(place.path())
             .spawn()
             .unwrap();

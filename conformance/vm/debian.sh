@@ -105,7 +105,7 @@ if [ ! -e "$system/made" ]; then
     cp "$work"/root/boot/vmlinuz-* "$system/vmlinuz"
     cp "$work"/root/boot/initrd.img-* "$system/initrd"
     rm -rf "$work"/root/var/lib/apt/lists/* "$work"/root/var/cache/apt/*
-    mke2fs -q -t ext4 -d "$work/root" "$work/disk" 6G
+    mke2fs -q -t ext4 -d "$work/root" "$work/disk" 6G >/dev/null
     mv "$work/disk" "$system/disk"
     rm -rf "$work/root"
     touch "$system/made"
@@ -173,15 +173,14 @@ say "done"
 sync
 END
 chmod 755 "$cargo/checks"
-mke2fs -q -t ext4 -d "$cargo" "$work/disk" 3G
+mke2fs -q -t ext4 -d "$cargo" "$work/disk" 3G >/dev/null
 
 options="root=/dev/vda rw console=ttyS0 quiet"
 [ $module = apparmor ] || options+=" security=selinux selinux=1 enforcing=0"
 $shell || options+=" appc.checks"
 [ -z "$only" ] || options+=" appc.only=$only"
-qemu-img create -q -f qcow2 -b "$system/disk" -F raw "$work/system"
 machine=(-accel "${APPC_VM_ACCEL:-tcg,thread=multi}" -cpu max -m 3072 -smp 2 -kernel "$system/vmlinuz" -initrd "$system/initrd"
-    -drive "file=$work/system,if=virtio,format=qcow2" -drive "file=$work/disk,if=virtio,format=raw,cache=unsafe"
+    -drive "file=$system/disk,if=virtio,format=raw,snapshot=on" -drive "file=$work/disk,if=virtio,format=raw,cache=unsafe"
     -nic none -nographic -no-reboot)
 if $shell; then
     qemu-system-x86_64 "${machine[@]}" -append "$options"

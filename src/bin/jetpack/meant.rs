@@ -17,16 +17,13 @@ const MAKING: [&str; 3] = ["run", "prepare", "plan"];
 const EXEC: [&str; 1] = ["exec"];
 
 /// Options that other programs have, of which commands, and how the same is said here.
-const OTHERS: [(&[&str], &[&str], &str); 21] = [
-    (&MAKING, &["-e"], "--env NAME=VALUE sets a variable"),
-    (&MAKING, &["-p", "--publish"], "--port NAME=[IP:]HOSTPORT makes the port NAME of an app reachable"),
-    (&MAKING, &["-u"], "--user USER and --group GROUP say as whom an app runs"),
-    (&MAKING, &["-w", "--working-dir"], "--workdir DIR is the working directory"),
+const OTHERS: [(&[&str], &[&str], &str); 18] = [
+    (&MAKING, &["--publish"], "--port NAME=[IP:]HOSTPORT makes the port NAME of an app reachable"),
+    (&MAKING, &["--working-dir"], "--workdir DIR is the working directory"),
     (&MAKING, &["-m"], "--memory BYTES limits memory, as 256M"),
     (&MAKING, &["-d"], "`jetpack run -d` leaves a pod running"),
     (&MAKING, &["-h"], "--hostname NAME is the pod's host name"),
     (&MAKING, &["--cpus"], "--cpu CORES limits processor time, as 500m"),
-    (&MAKING, &["--entrypoint"], "--exec PROGRAM is the program; its arguments follow `--`"),
     (&MAKING, &["--network"], "--net NETWORK names networks"),
     (&MAKING, &["--cap-add"], "--caps-retain CAP,... is the whole set of capabilities"),
     (&MAKING, &["--cap-drop"], "--caps-remove CAP,... takes capabilities from the default set"),
