@@ -117,7 +117,7 @@ mkdir -p "$cargo/bin" "$cargo/results/root" "$cargo/results/user"
 for binary in actool jetpack appc-conformance; do cp "$bin/$binary" "$cargo/bin/"; done
 strip --strip-debug "$cargo"/bin/* 2>/dev/null || true
 cp "$probe" "$cargo/bin/appc-probe-static"
-cp -r conformance "$cargo/conformance"
+cp -r conformance spec "$cargo/"
 rm -rf "$cargo/conformance/src" "$cargo/conformance/vm"
 pods=$(find "$bin/deps" -maxdepth 1 -name 'pods-*' -type f -executable -printf '%T@ %p\n' 2>/dev/null | sort -n | tail -n 1 | cut -d ' ' -f 2)
 [ -z "$pods" ] || { cp "$pods" "$cargo/bin/pods"; strip --strip-debug "$cargo/bin/pods" 2>/dev/null || true; }

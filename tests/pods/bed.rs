@@ -25,6 +25,10 @@ impl Bed {
         let directory = tempfile::tempdir().expect("a temporary directory");
         // The layouts' modes are what tests look at.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        // Whoever runs the tests behind has these ignored, and what is ignored stays so.
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+            appc::sys::signals::restore(signal).expect("a signal's default");
+        }
         let bed = Self { directory, groups: groups() };
         bed.fill_rootfs("base");
         let probe = bed.run(&["run", "--rm", &bed.image("probe", "base", json!({"exec": ["/bin/true"]}))]);
