@@ -215,10 +215,14 @@ fn an_image_without_a_signature_that_counts_is_refused() {
 fn another_image_than_the_one_asked_for_is_refused() {
     let other_system = if cfg!(target_os = "freebsd") { "linux" } else { "freebsd" };
     for (name, labels, why) in [
-        ("localhost/other", &[("version", "1")][..], "localhost/other"),
-        ("localhost/app", &[("version", "2")], "version"),
-        ("localhost/app", &[], "version"),
-        ("localhost/app", &[("version", "1"), ("os", other_system), ("arch", "amd64")], "os"),
+        ("localhost/other", &[("version", "1")][..], "[disc.match]: it is called localhost/other"),
+        ("localhost/app", &[("version", "2")], "[disc.match.rule]: its label `version` is `2`"),
+        ("localhost/app", &[], "[disc.match.rule]: it has no label `version`"),
+        (
+            "localhost/app",
+            &[("version", "1"), ("os", other_system), ("arch", "amd64")],
+            "[disc.match.rule]: its label `os`",
+        ),
     ] {
         let aci = image(name, labels, 100);
         let server = Server::https(site(files(&[(ACI, &aci)])));

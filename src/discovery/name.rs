@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Error, Kind};
-use crate::schema::{AcIdentifier, refusal};
+use crate::schema::{AcIdentifier, Difference, refusal};
 
 /// A name and the labels asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,9 +24,8 @@ impl ImageName {
 
     /// Whether an image of this name with these labels is what was asked for, and if not how it differs.
     ///
-    /// A label asked for must be there with the same value; all others may have any (`disc.match.rule`). Where `os` or
-    /// `arch` was not asked for, the host's was filled in, so that an image made for another is not the one meant;
-    /// one that names none is.
+    /// Where `os` or `arch` was not asked for, the host's was filled in, so that an image made for another is not the one
+    /// meant; one that names none is.
     pub fn check<'l>(
         &self,
         host: &Platform,
@@ -36,18 +35,14 @@ impl ImageName {
         let differs = |clause, why: String| {
             Err(Error::new(Kind::AnotherImage, format!("take the image for `{self}`")).clause(clause).because(why))
         };
-        if name != self.name.as_str() {
-            return differs("disc.match", format!("the image calls itself `{name}`"));
-        }
         let has: BTreeMap<&str, &str> = labels.into_iter().collect();
-        for (label, wanted) in &self.labels {
-            match has.get(label.as_str()) {
-                Some(value) if value == wanted => {}
-                Some(value) => {
-                    return differs("disc.match.rule", format!("its label `{}` is `{value}`", label.as_str()));
-                }
-                None => return differs("disc.match.rule", format!("it has no label `{}`", label.as_str())),
-            }
+        let difference = Difference::find(Some(&self.name), &self.labels, name, |label| has.get(label).copied());
+        if let Some(difference) = difference {
+            let clause = match difference {
+                Difference::Name { .. } => "disc.match",
+                Difference::Label { .. } => "disc.match.rule",
+            };
+            return differs(clause, difference.to_string());
         }
         for (label, wanted) in host.labels() {
             let value = has.get(label).copied().filter(|value| self.label(label).is_none() && *value != wanted);

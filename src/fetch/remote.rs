@@ -1,5 +1,6 @@
 //! The way from a name to an image.
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
@@ -73,7 +74,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Brings the image of this name into the store.
+    /// Brings the image of this name into the store. Of what else is wanted, the ID and the size count.
     ///
     /// Errors: [`Kind::NotFound`], [`Kind::Unavailable`] where no endpoint delivered, [`Kind::Untrusted`],
     /// [`Kind::Refused`] where what came is not what was asked for; the store is then as it was.
@@ -223,7 +224,8 @@ impl Remote {
                 sign(origin, outcome, signed)
             }) as Last
         };
-        let wanted = Wanted { name: Some(name.name.clone()), labels: name.labels.clone(), ..wanted.clone() };
+        // Name and labels are those of `name`, and judged with it.
+        let wanted = Wanted { name: None, labels: BTreeMap::new(), ..wanted.clone() };
         let still_fits = |known: &Known| check(name, &self.platform, known.image.manifest()).is_ok();
         self.transfer_unless_known(&place, &wanted, keyring, accept, store, &still_fits)
     }

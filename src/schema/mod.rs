@@ -8,6 +8,7 @@
 #[allow(missing_docs, clippy::all)]
 #[rustfmt::skip]
 mod generated;
+mod difference;
 mod findings;
 pub mod identifiers;
 pub mod isolator;
@@ -23,6 +24,7 @@ mod text;
 pub mod validate;
 mod walk;
 
+pub use difference::Difference;
 pub use generated::error::ConversionError;
 pub use generated::*;
 pub use isolator::{Isolator, IsolatorValue};

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 
 use crate::discovery::ImageName;
-use crate::schema::{AcIdentifier, ImageId};
+use crate::schema::{AcIdentifier, Difference, ImageId};
 
 use super::layout::Store;
 use super::{Error, Image, ImageRef, Kind, Listed, Result};
@@ -77,7 +77,8 @@ impl Store {
     pub fn fitting(&self, name: &AcIdentifier, labels: &BTreeMap<AcIdentifier, String>) -> Result<Vec<Listed>> {
         let mut images = self.list()?;
         images.retain(|image| {
-            image.name == *name && labels.iter().all(|(key, value)| image.labels.get(key.as_str()) == Some(value))
+            let label = |name: &str| image.labels.get(name).map(String::as_str);
+            Difference::find(Some(name), labels, &image.name, label).is_none()
         });
         Ok(images)
     }

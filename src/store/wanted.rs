@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::schema::{AcIdentifier, ImageId, ImageManifest};
+use crate::schema::{AcIdentifier, Difference, ImageId, ImageManifest};
 
 use super::{Error, Kind, Result};
 
@@ -33,22 +33,11 @@ impl Wanted {
         if let Some(wanted) = self.size.filter(|wanted| *wanted != archive_bytes) {
             return other("im.deps.size", format!("it has {archive_bytes} bytes, not {wanted}"));
         }
-        if let Some(wanted) = self.name.as_ref().filter(|wanted| **wanted != manifest.name) {
-            return other("im.name.discovered", format!("it is called {}, not {}", &*manifest.name, &**wanted));
+        let label = |name: &str| manifest.label(name);
+        match Difference::find(self.name.as_ref(), &self.labels, &manifest.name, label) {
+            Some(difference @ Difference::Name { .. }) => other("im.name.discovered", difference.to_string()),
+            Some(difference @ Difference::Label { .. }) => other("dep.match.discovery", difference.to_string()),
+            None => Ok(()),
         }
-        for (name, wanted) in &self.labels {
-            match manifest.label(name) {
-                Some(value) if value == wanted => {}
-                Some(value) => {
-                    let why = format!("its label `{}` is `{value}`, not `{wanted}`", name);
-                    return other("dep.match.discovery", why);
-                }
-                None => {
-                    let why = format!("it has no label `{}`; `{wanted}` is wanted", name);
-                    return other("dep.match.discovery", why);
-                }
-            }
-        }
-        Ok(())
     }
 }
