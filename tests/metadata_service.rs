@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use appc::metadata::{Facts, Kind, Registration, Token};
+#[cfg(target_os = "linux")]
 use appc_needs::{Need, skip};
 use uuid::Uuid;
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+#[cfg(target_os = "linux")]
 use appc_needs::{Need, skip};
 
 /// What `appc-conformance run` prints for a target whose commands are the given lines of shell, and its exit status.

@@ -7,7 +7,7 @@
 #[cfg(target_os = "linux")]
 mod linux;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
@@ -25,6 +25,7 @@ use rustix::fs::{CWD, FileType, Mode};
 use crate::sys;
 
 /// What stands where an attack came through.
+#[cfg(target_os = "linux")]
 const MARK: &[u8] = b"TAKEN\n";
 /// Nothing here goes on for longer.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -281,7 +282,8 @@ fn trailers(port: &Path) -> io::Result<()> {
 }
 
 /// Overwrites what `path` leads to with the mark; true when it did.
-fn mark(path: impl AsRef<OsStr>) -> bool {
+#[cfg(target_os = "linux")]
+fn mark(path: impl AsRef<std::ffi::OsStr>) -> bool {
     let file = fs::OpenOptions::new().write(true).truncate(true).open(Path::new(path.as_ref()));
     file.and_then(|mut file| file.write_all(MARK)).is_ok()
 }
