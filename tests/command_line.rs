@@ -332,15 +332,17 @@ fn a_volume_without_a_mount_and_a_mount_point_without_a_volume_are_told_with_the
     };
     image("plain", "");
     image("data", r#"{"name": "data", "path": "/data"}"#);
-    let how = "--mount volume=v,target=PATH before an image mounts it into its app";
+    let hint = "  hint: --mount volume=NAME,target=PATH before an image mounts a volume into its app\n";
+    let verdict = "pod: volume v ignored: no app mounts it [pm.apps.mounts.volume]\n";
     let plan = place.run(JETPACK, &["plan", "--insecure=signature", "--volume", "v,kind=empty", "plain.aci"]);
-    let told = String::from_utf8_lossy(&plan.stderr);
-    assert!(plan.status.success(), "{told}");
-    assert!(told.contains(&format!("jetpack: warning: no app mounts volume v; {how}\n")), "{told}");
+    assert!(plan.status.success() && String::from_utf8_lossy(&plan.stdout).contains(verdict), "{plan:?}");
+    let line = ["prepare", "--insecure=signature", "--volume", "v,kind=empty", "plain.aci"];
+    let told = String::from_utf8(place.run(JETPACK, &line).stderr).unwrap();
+    assert!(told.contains(&format!("jetpack: {verdict}{hint}")), "{told}");
     let (code, told) = place.told(JETPACK, "prepare --insecure=signature --strict --volume v,kind=empty plain.aci");
     assert_eq!(code, 125);
-    let refused = "jetpack: failed to run the pod strictly: no app mounts volume v\n";
-    assert!(told.ends_with(&format!("{refused}  hint: {how}\n")), "{told}");
+    assert!(told.contains("failed to run the pod strictly: ") && told.contains(verdict.trim_end()), "{told}");
+    assert!(told.ends_with(hint), "{told}");
     let (code, told) = place.told(JETPACK, "run --insecure=signature data.aci");
     assert_eq!(code, 125);
     let hint =

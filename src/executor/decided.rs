@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::isolation::{Outcome, Report};
-use super::plan::{AppPlan, PodPlan};
+use super::listening::by_socket;
+use super::plan::{AppPlan, Network, PodPlan, PortForward};
 use super::planning::PATH;
 use super::users::Identity;
 use super::{Error, Kind, Phase, listening};
@@ -175,6 +176,24 @@ pub fn tell(plan: &PodPlan, report: &mut Report) {
         if let Some(lost) = &app.lost_owners {
             report.asked(Some(&app.name), "files of the image", "x.aci.extract-owner", Outcome::modified(lost.clone()));
         }
+    }
+}
+
+/// What becomes of a port of the host that was asked for.
+pub fn port(report: &mut Report, port: &PortForward, outcome: Outcome) {
+    report.asked(None, &format!("port {}", port.name), "pm.ports.expose", outcome);
+}
+
+/// What becomes of the ports of a pod that has no network of its own to forward them to.
+pub fn ports_without_network(plan: &PodPlan, report: &mut Report) {
+    for forward in &plan.ports {
+        let outcome = match plan.network {
+            Network::Host if forward.host_port == forward.pod_port && forward.host_ip.is_none() => Outcome::Enforced,
+            _ if by_socket(plan, forward) => Outcome::Enforced,
+            Network::Host => Outcome::ignored("on the host's own network a port keeps its number and addresses"),
+            _ => Outcome::ignored("the pod has no network but loopback"),
+        };
+        port(report, forward, outcome);
     }
 }
 

@@ -90,15 +90,31 @@ impl Report {
     /// Refuses what does not hold as it was asked for, where that was asked for.
     ///
     /// # Errors
-    /// [`Kind::Refused`], naming all of it.
+    /// [`Kind::Refused`], because of [`Unmet`].
     pub fn judge(&self, strict: bool) -> Result<(), Error> {
-        let unmet: Vec<String> = self.unmet().filter(|_| strict).map(ToString::to_string).collect();
+        let unmet: Vec<Verdict> = self.unmet().filter(|_| strict).cloned().collect();
         if unmet.is_empty() {
             return Ok(());
         }
-        Err(Error::new(Kind::Refused, "run the pod strictly").because(unmet.join("; ")))
+        Err(Error::new(Kind::Refused, "run the pod strictly").because(Unmet(unmet)))
     }
 }
+
+/// What a strict pod is refused for: all that was asked for and does not hold so.
+#[derive(Clone, Debug)]
+pub struct Unmet(pub Vec<Verdict>);
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, verdict) in self.0.iter().enumerate() {
+            let between = if number == 0 { "" } else { "; " };
+            write!(f, "{between}{verdict}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unmet {}
 
 impl Outcome {
     /// Something else holds in its place.

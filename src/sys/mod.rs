@@ -5,6 +5,7 @@ pub mod background;
 pub mod beneath;
 #[cfg(target_os = "freebsd")]
 pub mod freebsd;
+pub mod ids;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod loopback;

@@ -232,6 +232,7 @@ fn the_plan_the_report_that_is_kept_and_what_the_app_finds_agree() {
     }
     let config = ProptestConfig { cases: 12, max_shrink_iters: 24, failure_persistence: None, ..Default::default() };
     let outcome = TestRunner::new(config).run(&shape(), |shape| {
+        let mut ports = Vec::new();
         for (host, os) in SYSTEMS {
             let exec = if os == "linux" { &["/bin/sh", "-c", PROBE][..] } else { &["/bin/true"] };
             let image = bed.image_for(os, "shape", "base", shape.app(exec));
@@ -247,10 +248,13 @@ fn the_plan_the_report_that_is_kept_and_what_the_app_finds_agree() {
             let kept = &bed.status(uuid.trim())["isolation"];
             bed.say(&[host, &["gc"]].concat());
             prop_assert_eq!(kept, &planned["report"], "{}", os);
+            let verdicts = kept["verdicts"].as_array().unwrap();
+            ports.push(verdicts.iter().find(|verdict| verdict["subject"] == "port p").cloned());
             if os == "linux" {
                 shape.agrees(kept, &out)?;
             }
         }
+        prop_assert_eq!(&ports[0], &ports[1]);
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::adapt::{self, adapt, once, stdio, volume, word, wrong};
 use crate::context::Context;
-use crate::error::CommandError;
+use crate::error::{CommandError, hint_of_verdict};
 use crate::familiar;
 use crate::meant;
 use crate::obtain::{Obtained, obtain};
@@ -133,7 +133,6 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
         Ok(resolved)
     };
     let (manifest, resolved) = reify(template, find)?;
-    idle_volumes(&manifest, args.strict)?;
     let uuid = Uuid::new_v4();
     let mut choices = choices(args, context, uuid, manifest.apps.len())?;
     choices.consent = consents(args, context, &manifest, |id| &found[id].image)?;
@@ -154,24 +153,13 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
     Ok((Draft { manifest, images: app_images, image_manifests, choices }, held))
 }
 
-/// Tells of volumes that no app mounts; strictly they are refused.
-fn idle_volumes(manifest: &PodManifest, strict: bool) -> Result<(), CommandError> {
-    let mounted = |name: &AcName| manifest.apps.iter().flat_map(|app| &app.mounts).any(|mount| mount.volume == *name);
-    for volume in manifest.volumes.iter().filter(|volume| !mounted(&volume.name)) {
-        let name = &*volume.name;
-        let how = format!("--mount volume={name},target=PATH before an image mounts it into its app");
-        if strict {
-            return Err(CommandError::failed(format!("run the pod strictly: no app mounts volume {name}")).hint(how));
-        }
-        eprintln!("jetpack: warning: no app mounts volume {name}; {how}");
-    }
-    Ok(())
-}
-
 /// Tells what does not hold as it should.
 pub fn tell_report(report: &Report) {
     for verdict in report.weaker() {
         eprintln!("jetpack: {verdict}");
+        if let Some(hint) = hint_of_verdict(verdict) {
+            eprintln!("  hint: {hint}");
+        }
     }
 }
 

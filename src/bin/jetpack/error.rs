@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
+use appc::executor::isolation::{Unmet, Verdict};
+
 /// Anything that went wrong.
 const FAILED: u8 = 1;
 /// A command line that cannot be understood.
@@ -93,6 +95,12 @@ impl<E: Error + 'static> From<E> for CommandError {
     }
 }
 
+/// What the user can do about something that does not hold as it was asked for.
+pub fn hint_of_verdict(verdict: &Verdict) -> Option<&'static str> {
+    (verdict.clause == "pm.apps.mounts.volume")
+        .then_some("--mount volume=NAME,target=PATH before an image mounts a volume into its app")
+}
+
 /// What the user can do about an error that may stand behind others.
 fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
     if let Some(error) = error.downcast_ref::<appc::trust::Error>() {
@@ -142,6 +150,9 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
             }
             _ => None,
         };
+    }
+    if let Some(Unmet(verdicts)) = error.downcast_ref() {
+        return verdicts.iter().find_map(hint_of_verdict);
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return (error.kind() == io::ErrorKind::StorageFull)

@@ -9,7 +9,7 @@ use super::resources::{self, hold};
 use super::steps::{CloneOf, Place, Step};
 use super::system::Setting;
 use crate::executor::isolation::{Outcome, Report};
-use crate::executor::listening::{Listen, by_socket, exposed};
+use crate::executor::listening::{Listen, exposed};
 use crate::executor::plan::{AppPlan, Metadata, MountPlan, Network, PodPlan, PortForward, VolumeKind};
 use crate::executor::{Compiled, Error, Kind, decided};
 use crate::id::Id;
@@ -421,11 +421,7 @@ fn network<'a>(
         );
     }
     let Network::Named(names) = &plan.network else {
-        if plan.network == Network::None && !plan.ports.is_empty() {
-            let lost: Vec<_> = plan.ports.iter().filter(|port| !by_socket(plan, port)).collect();
-            let outcome = if lost.is_empty() { Outcome::Enforced } else { Outcome::ignored("the pod has no network") };
-            report.asked(None, "ports", "pm.ports.hostport", outcome);
-        }
+        decided::ports_without_network(plan, report);
         return Ok(None);
     };
     let refuse = |kind: Kind, why: &str| {
@@ -452,9 +448,13 @@ fn network<'a>(
             let why = format!("pf does not look at pods' rules; add to /etc/pf.conf, then service pf reload:\n{lines}");
             return refuse(Kind::Unsupported, &why);
         }
-        if !network.forwarding {
-            let why = "the host passes no packets on: sysctl net.inet.ip.forwarding=1";
-            report.asked(None, "ports", "pm.ports.hostport", Outcome::modified(why));
+        for port in &plan.ports {
+            let outcome = if network.forwarding {
+                Outcome::Enforced
+            } else {
+                Outcome::modified("the host passes no packets on: sysctl net.inet.ip.forwarding=1")
+            };
+            decided::port(report, port, outcome);
         }
     }
     let shut = match network {

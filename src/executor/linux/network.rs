@@ -6,9 +6,8 @@ use super::cni::{Connection, bandwidth, port_mappings};
 use super::facts::HostFacts;
 use super::steps::Step;
 use crate::executor::isolation::{Outcome, Report};
-use crate::executor::listening::by_socket;
 use crate::executor::plan::{Isolation, Network, PodPlan};
-use crate::executor::{Error, Kind};
+use crate::executor::{Error, Kind, decided};
 
 /// The steps on the host that connect the pod; what becomes of the ports goes into `report`.
 ///
@@ -16,15 +15,7 @@ use crate::executor::{Error, Kind};
 /// [`Kind::Refused`] for a network that is not configured, [`Kind::Unsupported`] without root.
 pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<Vec<Step>, Error> {
     let Network::Named(names) = &plan.network else {
-        for port in &plan.ports {
-            let outcome = match plan.network {
-                Network::Host if port.host_port == port.pod_port && port.host_ip.is_none() => Outcome::Enforced,
-                _ if by_socket(plan, port) => Outcome::Enforced,
-                Network::Host => Outcome::ignored("on the host's own network a port keeps its number and addresses"),
-                _ => Outcome::ignored("the pod has no network but loopback"),
-            };
-            report.asked(None, &format!("port {}", port.name), "pm.ports.expose", outcome);
-        }
+        decided::ports_without_network(plan, report);
         return Ok(Vec::new());
     };
     facts.networks.whole()?;
@@ -55,7 +46,7 @@ pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<V
                 } else {
                     Outcome::ignored("no plugin of the network forwards ports")
                 };
-                report.asked(None, &format!("port {}", port.name), "pm.ports.expose", outcome);
+                decided::port(report, port, outcome);
             }
         }
         if let Some(limit) = limit(plan) {

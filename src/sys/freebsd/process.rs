@@ -13,6 +13,7 @@ use rustix::process::Pid;
 
 use super::{c_path, c_string, check};
 use crate::id::Id;
+use crate::sys::ids::Ids;
 
 unsafe extern "C" {
     fn setloginclass(name: *const libc::c_char) -> libc::c_int;
@@ -135,24 +136,17 @@ pub fn become_user(uid: Id, gid: Id, supplementary: &[Id]) -> io::Result<()> {
         check(libc::setgid(gid))?;
         check(libc::setuid(uid))?;
     }
-    let (mut users, mut ours) = ([0_u32; 3], [0_u32; 3]);
-    let [real, effective, saved] = &mut users;
-    let [real_group, effective_group, saved_group] = &mut ours;
-    // SAFETY: the kernel writes one number through each of the pointers.
-    unsafe {
-        check(libc::getresuid(real, effective, saved))?;
-        check(libc::getresgid(real_group, effective_group, saved_group))?;
-    }
+    let ids = Ids::own()?;
     // The primary group is one of the list until FreeBSD 14, and need not be from 15 on.
-    let further: Vec<u32> = rustix::process::getgroups()?.into_iter().map(|group| group.as_raw()).collect();
-    let took = further.iter().all(|group| groups.contains(group))
-        && groups.iter().all(|group| *group == gid || further.contains(group));
+    ids.took(uid, gid, |further| {
+        further.iter().all(|group| groups.contains(group))
+            && groups.iter().all(|group| *group == gid || further.contains(group))
+    })?;
     // SAFETY: no memory is involved.
-    let back = uid != 0 && unsafe { libc::setuid(0) } == 0;
-    if users == [uid; 3] && ours == [gid; 3] && took && !back {
-        return Ok(());
+    if uid != 0 && unsafe { libc::setuid(0) } == 0 {
+        return Err(io::Error::other(format!("user {uid} could become root again")));
     }
-    Err(io::Error::other(format!("it is user {users:?} and group {ours:?} {further:?} after that")))
+    Ok(())
 }
 
 /// Forbids this process and those it makes to gain privileges by executing programs.

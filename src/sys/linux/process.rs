@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use rustix::process::Pid;
 
 use crate::id::Id;
+use crate::sys::ids::Ids;
 
 /// Namespaces, as bits of clone(2).
 pub mod namespace {
@@ -225,24 +226,11 @@ pub fn become_user(uid: Id, gid: Id, groups: Option<&[Id]>) -> io::Result<()> {
         check(libc::syscall(libc::SYS_setresgid, gid, gid, gid) as i32)?;
         check(libc::syscall(libc::SYS_setresuid, uid, uid, uid) as i32)?;
     }
-    let (mut users, mut ours) = ([0_u32; 3], [0_u32; 3]);
-    let [real, effective, saved] = &mut users;
-    let [real_group, effective_group, saved_group] = &mut ours;
-    // SAFETY: the kernel writes one number through each of the pointers.
-    unsafe {
-        check(libc::getresuid(real, effective, saved))?;
-        check(libc::getresgid(real_group, effective_group, saved_group))?;
-    }
-    let mut further = rustix::process::getgroups()?.into_iter().map(|group| group.as_raw()).collect::<Vec<_>>();
-    further.sort_unstable();
     let wanted = groups.map(|mut groups| {
         groups.sort_unstable();
         groups
     });
-    if users == [uid; 3] && ours == [gid; 3] && wanted.is_none_or(|wanted| wanted == further) {
-        return Ok(());
-    }
-    Err(io::Error::other(format!("it is user {users:?} and group {ours:?} {further:?} after that")))
+    Ids::own()?.took(uid, gid, |further| wanted.is_none_or(|wanted| wanted == further))
 }
 
 /// Whether this process may execute the file, by its effective ids and capabilities.
