@@ -12,7 +12,7 @@ test AREA="":
 
 # Real pods, started and looked into.
 pods NAME="":
-    cargo test --package appc --locked --test pods {{ NAME }}
+    cargo test --package appc --locked --test all pods::{{ NAME }}
 
 # The conformance cases of an area, against this host's executor.
 suite AREA="":

@@ -1,13 +1,11 @@
 //! `actool discover` against a real server, and beside the Go tool.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::https::{Manner, Reply, Seen, Server};
 use appc_needs::{Need, skip};
-use support::https::{Manner, Reply, Seen, Server};
 
 fn actool(server: &Server, arguments: &[&str]) -> Output {
     run(env!("CARGO_BIN_EXE_actool"), server, arguments)

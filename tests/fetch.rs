@@ -1,7 +1,5 @@
 //! `jetpack fetch NAME|URL|FILE` and `jetpack trust` against a real server, with keys made by gpg.
 
-mod support;
-
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use support::gpg::Gpg;
-use support::https::{Manner, Reply, Seen, Server};
-use support::image::{image, with_dependencies};
+use crate::support::gpg::Gpg;
+use crate::support::https::{Manner, Reply, Seen, Server};
+use crate::support::image::{image, with_dependencies};
 
 /// A store and a configuration of its own.
 struct Host {
@@ -515,7 +513,7 @@ fn a_signature_that_is_made_meanwhile_is_waited_for_and_not_for_ever() {
     assert!(stderr(&output).contains("still being made"), "{}", stderr(&output));
     assert_eq!(server.paths().iter().filter(|path| *path == "/x.aci").count(), 1);
     // Of another image it is no signature, however late it comes; and one that never comes is told.
-    let other = support::image::image("localhost/app", &[("version", "2")], 100);
+    let other = crate::support::image::image("localhost/app", &[("version", "2")], 100);
     let never = Server::https(move |request| match request.path.as_str() {
         "/y.aci" => Reply::ok(other.clone()),
         "/y.aci.asc" => Reply::status(202),

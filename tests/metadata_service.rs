@@ -1,8 +1,5 @@
 //! `jetpack metadata-service` and `jetpack key` as administrators, supervisors and apps meet them.
 
-#[path = "common/service.rs"]
-mod service;
-
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +12,7 @@ use appc::metadata::{Facts, Kind, Registration, Token};
 use appc_needs::{Need, skip};
 use uuid::Uuid;
 
-use service::{Service, facts, jetpack};
+use crate::support::service::{Service, facts, jetpack};
 
 fn told(root: &Path, arguments: &[&str]) -> (Output, String) {
     let output = jetpack(root, arguments).stdin(Stdio::null()).output().unwrap();
@@ -63,7 +60,7 @@ fn a_pod_is_told_about_by_the_domain_when_that_is_wanted() {
     let root = service.root.path().to_owned();
     let root = root.as_path();
     let print = "echo $AC_METADATA_URL; /bin/busybox wget -qO- $AC_METADATA_URL/acMetadata/v1/pod/uuid";
-    let image = service::busybox(root, print);
+    let image = crate::support::service::busybox(root, print);
     let saved = root.join("uuid");
     let run = ["run", "--net=host", "--uuid-file-save", saved.to_str().unwrap(), image.to_str().unwrap()];
     let (output, text) = told(root, &[&run[..], &["--mds=domain"]].concat());

@@ -1,9 +1,6 @@
 //! A thousand clients at once, half of them hostile: the other half is answered and memory stays bounded.
 #![cfg(target_os = "linux")]
 
-#[path = "common/service.rs"]
-mod service;
-
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +8,7 @@ use appc_needs::{Need, skip};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use service::{Service, facts, jetpack, kilobytes};
+use crate::support::service::{Service, facts, jetpack, kilobytes};
 
 /// As many as the service inside a supervisor takes.
 const CONNECTIONS: &str = "80";
@@ -42,7 +39,7 @@ fn a_supervisor_stays_below_five_megabytes_whoever_asks_it() {
         return skip(Need::Root, "it takes root to run a pod in the host's network, and a busybox to run");
     }
     let root = tempfile::tempdir().unwrap();
-    let image = service::busybox(root.path(), "echo $AC_METADATA_URL; exec /bin/busybox sleep 1000");
+    let image = crate::support::service::busybox(root.path(), "echo $AC_METADATA_URL; exec /bin/busybox sleep 1000");
     let said = |line: &[&str]| String::from_utf8(jetpack(root.path(), line).output().unwrap().stdout).unwrap();
     let uuid = said(&["run", "-d", "--net=host", image.to_str().unwrap()]).trim().to_owned();
     let _ended = Ended(root.path(), &uuid);

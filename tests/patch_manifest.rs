@@ -1,6 +1,4 @@
 //! `actool patch-manifest`: what is asked for changes, nothing else does.
-#![cfg(feature = "cli")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,18 +1,14 @@
 //! Root file systems made of images, against a slow and obvious model: the specification's recipe, step by step, over lists.
-#![cfg(unix)]
-
-mod store_support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::store::{Entry, Seen, What, archive, import, is_root, manifest, name_files, read_tree, small};
 use appc::render::{Kind, Resolver};
 use appc::store::{Image, Store};
 use appc_needs::{Need, skip};
 use proptest::prelude::*;
 use serde_json::json;
-use store_support::{Entry, Seen, What, archive, import, is_root, manifest, name_files, read_tree, small};
 
 /// An image of a random graph; it depends only on images behind it in the list.
 #[derive(Clone, Debug)]

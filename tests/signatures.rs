@@ -1,11 +1,9 @@
 //! Signatures made by gpg, good and bad, as the library judges them.
 
-mod support;
-
 use std::io::Cursor;
 
+use crate::support::gpg::Gpg;
 use appc::trust::{Certificate, KeyStore, Keyring, Kind, Scope, verify};
-use support::gpg::Gpg;
 
 const DATA: &[u8] = b"what is signed";
 

@@ -1,8 +1,4 @@
 //! The store: one image an ID, whole or not at all, found, verified, collected; whatever happens to the processes that use it.
-#![cfg(unix)]
-
-mod store_support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -13,11 +9,11 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::store::{Entry, archive, import, is_root, manifest, small};
 use appc::aci::ReadOptions;
 use appc::store::{ImageRef, Import, Kind, Store, Uses};
 use appc_needs::{Need, skip};
 use serde_json::json;
-use store_support::{Entry, archive, import, is_root, manifest, small};
 
 fn store() -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
@@ -678,7 +674,7 @@ fn an_ordinary_user_has_a_store_and_is_told_what_is_not_kept() {
     let directory = tempfile::tempdir().unwrap();
     let (user, group) = (65534, 65534);
     let binary = directory.path().join("jetpack");
-    fs::copy(env!("CARGO_BIN_EXE_jetpack"), &binary).unwrap();
+    crate::support::copy_jetpack(&binary);
     let home = directory.path().join("home");
     fs::create_dir(&home).unwrap();
     let mut closed = Entry { mode: 0o555, ..Entry::directory("d") };

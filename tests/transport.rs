@@ -1,15 +1,13 @@
 //! Limits and addresses of transport, with servers that have no manners.
 
-mod support;
-
 use std::io::{BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use crate::support::https::{Manner, Reply, Server};
 use appc::transport::{Cache, Client, Entry, Kind, Limits, News, Request, Settings, Validators};
 use appc_needs::{Need, skip};
-use support::https::{Manner, Reply, Server};
 use url::Url;
 
 /// Impatient, so that tests are not long.

@@ -1,6 +1,4 @@
 //! `actool validate`: the formats, the exit codes, and input that nobody should send.
-#![cfg(feature = "cli")]
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -10,8 +10,8 @@ use appc::aci::{self, ExtractOptions, Kind, ReadOptions};
 use appc::diagnostic::Severity;
 use appc_needs::{Need, skip};
 
-use crate::fixtures::{Tar, attacks, harmless};
-use crate::world::{World, names};
+use super::fixtures::{Tar, attacks, harmless};
+use super::world::{World, names};
 
 fn unsynced() -> ExtractOptions {
     ExtractOptions { sync: false, ..ExtractOptions::default() }

@@ -12,7 +12,7 @@ use appc::sys::xattr;
 use appc_needs::{Need, skip};
 use rustix::fs::{FileType, Mode, Timespec, Timestamps, UTIME_OMIT};
 
-use crate::fixtures::MANIFEST;
+use super::fixtures::MANIFEST;
 
 /// A layout with one of everything, as far as this user may make it. Times are set.
 fn layout(at: &Path) {
@@ -76,7 +76,7 @@ fn describe(path: &Path, root: &Path, lines: &mut Vec<String>) {
     let name = path.strip_prefix(root).unwrap();
     lines.push(format!("{name:?} {:o} {owner:?} {time:?} {links} {content}", metadata.mode()));
     if metadata.is_dir() {
-        for name in crate::world::names(path) {
+        for name in super::world::names(path) {
             describe(&path.join(name), root, lines);
         }
     }
@@ -189,7 +189,7 @@ fn the_manifest_has_the_time_of_the_epoch_or_of_the_newest_file() {
 fn walk(path: &Path) -> Vec<fs::Metadata> {
     let mut found = vec![path.symlink_metadata().unwrap()];
     if found[0].is_dir() {
-        found.extend(crate::world::names(path).iter().flat_map(|name| walk(&path.join(name))));
+        found.extend(super::world::names(path).iter().flat_map(|name| walk(&path.join(name))));
     }
     found
 }
@@ -255,7 +255,7 @@ fn an_output_that_makes_no_sense_is_refused_and_nothing_is_written() {
     let from = place.path().join("layout");
     layout(&from);
     fs::write(place.path().join("there.aci"), "precious").unwrap();
-    let before = crate::world::names(place.path());
+    let before = super::world::names(place.path());
     let tree = described(&from);
     let to = |name: &str, overwrite| aci::build_file(&from, &plain(), &place.path().join(name), overwrite).map(|_| ());
     for (name, kind) in [
@@ -271,7 +271,7 @@ fn an_output_that_makes_no_sense_is_refused_and_nothing_is_written() {
     symlink("layout/rootfs", place.path().join("way-in")).unwrap();
     assert_eq!(*to("way-in/x.aci", Overwrite::Refuse).unwrap_err().kind(), Kind::Refused);
     fs::remove_file(place.path().join("way-in")).unwrap();
-    assert_eq!(crate::world::names(place.path()), before);
+    assert_eq!(super::world::names(place.path()), before);
     assert_eq!(described(&from), tree);
     assert_eq!(fs::read(place.path().join("there.aci")).unwrap(), b"precious");
     to("there.aci", Overwrite::Replace).unwrap();

@@ -7,7 +7,7 @@ use appc::diagnostic::Severity;
 use appc::schema::Compat;
 use flate2::write::GzEncoder;
 
-use crate::fixtures::Tar;
+use super::fixtures::Tar;
 use crate::support::gpg::Gpg;
 
 fn image() -> Vec<u8> {
@@ -141,7 +141,7 @@ fn a_bomb_is_refused_before_it_goes_off() {
         encoder.write_all(&vec![0; 64 << 20]).unwrap();
         encoder.finish().unwrap()
     };
-    let head = Tar::image().entry(crate::fixtures::Head::new(b'0', "rootfs/bomb").size("12000000000"), b"").0;
+    let head = Tar::image().entry(super::fixtures::Head::new(b'0', "rootfs/bomb").size("12000000000"), b"").0;
     let bomb = [gzip(&head), member.repeat(20)].concat();
     let error = read(&bomb).unwrap_err();
     assert_eq!((*error.kind(), error.clause_id()), (Kind::TooBig, Some("x.aci.limits")));

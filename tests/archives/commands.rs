@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::fixtures::{Head, MANIFEST, Tar};
+use super::fixtures::{Head, MANIFEST, Tar};
 use crate::support::gpg::Gpg;
 
 struct Place(tempfile::TempDir);
@@ -196,7 +196,7 @@ fn what_sign_signs_verify_verifies_and_nothing_else() {
     place.write("image.aci", bytes);
     assert!(!place.refused(&["verify", "--keyring", "public", "image.aci"]).is_empty());
     // Nothing of the key stays, and no agent.
-    assert_eq!(crate::world::names(place.0.path()).len(), 6);
+    assert_eq!(super::world::names(place.0.path()).len(), 6);
 }
 
 /// Whoever ignores the ends of children hands that down.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use appc::aci::{self, BuildOptions, ExtractOptions, Kind, Overwrite};
 use appc_needs::{Need, skip};
 
-use crate::fixtures::{MANIFEST, Tar};
-use crate::world::names;
+use super::fixtures::{MANIFEST, Tar};
+use super::world::names;
 
 /// A file system of some KiB, gone with the value. None where this user may not mount.
 struct Small(tempfile::TempDir);
@@ -121,7 +121,7 @@ fn memory_stays_small_whatever_the_archive() {
     let many = {
         let mut tar = Tar::image();
         for number in 0..400_000 {
-            tar.0.extend(crate::fixtures::Head::new(b'0', format!("rootfs/{number}")).block(0));
+            tar.0.extend(super::fixtures::Head::new(b'0', format!("rootfs/{number}")).block(0));
         }
         tar.end()
     };

@@ -8,7 +8,7 @@ use appc::aci::{self, BuildOptions, Compression, Data, Entry, Findings, ReadOpti
 use appc_needs::{Need, skip};
 use proptest::prelude::*;
 
-use crate::fixtures::{Head, Tar, harmless, record};
+use super::fixtures::{Head, Tar, harmless, record};
 
 #[derive(Default)]
 struct Names(Vec<String>);
@@ -76,11 +76,11 @@ fn mutations() -> impl Strategy<Value = Vec<u8>> {
         .link("rootfs/a/c", "rootfs/a/b")
         .pax([("path", long.as_bytes()), ("mtime", b"1.5")])
         .file("rootfs/n", b"x")
-        .entry(crate::fixtures::Head::new(b'L', "././@LongLink"), &[b"rootfs/", &[b'g'; 150][..], b"\0"].concat())
+        .entry(super::fixtures::Head::new(b'L', "././@LongLink"), &[b"rootfs/", &[b'g'; 150][..], b"\0"].concat())
         .file("rootfs/g", b"y")
-        .entry(crate::fixtures::Head::new(b'g', "g"), &record("comment", b"hello"))
+        .entry(super::fixtures::Head::new(b'g', "g"), &record("comment", b"hello"))
         .pax([("size", &b"600"[..])])
-        .entry(crate::fixtures::Head::new(b'0', "rootfs/s").size("00000000000"), &[2; 600])
+        .entry(super::fixtures::Head::new(b'0', "rootfs/s").size("00000000000"), &[2; 600])
         .symlink("rootfs/l", "a/b")
         .end();
     let length = base.len();
@@ -133,7 +133,7 @@ fn what_gnu_tar_writes_is_read_in_all_its_formats() {
     let place = tempfile::tempdir().unwrap();
     let from = place.path();
     fs::create_dir_all(from.join("rootfs").join("d".repeat(120))).unwrap();
-    fs::write(from.join("manifest"), crate::fixtures::MANIFEST).unwrap();
+    fs::write(from.join("manifest"), super::fixtures::MANIFEST).unwrap();
     fs::write(from.join("rootfs").join("d".repeat(120)).join("f".repeat(150)), "long").unwrap();
     let sparse = fs::File::create(from.join("rootfs/sparse")).unwrap();
     for block in [1u64, 30, 60, 90, 120, 150, 180] {
@@ -233,7 +233,7 @@ fn gzip_and_gnu_tar_read_what_is_built() {
     let place = tempfile::tempdir().unwrap();
     let from = place.path().join("layout");
     fs::create_dir_all(from.join("rootfs")).unwrap();
-    fs::write(from.join("manifest"), crate::fixtures::MANIFEST).unwrap();
+    fs::write(from.join("manifest"), super::fixtures::MANIFEST).unwrap();
     let noise: Vec<u8> = (0u32..700_000).flat_map(|number| (number / 3).wrapping_mul(40_503).to_le_bytes()).collect();
     fs::write(from.join("rootfs/noise"), &noise).unwrap();
     let sparse = fs::File::create(from.join("rootfs/sparse")).unwrap();

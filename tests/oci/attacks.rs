@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::world::{Codec, Image, Layer, Place, blob, digest};
+use super::world::{Codec, Image, Layer, Place, blob, digest};
 
 /// What `import` says of an image in both forms, which must name the same fault.
 fn refused(image: &Image) -> String {
@@ -42,7 +42,7 @@ fn layers_that_lead_out_or_make_no_sense_are_refused() {
 fn a_blob_that_is_not_what_it_is_called_is_refused() {
     let image = Image::of([Layer::new().file("a", "1")]);
     let name = image.blobs.keys().next().unwrap().clone();
-    let other = crate::world::packed(&Layer::new().file("a", "2").tar(), Codec::Gzip).0;
+    let other = super::world::packed(&Layer::new().file("a", "2").tar(), Codec::Gzip).0;
     let bent = |bytes: Vec<u8>| {
         let mut image = Image::of([Layer::new().file("a", "1")]);
         image.layers[0]["size"] = bytes.len().into();
@@ -136,7 +136,7 @@ fn broken_layers_are_refused() {
     assert!(refused(&cut).contains("[aci.tar]"));
     let image = Image::new().layer(b"this is no tar stream at all, whatever it says", Codec::Plain);
     assert!(refused(&image).contains("[aci.tar]"));
-    let packed = crate::world::packed(&tar, Codec::Gzip).0;
+    let packed = super::world::packed(&tar, Codec::Gzip).0;
     let mut image = Image::new().layer(&tar, Codec::Gzip);
     let cut = packed[..packed.len() - 10].to_vec();
     image.layers[0] = json!({ "mediaType": "", "digest": digest(&cut), "size": cut.len() });

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::world::{Codec, Image, Layer, Place, digest, tree};
+use super::world::{Codec, Image, Layer, Place, digest, tree};
 
 #[test]
 fn a_configuration_becomes_an_app_and_comes_back() {
@@ -95,7 +95,7 @@ fn a_list_gives_the_image_for_the_platform() {
         "platform": { "os": "unknown", "architecture": "unknown" },
     }));
     let bytes = json!({ "schemaVersion": 2, "manifests": list }).to_string().into_bytes();
-    fs::write(crate::world::blob(&place.path("layout"), &digest(&bytes)), &bytes).unwrap();
+    fs::write(super::world::blob(&place.path("layout"), &digest(&bytes)), &bytes).unwrap();
     let index = json!({ "schemaVersion": 2, "manifests": [{
         "mediaType": "application/vnd.oci.image.index.v1+json", "digest": digest(&bytes), "size": bytes.len(),
     }] });
@@ -127,7 +127,7 @@ fn archives_are_read_plain_compressed_and_from_a_pipe() {
     image.docker_save(std::slice::from_ref(&tar), &place.path("saved.tar"), "example.com/a:1");
     let (plain, _) = place.done(&["import", "saved.tar", "plain.aci"]);
     let saved = fs::read(place.path("saved.tar")).unwrap();
-    fs::write(place.path("saved.tar.gz"), crate::world::packed(&saved, Codec::Gzip).0).unwrap();
+    fs::write(place.path("saved.tar.gz"), super::world::packed(&saved, Codec::Gzip).0).unwrap();
     assert_eq!(place.done(&["import", "saved.tar.gz", "gzip.aci"]).0, plain);
     let piped = std::process::Command::new("sh")
         .args(["-c", "cat saved.tar.gz | \"$0\" import - piped.aci", env!("CARGO_BIN_EXE_actool")])

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::world::{Codec, Image, Layer, Place, tree};
+use super::world::{Codec, Image, Layer, Place, tree};
 
 /// The image squashed, and the same from one image a layer, laid on each other by the store's own rendering: both must be the tree.
 fn come_to(layers: Vec<Layer>, expected: &[(&str, &str)]) -> Place {
@@ -203,7 +203,7 @@ fn unchanged_layers_come_out_as_they_went_in() {
     place.done(&["export", "oci", "layers/003.aci", "out"]);
     let documents = |layout: &Path| {
         let index: serde_json::Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
-        let read = |digest: &serde_json::Value| fs::read(crate::world::blob(layout, digest.as_str().unwrap())).unwrap();
+        let read = |digest: &serde_json::Value| fs::read(super::world::blob(layout, digest.as_str().unwrap())).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&read(&index["manifests"][0]["digest"])).unwrap();
         (read(&manifest["config"]["digest"]), manifest["layers"].clone())
     };

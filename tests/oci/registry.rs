@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
+use super::world::{Image, Layer, digest};
 use crate::support::https::{Manner, Reply, Seen, Server};
-use crate::world::{Image, Layer, digest};
 
 /// What a registry has: manifests and blobs by path.
 type Shelf = BTreeMap<String, Vec<u8>>;

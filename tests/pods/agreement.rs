@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// How each system is asked for, and the `os` of its images.
 const SYSTEMS: [(&[&str], &str); 2] = [(&[], "linux"), (&["--host", "model:freebsd"], "freebsd")];

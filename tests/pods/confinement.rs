@@ -9,7 +9,7 @@ use std::process::Command;
 use appc_needs::{Need, skip};
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// Makes system calls: `NUMBER,ARGUMENT...` each, and says what became of them.
 const CALLS: &str = "for (@ARGV) { my ($n, @a) = split /,/; $! = 0; my $r = syscall($n + 0, map { $_ + 0 } @a); \

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// CVE-2026-41579: the image has links where the kernel's trees go.
 #[test]
@@ -73,7 +73,7 @@ fn the_first_process_gives_away_neither_program_nor_root_nor_arguments() {
 fn the_hosts_program_cannot_be_written_through_a_process_of_the_pod() {
     let Some(bed) = Bed::new() else { return };
     let program = bed.path("jetpack");
-    fs::copy(env!("CARGO_BIN_EXE_jetpack"), &program).unwrap();
+    crate::support::copy_jetpack(&program);
     let before = (fs::read(&program).unwrap().len(), fs::metadata(&program).unwrap().modified().unwrap());
     let script = "for p in /proc/[0-9]*; do { echo x > $p/exe; } 2>/dev/null && test $p != /proc/$$ && echo wrote $p; done; true";
     // The app becomes the host's program first: what it finds as its own program must be safe too.

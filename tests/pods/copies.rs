@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
 
 use serde_json::json;
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// A pod that runs for as long as the test does, with these lines run first.
 fn pod(bed: &Bed, name: &str, script: &str) {

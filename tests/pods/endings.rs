@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// Starts a pod, sends `signal` to its supervisor a little later, again and again with another delay.
 fn interrupt_at_any_moment(bed: &Bed, signal: Signal) {

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use serde_json::json;
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// A program of the host's, which no pod is to execute.
 fn victim(bed: &Bed) -> String {
@@ -105,13 +105,13 @@ fn a_program_in_a_directory_that_is_closed_to_the_apps_user_is_not_executed() {
 fn what_runs_in_a_pod_is_no_file_that_can_be_written() {
     let Some(bed) = Bed::new() else { return };
     let program = bed.path("jetpack");
-    fs::copy(env!("CARGO_BIN_EXE_jetpack"), &program).unwrap();
+    crate::support::copy_jetpack(&program);
     let image = bed.script("own", "sleep 1000");
     let mut command = std::process::Command::new(&program);
     let started =
         command.arg("--root").arg(bed.path("root")).args(["run", "-d", "--name", "own", &image]).output().unwrap();
     assert!(started.status.success(), "{started:?}");
-    fs::copy(env!("CARGO_BIN_EXE_jetpack"), bed.path("new")).unwrap();
+    crate::support::copy_jetpack(&bed.path("new"));
     fs::rename(bed.path("new"), &program).unwrap();
     let (supervisor, first) = processes(&bed, "own");
     let handles = [supervisor, first].map(|process| {

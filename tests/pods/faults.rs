@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use appc_needs::{Need, skip};
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// How many steps a pod of `image` is made by.
 fn steps(bed: &Bed, arguments: &[&str]) -> usize {

@@ -8,7 +8,7 @@ use appc::executor::linux::{HostFacts, compile};
 use appc::executor::plan::PodPlan;
 use appc_needs::{Need, skip};
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// What would be run, as data.
 fn planned(bed: &Bed, line: &[&str]) -> PodPlan {

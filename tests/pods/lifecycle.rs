@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 #[test]
 fn an_apps_exit_status_and_output_are_passed_through() {

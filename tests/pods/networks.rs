@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use appc_needs::{Need, skip};
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// A host of the test's own, as far as networks are concerned.
 struct Wire<'a> {

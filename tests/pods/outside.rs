@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// Both ends of a terminal of the host's.
 fn terminal() -> (File, OwnedFd) {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 #[test]
 fn an_image_that_cannot_be_run_is_refused_with_a_clause() {

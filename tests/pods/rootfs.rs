@@ -9,7 +9,7 @@ use appc::aci::build::{BuildOptions, Overwrite, build_file};
 use appc_needs::{Need, skip};
 use serde_json::json;
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// Two images, the upper with a file where the lower has a directory, and a rootfs that is neither root's nor open to all.
 fn images(bed: &Bed) -> [String; 2] {

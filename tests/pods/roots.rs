@@ -8,7 +8,7 @@ use std::process::Command;
 use appc_needs::{Need, skip};
 use serde_json::json;
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 /// jetpack with another root than the bed's.
 fn at(root: &Path, arguments: &[&str]) -> (i32, String, String) {
@@ -283,7 +283,7 @@ fn a_deep_tree_without_permissions_goes_at_the_first_collection() {
     }
     fs::set_permissions(bed.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     let program = bed.path("jetpack");
-    fs::copy(env!("CARGO_BIN_EXE_jetpack"), &program).unwrap();
+    crate::support::copy_jetpack(&program);
     let mut gc = Command::new(program);
     std::os::unix::process::CommandExt::uid(&mut gc, NOBODY);
     let output = gc.arg("--root").arg(&root).arg("gc").env("HOME", "/nonexistent").output().unwrap();

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 fn port(name: &str, protocol: &str, number: u16, activated: bool) -> Value {
     json!({"name": name, "protocol": protocol, "port": number, "socketActivated": activated})

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 
 use serde_json::json;
 
-use crate::bed::Bed;
+use super::bed::Bed;
 
 #[test]
 fn a_host_volume_is_shared_and_read_only_where_either_side_says_so() {

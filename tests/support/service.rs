@@ -1,5 +1,4 @@
 //! A running `jetpack metadata-service` with a root of its own.
-#![allow(dead_code, reason = "each test program uses a part")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

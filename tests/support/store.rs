@@ -1,7 +1,5 @@
 //! Images written down entry by entry, and trees read back, for the tests of store and renderer.
 
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;

@@ -2,8 +2,6 @@
 
 #[path = "../../fixtures/archives.rs"]
 mod fixtures;
-#[path = "../support/mod.rs"]
-mod support;
 
 mod attacks;
 mod building;

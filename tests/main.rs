@@ -1,0 +1,23 @@
+//! Tests of the library and its programs from outside: one program, a module a subject.
+//!
+//! Tests share a process and run beside each other, so none may change what all of it shares (working directory,
+//! environment, umask, limits, signals) but to what every test is content with. A test that has to, starts a child.
+
+mod archives;
+mod command_line;
+mod discover;
+mod fetch;
+mod manifests;
+mod metadata_service;
+mod metadata_under_attack;
+mod oci;
+mod patch_manifest;
+mod pods;
+mod render;
+mod rooms;
+mod schemas;
+mod signatures;
+mod store;
+mod support;
+mod transport;
+mod validate;
