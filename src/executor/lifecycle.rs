@@ -26,7 +26,7 @@ use crate::pod::status::{AppStatus, Cause, Status};
 use crate::sys::background::Leash;
 use crate::sys::memory::PageByPage;
 use crate::sys::output::Voice;
-use crate::sys::signals::{FORWARDED, Watch};
+use crate::sys::signals::{self, FORWARDED, Watch};
 use crate::sys::terminal::{self, Raw};
 
 /// The exit code of an app that was not started for a reason that shells have no code for.
@@ -40,6 +40,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pod in which nothing happens for so long has started.
 const SETTLED: Duration = Duration::from_millis(300);
+
+/// How long an app waits that is started again: at first, at most, and after how long a life it is at first again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+const LIVED: Duration = Duration::from_secs(10);
 
 /// What an app says about itself as often as it likes is written down no more often than this.
 const SAYING: Duration = Duration::from_millis(200);
@@ -189,6 +193,7 @@ fn supervise<H: Launch>(
         status,
         running: vec![None; plan.apps.len()],
         waiting: vec![true; plan.apps.len()],
+        restarts: vec![Restarting::default(); plan.apps.len()],
         came_up: false,
         leash: supervision.leash,
         notify: supervision.notify,
@@ -208,10 +213,7 @@ fn supervise<H: Launch>(
     };
     life.happen(warnings);
     life.connect_terminal(supervision.foreground)?;
-    for app in 0..plan.apps.len() {
-        let first = if plan.apps[app].pre_start.is_some() { Phase::PreStart } else { Phase::Main };
-        life.start(app, first);
-    }
+    (0..plan.apps.len()).for_each(|app| life.start_first(app));
     life.watch(watch);
     Ok((life.end(watch), pod))
 }
@@ -251,6 +253,8 @@ struct Life<'a, P: Pod> {
     running: Vec<Option<Phase>>,
     /// Which apps have neither been started nor failed to be.
     waiting: Vec<bool>,
+    /// When apps are started again that have ended.
+    restarts: Vec<Restarting>,
     /// Whether the main process of any app was started.
     came_up: bool,
     leash: Option<Leash>,
@@ -275,6 +279,16 @@ struct Life<'a, P: Pod> {
     unsaved: bool,
     /// When to try again to write what could not be written.
     again: Option<Instant>,
+}
+
+/// An app that may be started again.
+#[derive(Clone, Copy, Default)]
+struct Restarting {
+    at: Option<Instant>,
+    /// How long it waited the last time.
+    pause: Option<Duration>,
+    /// When its main process was started.
+    since: Option<Instant>,
 }
 
 /// What has come for a supervisor.
@@ -378,7 +392,63 @@ impl<P: Pod> Life<'_, P> {
     }
 
     fn alive(&self) -> bool {
-        self.running.iter().any(Option::is_some)
+        self.running.iter().any(Option::is_some) || self.restarts.iter().any(|restart| restart.at.is_some())
+    }
+
+    /// The life of an app is over. It begins anew where the plan has it so; what was never started, or cannot be, is not tried again.
+    fn over(&mut self, app: usize) {
+        let status = &mut self.status.apps[app];
+        let end = [status.pre_start, status.main].into_iter().flatten().find(|end| !end.success());
+        let wanted = self.plan.restart.wants(end.is_some(), status.restarts);
+        if !wanted || self.stopping.is_some() || status.started.is_none() || self.failures[app].is_some() {
+            return;
+        }
+        let restart = &mut self.restarts[app];
+        let lived = restart.since.is_some_and(|since| since.elapsed() >= LIVED);
+        let longer = restart.pause.filter(|_| !lived).map(|pause| (pause * 2).min(PAUSES.1));
+        let pause = longer.unwrap_or(PAUSES.0);
+        (restart.at, restart.pause, restart.since) = (Some(Instant::now() + pause), Some(pause), None);
+        status.again = jiff::Timestamp::now().checked_add(pause).ok().map(|at| format!("{at:.6}"));
+        // What counts is how it ends for the last time.
+        self.first_failure.take_if(|(failed, ..)| *failed == app);
+        let (name, how) = (&self.plan.apps[app].name, end.unwrap_or(End::Status(0)));
+        self.logs.tell(&format!("app {name} has ended: {}; it is started again in {pause:?}", word(how)));
+    }
+
+    /// Starts those again whose time has come.
+    fn start_again(&mut self) {
+        for app in 0..self.restarts.len() {
+            if self.restarts[app].at.take_if(|at| *at <= Instant::now()).is_none() {
+                continue;
+            }
+            if let Err(error) = self.pod.clear(app) {
+                self.trouble(&error);
+            }
+            let status = &mut self.status.apps[app];
+            let previous = [status.pre_start, status.main].into_iter().flatten().find(|end| !end.success());
+            *status = AppStatus {
+                name: std::mem::take(&mut status.name),
+                started: status.started.take(),
+                restarts: status.restarts + 1,
+                previous: previous.or(status.main),
+                ..AppStatus::default()
+            };
+            self.start_first(app);
+        }
+    }
+
+    fn start_first(&mut self, app: usize) {
+        self.start(app, if self.plan.apps[app].pre_start.is_some() { Phase::PreStart } else { Phase::Main });
+    }
+
+    /// Nobody is started again any more.
+    fn end_restarts(&mut self) {
+        for (app, (restart, status)) in self.restarts.iter_mut().zip(&mut self.status.apps).enumerate() {
+            status.again = None;
+            if let (Some(_), Some(end)) = (restart.at.take(), status.main.filter(|end| !end.success())) {
+                self.first_failure.get_or_insert((app, Phase::Main, end));
+            }
+        }
     }
 
     /// Until no app is alive. Whoever talks or asks without end is heard in turn, and delays nothing else.
@@ -391,6 +461,7 @@ impl<P: Pod> Life<'_, P> {
         }
         while self.alive() {
             self.catch_up();
+            self.start_again();
             let came = self.wait(watch, settled).unwrap_or_else(|error| self.not_told_again(&error));
             while let Some(signal) = watch.next() {
                 self.interrupted(signal);
@@ -455,6 +526,7 @@ impl<P: Pod> Life<'_, P> {
         let input = self.input.as_ref();
         let times = [self.stopping, settled, self.unsaid, self.again, input.and_then(Input::wakes)];
         let times = times.into_iter().chain(outlets.iter().map(Outlet::wakes));
+        let times = times.chain(self.restarts.iter().map(|restart| restart.at));
         let descriptor = self.pod.descriptor();
         let mut waiting = vec![PollFd::new(&descriptor, PollFlags::IN), PollFd::new(watch, PollFlags::IN)];
         waiting.push(match self.answering.as_ref().and_then(Answering::unasked) {
@@ -537,12 +609,20 @@ impl<P: Pod> Life<'_, P> {
             return;
         }
         self.stopping = Some(end);
+        self.end_restarts();
         for app in 0..self.running.len() {
             if matches!(self.running[app], Some(Phase::PreStart | Phase::Main)) {
                 self.status.apps[app].stopped = true;
                 // An interactive shell heeds the loss of its terminal only.
                 let shell = self.plan.apps[app].stdio.stdin == Stream::Tty;
-                let signal = if signal == libc::SIGHUP && !shell { libc::SIGTERM } else { signal };
+                let signal = match signal {
+                    libc::SIGHUP if shell => signal,
+                    libc::SIGHUP | libc::SIGTERM => {
+                        let own = self.plan.apps[app].stop_signal.as_deref().and_then(signals::named);
+                        own.unwrap_or(libc::SIGTERM)
+                    }
+                    signal => signal,
+                };
                 // Without time none is asked.
                 if !grace.is_zero() {
                     self.send(app, signal);
@@ -553,6 +633,7 @@ impl<P: Pod> Life<'_, P> {
     }
 
     fn kill_all(&mut self) {
+        self.end_restarts();
         self.answering = None;
         self.pod.kill();
         self.happen(vec![Event::Gone]);
@@ -572,6 +653,7 @@ impl<P: Pod> Life<'_, P> {
                 Event::Started { app, phase: Phase::Main, pid } => {
                     self.status.apps[app].pid = Some(pid);
                     self.status.apps[app].started = Some(now());
+                    self.restarts[app].since = Some(Instant::now());
                     self.save();
                 }
                 Event::Started { .. } => self.save(),
@@ -601,6 +683,7 @@ impl<P: Pod> Life<'_, P> {
                 Event::Warning(text) => self.logs.tell(&format!("warning: {text}")),
                 Event::Trouble(error) => self.trouble(&error),
                 Event::Gone => {
+                    self.end_restarts();
                     for app in 0..self.running.len() {
                         if let Some(phase) = self.running[app] {
                             let end = End::Signal(libc::SIGKILL);
@@ -691,6 +774,9 @@ impl<P: Pod> Life<'_, P> {
                 self.logs.tell(&format!("warning: app {}: its post-stop handler failed: {}", plan.name, word(end)));
             }
             _ => {}
+        }
+        if self.running[app].is_none() {
+            self.over(app);
         }
         // The last word is said at the end.
         if self.alive() {

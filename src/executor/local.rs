@@ -507,7 +507,7 @@ pub fn end_processes(pod: &PodDir) -> Result<(), Error> {
 /// # Errors
 /// [`Kind::Missing`] when no such app runs.
 pub fn signal(pod: &PodDir, app: Option<&str>, signal: i32) -> Result<(), Error> {
-    use rustix::process::{Pid, Signal, kill_process};
+    use rustix::process::Pid;
     let doing = || format!("signal pod {}", pod.uuid());
     let missing = |why: &str| Error::new(Kind::Missing, doing()).because(why.to_owned());
     let status = pod.status().filter(|_| pod.state() == State::Running).ok_or_else(|| missing("it does not run"))?;
@@ -516,9 +516,9 @@ pub fn signal(pod: &PodDir, app: Option<&str>, signal: i32) -> Result<(), Error>
     if pids.is_empty() {
         return Err(missing("no such app of it runs"));
     }
-    let signal = Signal::from_named_raw(signal).ok_or_else(|| missing("there is no such signal"))?;
     for pid in pids {
-        kill_process(pid, signal).map_err(|e| Error::new(Kind::Io, doing()).because(std::io::Error::from(e)))?;
+        crate::sys::signals::send(pid, signal)
+            .map_err(|e| Error::new(Kind::Io, doing()).because(std::io::Error::from(e)))?;
     }
     Ok(())
 }

@@ -52,6 +52,51 @@ pub struct PodPlan {
     /// Whether it is not started where something that it asks for does not hold (`iso.strict`).
     #[serde(default)]
     pub strict: bool,
+    /// Which of its apps are started again when they have ended.
+    #[serde(default)]
+    pub restart: Restart,
+}
+
+/// Which apps are started again when they have ended, as long as the pod is not told to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// None.
+    #[default]
+    No,
+    /// Those that failed, each at most so often; without a number as often as they do.
+    OnFailure(Option<u64>),
+    /// All.
+    Always,
+}
+
+impl Restart {
+    /// Whether an app is started again that was so `before` often.
+    pub fn wants(self, failed: bool, before: u64) -> bool {
+        match self {
+            Self::No => false,
+            Self::OnFailure(most) => failed && most.is_none_or(|most| before < most),
+            Self::Always => true,
+        }
+    }
+}
+
+impl std::str::FromStr for Restart {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = match text.split_once(':') {
+            None => match text {
+                "no" => Some(Self::No),
+                "on-failure" => Some(Self::OnFailure(None)),
+                "always" => Some(Self::Always),
+                _ => None,
+            },
+            Some(("on-failure", number)) => number.parse().ok().map(|number| Self::OnFailure(Some(number))),
+            Some(_) => None,
+        };
+        known.ok_or_else(|| "it is none of no, on-failure, on-failure:N and always".to_owned())
+    }
 }
 
 /// Where the Container Network Interface has its files.
@@ -151,6 +196,9 @@ pub struct AppPlan {
     /// Whether it says by sd_notify(3) when it is ready (`im.ann.sdnotify`).
     #[serde(default)]
     pub notifies: bool,
+    /// By which signal it is asked to end, as its annotation names it; without, by TERM.
+    #[serde(default)]
+    pub stop_signal: Option<String>,
 }
 
 /// What an app may beyond what every app may: an image can ask for it, and the operator has to say so.

@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use super::host_name::HostName;
 use super::plan::{
-    AppPlan, AppPort, Cni, Consent, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Stdio,
+    AppPlan, AppPort, Cni, Consent, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Restart, Stdio,
     VolumeKind, VolumePlan,
 };
 use super::{Error, Kind};
 use crate::id::Id;
+use crate::oci::STOP_SIGNAL;
 use crate::pod::reify::effective;
 use crate::schema::{self, App, EventHandlerName, ImageManifest, IsolatorValue, PodManifest};
 
@@ -46,6 +47,8 @@ pub struct Choices {
     pub follow_links: bool,
     /// Whether the pod is refused where something that it asks for does not hold.
     pub strict: bool,
+    /// Which of its apps are started again when they have ended.
+    pub restart: Restart,
     /// Devices of the host that volumes may be.
     pub devices: Vec<PathBuf>,
     /// The standard streams of the apps, one entry an app; missing ones: the default.
@@ -73,6 +76,7 @@ impl Choices {
             metadata: Metadata::Own,
             follow_links: false,
             strict: false,
+            restart: Restart::No,
             devices: Vec::new(),
             stdio: Vec::new(),
             consent: Vec::new(),
@@ -159,7 +163,8 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
             consent: choices.consent.get(index).cloned().unwrap_or_default(),
             stdio: choices.stdio.get(index).copied().unwrap_or_default(),
             ports: app_ports(effective)?,
-            notifies: notifies(app, &image.manifest),
+            notifies: annotated(app, &image.manifest, NOTIFIES) == Some("true"),
+            stop_signal: annotated(app, &image.manifest, STOP_SIGNAL).map(str::to_owned),
         });
     }
     let uuid = choices.uuid;
@@ -180,6 +185,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
         hosts_entries: choices.hosts_entries.clone(),
         metadata: choices.metadata.clone(),
         strict: choices.strict,
+        restart: choices.restart,
     })
 }
 
@@ -232,11 +238,8 @@ fn environment(name: &str, app: &App) -> Vec<(String, String)> {
 const NOTIFIES: &str = "appc.io/executor/supports-systemd-notify";
 
 /// What the pod says about the app counts before what its image says.
-fn notifies(app: &schema::PodApp, image: &ImageManifest) -> bool {
-    let said = [&app.annotations, &image.annotations].into_iter().flatten().find_map(|annotations| {
-        annotations.iter().find(|annotation| annotation.name.as_str() == NOTIFIES).map(|found| found.value.as_str())
-    });
-    said == Some("true")
+fn annotated<'a>(app: &'a schema::PodApp, image: &'a ImageManifest, name: &str) -> Option<&'a str> {
+    [&app.annotations, &image.annotations].into_iter().flatten().find_map(|annotations| annotations.value(name))
 }
 
 fn app_ports(app: &App) -> Result<Vec<AppPort>, Error> {

@@ -45,6 +45,10 @@ pub trait Pod {
     /// Sends a signal to the running process of an app. One that has ended already is no error.
     fn signal(&mut self, app: usize, signal: i32) -> Result<(), Error>;
 
+    /// Ends what the processes of an app have left behind, before it is started again. Of a pod of several apps it cannot be told
+    /// whose a process is: nothing is ended there.
+    fn clear(&mut self, app: usize) -> Result<(), Error>;
+
     /// Ends every process of the pod, at once. Dropping the pod waits until they are gone.
     fn kill(&mut self);
 

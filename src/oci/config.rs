@@ -8,6 +8,7 @@ use super::format::{Config, Platform, Run};
 use super::users::Users;
 use crate::diagnostic::Diagnostic;
 use crate::schema::{AbsPath, EnvName};
+use crate::sys::signals;
 
 /// What the names of annotations begin with that keep what a manifest has no place for. Export restores it from there.
 pub const PREFIX: &str = "appc.io/oci/";
@@ -18,6 +19,8 @@ pub(super) const CONFIG: &str = "appc.io/oci/config";
 pub(super) const MANIFEST: &str = "appc.io/oci/manifest";
 /// The name that the image had; on an app of a pod manifest, the name that its image has in a registry.
 pub const REFERENCE: &str = "appc.io/oci/reference";
+/// By which signal an app wants to be asked to end, by name or number.
+pub const STOP_SIGNAL: &str = "appc.io/executor/stop-signal";
 /// Which layer an image is made of (JSON).
 pub(super) const LAYER: &str = "appc.io/oci/layer";
 
@@ -79,7 +82,10 @@ pub(super) fn convert(config: &Config, users: &Users) -> Converted {
     if exec.is_empty() {
         tell("it says no program: an app of it needs one to be given".to_owned());
     }
-    for (name, value) in run.others.iter().filter(|(name, value)| !IDLE.contains(&name.as_str()) && says(value)) {
+    let stop = run.others.get("StopSignal").and_then(Value::as_str).filter(|text| signals::named(text).is_some());
+    let stop = stop.map(str::to_owned);
+    let has_a_place = |name: &str| IDLE.contains(&name) || name == "StopSignal" && stop.is_some();
+    for (name, value) in run.others.iter().filter(|(name, value)| !has_a_place(name) && says(value)) {
         let value: String = value.to_string().chars().take(60).collect();
         tell(format!("`{}` ({value}) is kept for export; appc has no place for it", name.escape_debug()));
     }
@@ -94,6 +100,7 @@ pub(super) fn convert(config: &Config, users: &Users) -> Converted {
         ("authors", config.author.as_ref().filter(|author| !author.is_empty())),
         ("homepage", url("org.opencontainers.image.url")),
         ("documentation", url("org.opencontainers.image.documentation")),
+        (STOP_SIGNAL, stop.as_ref()),
     ];
     Converted {
         app: Value::Object(app),
@@ -274,7 +281,7 @@ mod tests {
                 "ExposedPorts": { "80": {}, "80/tcp": {}, "53/UDP": {}, "8000-8010/tcp": {}, "0/tcp": {}, "x": {} },
                 "Volumes": { "/data": {}, "/data/below": {}, "/Data/": {}, "relative": {} },
                 "Labels": { "a": "b", "org.opencontainers.image.url": "https://example.com/" },
-                "StopSignal": "SIGINT", "Healthcheck": { "Test": ["NONE"] }, "OnBuild": [], "Tty": true,
+                "StopSignal": "SIGNONE", "Healthcheck": { "Test": ["NONE"] }, "OnBuild": [], "Tty": true,
             },
             "rootfs": { "type": "layers", "diff_ids": null }, "history": [],
         }));

@@ -38,7 +38,7 @@ mod users;
 
 use crate::error::Failure;
 
-pub use config::{Converted, PREFIX, REFERENCE};
+pub use config::{Converted, PREFIX, REFERENCE, STOP_SIGNAL};
 pub use digest::Digest;
 pub use export::{ExportOptions, Open, Part, Staged, stage};
 pub use format::{Platform, host_platforms};

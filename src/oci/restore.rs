@@ -35,8 +35,10 @@ pub(super) fn restore(manifest: &ImageManifest, layers: &[Digest], users: &Users
         None => (Map::new(), None),
         Some((text, value, base)) => {
             let was = config::convert(&base, users);
-            let same =
-                same_app(manifest.app.as_ref(), &was) && same_labels(manifest, &was) && base.rootfs.diff_ids == layers;
+            let same = same_app(manifest.app.as_ref(), &was)
+                && same_labels(manifest, &was)
+                && stop_signal(manifest, &base.config.others).is_none()
+                && base.rootfs.diff_ids == layers;
             if same {
                 return Restored { config: text.as_bytes().to_vec(), platform: base.platform, told };
             }
@@ -50,6 +52,9 @@ pub(super) fn restore(manifest: &ImageManifest, layers: &[Digest], users: &Users
     };
     if let Some(app) = &manifest.app {
         put_app(app, was.as_ref(), &mut run, &mut told);
+    }
+    if let Some(signal) = stop_signal(manifest, &run) {
+        run.insert("StopSignal".to_owned(), json!(signal));
     }
     value.insert("config".to_owned(), Value::Object(run));
     let annotation = |name: &str| manifest.annotations.as_ref().and_then(|annotations| annotations.value(name));
@@ -66,6 +71,12 @@ pub(super) fn restore(manifest: &ImageManifest, layers: &[Digest], users: &Users
         value.insert("history".to_owned(), Value::Array(history));
     }
     Restored { config: serde_json::to_vec(&value).unwrap_or_default(), platform, told }
+}
+
+/// The signal by which it wants to be asked to end, where the base says another.
+fn stop_signal<'a>(manifest: &'a ImageManifest, base: &Map<String, Value>) -> Option<&'a str> {
+    let said = manifest.annotations.as_ref().and_then(|annotations| annotations.value(config::STOP_SIGNAL));
+    said.filter(|said| base.get("StopSignal").and_then(Value::as_str) != Some(said))
 }
 
 fn same_app(app: Option<&App>, was: &Converted) -> bool {
@@ -242,7 +253,8 @@ mod tests {
             "ports": [{ "name": "web", "protocol": "tcp", "port": 80, "count": 2 }],
             "isolators": [{ "name": "resource/memory", "value": { "limit": "1G" } }],
         });
-        let restored = restore(&manifest(app, json!([])), &[], &Users::default());
+        let stop = json!([{ "name": config::STOP_SIGNAL, "value": "SIGQUIT" }]);
+        let restored = restore(&manifest(app, stop), &[], &Users::default());
         let config: Value = serde_json::from_slice(&restored.config).unwrap();
         assert_eq!(
             config,
@@ -251,6 +263,7 @@ mod tests {
                 "config": {
                     "Entrypoint": ["/bin/a", "b"], "User": "1:/etc", "WorkingDir": "/srv", "Env": ["A=1"], "Labels": { "x": "y" },
                     "Volumes": { "/data": {} }, "ExposedPorts": { "80/tcp": {}, "81/tcp": {} },
+                    "StopSignal": "SIGQUIT",
                 },
                 "rootfs": { "type": "layers", "diff_ids": [] }, "history": [],
             })

@@ -57,6 +57,15 @@ pub struct AppStatus {
     /// What ended it, where its exit status or signal does not tell.
     #[serde(default)]
     pub cause: Option<Cause>,
+    /// How often it was started again.
+    #[serde(default)]
+    pub restarts: u64,
+    /// How it ended before it was started again the last time.
+    #[serde(default)]
+    pub previous: Option<End>,
+    /// When it is started again, where it waits for that.
+    #[serde(default)]
+    pub again: Option<String>,
 }
 
 /// What ends an app from outside.

@@ -159,3 +159,107 @@ pub fn end_at_broken_pipe() {
     // Without it writing fails instead, which is told.
     let _ = install(libc::SIGPIPE, libc::SIG_DFL);
 }
+
+/// Signals by their names.
+pub const NAMES: [(&str, i32); 29] = [
+    ("HUP", libc::SIGHUP),
+    ("INT", libc::SIGINT),
+    ("QUIT", libc::SIGQUIT),
+    ("ILL", libc::SIGILL),
+    ("TRAP", libc::SIGTRAP),
+    ("ABRT", libc::SIGABRT),
+    ("BUS", libc::SIGBUS),
+    ("FPE", libc::SIGFPE),
+    ("KILL", libc::SIGKILL),
+    ("USR1", libc::SIGUSR1),
+    ("USR2", libc::SIGUSR2),
+    ("SEGV", libc::SIGSEGV),
+    ("SYS", libc::SIGSYS),
+    ("PIPE", libc::SIGPIPE),
+    ("ALRM", libc::SIGALRM),
+    ("TERM", libc::SIGTERM),
+    ("CHLD", libc::SIGCHLD),
+    ("CONT", libc::SIGCONT),
+    ("STOP", libc::SIGSTOP),
+    ("TSTP", libc::SIGTSTP),
+    ("TTIN", libc::SIGTTIN),
+    ("TTOU", libc::SIGTTOU),
+    ("URG", libc::SIGURG),
+    ("XCPU", libc::SIGXCPU),
+    ("XFSZ", libc::SIGXFSZ),
+    ("VTALRM", libc::SIGVTALRM),
+    ("PROF", libc::SIGPROF),
+    ("WINCH", libc::SIGWINCH),
+    ("IO", libc::SIGIO),
+];
+
+/// The number of a signal: by its name, with or without `SIG`, by `RTMIN+3` as those have none, or by its number.
+pub fn named(text: &str) -> Option<i32> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let known = NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    let numbered = || text.parse().ok().filter(|number| (1..=LAST).contains(number));
+    let (least, most) = real_time();
+    let of_those = || match name.strip_prefix("RTMIN") {
+        Some("") => Some(least),
+        Some(more) => least.checked_add(more.strip_prefix('+')?.parse().ok().filter(|more| *more >= 0)?),
+        None => most.checked_sub(match name.strip_prefix("RTMAX")? {
+            "" => 0,
+            less => less.strip_prefix('-')?.parse().ok().filter(|less| *less >= 0)?,
+        }),
+    };
+    known.or_else(numbered).or_else(|| of_those().filter(|number| (least..=most).contains(number)))
+}
+
+/// The first and the last of those that have no meaning of their own.
+#[cfg(target_os = "linux")]
+fn real_time() -> (i32, i32) {
+    (libc::SIGRTMIN(), libc::SIGRTMAX())
+}
+/// The first and the last of those that have no meaning of their own.
+#[cfg(not(target_os = "linux"))]
+fn real_time() -> (i32, i32) {
+    (65, 126)
+}
+
+/// Sends a signal to a process, of those without names too.
+///
+/// # Errors
+/// The system's.
+pub fn send(process: rustix::process::Pid, signal: i32) -> rustix::io::Result<()> {
+    // SAFETY: the kernel looks at both numbers.
+    let sent = unsafe { libc::kill(process.as_raw_nonzero().get(), signal) };
+    if sent < 0 { Err(last_error()) } else { Ok(()) }
+}
+
+/// Ends every process that this one sees, but itself: for one that sees those of a pod alone.
+pub fn kill_all_seen() {
+    // SAFETY: nothing is passed but numbers. That nobody is there is no failure.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+}
+
+fn last_error() -> rustix::io::Errno {
+    rustix::io::Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(rustix::io::Errno::INVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_named_as_people_and_images_name_them() {
+        for (text, number) in [
+            ("TERM", libc::SIGTERM),
+            ("sigquit", libc::SIGQUIT),
+            ("15", 15),
+            ("SIGRTMIN+3", real_time().0 + 3),
+            ("rtmin", real_time().0),
+            ("RTMAX-1", real_time().1 - 1),
+        ] {
+            assert_eq!(named(text), Some(number), "{text}");
+        }
+        for wrong in ["", "0", "-1", "999", "SIGFOO", "RTMIN+99", "RTMIN-1", "RTMIN+-1", "RTMAX+1", "SIG"] {
+            assert_eq!(named(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -17,6 +17,7 @@ mod lifecycle;
 mod networks;
 mod outside;
 mod refusals;
+mod restarts;
 mod rootfs;
 mod roots;
 mod sockets;

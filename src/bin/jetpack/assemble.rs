@@ -13,7 +13,7 @@ use appc::executor::consent::Allowance;
 use appc::executor::host_name::{HostName, NoHostName};
 use appc::executor::isolation::Report;
 use appc::executor::local::{self, Draft};
-use appc::executor::plan::{Consent, Dns, Metadata, Network, Stdio, Stream};
+use appc::executor::plan::{Consent, Dns, Metadata, Network, Restart, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
 use appc::metadata::socket;
 use appc::pod::{ResolvedImage, directory, reify};
@@ -48,7 +48,7 @@ pub struct PodArgs {
     /// Give the pod a name, unique among living pods
     #[arg(long, value_name = "NAME", value_parser = pod_name)]
     pod_name: Option<String>,
-    /// Add a volume: HOST:PATH[:ro], mounted into the only app, or NAME[,kind=empty|host][,source=PATH][,readOnly=BOOL][,recursive=BOOL][,mode=MODE][,uid=N][,gid=N]
+    /// Add a volume: HOST:PATH[:ro], mounted into the only app, for which -v will do too, or NAME[,kind=empty|host][,source=PATH][,readOnly=BOOL][,recursive=BOOL][,mode=MODE][,uid=N][,gid=N]
     #[arg(long, value_name = "NAME,...")]
     volume: Vec<String>,
     /// Make a port of an app reachable on the host, by its name or by number: [IP:]HOSTPORT:PORT[/udp]
@@ -90,6 +90,9 @@ pub struct PodArgs {
     /// Refuse to run unless everything asked for is enforced
     #[arg(long)]
     strict: bool,
+    /// Start apps again that have ended, after a while that grows: no, on-failure[:N] (at most N times) or always
+    #[arg(long, value_name = "WHEN", default_value = "no", hide_default_value = true)]
+    restart: Restart,
     /// Follow symbolic links in sources of host volumes
     #[arg(long)]
     follow_links: bool,
@@ -218,6 +221,7 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     choices.hostname.clone_from(&args.hostname);
     choices.follow_links = args.follow_links;
     choices.strict = args.strict;
+    choices.restart = args.restart;
     choices.devices = context.config.devices.value.iter().chain(&args.device).cloned().collect();
     let net = if args.net.is_empty() { &context.config.network.value } else { &args.net };
     choices.cni = context.cni();

@@ -78,5 +78,5 @@ fn places(begun: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 fn signals() -> Vec<CompletionCandidate> {
-    crate::kill::SIGNALS.iter().map(|(name, _)| CompletionCandidate::new(*name)).collect()
+    appc::sys::signals::NAMES.iter().map(|(name, _)| CompletionCandidate::new(*name)).collect()
 }

@@ -11,7 +11,8 @@ use crate::obtain::Obtained;
 
 /// Whether a volume is `HOST:PATH[:ro]` or `NAME:PATH[:ro]`.
 pub fn is_volume(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(host, path)| path.starts_with('/') && !host.contains(['=', ',']))
+    text.split_once(':')
+        .is_some_and(|(host, path)| path.starts_with('/') && !path.starts_with("//") && !host.contains(['=', ',']))
 }
 
 /// Whether a port is `[IP:]HOST:POD[/PROTOCOL]`.
@@ -139,7 +140,12 @@ mod tests {
         for wrong in ["/a:/b:rx", "cache:/other", "/a:/b:ro:x"] {
             assert!(volume(&mut pod, wrong).is_err(), "{wrong}");
         }
-        assert!(is_volume("./a:/b") && !is_volume("data,kind=host,source=/a:/b") && !is_volume("data"));
+        assert!(
+            is_volume("./a:/b")
+                && !is_volume("data,kind=host,source=/a:/b")
+                && !is_volume("data")
+                && !is_volume("oci://a")
+        );
         assert!(is_port("80:80") && !is_port("web=127.0.0.1:80"));
     }
 }

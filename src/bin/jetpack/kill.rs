@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use appc::executor::local;
-use rustix::process::Signal;
+use appc::sys::signals;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -26,43 +26,6 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Signals by their names.
-pub const SIGNALS: [(&str, i32); 29] = [
-    ("HUP", libc::SIGHUP),
-    ("INT", libc::SIGINT),
-    ("QUIT", libc::SIGQUIT),
-    ("ILL", libc::SIGILL),
-    ("TRAP", libc::SIGTRAP),
-    ("ABRT", libc::SIGABRT),
-    ("BUS", libc::SIGBUS),
-    ("FPE", libc::SIGFPE),
-    ("KILL", libc::SIGKILL),
-    ("USR1", libc::SIGUSR1),
-    ("USR2", libc::SIGUSR2),
-    ("SEGV", libc::SIGSEGV),
-    ("SYS", libc::SIGSYS),
-    ("PIPE", libc::SIGPIPE),
-    ("ALRM", libc::SIGALRM),
-    ("TERM", libc::SIGTERM),
-    ("CHLD", libc::SIGCHLD),
-    ("CONT", libc::SIGCONT),
-    ("STOP", libc::SIGSTOP),
-    ("TSTP", libc::SIGTSTP),
-    ("TTIN", libc::SIGTTIN),
-    ("TTOU", libc::SIGTTOU),
-    ("URG", libc::SIGURG),
-    ("XCPU", libc::SIGXCPU),
-    ("XFSZ", libc::SIGXFSZ),
-    ("VTALRM", libc::SIGVTALRM),
-    ("PROF", libc::SIGPROF),
-    ("WINCH", libc::SIGWINCH),
-    ("IO", libc::SIGIO),
-];
-
 fn signal(text: &str) -> Result<i32, String> {
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let named = SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
-    let number = named.or_else(|| text.parse().ok()).filter(|number| Signal::from_named_raw(*number).is_some());
-    number.ok_or_else(|| format!("`{text}` is no signal"))
+    signals::named(text).ok_or_else(|| format!("`{text}` is no signal"))
 }

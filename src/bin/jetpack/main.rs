@@ -178,7 +178,7 @@ commands! {
 
 fn main() -> ExitCode {
     manual::complete(complete::command);
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = meant::volumes(std::env::args_os());
     if may_enter_pods(&words)
         && let Err(error) = appc::executor::local::run_apart()
     {

@@ -42,6 +42,20 @@ const OTHERS: [(&[&str], &[&str], &str); 18] = [
     (&["list"], &["-a", "--all"], "all pods are listed, whatever their state"),
 ];
 
+/// `-v HOST:PATH` behind a command that makes pods is the volume that fingers mean by it; else -v is --verbose.
+pub fn volumes(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let making = words.iter().position(|word| MAKING.iter().any(|command| word == command)).unwrap_or(end);
+    for place in making..end.saturating_sub(1) {
+        let volume = words[place + 1].to_str().is_some_and(crate::familiar::is_volume);
+        if words[place] == "-v" && volume {
+            words[place] = "--volume".into();
+        }
+    }
+    words
+}
+
 /// What the parser has to say about a command line: help, or a mistake.
 pub fn of_parser(mut error: clap::Error, jetpack: Command, words: &[OsString]) -> ExitCode {
     // As far as it is understood.
@@ -86,15 +100,31 @@ pub fn by_image(word: &str, first: bool) -> Option<String> {
         && source.starts_with(['/', '.'])
         && target.starts_with('/')
     {
-        let target = target.split(':').next().unwrap_or(target);
-        return Some(format!(
-            "--volume NAME,source={source} and --mount volume=NAME,target={target} give an app a directory of the host; -v is \
-             --verbose"
-        ));
+        return Some(format!("--volume {word} gives the only app a directory of the host"));
     }
     let program =
         !first && !word.ends_with(".aci") && !word.contains("://") && (path.is_absolute() || !word.contains('.'));
     program.then(|| {
         format!("--exec {word} before the image runs that program; arguments for the image's own stand behind `--`")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v_before_a_volume_means_it_and_is_verbose_elsewhere() {
+        let read = |line: &str| volumes(line.split(' ').map(OsString::from)).join(std::ffi::OsStr::new(" "));
+        assert_eq!(read("jetpack run -v /srv:/data a.aci"), "jetpack run --volume /srv:/data a.aci");
+        assert_eq!(read("jetpack plan a.aci -v cache:/c:ro"), "jetpack plan a.aci --volume cache:/c:ro");
+        for same in [
+            "jetpack run -v docker://nginx",
+            "jetpack run a -- -v /a:/b",
+            "jetpack -v run a",
+            "jetpack exec p -v /a:/b",
+        ] {
+            assert_eq!(read(same), same);
+        }
+    }
 }

@@ -129,12 +129,14 @@ fn print(facts: &Facts) {
         // In quotes: it could say what stands beside it.
         words.extend(app.said.as_ref().map(|said| format!("says {said:?}")));
         for (phase, end) in [("pre-start", app.pre_start), ("main", app.main), ("post-stop", app.post_stop)] {
-            match end {
-                Some(End::Status(status)) => words.push(format!("{phase} exited with {status}")),
-                Some(End::Signal(signal)) => words.push(format!("{phase} ended by signal {signal}")),
-                None => {}
-            }
+            words.extend(end.map(|end| format!("{phase} {}", ended(end))));
         }
+        if app.restarts > 0 {
+            let times = if app.restarts == 1 { "once".to_owned() } else { format!("{} times", app.restarts) };
+            let before = app.previous.map(|end| format!(", the last time as it {}", ended(end))).unwrap_or_default();
+            words.push(format!("started again {times}{before}"));
+        }
+        words.extend(app.again.as_ref().map(|at| format!("to be started again at {at}")));
         if app.cause == Some(Cause::Oom) {
             words.push("killed for lack of memory".to_owned());
         }
@@ -146,5 +148,12 @@ fn print(facts: &Facts) {
     }
     for verdict in &facts.isolation.verdicts {
         println!("isolation: {verdict}");
+    }
+}
+
+fn ended(end: End) -> String {
+    match end {
+        End::Status(status) => format!("exited with {status}"),
+        End::Signal(signal) => format!("ended by signal {signal}"),
     }
 }

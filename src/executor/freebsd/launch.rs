@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,7 @@ use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
 use crate::executor::users::{Identity, Rootfs};
 use crate::executor::{Error, Kind, Phase, Step as _};
 use crate::sys::freebsd::{jail, named, process, queue::Queue};
+use crate::sys::signals;
 
 /// How long killed processes may take to be gone before what they hold is taken away all the same.
 const REAPING: Duration = Duration::from_secs(5);
@@ -167,18 +168,33 @@ impl Pod for JailedPod {
     }
 
     fn signal(&mut self, app: usize, signal: i32) -> Result<(), Error> {
-        let Some(signal) = Signal::from_named_raw(signal) else {
-            return Err(Error::new(Kind::Refused, format!("send signal {signal}")).because("there is no such signal"));
-        };
         for (&pid, _) in self.children.iter().filter(|(_, (of, _))| *of == app) {
             let Some(pid) = Pid::from_raw(pid) else { continue };
-            match kill_process(pid, signal) {
+            match signals::send(pid, signal) {
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(error) => {
-                    return Err(Error::new(Kind::Io, format!("send {signal:?}")).because(io::Error::from(error)));
+                    return Err(Error::new(Kind::Io, format!("send signal {signal}")).because(io::Error::from(error)));
                 }
             }
         }
+        Ok(())
+    }
+
+    fn clear(&mut self, _: usize) -> Result<(), Error> {
+        if self.plan.apps.len() != 1 {
+            return Ok(());
+        }
+        let failed = |error: io::Error| Error::new(Kind::Io, "end what an app has left behind").because(error);
+        // Who is in the jail sees what is in it, and nothing else; an open directory would keep it out.
+        let child = process::fork(|| {
+            process::close_from(0);
+            let attached = jail::attach(self.jail).is_ok();
+            if attached {
+                signals::kill_all_seen();
+            }
+            i32::from(!attached)
+        });
+        waitpid(Some(child.map_err(failed)?), WaitOptions::empty()).map_err(|error| failed(error.into()))?;
         Ok(())
     }
 

@@ -462,6 +462,10 @@ impl Pod for LinuxPod {
         self.order(&Order::Signal { app, signal })
     }
 
+    fn clear(&mut self, app: usize) -> Result<(), Error> {
+        self.order(&Order::Clear { app })
+    }
+
     fn kill(&mut self) {
         if !self.gone {
             self.gone = true;

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
-use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, pivot_root, wait};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, pivot_root, wait};
 
 use super::doors::Door;
 use super::filesystem::Filesystem;
@@ -29,6 +29,7 @@ use crate::executor::{Error, Kind, Phase, Step as _};
 use crate::sys::linux::channel::Channel;
 use crate::sys::linux::mount::{self, Attributes, FsOption};
 use crate::sys::linux::process::{self as sys, namespace};
+use crate::sys::signals;
 
 /// A pod in which nothing happens for so long has started.
 const SETTLED: Duration = Duration::from_millis(300);
@@ -351,11 +352,14 @@ impl Init<'_> {
                     }
                     Ok(Order::Signal { app, signal }) => {
                         for (pid, _) in running.iter().filter(|(_, (running, _))| *running == app) {
-                            if let Some(signal) = Signal::from_named_raw(signal) {
-                                let _ = kill_process(*pid, signal);
-                            }
+                            let _ = signals::send(*pid, signal);
                         }
                     }
+                    // What sees this pod alone is the first process of its pid namespace; of one app all else is that app's.
+                    Ok(Order::Clear { .. }) if self.plan.apps.len() == 1 && rustix::process::getpid().is_init() => {
+                        signals::kill_all_seen();
+                    }
+                    Ok(Order::Clear { .. }) => {}
                     Err(error) => return Err(Error::new(Kind::Io, "understand the supervisor").because(error)),
                 }
             }

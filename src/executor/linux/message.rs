@@ -25,6 +25,11 @@ pub enum Order {
         /// The signal's number.
         signal: i32,
     },
+    /// End what an app's processes have left behind.
+    Clear {
+        /// Index of the app.
+        app: usize,
+    },
 }
 
 /// From the pod to the supervisor.

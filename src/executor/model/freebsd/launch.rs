@@ -92,7 +92,7 @@ impl Pod for ModelPod {
         match self.model.start(&self.plan, &self.steps, app, phase, metadata_url) {
             Ok(pid) => {
                 self.events.push_back(Event::Started { app, phase, pid });
-                self.events.push_back(Event::Ended { app, phase, end: End::Status(0) });
+                self.events.push_back(Event::Ended { app, phase, end: self.model.next_end(phase) });
                 if let Some(process) = self.model.history().into_iter().find(|process| process.pid == pid) {
                     tell(&process, &self.streams[app])?;
                 }
@@ -109,6 +109,10 @@ impl Pod for ModelPod {
     }
 
     fn signal(&mut self, _: usize, _: i32) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn clear(&mut self, _: usize) -> Result<(), Error> {
         Ok(())
     }
 
@@ -227,6 +231,16 @@ impl Model {
         inner.state.processes.push(process.clone());
         inner.history.push(process);
         Ok(pid)
+    }
+
+    /// How main processes end from now on, one after the other; those behind the last succeed.
+    pub fn ends_with(&self, ends: impl IntoIterator<Item = End>) {
+        self.lock().ends.extend(ends);
+    }
+
+    fn next_end(&self, phase: Phase) -> End {
+        let next = if phase == Phase::Main { self.lock().ends.pop_front() } else { None };
+        next.unwrap_or(End::Status(0))
     }
 
     /// Ends a process.

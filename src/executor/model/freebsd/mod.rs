@@ -17,7 +17,7 @@ mod saved;
 mod tests;
 mod zfs;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::executor::freebsd::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Turn, Value};
+use crate::executor::supervise::End;
 
 pub use files::Node;
 pub use launch::{ModelPod, Process};
@@ -195,13 +196,15 @@ struct Inner {
     /// How many have begun to load rules of the packet filter.
     loads: u64,
     turn_taken: bool,
+    /// How the next main processes end; where it says nothing, they succeed.
+    ends: VecDeque<End>,
 }
 
 impl Inner {
     fn holding(state: State) -> Self {
         let next_jail = state.jails.values().map(|jail| jail.id + 1).max().unwrap_or(1);
         let (programs, history, busy) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { state, next_jail, programs, history, busy, loads: 0, turn_taken: false }
+        Self { state, next_jail, programs, history, busy, loads: 0, turn_taken: false, ends: VecDeque::new() }
     }
 }
 

@@ -69,6 +69,7 @@ pub(super) fn app(number: usize, layer: &Path) -> AppPlan {
         stdio: Stdio::default(),
         ports: Vec::new(),
         notifies: false,
+        stop_signal: None,
     }
 }
 
@@ -93,6 +94,7 @@ pub(super) fn pod(model: &Model, number: u128, apps: Vec<AppPlan>) -> PodPlan {
         hosts_entries: Vec::new(),
         metadata: Metadata::Off,
         strict: false,
+        restart: Default::default(),
     }
 }
 
@@ -799,4 +801,29 @@ fn init_makes_what_is_missing_adopts_what_is_there_and_mounts_it() {
 
     model.change(|state| state.modules.clear());
     assert!(words(&model, super::DATASET).contains("/dev/zfs"), "no ZFS at all");
+}
+
+#[test]
+fn apps_that_fail_are_started_again_as_the_plan_has_it() {
+    use crate::executor::lifecycle::{Supervision, run};
+    use crate::executor::plan::Restart;
+    use crate::executor::supervise::End;
+
+    let directory = tempfile::tempdir().unwrap();
+    let lives = |number: u128, restart: Restart, ends: &[i32]| {
+        let (model, layers) = host(1);
+        let plan = PodPlan { restart, ..pod(&model, number, vec![app(0, &layers[0])]) };
+        model.ends_with(ends.iter().map(|status| End::Status(*status)));
+        let compiled = compile(&plan, &facts(&model, &plan)).unwrap();
+        let pod = crate::pod::Pods::new(directory.path()).create(plan.uuid).unwrap();
+        let quiet = Supervision { foreground: false, ..Supervision::default() };
+        let ending =
+            run(&mut FreeBsd::new(model.clone()), &pod, &plan, &compiled, || Ok(None), quiet, "model:freebsd").unwrap();
+        let processes = model.history().len();
+        (ending.code, ending.status.apps[0].restarts, ending.status.apps[0].previous, processes)
+    };
+    assert_eq!(lives(1, Restart::No, &[3]), (3, 0, None, 1));
+    assert_eq!(lives(2, Restart::OnFailure(None), &[3, 4]), (0, 2, Some(End::Status(4)), 3));
+    assert_eq!(lives(3, Restart::OnFailure(Some(1)), &[3, 4, 5]), (4, 1, Some(End::Status(3)), 2));
+    assert_eq!(lives(4, Restart::OnFailure(Some(1)), &[]), (0, 0, None, 1));
 }
