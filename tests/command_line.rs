@@ -64,13 +64,7 @@ fn options_of_other_programs_are_told_as_those_of_this_one() {
             "jetpack prepare [OPTIONS] [IMAGE]... [-- <ARGS>...]",
             2,
         ),
-        (
-            "rm -f p",
-            "-f",
-            "`jetpack stop --force POD` ends a pod that runs, `jetpack rm POD` removes it then",
-            "jetpack rm [OPTIONS] <POD>...",
-            2,
-        ),
+        ("list -a", "-a", "all pods are listed, whatever their state", "jetpack list [OPTIONS]", 2),
     ] {
         let (got, told) = place.told(JETPACK, line);
         let head = format!("error: unexpected argument '{option}' found\n\n  tip: {tip}\n\nUsage: ");
@@ -134,10 +128,10 @@ fn what_was_taken_for_an_image_is_told_as_what_it_is() {
     assert!(place.run(ACTOOL, &["build", "layout", "a.aci"]).status.success());
     place.assert_told(
         JETPACK,
-        "run -v /tmp:/mnt a.aci",
+        "run /tmp:/mnt a.aci",
         125,
-        "jetpack: failed to open /tmp:/mnt: No such file or directory (os error 2)\n  hint: --volume NAME,source=/tmp and --mount \
-         volume=NAME,target=/mnt give an app a directory of the host; -v is --verbose\n",
+        "jetpack: failed to open /tmp:/mnt: No such file or directory (os error 2)\n  hint: --volume /tmp:/mnt gives the only app a \
+         directory of the host\n",
     );
     place.assert_told(
         JETPACK,

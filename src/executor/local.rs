@@ -14,6 +14,7 @@ use super::model::freebsd::Saved;
 use super::plan::{Metadata, PodPlan};
 use super::planning::{AppImage, Choices};
 use super::supervise::End;
+use super::users::Otherwise;
 use super::{Compiled, Error, Kind, Step as _, copy, journal};
 use crate::metadata::{By, Facts, HmacKey, Offer, Token};
 use crate::pod::{Bounds, PodDir, Pods, State};
@@ -551,7 +552,14 @@ use super::linux::enter::Entrance;
 ///
 /// # Errors
 /// The app does not run, or the command cannot be started.
-pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool, voice: Voice) -> Result<End, Error> {
+pub fn execute(
+    pod: &PodDir,
+    app: Option<&str>,
+    command: &[String],
+    otherwise: &Otherwise,
+    tty: bool,
+    voice: Voice,
+) -> Result<End, Error> {
     not_modelled(pod)?;
     if pod.state() != State::Running {
         let why = match lingers(pod)? {
@@ -560,7 +568,7 @@ pub fn execute(pod: &PodDir, app: Option<&str>, command: &[String], tty: bool, v
         };
         return Err(Error::new(Kind::Missing, format!("enter pod {}", pod.uuid())).because(why));
     }
-    Entrance::new(pod, app)?.execute(command, tty, voice)
+    Entrance::new(pod, app)?.execute(command, otherwise, tty, voice)
 }
 
 /// Copies from an app to the host.

@@ -1,7 +1,7 @@
 //! Who an app's processes are: decided from the rendered rootfs alone, never from the host (decision 40).
 
 use std::io::{self, BufRead, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,9 +51,50 @@ impl Identity {
     /// [`Kind::Missing`] where it has none, [`Kind::Io`] where its files cannot be read.
     pub fn find(user: &str, group: &str, rootfs: Rootfs<'_>) -> Result<Self, Error> {
         let (uid, entry) = find_user(user, rootfs.passwd, rootfs.owner)?;
-        let gid = find_group(group, rootfs.group, rootfs.owner)?;
+        Ok(Self::of(uid, find_group(group, rootfs.group, rootfs.owner)?, entry))
+    }
+
+    fn of(uid: Id, gid: Id, entry: Option<Vec<String>>) -> Self {
         let field = |index: usize| entry.as_ref()?.get(index).filter(|text| !text.is_empty()).cloned();
-        Ok(Self { uid, gid, name: field(0), home: field(5), shell: field(6) })
+        Self { uid, gid, name: field(0), home: field(5), shell: field(6) }
+    }
+}
+
+/// How a command that is run beside an app differs from the app's own processes.
+#[derive(Clone, Debug, Default)]
+pub struct Otherwise {
+    /// Its user, as manifests have them.
+    pub user: Option<String>,
+    /// Its group, likewise; without, where there is a user, the one that passwd has of it.
+    pub group: Option<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
+    /// Where it starts.
+    pub working_directory: Option<PathBuf>,
+}
+
+impl Otherwise {
+    /// Who the command is, where it is not who the app is. Groups beyond the one are the app's own alone.
+    ///
+    /// # Errors
+    /// As [`Identity::find`].
+    pub fn identity(&self, own: &Identity, rootfs: Rootfs<'_>) -> Result<Option<Identity>, Error> {
+        Ok(Some(match (&self.user, &self.group) {
+            (None, None) => return Ok(None),
+            (Some(user), Some(group)) => Identity::find(user, group, rootfs)?,
+            (None, Some(group)) => Identity { gid: find_group(group, rootfs.group, rootfs.owner)?, ..own.clone() },
+            (Some(user), None) => {
+                let (uid, entry) = find_user(user, rootfs.passwd, rootfs.owner)?;
+                let gid = entry.as_ref().and_then(|fields| fields.get(3)?.parse().ok()).unwrap_or(own.gid);
+                Identity::of(uid, gid, entry)
+            }
+        }))
+    }
+
+    /// Puts its variables in the place of those of the same names.
+    pub fn put_environment(&self, environment: &mut Vec<(String, String)>) {
+        environment.retain(|(name, _)| self.environment.iter().all(|(other, _)| other != name));
+        environment.extend(self.environment.iter().cloned());
     }
 }
 

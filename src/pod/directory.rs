@@ -260,12 +260,28 @@ impl Pods {
         Ok(())
     }
 
+    /// Gives it another name than it has, or none had.
+    ///
+    /// # Errors
+    /// As [`Pods::name`]: it has its old one then.
+    pub fn rename(&self, pod: &PodDir, name: &str) -> Result<(), Error> {
+        let before = self.own_name(pod);
+        self.name(pod, name)?;
+        if let Some(before) = before.filter(|before| before != name) {
+            let _ = fs::remove_file(self.names().join(before));
+        }
+        Ok(())
+    }
+
+    /// The name that leads to this pod.
+    fn own_name(&self, pod: &PodDir) -> Option<String> {
+        let name = pod.given_name()?;
+        self.named(&name).ok()?.filter(|owner| owner.uuid == pod.uuid).map(|_| name)
+    }
+
     /// Lets go of the pod's name and removes the directory. What its journal names must be undone.
     pub fn remove(&self, pod: PodDir) -> Result<(), Error> {
-        if let Ok(name) = pod.read_text("name")
-            && let Ok(Some(owner)) = self.named(&name)
-            && owner.uuid == pod.uuid
-        {
+        if let Some(name) = self.own_name(&pod) {
             let _ = fs::remove_file(self.names().join(name));
         }
         let failed = || format!("remove pod {}", pod.uuid);
@@ -576,8 +592,8 @@ impl PodDir {
 
     /// Takes back that the pod was started, once what its journal names is undone: it is prepared again.
     pub fn forget_start(&self) -> Result<(), Error> {
-        // The journal last: without a status and with it the pod has ended.
-        for name in ["status", "journal"] {
+        // The journal last: without a status and with it the pod has ended; but for the mark of one that began at once.
+        for name in ["grace", "status", "journal", "begun"] {
             match fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(io_error(format!("remove {}", self.path.join(name).display()))(error));

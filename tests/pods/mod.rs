@@ -8,6 +8,7 @@ mod bed;
 mod confinement;
 mod containment;
 mod copies;
+mod daily;
 mod endings;
 mod entering;
 mod faults;

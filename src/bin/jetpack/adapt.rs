@@ -100,10 +100,9 @@ pub fn adapt(app: &mut PodApp, image_app: Option<&App>, words: &ImageWords, argu
             own.exec.extend(arguments.iter().cloned());
         }
     }
-    // `USER:GROUP` says both, unless it is a path.
-    let user = words.last("user").map(|text| match text.split_once(':') {
-        Some((user, group)) if !text.starts_with('/') => (text, user, Some(group)),
-        _ => (text, text, None),
+    let user = words.last("user").map(|text| {
+        let (user, group) = user_and_group(text);
+        (text, user, group)
     });
     let group = words.last("group").map(|text| (text, text));
     let group = group.or_else(|| user.and_then(|(text, _, group)| Some((text, group?))));
@@ -128,17 +127,30 @@ pub fn adapt(app: &mut PodApp, image_app: Option<&App>, words: &ImageWords, argu
     Ok(())
 }
 
+/// `USER:GROUP` says both, unless it is a path.
+pub fn user_and_group(text: &str) -> (&str, Option<&str>) {
+    match text.split_once(':') {
+        Some((user, group)) if !text.starts_with('/') => (user, Some(group)),
+        _ => (text, None),
+    }
+}
+
+/// `NAME=VALUE`, or `NAME` with the value that it has here.
+pub fn variable(option: &str, said: &str, text: &str) -> Result<(EnvName, String)> {
+    let (name, value) = match text.split_once('=') {
+        Some(pair) => (pair.0, pair.1.to_owned()),
+        None => {
+            let unset = || wrong(option, said, format!("`{text}` is not NAME=VALUE, and not set here"));
+            (text, std::env::var(text).map_err(|_| unset())?)
+        }
+    };
+    Ok((word(option, said, "envName", name)?, value))
+}
+
 fn environment(app: &mut App, words: &ImageWords) -> Result<()> {
     // `said` is what the user wrote, where `text` was found in it.
     let mut set = |option: &str, said: &str, text: &str| -> Result<()> {
-        let (name, value) = match text.split_once('=') {
-            Some(pair) => (pair.0, pair.1.to_owned()),
-            None => {
-                let unset = || wrong(option, said, format!("`{text}` is not NAME=VALUE, and not set here"));
-                (text, std::env::var(text).map_err(|_| unset())?)
-            }
-        };
-        let name: EnvName = word(option, said, "envName", name)?;
+        let (name, value) = variable(option, said, text)?;
         let variable: appc::schema::EnvironmentVariable = typed(option, said, json!({"name": name, "value": value}))?;
         app.environment.retain(|other| other.name != variable.name);
         app.environment.push(variable);

@@ -15,6 +15,9 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print IDs alone
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
 }
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
@@ -23,6 +26,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     if args.json {
         let facts: Vec<_> = images.iter().map(facts).collect();
         visible::write_json(&mut out, &facts)?;
+    } else if args.quiet {
+        images.iter().try_for_each(|image| writeln!(out, "{}", image.id))?;
     } else if !images.is_empty() {
         let width = images.iter().map(|image| title(image).len()).max().unwrap_or(0).max("NAME".len());
         writeln!(out, "{:<19}  {:<width$}  {:>9}  IMPORTED", "ID", "NAME", "SIZE")?;

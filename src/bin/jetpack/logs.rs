@@ -29,6 +29,9 @@ pub struct Args {
     /// What was said since: a time (RFC 3339), or how long ago (90s, 10m, 2h)
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<jiff::Timestamp>,
+    /// Of what was said before, the last lines only
+    #[arg(short = 'n', long, value_name = "N")]
+    tail: Option<usize>,
     /// Show when each line was said
     #[arg(short = 'T', long)]
     timestamps: bool,
@@ -53,6 +56,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         let why = format!("its apps are {}", names.join(", "));
         return Err(CommandError::failed(format!("find app {app} in pod {}: {why}", pod.uuid())));
     }
+    let mut tail = args.tail;
     let unread = |error: io::Error| CommandError::failed(format!("read the logs of pod {}: {error}", pod.uuid()));
     loop {
         // Asked before reading: what is said until the end is read then.
@@ -68,7 +72,9 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         }
         // Lines of several apps by time; sorting is stable, so an app's own order stays.
         entries.sort_by(|a, b| a.0.cmp(&b.0));
-        for (_, app, line) in &entries {
+        entries.retain(|(time, ..)| is_recent(args, time));
+        let first = tail.take().map_or(0, |tail| beginning(&entries, tail));
+        for (_, app, line) in &entries[first..] {
             if let Some(entry) = parse(line) {
                 match show(args, app, many, &entry) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
@@ -80,6 +86,21 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
             return Ok(ExitCode::SUCCESS);
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+fn is_recent(args: &Args, time: &str) -> bool {
+    args.since.is_none_or(|since| time.parse::<jiff::Timestamp>().map_or(true, |time| time >= since))
+}
+
+/// Where the last `tail` lines begin: parts of one line are one.
+fn beginning(entries: &[(String, String, Vec<u8>)], tail: usize) -> usize {
+    let ends = |(_, _, line): &(String, String, Vec<u8>)| parse(line).is_some_and(|entry| entry.whole);
+    let last_is_open = usize::from(entries.last().is_some_and(|last| !ends(last)));
+    let mut lines = entries.iter().enumerate().rev().filter(|(_, entry)| ends(entry)).map(|(place, _)| place + 1);
+    match tail.checked_sub(last_is_open) {
+        Some(whole) => lines.nth(whole).unwrap_or(0),
+        None => entries.len(),
     }
 }
 
@@ -101,11 +122,6 @@ fn find(pod: &PodDir, args: &Args, readers: &mut BTreeMap<String, Reader>) -> io
 }
 
 fn show(args: &Args, app: &str, many: bool, entry: &Entry<'_>) -> io::Result<()> {
-    if let Some(since) = args.since
-        && entry.time.parse::<jiff::Timestamp>().is_ok_and(|time| time < since)
-    {
-        return Ok(());
-    }
     let mut text = Vec::new();
     if args.json {
         let mut value = serde_json::to_value(entry).map_err(io::Error::other)?;

@@ -25,6 +25,7 @@ mod images;
 mod init;
 #[path = "../common/insecure.rs"]
 mod insecure;
+mod inspect;
 mod key;
 mod kill;
 mod list;
@@ -41,13 +42,16 @@ mod progress;
 mod ps;
 mod push;
 mod remote;
+mod rename;
 mod rm;
 mod run;
 mod run_prepared;
+mod start;
 mod status;
 mod stop;
 mod trust;
 mod version;
+mod wait;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -56,7 +60,7 @@ use std::process::ExitCode;
 use appc::executor::model::freebsd::Saved;
 use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong command line; run, run-prepared and exec end as the app did, and with 125 \
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong command line; run, run-prepared, start and exec end as the app did, and with 125 \
                           to 127 where it was not started (jetpack run --help).";
 
 /// Fetch App Container Images and run pods of them (appc 0.8.11).
@@ -156,6 +160,7 @@ commands! {
     Image(image::Args) = "image",
     Images(images::Args) = "images",
     Init(init::Args) = "init",
+    Inspect(inspect::Args) = "inspect",
     Key(key::Args) = "key",
     Kill(kill::Args) = "kill",
     List(list::Args) = "list",
@@ -166,14 +171,17 @@ commands! {
     Prepare(prepare::Args) = "prepare",
     Ps(ps::Args) = "ps",
     Push(push::Args) = "push",
+    Rename(rename::Args) = "rename",
     Rm(rm::Args) = "rm",
     Run(run::Args) = "run",
     RunPrepared(run_prepared::Args) = "run-prepared",
+    Start(start::Args) = "start",
     Status(status::Args) = "status",
     Stop(stop::Args) = "stop",
     Top(ps::TopArgs) = "top",
     Trust(trust::Args) = "trust",
     Version(version::Args) = "version",
+    Wait(wait::Args) = "wait",
 }
 
 fn main() -> ExitCode {
@@ -271,6 +279,10 @@ fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, er
         Command::RunPrepared(args) => run_prepared::run(args, context),
         Command::Status(args) => status::run(&args, context),
         Command::Stop(args) => stop::run(&args, context),
+        Command::Inspect(args) => inspect::run(&args, context),
+        Command::Rename(args) => rename::run(&args, context),
+        Command::Start(args) => start::run(args, context),
         Command::Version(args) => version::run(&args, context),
+        Command::Wait(args) => wait::run(&args, context),
     }
 }

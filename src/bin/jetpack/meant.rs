@@ -10,14 +10,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::error::{BEFORE_START, USAGE};
 
 /// The commands that end as apps do, and so have other codes of their own.
-pub const STARTING: [&str; 3] = ["run", "run-prepared", "exec"];
+pub const STARTING: [&str; 4] = ["run", "run-prepared", "start", "exec"];
 
 /// The commands that make pods.
 const MAKING: [&str; 3] = ["run", "prepare", "plan"];
 const EXEC: [&str; 1] = ["exec"];
 
 /// Options that other programs have, of which commands, and how the same is said here.
-const OTHERS: [(&[&str], &[&str], &str); 18] = [
+const OTHERS: [(&[&str], &[&str], &str); 14] = [
     (&MAKING, &["--publish"], "--port NAME=[IP:]HOSTPORT makes the port NAME of an app reachable"),
     (&MAKING, &["--working-dir"], "--workdir DIR is the working directory"),
     (&MAKING, &["-m"], "--memory BYTES limits memory, as 256M"),
@@ -29,15 +29,7 @@ const OTHERS: [(&[&str], &[&str], &str); 18] = [
     (&MAKING, &["--cap-drop"], "--caps-remove CAP,... takes capabilities from the default set"),
     (&MAKING, &["--read-only"], "--readonly-rootfs makes the root file system read-only"),
     (&MAKING, &["--add-host"], "--hosts-entry IP=NAME adds a line to /etc/hosts"),
-    (
-        &EXEC,
-        &["-u", "--user", "--group"],
-        "the command runs as the app's user and group; `run --user` says which those are",
-    ),
-    (&EXEC, &["-e", "--env"], "`jetpack exec POD -- env NAME=VALUE COMMAND` sets a variable"),
-    (&EXEC, &["-w", "--workdir"], "`jetpack exec POD -- sh -c 'cd DIR && COMMAND'` runs it elsewhere"),
     (&EXEC, &["--app"], "one app of several is POD:APP"),
-    (&["rm"], &["-f", "--force"], "`jetpack stop --force POD` ends a pod that runs, `jetpack rm POD` removes it then"),
     (&["stop"], &["-t"], "--time TIME says how long apps may take, as 10s"),
     (&["list"], &["-a", "--all"], "all pods are listed, whatever their state"),
 ];

@@ -8,15 +8,16 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::stop;
 
-/// Remove pods that do not run.
+/// Remove pods that do not run, or with --force any.
 #[derive(clap::Args)]
 pub struct Args {
     /// UUIDs, beginnings of UUIDs, or names
     #[arg(required = true, value_name = "POD")]
     pods: Vec<String>,
-    /// Remove pods whose files are damaged too, and tell what could not be undone
-    #[arg(long)]
+    /// End pods that run, at once, and remove those whose files are damaged too, telling what could not be undone
+    #[arg(short, long)]
     force: bool,
 }
 
@@ -34,11 +35,14 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
 }
 
 fn remove(args: &Args, pods: &Pods, text: &str) -> Result<Uuid, CommandError> {
-    let pod = pods.find(text)?;
+    let mut pod = pods.find(text)?;
     let uuid = pod.uuid();
+    if args.force && pod.state() == State::Running {
+        stop::at_once(pods, &mut pod)?;
+    }
     if matches!(pod.state(), State::Running | State::Preparing) {
         return Err(CommandError::failed(format!("remove pod {uuid}: it runs"))
-            .hint(format!("`jetpack stop {text}` ends it first")));
+            .hint(format!("`jetpack stop {text}` ends it first, `jetpack rm --force {text}` does both")));
     }
     let damage = if args.force { Damage::Told } else { Damage::Keeps };
     for left in local::remove(pods, pod, damage)? {

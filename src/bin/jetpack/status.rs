@@ -30,8 +30,9 @@ pub struct Args {
     json: bool,
 }
 
+/// How a pod is.
 #[derive(Serialize)]
-struct Facts {
+pub struct Facts {
     uuid: String,
     name: Option<String>,
     state: State,
@@ -45,7 +46,8 @@ struct Facts {
 }
 
 impl Facts {
-    fn of(pod: &PodDir) -> Result<Self, CommandError> {
+    /// As far as its files tell.
+    pub fn of(pod: &PodDir) -> Result<Self, CommandError> {
         let uuid = pod.uuid();
         // One that does not read is not one of a pod that was never started.
         pod.read_status().map_err(|error| {

@@ -69,16 +69,28 @@ fn ask(args: &Args, pods: &Pods, text: &str, context: &Context) -> Result<Option
         };
     }
     let time = if args.force { Some(Duration::ZERO) } else { args.time };
+    let patience = within(&pod, time, context.config.stop_grace.value)?;
+    Ok(Some((pod, patience)))
+}
+
+/// Asks the apps of a pod that runs to end within `time`, else within what its supervisor was told. Gives how long that may take.
+fn within(pod: &PodDir, time: Option<Duration>, configured: Duration) -> Result<Duration, CommandError> {
     let patience = match time {
         // Without the means to say so, its time ends here.
         Some(time) if pod.write_json("grace", &time.as_secs()).is_err() => time,
         Some(time) => time + ANSWER,
-        None => pod.grace().unwrap_or(context.config.stop_grace.value) + ANSWER,
+        None => pod.grace().unwrap_or(configured) + ANSWER,
     };
     // TERM is what nobody has a supervisor ignore; one that was stopped hears it when it goes on.
     pod.signal_supervisor(libc::SIGTERM)?;
     let _ = pod.signal_supervisor(libc::SIGCONT);
-    Ok(Some((pod, patience)))
+    Ok(patience)
+}
+
+/// Ends a pod that runs, at once.
+pub fn at_once(pods: &Pods, pod: &mut PodDir) -> Result<(), CommandError> {
+    let patience = within(pod, Some(Duration::ZERO), Duration::ZERO)?;
+    see_to_its_end(pods, pod, patience)
 }
 
 /// Waits for the pod's end for as long as it may take, then ends it, and what does not even take note of that.

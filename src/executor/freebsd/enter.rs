@@ -15,6 +15,7 @@ use crate::executor::copy::{self, Copy, Source, Target, no_place};
 use crate::executor::plan::PodPlan;
 use crate::executor::relay::{self, Relay};
 use crate::executor::supervise::End;
+use crate::executor::users::Otherwise;
 use crate::executor::{Error, Kind, journal, remove_tree};
 use crate::pod::{PodDir, State};
 use crate::sys::beneath;
@@ -53,17 +54,24 @@ impl<'a> Entrance<'a> {
         Ok(Self { pod, plan, app })
     }
 
-    /// Runs `command` beside the app, as the app's own processes run, and gives how it ended. With `tty`, or
-    /// where the caller's input and output are a terminal, it gets one of its own, shown through the caller's. The caller has one
+    /// Runs `command` beside the app, as the app's own processes run but for what `otherwise` says, and gives how it ended. With
+    /// `tty`, or where the caller's input and output are a terminal, it gets one of its own, shown through the caller's. The caller has one
     /// thread.
     ///
     /// # Errors
     /// The pod does not run, or the command cannot be started.
-    pub fn execute(&self, command: &[String], tty: bool, voice: Voice) -> Result<End, Error> {
+    pub fn execute(&self, command: &[String], otherwise: &Otherwise, tty: bool, voice: Voice) -> Result<End, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "enter the pod").because(error);
         // What was decided at the start, whatever this host would decide by now.
         let steps: Vec<Step> = journal::read_whole(&self.pod.path().join("journal"), super::NAME)?;
-        let context = Context::among(&steps, self.app)?;
+        let mut context = Context::among(&steps, self.app)?.clone();
+        otherwise.put_environment(&mut context.environment);
+        if let Some(directory) = &otherwise.working_directory {
+            context.working_directory.clone_from(directory);
+        }
+        if otherwise.user.is_some() {
+            context.supplementary_gids.clear();
+        }
         let running = self.pod.state() == State::Running;
         let jail = Real.find_jail(&context.jail).map_err(failed)?.filter(|_| running);
         let jail = jail.ok_or_else(|| {
@@ -74,7 +82,8 @@ impl<'a> Entrance<'a> {
             plan: &self.plan,
             app: self.app,
             exec: command,
-            context,
+            context: &context,
+            otherwise: Some(otherwise),
             jail,
             metadata_url: url.as_deref(),
             sockets: Vec::new(),

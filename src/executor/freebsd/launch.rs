@@ -25,7 +25,7 @@ use crate::executor::decided::{self, Moment};
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::{AppPlan, Isolation, Metadata, Network, PodPlan, Stream};
 use crate::executor::supervise::{End, Event, Launch, Pod, Streams};
-use crate::executor::users::{Identity, Rootfs};
+use crate::executor::users::{Identity, Otherwise, Rootfs};
 use crate::executor::{Error, Kind, Phase, Step as _};
 use crate::sys::freebsd::{jail, named, process, queue::Queue};
 use crate::sys::signals;
@@ -145,6 +145,7 @@ impl Pod for JailedPod {
             app,
             exec: decided::command(&self.plan.apps[app], phase),
             context: &self.contexts[app],
+            otherwise: None,
             jail: self.jail,
             metadata_url,
             sockets: self.sockets.iter().filter(|one| phase == Phase::Main && one.app == app).collect(),
@@ -308,6 +309,8 @@ pub(super) struct Start<'a> {
     /// The program and its arguments.
     pub(super) exec: &'a [String],
     pub(super) context: &'a Context,
+    /// How it differs from the app's own processes.
+    pub(super) otherwise: Option<&'a Otherwise>,
     pub(super) jail: i32,
     pub(super) metadata_url: Option<&'a str>,
     /// What it finds open beside its standard streams.
@@ -361,6 +364,12 @@ impl Start<'_> {
 
     /// Decided from the rootfs alone, which is this process's root by now (decision 40).
     fn who(&self) -> Result<Identity, Error> {
+        let own = Self::with_rootfs(|rootfs| Identity::find(&self.context.user, &self.context.group, rootfs))?;
+        let Some(otherwise) = self.otherwise else { return Ok(own) };
+        Ok(Self::with_rootfs(|rootfs| otherwise.identity(&own, rootfs))?.unwrap_or(own))
+    }
+
+    fn with_rootfs<T>(find: impl FnOnce(Rootfs<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let open = |path: &str| {
             // A fifo in the place of the file must not make us wait for a writer.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -385,7 +394,7 @@ impl Start<'_> {
             group: group.as_mut().map(|file| file as &mut dyn io::BufRead),
             owner: &owner,
         };
-        Identity::find(&self.context.user, &self.context.group, rootfs)
+        find(rootfs)
     }
 
     fn execute(&self, user: &Identity) -> Result<std::convert::Infallible, Error> {

@@ -16,12 +16,13 @@ use super::filesystem::Filesystem;
 use super::host::{clone_mapped, make_mount_points, namespaces_of};
 use super::inside::{self, Reach};
 use super::message::Complaint;
-use super::process::{Process, join_groups, open_groups, separate_groups};
+use super::process::{Process, join_groups, open_groups, separate_groups, with_rootfs};
 use super::steps::{AppStep, ProcessStep, Step};
 use crate::executor::copy::{self, Copy, Source, Target, no_place};
 use crate::executor::plan::PodPlan;
 use crate::executor::relay::{self, Relay};
 use crate::executor::supervise::End;
+use crate::executor::users::Otherwise;
 use crate::executor::{Error, Kind, journal};
 use crate::pod::{PodDir, State};
 use crate::sys::linux::channel;
@@ -74,13 +75,13 @@ impl<'a> Entrance<'a> {
         })
     }
 
-    /// Runs `command` beside the app, as the app's own processes run, and gives how it ended. With `tty`, or
-    /// where the caller's input and output are a terminal, it gets one of the app's, shown through the caller's. The caller has one
+    /// Runs `command` beside the app, as the app's own processes run but for what `otherwise` says, and gives how it ended. With
+    /// `tty`, or where the caller's input and output are a terminal, it gets one of the app's, shown through the caller's. The caller has one
     /// thread and does not come back out.
     ///
     /// # Errors
     /// The app does not run, or the command cannot be started.
-    pub fn execute(&self, command: &[String], tty: bool, voice: Voice) -> Result<End, Error> {
+    pub fn execute(&self, command: &[String], otherwise: &Otherwise, tty: bool, voice: Voice) -> Result<End, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "enter the pod").because(error);
         let way = self.way()?;
         let identity = way.identity.clone().ok_or_else(|| failed(io::Error::other("it is nobody's")))?;
@@ -88,18 +89,18 @@ impl<'a> Entrance<'a> {
         let watch = Watch::new(&relay::watched()).map_err(failed)?;
         // Before anything of the pod can see this process.
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|e| failed(e.into()))?;
-        let steps: Vec<&ProcessStep> = self
-            .steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Process { app, step } if *app == self.app => Some(step),
-                _ => None,
-            })
-            .collect();
+        let steps = self.steps.iter().filter_map(|step| match step {
+            Step::Process { app, step } if *app == self.app => Some(changed(step.clone(), otherwise)),
+            _ => None,
+        });
+        let steps: Vec<ProcessStep> = steps.collect();
+        let steps: Vec<&ProcessStep> = steps.iter().collect();
         let groups = open_groups(steps.iter().copied())?;
         way.enter().map_err(failed)?;
         let (relay, streams) = Relay::new(tty, voice, pseudo_terminal).map_err(failed)?;
-        let app = &self.plan.apps[self.app];
+        let identity = with_rootfs(|rootfs| otherwise.identity(&identity, rootfs))?.unwrap_or(identity);
+        let mut app = self.plan.apps[self.app].clone();
+        otherwise.put_environment(&mut app.environment);
         let mut failure = None;
         let child = sys::lend(|| {
             let _ = set_parent_process_death_signal(Some(Signal::KILL));
@@ -110,7 +111,7 @@ impl<'a> Entrance<'a> {
                 Ok(()) => {
                     let process = Process {
                         fault: None,
-                        app,
+                        app: &app,
                         exec: command,
                         identity: &identity,
                         steps,
@@ -274,6 +275,18 @@ impl<'a> Entrance<'a> {
         crate::executor::remove_tree(&layout)?;
         done
     }
+}
+
+/// A step towards one of the app's processes, as a command takes it that is run otherwise.
+fn changed(mut step: ProcessStep, otherwise: &Otherwise) -> ProcessStep {
+    match &mut step {
+        ProcessStep::ChangeDirectory { path } => {
+            otherwise.working_directory.iter().for_each(|other| path.clone_from(other));
+        }
+        ProcessStep::BecomeUser { supplementary, .. } if otherwise.user.is_some() => supplementary.clear(),
+        _ => {}
+    }
+    step
 }
 
 /// A terminal of the app's own, which the calling process has entered: both its ends.

@@ -322,6 +322,11 @@ fn change_directory(path: &Path) -> io::Result<()> {
 
 /// Whoever the manifest's words mean in the rootfs that is the calling process's root.
 pub fn identity(user: &str, group: &str) -> Result<Identity, Error> {
+    with_rootfs(|rootfs| Identity::find(user, group, rootfs))
+}
+
+/// Has `find` look at what the calling process's root knows about users.
+pub fn with_rootfs<T>(find: impl FnOnce(Rootfs<'_>) -> Result<T, Error>) -> Result<T, Error> {
     let reading = |what: &str| {
         let doing = format!("read {what} of the rootfs");
         move |error: io::Error| Error::new(Kind::Io, doing.clone()).because(error)
@@ -338,12 +343,11 @@ pub fn identity(user: &str, group: &str) -> Result<Identity, Error> {
             .map_err(|e| Error::new(Kind::Missing, format!("find the owner of {}", path.display())).because(e))?;
         Ok((about.st_uid, about.st_gid))
     };
-    let rootfs = Rootfs {
+    find(Rootfs {
         passwd: passwd.as_mut().map(|file| file as &mut dyn io::BufRead),
         group: groups.as_mut().map(|file| file as &mut dyn io::BufRead),
         owner: &owner,
-    };
-    Identity::find(user, group, rootfs)
+    })
 }
 
 /// The path of the program: as it is when it has a slash, else along `PATH` (decision 41).

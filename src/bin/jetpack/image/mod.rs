@@ -4,10 +4,11 @@ mod cat_manifest;
 mod export;
 mod extract;
 mod gc;
+mod inspect;
 mod output;
 mod render;
 mod rm;
-mod show;
+pub mod show;
 mod verify;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ enum Command {
     #[command(visible_alias = "ls")]
     List(crate::images::Args),
     Show(show::Args),
+    Inspect(inspect::Args),
     CatManifest(cat_manifest::Args),
     Export(export::Args),
     Extract(extract::Args),
@@ -45,6 +47,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     match args.command {
         Command::List(args) => crate::images::run(args, context),
         Command::Show(args) => show::run(args, context),
+        Command::Inspect(args) => inspect::run(&args, context),
         Command::CatManifest(args) => cat_manifest::run(args, context),
         Command::Export(args) => export::run(args, context),
         Command::Extract(args) => extract::run(args, context),

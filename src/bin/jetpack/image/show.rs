@@ -33,7 +33,8 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn facts(store: &Store, image: &Image) -> serde_json::Value {
+/// What is known about it, as one document.
+pub fn facts(store: &Store, image: &Image) -> serde_json::Value {
     let (origin, manifest) = (image.origin(), image.manifest());
     let passes = store.plan(image).ok().map(|plan| plan.passes);
     json!({
@@ -65,12 +66,37 @@ fn text(store: &Store, image: &Image) -> String {
         line("label", &format!("{}={}", label.name, label.value));
     }
     for annotation in manifest.annotations() {
-        line("annotation", &format!("{}={}", annotation.name, annotation.value));
+        // Whole documents, for export: `jetpack image inspect` has them.
+        let document = annotation.name.starts_with(appc::oci::PREFIX) && annotation.value.len() > 200;
+        let value = if document { format!("({} bytes)", annotation.value.len()) } else { annotation.value.clone() };
+        line("annotation", &format!("{}={value}", annotation.name));
     }
     if let Some(app) = &manifest.app {
         let exec: Vec<&str> = app.exec.iter().map(|argument| argument.as_str()).collect();
         line("exec", &exec.join(" "));
         line("user", &format!("{}:{}", *app.user, *app.group));
+        line("directory", &app.working_directory);
+        for variable in &app.environment {
+            line("environment", &format!("{}={}", *variable.name, variable.value));
+        }
+        for port in &app.ports {
+            let more = port.count.get().checked_sub(1).filter(|more| *more > 0);
+            let last = more.map(|more| format!("-{}", u64::from(port.port.get()) + more));
+            let activated = if port.socket_activated { ", handed over open" } else { "" };
+            let numbers = format!("{}{}", port.port, last.unwrap_or_default());
+            line("port", &format!("{} {numbers}/{}{activated}", *port.name, *port.protocol));
+        }
+        for point in &app.mount_points {
+            let how = if point.read_only { ", read-only" } else { "" };
+            line("mount point", &format!("{} {}{how}", *point.name, *point.path));
+        }
+        for handler in &app.event_handlers {
+            line("handler", &format!("{} {}", handler.name, handler.exec.join(" ")));
+        }
+        for isolator in &app.isolators {
+            let value = serde_json::to_value(isolator).unwrap_or_default();
+            line("isolator", &format!("{} {}", isolator.name(), value["value"]));
+        }
     }
     for dependency in &manifest.dependencies {
         line("dependency", &describe(dependency));

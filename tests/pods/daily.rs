@@ -1,0 +1,151 @@
+//! What is done with pods all day long.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use super::bed::Bed;
+
+const IDLE: &str = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
+
+#[test]
+fn a_command_may_run_as_somebody_else_elsewhere_and_with_more_in_its_environment() {
+    let Some(bed) = Bed::of_root() else { return };
+    let image = bed.image(
+        "idle",
+        "base",
+        json!({"exec": ["/bin/sh", "-c", IDLE], "supplementaryGIDs": [7], "environment": [{"name": "A", "value": "1"}]}),
+    );
+    bed.say(&["run", "-d", "--name", "idle", &image]);
+    let run = |options: &[&str], script: &str| {
+        let mut line = vec!["exec"];
+        line.extend(options);
+        line.extend(["idle", "/bin/sh", "-c", script]);
+        bed.say(&line)
+    };
+    assert_eq!(run(&[], "id -u; id -G; pwd; echo $A$B"), "0\n0 7\n/\n1\n");
+    // The group is the account's, and the app's further groups are the app's.
+    assert_eq!(run(&["--user", "web"], "id -u; id -G; echo $HOME"), "33\n44\n/srv\n");
+    assert_eq!(run(&["-u", "web:root"], "id -u; id -G"), "33\n0\n");
+    assert_eq!(run(&["-u", "1234"], "id -u; id -G"), "1234\n0\n");
+    assert_eq!(run(&["-e", "A=2", "-e", "B=3", "-w", "/etc"], "pwd; echo $A$B"), "/etc\n23\n");
+    for (options, code, told) in [
+        (&["-u", "nobody-here"][..], 125, "find the user `nobody-here`"),
+        (&["-u", "web:"], 125, "it is empty"),
+        (&["-e", "1=2"], 125, "--env 1=2"),
+        (&["-w", "etc"], 125, "--workdir etc"),
+        (&["-w", "/nowhere"], 125, "/nowhere"),
+    ] {
+        let mut line = vec!["exec"];
+        line.extend(options);
+        line.extend(["idle", "/bin/true"]);
+        let (is, _, err) = bed.tell(&line);
+        assert_eq!(is, code, "{err}");
+        assert!(err.contains(told), "{err}");
+    }
+    bed.say(&["rm", "-f", "idle"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn a_pod_that_has_ended_is_started_with_fresh_files_under_its_uuid() {
+    let Some(bed) = Bed::new() else { return };
+    let script = "[ -e /mine ] && echo old; [ -e /data/mine ] && echo old; touch /mine /data/mine; echo life; exit 3";
+    let points = json!([{"name": "data", "path": "/data"}]);
+    let image = bed.image("again", "base", json!({"exec": ["/bin/sh", "-c", script], "mountPoints": points}));
+    assert_eq!(bed.tell(&["run", "--name", "again", "--volume", "data", &image]).0, 3);
+    let uuid = bed.status("again")["uuid"].clone();
+    let (code, out, err) = bed.tell(&["start", "again"]);
+    assert_eq!((code, out.as_str()), (3, "life\n"), "{err}");
+    assert_eq!(bed.tell(&["start", "again"]).1, "life\n");
+    assert_eq!(bed.status("again")["uuid"], uuid);
+    assert_eq!(bed.say(&["logs", "again"]), "life\nlife\nlife\n");
+    assert_eq!(bed.say(&["logs", "-n", "1", "again"]), "life\n");
+    // Its name is another's meanwhile.
+    bed.say(&["run", "-d", "--name", "again", &bed.script("other", IDLE)]);
+    let (code, _, err) = bed.tell(&["start", uuid.as_str().unwrap()]);
+    assert!(code == 125 && err.contains("has that name"), "{err}");
+    let (code, _, err) = bed.tell(&["start", "again"]);
+    assert!(code == 125 && err.contains("it is running"), "{err}");
+    bed.say(&["rm", "--force", "again"]);
+    bed.say(&["rm", uuid.as_str().unwrap()]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn pods_are_waited_for_renamed_and_listed_as_asked() {
+    let Some(bed) = Bed::new() else { return };
+    let idle = bed.script("idle", "trap 'exit 4' TERM; while :; do sleep 0.05; done");
+    bed.say(&["run", "-d", "--name", "first", &idle]);
+    bed.say(&["run", "--name", "second", &bed.script("ends", "exit 0")]);
+    let wait = bed.command(&["wait", "second", "first"]).stdout(Stdio::piped()).spawn().unwrap();
+    bed.say(&["rename", "first", "third"]);
+    for (pod, name, told) in [("first", "x", "no pod of that name"), ("third", "X", "a name is")] {
+        let (code, _, err) = bed.tell(&["rename", pod, name]);
+        assert!(code != 0 && err.contains(told), "{err}");
+    }
+    // Of a pod that has ended the name may be taken.
+    bed.say(&["rename", "third", "second"]);
+    bed.say(&["rename", "second", "third"]);
+    let lines = |options: &[&str]| {
+        let mut line = vec!["list", "--format", "{name} {state} {exit} {images} {apps}"];
+        line.extend(options);
+        bed.say(&line)
+    };
+    assert_eq!(lines(&["--filter", "name=third"]), "third running  example.com/idle first\n");
+    assert_eq!(lines(&["--filter", "exit=0", "--filter", "state=exited"]), "second exited 0 example.com/ends second\n");
+    assert_eq!(lines(&["--filter", "name=none"]), "");
+    assert_eq!(lines(&["--filter", "image=example.com", "--filter", "app=first"]).lines().count(), 1);
+    assert_eq!(bed.say(&["list", "-q"]).lines().count(), 2);
+    let table = bed.say(&["list"]);
+    let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["UUID", "NAME", "STATE", "EXIT", "AGE", "IMAGES", "APPS"]);
+    for wrong in [["--filter", "x=y"], ["--filter", "state=dead"], ["--format", "{x}"], ["--format", "{uuid"]] {
+        let mut line = vec!["list"];
+        line.extend(wrong);
+        assert_eq!(bed.tell(&line).0, 2, "{wrong:?}");
+    }
+    bed.say(&["stop", "third"]);
+    let waited = wait.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&waited.stdout), "0\n4\n");
+    bed.say(&["prepare", "--name", "later", &idle]);
+    let (code, _, err) = bed.tell(&["wait", "later"]);
+    assert!(code == 1 && err.contains("nobody has started it"), "{err}");
+    bed.say(&["rm", "later"]);
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn pods_and_images_are_inspected_as_one_document() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.script("ends", "exit 0");
+    bed.say(&["run", "--name", "ends", &image]);
+    let known: Value = serde_json::from_str(&bed.say(&["inspect", "ends", "example.com/ends"])).unwrap();
+    let (pod, found) = (&known[0], &known[1]);
+    assert_eq!((&pod["kind"], &pod["name"], &pod["exit_code"]), (&json!("pod"), &json!("ends"), &json!(0)));
+    assert_eq!(pod["manifest"]["acKind"], "PodManifest");
+    assert_eq!(pod["plan"]["apps"][0]["name"], "ends");
+    assert_eq!((&found["kind"], &found["manifest"]["acKind"]), (&json!("image"), &json!("ImageManifest")));
+    assert_eq!(pod["plan"]["apps"][0]["image_id"], found["id"]);
+    let same: Value = serde_json::from_str(&bed.say(&["image", "inspect", "example.com/ends"])).unwrap();
+    assert_eq!(same[0], *found);
+    assert_eq!(bed.say(&["images", "-q"]).lines().filter(|line| **line == *found["id"].as_str().unwrap()).count(), 1);
+    assert!(bed.say(&["inspect", "--kind", "image", "example.com/ends"]).contains("ImageManifest"));
+    let (code, _, err) = bed.tell(&["inspect", "nothing"]);
+    assert!(code == 1 && err.contains("there is no pod and no image of that name"), "{err}");
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn of_what_was_said_the_last_lines_are_shown() {
+    let Some(bed) = Bed::new() else { return };
+    bed.tell(&["run", "--name", "says", &bed.script("says", "echo 1; echo 2; echo 3; printf 4")]);
+    for (tail, shown) in [("0", ""), ("1", "4"), ("2", "3\n4"), ("9", "1\n2\n3\n4")] {
+        assert_eq!(bed.say(&["logs", "--tail", tail, "says"]), shown);
+    }
+    assert_eq!(bed.tell(&["logs", "--tail", "x", "says"]).0, 2);
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
