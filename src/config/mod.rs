@@ -186,6 +186,13 @@ settings! {
     "cni-configurations" cni_configurations: PathBuf = crate::executor::plan::Cni::default().configurations;
     /// Where the plugins that make networks are (CNI); the first directory that has one counts.
     "cni-plugins" cni_plugins: Vec<PathBuf> = crate::executor::plan::Cni::default().plugins;
+    /// On Linux: the IPv4 block of the network `default` where no file describes one, as 10.77.0.0/16. Where it is set, pods
+    /// are connected to it unless they are told otherwise.
+    "linux.network" linux_network: Option<Block<Ipv4Addr>> = None;
+    /// On Linux: the IPv6 block of that network, as fd00:77::/64.
+    "linux.network6" linux_network6: Option<Block<Ipv6Addr>> = None;
+    /// On Linux: the bridge of that network.
+    "linux.bridge" linux_bridge: String = crate::executor::plan::Bridge::default().name;
     /// How long apps that are asked to stop may take before they are killed.
     "stop-grace" stop_grace: Duration = Duration::from_secs(10), within 0..=CENTURY;
     /// How long `gc` keeps pods that have ended.

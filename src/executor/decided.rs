@@ -191,7 +191,7 @@ pub fn ports_without_network(plan: &PodPlan, report: &mut Report) {
             Network::Host if forward.host_port == forward.pod_port && forward.host_ip.is_none() => Outcome::Enforced,
             _ if by_socket(plan, forward) => Outcome::Enforced,
             Network::Host => Outcome::ignored("on the host's own network a port keeps its number and addresses"),
-            _ => Outcome::ignored("the pod has no network but loopback"),
+            _ => Outcome::ignored("the pod has no network but loopback: --net default, or another, gives it one"),
         };
         port(report, forward, outcome);
     }

@@ -611,20 +611,21 @@ pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> R
     Entrance::new(pod, app)?.export(out, if overwrite { Overwrite::Replace } else { Overwrite::Refuse })
 }
 
-/// What a pod is connected to when nobody says: the network named `default` where one is configured, else nothing.
+/// What a pod is connected to when nobody says: the network named `default` where one is configured, be it by a file or by
+/// an address block that was `set`, else nothing.
 ///
 /// # Errors
 /// [`Kind::Refused`] when what is configured cannot be understood.
-pub fn default_network(freebsd_has_one: bool, cni: &super::plan::Cni) -> Result<super::plan::Network, Error> {
+pub fn default_network(set: bool, cni: &super::plan::Cni) -> Result<super::plan::Network, Error> {
     let default = || super::plan::Network::Named(vec!["default".to_owned()]);
-    if Executor::THIS == Executor::Freebsd && freebsd_has_one {
+    if Executor::THIS == Executor::Freebsd && set {
         return Ok(default());
     }
     #[cfg(target_os = "linux")]
     if rustix::process::geteuid().is_root() {
         let networks = super::linux::cni::Networks::detect(cni);
         networks.whole()?;
-        if networks.configured.contains_key("default") {
+        if set || networks.described.contains_key("default") {
             return Ok(default());
         }
     }

@@ -5,7 +5,7 @@
 //! [`PathBuf`]s that begin with `/` and hold no `..`; they are resolved inside the app's rootfs, never on the host.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,26 @@ pub struct Cni {
     pub configurations: PathBuf,
     /// The directories of the plugins; the first that has one counts.
     pub plugins: Vec<PathBuf>,
+    /// What the network `default` is where no file describes one.
+    #[serde(default)]
+    pub bridge: Bridge,
+}
+
+/// The network `default` of a Linux host without a file for it: a bridge with an address block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// The bridge's interface.
+    pub name: String,
+    /// The IPv4 block: its first address is the bridge's.
+    pub v4: (Ipv4Addr, u8),
+    /// The IPv6 block.
+    pub v6: Option<(Ipv6Addr, u8)>,
+}
+
+impl Default for Bridge {
+    fn default() -> Self {
+        Self { name: "jetpack0".to_owned(), v4: (Ipv4Addr::new(10, 77, 0, 0), 16), v6: None }
+    }
 }
 
 impl Default for Cni {
@@ -113,6 +133,7 @@ impl Default for Cni {
         Self {
             configurations: "/etc/cni/net.d".into(),
             plugins: ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"].map(PathBuf::from).to_vec(),
+            bridge: Bridge::default(),
         }
     }
 }

@@ -161,6 +161,46 @@ fn a_bridge_with_forwarded_ports_connects_a_pod_until_it_is_removed() {
 }
 
 #[test]
+fn the_default_network_needs_no_file_where_the_plugins_are() {
+    let Some(bed) = Bed::of_root() else { return };
+    let Some(wire) = Wire::new(&bed, 4) else { return };
+    let Some(image) = server(&bed) else { return };
+    let bridge = format!("jp{}", std::process::id() % 100_000);
+    let config = bed.path("bridge.toml");
+    let say = |block: &str| {
+        let text =
+            format!("linux.network = \"{block}\"\nlinux.network6 = \"fd00:77::/64\"\nlinux.bridge = \"{bridge}\"\n");
+        fs::write(&config, text).unwrap();
+    };
+    let config = config.to_str().unwrap();
+    say("10.88.77.0/24");
+    // A block that is set is what pods are connected to.
+    wire.say(&["--config", config, "run", "-d", "--name", "web", "--port", "web=8080", &image]);
+    let status: Value = serde_json::from_str(&wire.say(&["status", "--json", "web"])).unwrap();
+    assert_eq!(status["networks"][0]["name"], "default", "{status}");
+    let ips = status["networks"][0]["result"]["ips"].as_array().unwrap_or_else(|| panic!("{status}"));
+    assert_eq!(ips.len(), 2, "one of each family: {status}");
+    let address = ips[0]["address"].as_str().unwrap().split('/').next().unwrap().to_owned();
+    bed.wait_for("the server", || wire.hear(&address, 80) == "80");
+    assert_eq!(wire.hear("10.88.77.1", 8080), "80", "forwarded");
+    // One that the host has elsewhere would take that from it.
+    wire.run("ip", &["link", "add", "other", "type", "bridge"]);
+    wire.run("ip", &["address", "add", "10.99.0.1/16", "dev", "other"]);
+    wire.run("ip", &["link", "set", "other", "up"]);
+    say("10.99.7.0/24");
+    let (code, _, err) = wire.jetpack(&["--config", config, "run", "--net", "default", &image]);
+    assert_eq!(code, 125, "{err}");
+    assert!(err.contains("10.99.0.0/16 on other") && err.contains("linux.network"), "{err}");
+    wire.say(&["stop", "--force", "web"]);
+    wire.say(&["rm", "web"]);
+    assert_eq!(wire.left(), NOTHING);
+    let leases = std::path::Path::new("/run/jetpack").join(&bridge);
+    assert!(!walk(&leases).iter().any(|name| name.starts_with("10.") || name.starts_with("fd")));
+    let _ = fs::remove_dir_all(leases);
+    bed.assert_nothing_left();
+}
+
+#[test]
 fn a_collected_pod_is_disconnected_from_a_point_to_point_network() {
     let Some(bed) = Bed::of_root() else { return };
     let Some(wire) = Wire::new(&bed, 2) else { return };

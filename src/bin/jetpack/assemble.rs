@@ -226,7 +226,15 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     let net = if args.net.is_empty() { &context.config.network.value } else { &args.net };
     choices.cni = context.cni();
     choices.network = match net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => local::default_network(context.config.freebsd_network.value.is_some(), &choices.cni)?,
+        [] => {
+            let config = &context.config;
+            let set = if cfg!(target_os = "freebsd") {
+                config.freebsd_network.value.is_some()
+            } else {
+                config.linux_network.value.is_some()
+            };
+            local::default_network(set, &choices.cni)?
+        }
         ["none"] => Network::None,
         ["host"] => Network::Host,
         names if names.contains(&"none") || names.contains(&"host") => {

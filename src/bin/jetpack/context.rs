@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use appc::config::{Block, Config, Origin, Setting};
 use appc::executor::freebsd::facts::Configured;
-use appc::executor::plan::Cni;
+use appc::executor::plan::{Bridge, Cni};
 use appc::pod::Pods;
 use appc::store::{self, Store, Uses};
 
@@ -74,9 +74,16 @@ impl Context {
 
     /// Where networks are described and made.
     pub fn cni(&self) -> Cni {
+        let config = &self.config;
+        let mut bridge = Bridge { name: config.linux_bridge.value.clone(), ..Bridge::default() };
+        if let Some(Block(address, prefix)) = config.linux_network.value {
+            bridge.v4 = (address, prefix);
+        }
+        bridge.v6 = config.linux_network6.value.map(|Block(address, prefix)| (address, prefix));
         Cni {
-            configurations: self.config.cni_configurations.value.clone(),
-            plugins: self.config.cni_plugins.value.clone(),
+            configurations: config.cni_configurations.value.clone(),
+            plugins: config.cni_plugins.value.clone(),
+            bridge,
         }
     }
 

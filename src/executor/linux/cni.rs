@@ -1,19 +1,27 @@
 //! Networks by the Container Network Interface: configurations as they stand in a directory, plugins as they come.
 //!
 //! The directory that [`Cni`] names has `*.conflist`, `*.conf` and `*.json`; plugins are programs found along its others.
+//! Where no file describes a network `default`, it is a bridge with an address block of the configuration, as on FreeBSD:
+//! made by the plugins `bridge` and `host-local`, its packets translated, its addresses kept below [`LEASES`].
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::executor::plan::{Cni, PortForward};
+use crate::executor::plan::{Bridge, Cni, PortForward};
 use crate::executor::{Error, Kind};
+
+/// Where the addresses that pods of the bridge have are kept. As the bridge itself it is gone when the host starts again.
+const LEASES: &str = "/run/jetpack";
+
+/// The name of the network that pods are connected to when nobody says.
+pub const DEFAULT: &str = "default";
 
 /// A network that a pod can be connected to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +37,10 @@ pub struct Configuration {
 /// What this host has to connect pods with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks {
-    /// Configured networks by name; of two with one name the first file's counts.
-    pub configured: BTreeMap<String, Configuration>,
+    /// Networks that files describe, by name; of two with one name the first file's counts.
+    pub described: BTreeMap<String, Configuration>,
+    /// What `default` is where no file describes it, and the route of the host's that its addresses are in the way of.
+    pub bridge: Option<(Configuration, Option<String>)>,
     /// Where plugins are.
     pub plugins: Vec<PathBuf>,
     /// Files that are no configurations, and why.
@@ -70,12 +80,61 @@ impl Networks {
                 .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
             match value.and_then(|value| parse(value).map_err(str::to_owned)) {
                 Ok(configuration) => {
-                    networks.configured.entry(configuration.name.clone()).or_insert(configuration);
+                    networks.described.entry(configuration.name.clone()).or_insert(configuration);
                 }
                 Err(why) => networks.broken.push((file, why)),
             }
         }
+        if networks.has("bridge") && networks.has("host-local") {
+            let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
+            networks.bridge = Some((networks.bridged(&cni.bridge), in_the_way(&cni.bridge, &routes)));
+        }
         networks
+    }
+
+    /// The network of this name.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn get(&self, name: &str) -> Result<&Configuration, String> {
+        if let Some(network) = self.described.get(name) {
+            return Ok(network);
+        }
+        match &self.bridge {
+            Some((network, None)) if name == DEFAULT => Ok(network),
+            Some((_, Some(route))) if name == DEFAULT => Err(format!(
+                "its addresses are those of {route}: give linux.network in the configuration another block"
+            )),
+            _ => {
+                let mut known: Vec<&str> = self.described.keys().map(String::as_str).collect();
+                if self.bridge.is_some() && !self.described.contains_key(DEFAULT) {
+                    known.push(DEFAULT);
+                }
+                let known = if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") };
+                let plugins = if name == DEFAULT { "; `jetpack doctor` says how to get one" } else { "" };
+                Err(format!("there is no such network ({known}){plugins}"))
+            }
+        }
+    }
+
+    /// The configuration that nobody needs to write.
+    fn bridged(&self, bridge: &Bridge) -> Configuration {
+        let range = |address: IpAddr, prefix: u8| json!([{"subnet": format!("{address}/{prefix}")}]);
+        let mut ranges = vec![range(bridge.v4.0.into(), bridge.v4.1)];
+        let mut routes = vec![json!({"dst": "0.0.0.0/0"})];
+        if let Some((address, prefix)) = bridge.v6 {
+            ranges.push(range(address.into(), prefix));
+            routes.push(json!({"dst": "::/0"}));
+        }
+        let leases = format!("{LEASES}/{}", bridge.name);
+        let mut plugins = vec![json!({"type": "bridge", "bridge": bridge.name, "isGateway": true, "ipMasq": true,
+            "hairpinMode": true,
+            "ipam": {"type": "host-local", "dataDir": leases, "ranges": ranges, "routes": routes}})];
+        // Where others forbid what they do not know to be forwarded, as Docker does.
+        if self.has("firewall") {
+            plugins.push(json!({"type": "firewall"}));
+        }
+        Configuration { name: DEFAULT.to_owned(), version: "0.4.0".to_owned(), plugins }
     }
 
     /// Whether all that is configured is known: which network a file that cannot be read describes is not.
@@ -96,6 +155,21 @@ impl Networks {
     pub fn has(&self, plugin: &str) -> bool {
         find(&self.plugins, plugin).is_some()
     }
+}
+
+/// The first route, as `/proc/net/route` has it, that leads elsewhere than to the bridge for addresses of its block.
+fn in_the_way(bridge: &Bridge, routes: &str) -> Option<String> {
+    let bits = |prefix: u32| u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
+    let (block, mask) = (u32::from(bridge.v4.0), bits(bridge.v4.1.into()));
+    routes.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        // Addresses stand there as the machine has them in its memory.
+        let number = |at: usize| Some(u32::from_be(u32::from_str_radix(fields.get(at)?, 16).ok()?));
+        let (to, of) = (number(1)?, number(7)?);
+        let both = mask & of;
+        let other = of != 0 && fields[0] != bridge.name && block & both == to & both;
+        other.then(|| format!("{}/{} on {}", Ipv4Addr::from(to), of.count_ones(), fields[0]))
+    })
 }
 
 fn parse(value: Value) -> Result<Configuration, &'static str> {
@@ -301,6 +375,26 @@ mod tests {
             mappings[1],
             json!({"hostPort": 8001, "containerPort": 81, "protocol": "tcp", "hostIP": "127.0.0.1"})
         );
+    }
+
+    #[test]
+    fn a_block_of_addresses_that_the_host_has_elsewhere_is_seen() {
+        let head = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n";
+        let bytes = |address: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(address));
+        let route = |name: &str, to: [u8; 4], of: [u8; 4]| {
+            format!("{name} {} 00000000 0001 0 0 0 {} 0 0 0\n", bytes(to), bytes(of))
+        };
+        let bridge = Bridge::default();
+        for (name, to, of, seen) in [
+            ("eth0", [0, 0, 0, 0], [0, 0, 0, 0], None),
+            ("eth0", [192, 168, 1, 0], [255, 255, 255, 0], None),
+            ("jetpack0", [10, 77, 0, 0], [255, 255, 0, 0], None),
+            ("tun0", [10, 0, 0, 0], [255, 0, 0, 0], Some("10.0.0.0/8 on tun0")),
+            ("eth1", [10, 77, 3, 0], [255, 255, 255, 0], Some("10.77.3.0/24 on eth1")),
+        ] {
+            let routes = format!("{head}{}", route(name, to, of));
+            assert_eq!(in_the_way(&bridge, &routes).as_deref(), seen, "{routes}");
+        }
     }
 
     #[test]

@@ -318,6 +318,8 @@ impl Compiler<'_> {
         });
         if let Some(content) = decided::resolv_conf(self.plan) {
             steps.push(AppStep::ProvideFile { path: "/etc/resolv.conf".into(), content, replace: true });
+        } else if let Some(content) = self.facts.resolv_conf.clone() {
+            steps.push(AppStep::ProvideFile { path: "/etc/resolv.conf".into(), content, replace: false });
         }
         if app.read_only_rootfs {
             steps.push(AppStep::FreezeRootfs);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::cni::Networks;
+use super::cni::{DEFAULT, Networks};
 use super::facts::{carries_overlays, overlays, user_namespaces_forbidden};
 use super::isolators::cgroup::{Controller, Controllers};
 use super::subordinate;
@@ -141,28 +141,27 @@ fn module(read: &dyn Fn(&str) -> String) -> String {
 
 fn networks(cni: &Cni, uid: u32) -> Finding {
     let found = Networks::detect(cni);
-    let names: Vec<&str> = found.configured.keys().map(String::as_str).collect();
-    let kinds = found.configured.values().flat_map(|network| &network.plugins);
+    let names: Vec<&str> = found.described.keys().map(String::as_str).collect();
+    let kinds = found.described.values().flat_map(|network| &network.plugins);
     let mut missing: Vec<&str> =
         kinds.filter_map(|plugin| plugin.get("type")?.as_str()).filter(|kind| !found.has(kind)).collect();
     missing.sort_unstable();
     missing.dedup();
-    let directory = cni.configurations.display();
     let told = match (names.is_empty(), missing.is_empty()) {
         _ if uid != 0 => Ok("for root only".to_owned()),
-        (true, _) => {
-            Err(format!("{directory} describes none: pods have loopback alone, or the host's network by --net host"))
-        }
         (_, false) => Err(format!("of {} the plugins {} are not there", names.join(", "), missing.join(", "))),
-        _ if !names.contains(&"default") => {
-            Ok(format!("{}; none is called default: --net names one", names.join(", ")))
-        }
-        _ => Ok(names.join(", ")),
+        _ if names.contains(&DEFAULT) => Ok(names.join(", ")),
+        _ => found.get(DEFAULT).map_err(|why| format!("default: {why}")).map(|_| {
+            let (address, prefix) = cni.bridge.v4;
+            let own = format!("default, the bridge {} with {address}/{prefix}, by --net default", cni.bridge.name);
+            names.iter().copied().chain([&*own]).collect::<Vec<_>>().join(", ")
+        }),
     };
     let plugins: Vec<String> = cni.plugins.iter().map(|path| path.display().to_string()).collect();
     let remedy = format!(
-        "install the CNI plugins (package containernetworking-plugins) in {}, and put a network named default into {directory}",
-        plugins.join(" or ")
+        "install the CNI plugins (package containernetworking-plugins) in {}, or put a network named default into {}",
+        plugins.join(" or "),
+        cni.configurations.display()
     );
     Finding::new("networks", false, told, &remedy)
 }
@@ -187,7 +186,11 @@ mod tests {
         );
         all.insert(Controller::Io, hierarchy(true));
         assert!(groups(&all).good);
-        let nowhere = Cni { configurations: "/nonexistent/net.d".into(), plugins: vec!["/nonexistent/bin".into()] };
+        let nowhere = Cni {
+            configurations: "/nonexistent/net.d".into(),
+            plugins: vec!["/nonexistent/bin".into()],
+            ..Cni::default()
+        };
         let none = networks(&nowhere, 0);
         assert!(!none.good && !none.needed && none.remedy.is_some_and(|how| how.contains("/nonexistent/bin")));
     }

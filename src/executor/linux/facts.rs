@@ -40,6 +40,8 @@ pub struct HostFacts {
     /// What pods can be connected to.
     #[serde(skip)]
     pub networks: Networks,
+    /// What the host says about name servers, for pods with a network whose image says nothing.
+    pub resolv_conf: Option<String>,
     /// Whether system calls can be filtered.
     pub seccomp: bool,
     /// Whether AppArmor is on.
@@ -87,6 +89,9 @@ impl HostFacts {
                 Network::Named(_) => Networks::detect(&plan.cni),
                 _ => Networks::default(),
             },
+            resolv_conf: (plan.network != Network::None)
+                .then(|| name_servers(&read, plan.network == Network::Host))
+                .flatten(),
             seccomp: status.lines().any(|line| line.starts_with("Seccomp:")),
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
             apparmor_profiles: fs::read_to_string("/sys/kernel/security/apparmor/profiles")
@@ -99,6 +104,16 @@ impl HostFacts {
             arch: arch(),
         }
     }
+}
+
+/// What `/etc/resolv.conf` says, or in its place what the resolver that it leads to was told, where a pod cannot reach that:
+/// it answers at a loopback address, which every pod with a network of its own has for itself.
+fn name_servers(read: &dyn Fn(&str) -> String, loopback: bool) -> Option<String> {
+    let reachable = |text: &String| {
+        let mut servers = text.lines().filter_map(|line| line.strip_prefix("nameserver")).map(str::trim);
+        servers.any(|server| loopback || !(server.starts_with("127.") || server == "::1"))
+    };
+    ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"].into_iter().map(read).find(reachable)
 }
 
 /// The source of a volume that is a device.

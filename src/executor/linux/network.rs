@@ -23,15 +23,11 @@ pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<V
     let mut steps = vec![Step::MakeNetwork { path: namespace.clone() }];
     for (index, name) in names.iter().enumerate() {
         let doing = || format!("connect the pod to network {name}");
-        let network = facts.networks.configured.get(name).cloned();
-        let mut network = network.ok_or_else(|| {
-            let known: Vec<&str> = facts.networks.configured.keys().map(String::as_str).collect();
-            let known = if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") };
-            Error::new(Kind::Refused, doing()).because(format!("there is no such network ({known})"))
-        })?;
         if !facts.privileged {
             return Err(Error::new(Kind::Unsupported, doing()).because("that needs root"));
         }
+        let network = facts.networks.get(name).cloned();
+        let mut network = network.map_err(|why| Error::new(Kind::Refused, doing()).because(why))?;
         let mut runtime = Map::new();
         // Ports and limits are the first network's business, as its addresses are the pod's.
         if index == 0 && !plan.ports.is_empty() {
@@ -87,8 +83,7 @@ pub fn bandwidth_outcome(plan: &PodPlan, facts: &HostFacts, of_app: bool) -> Out
         Network::Host => Outcome::ignored("the pod shares the host's network"),
         Network::Named(names) => {
             let able = |name: &String| {
-                facts.networks.has("bandwidth")
-                    || facts.networks.configured.get(name).is_some_and(|n| n.can("bandwidth"))
+                facts.networks.has("bandwidth") || facts.networks.get(name).is_ok_and(|n| n.can("bandwidth"))
             };
             if !names.iter().all(able) {
                 Outcome::ignored("no plugin of the network bounds what passes through it")
