@@ -17,6 +17,7 @@ mod render;
 mod rooms;
 mod schemas;
 mod signatures;
+mod signify;
 mod store;
 mod support;
 mod transport;

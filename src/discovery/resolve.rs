@@ -70,6 +70,8 @@ pub struct Endpoint {
     pub aci: Link,
     /// Its signature.
     pub asc: Link,
+    /// Its signature by signify or minisign, which the specification does not know: where either is, if it has one.
+    pub signify: [Link; 2],
     /// The page that said so.
     pub page: Url,
 }
@@ -228,7 +230,10 @@ impl Walk<'_> {
         let mut keys = Vec::new();
         for tag in meta::tags(&page.body) {
             match self.tag(&tag) {
-                Ok(Some(Found::Endpoint(aci, asc))) => endpoints.push(Endpoint { aci, asc, page: page.url.clone() }),
+                Ok(Some(Found::Endpoint(links))) => {
+                    let [aci, asc, sig, minisig] = *links;
+                    endpoints.push(Endpoint { aci, asc, signify: [sig, minisig], page: page.url.clone() });
+                }
                 Ok(Some(Found::Keys(link))) => keys.push((link, page.url.clone())),
                 Ok(None) => {}
                 Err(Ignored { clause, why }) => {
@@ -267,9 +272,9 @@ impl Walk<'_> {
             }
             TagName::Discovery if !url.contains("{ext}") => Err(ignored("disc.ext", "it has no `{ext}`".to_owned())),
             TagName::Discovery => {
-                let aci = self.render(url, "aci").map_err(|why| ignored("disc.meta.template", why))?;
-                let asc = self.render(url, "aci.asc").map_err(|why| ignored("disc.meta.template", why))?;
-                Ok(Some(Found::Endpoint(aci, asc)))
+                let render = |ext| self.render(url, ext).map_err(|why| ignored("disc.meta.template", why));
+                let links = [render("aci")?, render("aci.asc")?, render("aci.sig")?, render("aci.minisig")?];
+                Ok(Some(Found::Endpoint(Box::new(links))))
             }
         }
     }
@@ -301,7 +306,7 @@ struct Ignored {
 }
 
 enum Found {
-    Endpoint(Link, Link),
+    Endpoint(Box<[Link; 4]>),
     Keys(Link),
 }
 

@@ -111,8 +111,8 @@ impl Remote {
         }
     }
 
-    /// Brings the image at this URL into the store. Its signature is at the URL with `.asc` added (aci.sign.suffix);
-    /// the key must be trusted for the name that the image turns out to have.
+    /// Brings the image at this URL into the store. Its signature is at the URL with `.asc` added (aci.sign.suffix), one by
+    /// signify with `.sig` or `.minisig`; the key must be trusted for the name that the image turns out to have.
     ///
     /// Errors: as for names.
     pub fn by_url(&self, url: &Url, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
@@ -126,13 +126,17 @@ impl Remote {
             Signatures::None => None,
             _ => Some(self.keys.keyring_of_all().map_err(|error| local(url, error))?),
         };
-        let mut signature = url.clone();
-        signature.set_path(&format!("{}.asc", url.path()));
-        let place = Place { image: url, signature: &signature, page: None };
+        let beside = |ending: &str| {
+            let mut signature = url.clone();
+            signature.set_path(&format!("{}{ending}", url.path()));
+            signature
+        };
+        let signatures = [beside(ASC), beside(SIGNIFY[0]), beside(SIGNIFY[1])];
+        let place = Place { image: url, signatures: signatures.each_ref(), page: None };
         self.transfer(&place, wanted, keyring.as_ref(), self.accept_signed(), store)
     }
 
-    /// Brings a file into the store. A signature beside it, with `.asc` added, is wanted only where the policy says so.
+    /// Brings a file into the store. A signature beside it, named as those of URLs, is wanted only where the policy says so.
     ///
     /// Errors: as for names.
     pub fn by_file(&self, path: &Path, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
@@ -141,14 +145,18 @@ impl Remote {
         if self.policy != Signatures::All {
             return store.import_file(path, import).map_err(refused);
         }
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".asc");
-        let signature = std::fs::read(&beside).map_err(|error| {
-            let why = format!("the configuration wants signatures of files, and {}: {error}", beside.display());
-            Error::new(Kind::Untrusted, format!("check {shown}")).clause("disc.sigpolicy").because(why)
-        })?;
         let keyring = self.keys.keyring_of_all().map_err(|error| local(&shown, error))?;
-        let verifier = Verifier::new(&keyring, &signature).map_err(|error| untrusted(&shown, error))?;
+        let verifier = first_that_counts(&keyring, [ASC, SIGNIFY[0], SIGNIFY[1]], |ending| {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(ending);
+            let signature = std::fs::read(&beside).map_err(|error| {
+                let why = format!("the configuration wants signatures of files, and {}: {error}", beside.display());
+                Error::new(Kind::Unsigned, format!("check {shown}")).clause("disc.sigpolicy").because(why)
+            })?;
+            Verifier::new(&keyring, &signature).map_err(|error| untrusted(&shown, error))
+        })
+        // Nobody vouches for it either way.
+        .map_err(|error| error.of_kind(Kind::Untrusted))?;
         let file = File::open(path).map_err(|error| Error::new(Kind::Local, format!("open {shown}")).because(error))?;
         let (source, outcome) = Watched::new(file, Some(verifier));
         self.import(source, outcome, import, self.accept_signed(), store).map(|(image, _)| image)
@@ -216,7 +224,8 @@ impl Remote {
         keyring: Option<&Keyring>,
         store: &Store,
     ) -> Result<Image, Error> {
-        let place = Place { image: endpoint.aci.url(), signature: endpoint.asc.url(), page: Some(&endpoint.page) };
+        let signatures = [&endpoint.asc, &endpoint.signify[0], &endpoint.signify[1]].map(Link::url);
+        let place = Place { image: endpoint.aci.url(), signatures, page: Some(&endpoint.page) };
         let accept = {
             let (name, platform, signed) = (name.clone(), self.platform.clone(), keyring.is_some());
             Box::new(move |manifest: &ImageManifest, origin: &mut Origin, outcome: &Outcome| {
@@ -343,11 +352,15 @@ impl Remote {
 
     /// The signature of an image, and a check by keys that may count. None where it is still being made.
     fn verifier(&self, place: &Place<'_>, keyring: &Keyring) -> Result<Option<Verifier>, Error> {
-        (self.tell)(&Event::Signature(place.signature));
-        let request = Request { named_by: place.page.cloned(), ..Request::document(place.signature.clone()) };
+        first_that_counts(keyring, place.signatures, |signature| self.verifier_by(place, signature, keyring))
+    }
+
+    fn verifier_by(&self, place: &Place<'_>, signature: &Url, keyring: &Keyring) -> Result<Option<Verifier>, Error> {
+        (self.tell)(&Event::Signature(signature));
+        let request = Request { named_by: place.page.cloned(), ..Request::document(signature.clone()) };
         let (response, bytes) = self.client.document(&request).map_err(|error| unavailable("signature", error))?;
         if response.status == 202 {
-            (self.tell)(&Event::Unready(place.signature));
+            (self.tell)(&Event::Unready(signature));
             return Ok(None);
         }
         response.success().map_err(|error| {
@@ -426,8 +439,43 @@ fn keep(body: &mut Body, directory: &Path, url: &Url) -> Result<File, Error> {
 /// Where an image is.
 struct Place<'p> {
     image: &'p Url,
-    signature: &'p Url,
+    /// By OpenPGP, by signify, by minisign.
+    signatures: [&'p Url; 3],
     page: Option<&'p Url>,
+}
+
+/// What names of signatures end in, behind that of the image: the specification's, and those that signify and minisign give.
+const ASC: &str = ".asc";
+const SIGNIFY: [&str; 2] = [".sig", ".minisig"];
+
+/// The first signature that a key of the ring may have made, of OpenPGP first unless all keys are of signify. Where only OpenPGP's
+/// are trusted no other is looked for.
+fn first_that_counts<P, V>(
+    keyring: &Keyring,
+    [asc, sig, minisig]: [P; 3],
+    get: impl Fn(P) -> Result<V, Error>,
+) -> Result<V, Error> {
+    let order = match keyring.forms() {
+        (_, false) => vec![asc],
+        (true, true) => vec![asc, sig, minisig],
+        (false, true) => vec![sig, minisig, asc],
+    };
+    let mut refusal: Option<Error> = None;
+    for place in order {
+        match get(place) {
+            Err(error) if matches!(error.kind(), Kind::Unsigned | Kind::Untrusted) => {
+                // One that was refused says more than one that is not there.
+                if refusal
+                    .as_ref()
+                    .is_none_or(|known| (known.kind(), error.kind()) == (&Kind::Unsigned, &Kind::Untrusted))
+                {
+                    refusal = Some(error);
+                }
+            }
+            found => return found,
+        }
+    }
+    Err(refusal.unwrap_or_else(|| Error::new(Kind::Unsigned, "find a signature").clause("disc.sigpolicy")))
 }
 
 /// What has to be settled when all was read: about the manifest, the origin, and the signature.

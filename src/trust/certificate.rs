@@ -11,6 +11,7 @@ use pgp::packet::{Signature, SignatureType, SubpacketData};
 use pgp::ser::Serialize;
 use pgp::types::{EcdsaPublicParams, EddsaLegacyPublicParams, KeyDetails, PublicParams, Tag, Timestamp, VerifyingKey};
 
+use super::signify::{self, SignifyKey};
 use super::{Error, Kind};
 
 /// The most that a file of keys may hold, in bytes.
@@ -19,13 +20,18 @@ pub const MAX_KEYRING: usize = 4 << 20;
 /// RSA keys below this many bits can be factored by people with time.
 const MIN_RSA_BITS: usize = 2048;
 
-/// The full fingerprint of a primary key, in upper-case hex digits (40 of them, or 64 for version 6 keys).
+/// The full fingerprint of a primary key, in upper-case hex digits (40 of them, or 64 for version 6 keys). A key of signify is so
+/// short that it is its own: 64 digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(String);
 
 impl Fingerprint {
     pub(super) fn of(key: &impl KeyDetails) -> Self {
         Self(format!("{:X}", key.fingerprint()))
+    }
+
+    pub(super) fn of_signify(key: &[u8; 32]) -> Self {
+        Self(hex(key))
     }
 
     /// Upper-case hex digits.
@@ -37,8 +43,12 @@ impl Fingerprint {
 impl FromStr for Fingerprint {
     type Err = Error;
 
-    /// Takes what programs print: any case, with or without spaces, colons, and a leading `0x`.
+    /// Takes what programs print: any case, with or without spaces, colons, and a leading `0x`; of signify and minisign the key in
+    /// base 64.
     fn from_str(text: &str) -> Result<Self, Error> {
+        if let Some(key) = SignifyKey::of_line(text.trim()) {
+            return Ok(key.fingerprint());
+        }
         let digits: String = text.chars().filter(|c| !c.is_whitespace() && *c != ':').collect();
         let digits = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")).unwrap_or(&digits);
         let hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -56,9 +66,15 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// An OpenPGP public key with its subkeys and users.
+/// A public key: of OpenPGP with its subkeys and users, or of signify.
 #[derive(Clone, Debug)]
-pub struct Certificate(SignedPublicKey);
+pub struct Certificate(Form);
+
+#[derive(Clone, Debug)]
+enum Form {
+    OpenPgp(Box<SignedPublicKey>),
+    Signify(Box<SignifyKey>),
+}
 
 impl Certificate {
     /// All keys of a file, armoured (any number of blocks) or binary. At least one. A key that is there several times is one: what
@@ -68,12 +84,17 @@ impl Certificate {
         if bytes.len() > MAX_KEYRING {
             return Err(malformed().because(format!("more than {MAX_KEYRING} bytes")));
         }
+        if signify::is_meant(bytes) {
+            let keys = SignifyKey::parse_many(bytes)?.into_iter().map(|key| Self(Form::Signify(Box::new(key))));
+            return Ok(Keyring::from_iter(keys).certificates);
+        }
         let mut found = Vec::new();
         for block in blocks(bytes) {
             let (keys, _) = SignedPublicKey::from_reader_many(block)
                 .map_err(|error| malformed().because(format!("it does not begin as OpenPGP keys do: {error}")))?;
             for key in keys {
-                found.push(Self(key.map_err(|error| malformed().because(error.to_string()))?));
+                let key = key.map_err(|error| malformed().because(error.to_string()))?;
+                found.push(Self(Form::OpenPgp(Box::new(key))));
             }
         }
         if found.is_empty() {
@@ -84,32 +105,37 @@ impl Certificate {
 
     /// The fingerprint of the primary key.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.0.primary_key)
+        match &self.0 {
+            Form::OpenPgp(key) => Fingerprint::of(&key.primary_key),
+            Form::Signify(key) => key.fingerprint(),
+        }
     }
 
     /// Who the key says it belongs to. Nobody has checked that.
     pub fn users(&self) -> Vec<String> {
-        let printable = |id: &pgp::packet::UserId| {
-            String::from_utf8_lossy(id.id()).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-        };
-        self.0.details.users.iter().map(|user| printable(&user.id)).collect()
+        match &self.0 {
+            Form::OpenPgp(key) => users(key),
+            Form::Signify(key) => vec![key.described()],
+        }
     }
 
-    /// When the primary key was made.
-    pub fn created(&self) -> SystemTime {
-        self.0.primary_key.created_at().into()
+    /// Whether it is of signify or minisign, whose signatures are in files of their own.
+    pub fn is_signify(&self) -> bool {
+        matches!(self.0, Form::Signify(_))
     }
 
     /// Whether the key could sign an image now, and if not why.
     pub fn usable(&self, now: SystemTime) -> Result<(), Error> {
+        // Keys of signify have no dates and cannot be revoked: whoever trusts one no more removes it.
+        let Form::OpenPgp(key) = &self.0 else { return Ok(()) };
         let subject = format!("use key {}", self.fingerprint());
-        let primary = Primary::judge(&self.0, now, &subject)?;
+        let primary = Primary::judge(key, now, &subject)?;
         let mut refusal = match primary.may_sign {
             true => return Ok(()),
             false => Error::new(Kind::Unfit, subject.clone()).because("it has no part that may sign"),
         };
-        for subkey in &self.0.public_subkeys {
-            match check_subkey(&self.0, subkey, now, &subject) {
+        for subkey in &key.public_subkeys {
+            match check_subkey(key, subkey, now, &subject) {
                 Ok(()) => return Ok(()),
                 Err(error) if *error.kind() != Kind::Unfit => refusal = error,
                 Err(_) => {}
@@ -118,16 +144,20 @@ impl Certificate {
         Err(refusal)
     }
 
-    /// The key as an armoured block.
+    /// The key as text: an armoured block, or a comment and a line.
     pub fn armoured(&self) -> Result<Vec<u8>, Error> {
-        self.0.to_armored_bytes(ArmorOptions::default()).map_err(|error| {
-            Error::new(Kind::Malformed, format!("write key {}", self.fingerprint())).because(error.to_string())
-        })
+        match &self.0 {
+            Form::OpenPgp(key) => key.to_armored_bytes(ArmorOptions::default()).map_err(|error| {
+                Error::new(Kind::Malformed, format!("write key {}", self.fingerprint())).because(error.to_string())
+            }),
+            Form::Signify(key) => Ok(key.to_string().into_bytes()),
+        }
     }
 
     /// Takes what another copy of this key says.
     pub(super) fn merge(&mut self, Self(other): Self) {
-        let details = &mut self.0.details;
+        let (Form::OpenPgp(key), Form::OpenPgp(other)) = (&mut self.0, other) else { return };
+        let details = &mut key.details;
         add(&mut details.revocation_signatures, other.details.revocation_signatures);
         add(&mut details.direct_signatures, other.details.direct_signatures);
         for user in other.details.users {
@@ -138,21 +168,37 @@ impl Certificate {
         }
         for subkey in other.public_subkeys {
             let fingerprint = subkey.key.fingerprint();
-            match self.0.public_subkeys.iter_mut().find(|known| known.key.fingerprint() == fingerprint) {
+            match key.public_subkeys.iter_mut().find(|known| known.key.fingerprint() == fingerprint) {
                 Some(known) => add(&mut known.signatures, subkey.signatures),
-                None => self.0.public_subkeys.push(subkey),
+                None => key.public_subkeys.push(subkey),
             }
         }
     }
 
     /// The part of this key that says it made `signature`, primary or subkey.
     pub(super) fn part_that_made(&self, signature: &Signature) -> Option<Part> {
-        if names(signature, &self.0.primary_key) {
-            return Some(Part { certificate: self.clone(), subkey: None });
+        let Form::OpenPgp(key) = &self.0 else { return None };
+        if names(signature, &key.primary_key) {
+            return Some(Part { key: key.clone(), subkey: None });
         }
-        let subkey = self.0.public_subkeys.iter().find(|subkey| names(signature, &subkey.key))?;
-        Some(Part { certificate: self.clone(), subkey: Some(subkey.clone()) })
+        let subkey = key.public_subkeys.iter().find(|subkey| names(signature, &subkey.key))?;
+        Some(Part { key: key.clone(), subkey: Some(subkey.clone()) })
     }
+
+    /// The key, where it is one of signify.
+    pub(super) fn signify(&self) -> Option<&SignifyKey> {
+        match &self.0 {
+            Form::Signify(key) => Some(key),
+            Form::OpenPgp(_) => None,
+        }
+    }
+}
+
+fn users(key: &SignedPublicKey) -> Vec<String> {
+    let printable = |id: &pgp::packet::UserId| {
+        String::from_utf8_lossy(id.id()).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    };
+    key.details.users.iter().map(|user| printable(&user.id)).collect()
 }
 
 /// Keys that count for one purpose.
@@ -182,6 +228,12 @@ impl Keyring {
         self.elsewhere.push((certificate.fingerprint(), scope, certificate));
     }
 
+    /// Whether there are keys of OpenPGP, and of signify.
+    pub fn forms(&self) -> (bool, bool) {
+        let signify = self.certificates.iter().filter(|certificate| certificate.is_signify()).count();
+        (signify < self.certificates.len(), signify > 0)
+    }
+
     /// The keys.
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
@@ -193,16 +245,17 @@ impl Keyring {
 
     /// That none of the keys here made any of these signatures: which were wanted, and where they are trusted.
     pub(super) fn unknown(&self, signatures: &[Signature]) -> Error {
-        let mut wanted = BTreeSet::new();
-        let mut elsewhere = BTreeSet::new();
-        for signature in signatures {
-            wanted.extend(issuers(signature));
-            for (fingerprint, scope, certificate) in &self.elsewhere {
-                if certificate.part_that_made(signature).is_some() {
-                    elsewhere.insert(format!("{fingerprint} is trusted for {scope} only"));
-                }
-            }
-        }
+        let wanted = signatures.iter().flat_map(issuers).collect();
+        self.unknown_keys(wanted, |certificate| {
+            signatures.iter().any(|signature| certificate.part_that_made(signature).is_some())
+        })
+    }
+
+    /// That none of the keys that are `wanted` is here.
+    pub(super) fn unknown_keys(&self, wanted: BTreeSet<String>, made: impl Fn(&Certificate) -> bool) -> Error {
+        let elsewhere = self.elsewhere.iter().filter(|(.., certificate)| made(certificate));
+        let elsewhere: BTreeSet<String> =
+            elsewhere.map(|(fingerprint, scope, _)| format!("{fingerprint} is trusted for {scope} only")).collect();
         let wanted = match wanted.is_empty() {
             true => "a key that it does not name".to_owned(),
             false => wanted.into_iter().collect::<Vec<_>>().join(", "),
@@ -240,14 +293,14 @@ impl FromIterator<Certificate> for Keyring {
 
 /// A primary key or a subkey that may have made a signature.
 pub(super) struct Part {
-    certificate: Certificate,
+    key: Box<SignedPublicKey>,
     subkey: Option<SignedPublicSubKey>,
 }
 
 impl Part {
     /// The primary key's fingerprint, and the users it names.
     pub(super) fn owner(&self) -> (Fingerprint, Vec<String>) {
-        (self.certificate.fingerprint(), self.certificate.users())
+        (Fingerprint::of(&self.key.primary_key), users(&self.key))
     }
 
     /// Checks `hash` against `signature` with this part's key material.
@@ -257,16 +310,16 @@ impl Part {
         };
         match &self.subkey {
             Some(subkey) => subkey.key.verify(config.hash_alg, hash, bytes),
-            None => self.certificate.0.primary_key.verify(config.hash_alg, hash, bytes),
+            None => self.key.primary_key.verify(config.hash_alg, hash, bytes),
         }
     }
 
     /// Whether this part may sign now.
     pub(super) fn usable(&self, now: SystemTime) -> Result<(), Error> {
-        let subject = format!("verify the signature by key {}", self.certificate.fingerprint());
-        let primary = Primary::judge(&self.certificate.0, now, &subject)?;
+        let subject = format!("verify the signature by key {}", Fingerprint::of(&self.key.primary_key));
+        let primary = Primary::judge(&self.key, now, &subject)?;
         match &self.subkey {
-            Some(subkey) => check_subkey(&self.certificate.0, subkey, now, &subject),
+            Some(subkey) => check_subkey(&self.key, subkey, now, &subject),
             None => match primary.may_sign {
                 true => Ok(()),
                 false => Err(Error::new(Kind::Unfit, subject).because("the primary key is not meant for signing data")),
@@ -278,7 +331,7 @@ impl Part {
     pub(super) fn created(&self) -> SystemTime {
         match &self.subkey {
             Some(subkey) => subkey.key.created_at().into(),
-            None => self.certificate.0.primary_key.created_at().into(),
+            None => self.key.primary_key.created_at().into(),
         }
     }
 }

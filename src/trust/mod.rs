@@ -1,10 +1,10 @@
-//! Whose images are taken: keys trusted by prefix, and OpenPGP signatures made by them.
+//! Whose images are taken: keys trusted by prefix, and OpenPGP and signify signatures made by them.
 //!
 //! ```text
 //! <configuration>/trust/root.d/<FINGERPRINT>                    trusted for every name
 //!                       prefix.d/example.com/foo/<FINGERPRINT>  trusted for example.com/foo and what is below it
 //! ```
-//! A key file holds one armoured public key and is named by its full fingerprint. There is one directory that this
+//! A key file holds one public key, armoured or as signify and minisign write it, and is named by its full fingerprint. There is one directory that this
 //! host's administrator writes (local) and any number that come with the system. A local file of no length masks the
 //! system's key of the same place and name.
 //!
@@ -17,18 +17,20 @@
 mod certificate;
 mod registries;
 mod signature;
+mod signify;
 mod store;
 
 pub use certificate::{Certificate, Fingerprint, Keyring};
 pub use registries::registry_is_trusted;
 pub use signature::{MAX_SIGNATURE, Signer, Verifier, verify};
+pub use signify::SecretKey;
 pub use store::{KeyStore, Origin, Scope, TrustedKey};
 
 /// What went wrong with a key or a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Not an OpenPGP key or signature, or one of a form that is not taken here.
+    /// Not a key or signature, or one of a form that is not taken here.
     Malformed,
     /// The key that made the signature is not trusted.
     Untrusted,

@@ -9,6 +9,7 @@ use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType, SignatureVersion};
 
 use super::certificate::{Keyring, Part, blocks, day, issuers, obscure};
+use super::signify::{self, SignifyCheck, SignifySignature};
 use super::{Error, Fingerprint, Kind};
 
 /// The most that a file of signatures may hold, in bytes.
@@ -27,11 +28,11 @@ pub struct Signer {
     pub fingerprint: Fingerprint,
     /// Who that key says it belongs to.
     pub users: Vec<String>,
-    /// When the signer says it was made.
-    pub made: SystemTime,
+    /// When the signer says it was made; signify's do not.
+    pub made: Option<SystemTime>,
 }
 
-/// Checks that `signature` (detached, armoured or binary) is over all that `data` gives, by a key of `keyring`.
+/// Checks that `signature` (detached, armoured or binary, or of signify) is over all that `data` gives, by a key of `keyring`.
 pub fn verify(keyring: &Keyring, mut data: impl Read, signature: &[u8]) -> Result<Signer, Error> {
     let mut verifier = Verifier::new(keyring, signature)?;
     let mut buffer = vec![0; 1 << 16];
@@ -46,8 +47,11 @@ pub fn verify(keyring: &Keyring, mut data: impl Read, signature: &[u8]) -> Resul
 }
 
 /// A check under way: made from signature and keys, fed with the data, asked at the end.
-pub struct Verifier {
-    lanes: Vec<Lane>,
+pub struct Verifier(Lanes);
+
+enum Lanes {
+    OpenPgp(Vec<Lane>),
+    Signify(Vec<SignifyCheck>),
 }
 
 /// A signature by a key that counts, and the hash of the data as that signature wants it.
@@ -61,6 +65,10 @@ impl Verifier {
     /// Reads the signatures and finds their keys. Fails at once when no key could make any of them hold, so that
     /// nothing needs to be downloaded to learn that.
     pub fn new(keyring: &Keyring, signature: &[u8]) -> Result<Self, Error> {
+        if signify::is_meant(signature) {
+            let checks = SignifySignature::checks(signature, keyring)?;
+            return Ok(Self(Lanes::Signify(checks)));
+        }
         let signatures = parse(signature)?;
         let now = SystemTime::now();
         let mut lanes = Vec::new();
@@ -75,22 +83,27 @@ impl Verifier {
         match (lanes.is_empty(), refusal) {
             (true, Some(refusal)) => Err(refusal),
             (true, None) => Err(keyring.unknown(&signatures)),
-            (false, _) => Ok(Self { lanes }),
+            (false, _) => Ok(Self(Lanes::OpenPgp(lanes))),
         }
     }
 
     /// Takes the next bytes of the data.
     pub fn update(&mut self, bytes: &[u8]) {
-        for lane in &mut self.lanes {
-            lane.hasher.update(bytes);
+        match &mut self.0 {
+            Lanes::OpenPgp(lanes) => lanes.iter_mut().for_each(|lane| lane.hasher.update(bytes)),
+            Lanes::Signify(checks) => checks.iter_mut().for_each(|check| check.update(bytes)),
         }
     }
 
     /// Whether a signature holds, now that all data has been seen: the first that does.
     pub fn finish(self) -> Result<Signer, Error> {
+        let judged: Vec<_> = match self.0 {
+            Lanes::OpenPgp(lanes) => lanes.into_iter().map(Lane::finish).collect(),
+            Lanes::Signify(checks) => checks.into_iter().map(SignifyCheck::finish).collect(),
+        };
         let mut refusal = None;
-        for lane in self.lanes {
-            match lane.finish() {
+        for verdict in judged {
+            match verdict {
                 Ok(signer) => return Ok(signer),
                 Err(error) => refusal = refusal.or(Some(error)),
             }
@@ -135,7 +148,7 @@ impl Lane {
             }
             _ => mismatch(),
         })?;
-        Ok(Signer { fingerprint, users, made: made.into() })
+        Ok(Signer { fingerprint, users, made: Some(made.into()) })
     }
 }
 

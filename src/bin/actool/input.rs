@@ -58,10 +58,10 @@ pub fn of<T>(image: &Path, read: aci::Result<T>) -> Result<T, CommandError> {
     read.map_err(|error| CommandError::failed(format!("read {}: {}", image.display(), appc::error::chain(&error))))
 }
 
-/// Where the signature of an image is unless told: its name with `.asc` behind.
-pub fn signature_of(image: &Path) -> PathBuf {
+/// Where the signature of an image is unless told: its name with `ending` behind.
+pub fn beside(image: &Path, ending: &str) -> PathBuf {
     let mut name = image.as_os_str().to_owned();
-    name.push(".asc");
+    name.push(ending);
     name.into()
 }
 

@@ -25,6 +25,8 @@ mod manual;
 mod patch_manifest;
 mod print;
 mod sign;
+#[path = "../common/signing.rs"]
+mod signing;
 mod validate;
 mod verify;
 mod version;

@@ -14,25 +14,35 @@ const MAX_KEYRING: u64 = 16 << 20;
 /// Check the detached signature of an image, and print the fingerprint of the key that made it.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The public keys that count, armoured or binary; those that gpg knows unless told
+    /// The public keys that count, armoured or binary, or of signify or minisign; those that gpg knows unless told
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
     /// The image
     #[arg(value_name = "ACI")]
     image: PathBuf,
-    /// The signature; ACI.asc unless told
+    /// The signature; ACI.asc unless told, or ACI.sig or ACI.minisig with keys of signify
     #[arg(value_name = "ASC")]
     signature: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
-    let signature = args.signature.clone().unwrap_or_else(|| input::signature_of(&args.image));
-    let signature = input::small(&signature, trust::MAX_SIGNATURE as u64)?;
     let keys = match &args.keyring {
         Some(path) => input::small(path, MAX_KEYRING)?,
         None => gpg_keys()?,
     };
     let keyring = Keyring::parse(&keys)?;
+    let signature = match &args.signature {
+        Some(signature) => signature.clone(),
+        None => {
+            let (openpgp, signify) = keyring.forms();
+            let named = [(openpgp, ".asc"), (signify, ".sig"), (signify, ".minisig")];
+            let named = named.into_iter().filter(|(wanted, _)| *wanted);
+            let mut places = named.map(|(_, ending)| input::beside(&args.image, ending));
+            let there = places.clone().find(|place| place.exists());
+            there.or_else(|| places.next()).unwrap_or_else(|| input::beside(&args.image, ".asc"))
+        }
+    };
+    let signature = input::small(&signature, trust::MAX_SIGNATURE as u64)?;
     let signer = trust::verify(&keyring, input::open(&args.image)?, &signature)?;
     for user in &signer.users {
         eprintln!("signed by {}", user.escape_debug());
