@@ -27,6 +27,7 @@ pub fn meets(need: &str, own: &[String], as_user: bool) -> Result<(), String> {
         "no-selinux" => given(!Path::new("/sys/fs/selinux/enforce").exists(), "this kernel runs with SELinux"),
         "apparmor" => given(apparmor(), "this kernel runs without AppArmor"),
         "no-apparmor" => given(!apparmor(), "this kernel runs with AppArmor"),
+        "own-pace" => given(std::env::var_os("APPC_EMULATED").is_none(), "this machine is emulated, and slow for it"),
         "seccomp" => given(Path::new("/proc/sys/kernel/seccomp").exists(), "this kernel has no seccomp filters"),
         other => Err(format!("the suite knows no need named {other}")),
     }
@@ -69,12 +70,24 @@ fn v2() -> bool {
     fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").is_ok_and(|text| !text.trim().is_empty())
 }
 
+/// Whether the caller's sessions have the controller, by systemd.
+fn delegated(name: &str) -> Result<(), String> {
+    let uid = rustix::process::geteuid().as_raw();
+    let group = format!("/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers");
+    let has = fs::read_to_string(group).is_ok_and(|text| text.split_whitespace().any(|one| one == name));
+    given(has, "this user has no such cgroup controller")
+}
+
 fn controller(name: &str, as_user: bool) -> Result<(), String> {
-    if as_user || !rustix::process::geteuid().is_root() {
-        return Err("resource limits need root here".into());
+    let root = !as_user && rustix::process::geteuid().is_root();
+    if !root && as_user == rustix::process::geteuid().is_root() {
+        return Err("resource limits of another user are not looked for".into());
     }
     if cfg!(target_os = "freebsd") {
-        return accounted(name);
+        return if root { accounted(name) } else { Err("resource limits need root here".into()) };
+    }
+    if !root {
+        return delegated(name);
     }
     let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     let listed = fs::read_to_string("/proc/cgroups").unwrap_or_default();

@@ -21,8 +21,9 @@ impl Bounds {
         path.starts_with(&self.directory) && !path.components().any(|part| part == Component::ParentDir)
     }
 
-    /// Whether `name` is what the pod's jail and control groups are called.
+    /// Whether `name` is what the pod's jail and control groups are called, or its scope.
     pub fn named(&self, name: &str) -> bool {
+        let name = name.strip_suffix(".scope").or_else(|| name.strip_suffix(".supervisor")).unwrap_or(name);
         name.strip_prefix("jetpack-").is_some_and(|uuid| uuid == self.uuid.to_string())
     }
 }

@@ -226,7 +226,9 @@ impl Drop for Bed {
 
 fn groups() -> BTreeSet<PathBuf> {
     let roots = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
-    let roots = roots.chain([PathBuf::from("/sys/fs/cgroup")]);
+    let uid = rustix::process::getuid().as_raw();
+    let user = format!("/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/app.slice");
+    let roots = roots.chain(["/sys/fs/cgroup", &user].map(PathBuf::from));
     let groups = roots.flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()));
     groups.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("jetpack-"))).collect()
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use appc_needs::{Need, skip};
@@ -227,11 +226,8 @@ fn limits_stand_above_what_an_app_takes_for_the_root_of_its_groups() {
         skip(Need::Limits, format_args!("{memory}"));
         return;
     }
-    let group = format!("jetpack-{}/app-below", status["uuid"].as_str().unwrap());
-    let places = ["memory", "", "unified"].map(|tree| Path::new("/sys/fs/cgroup").join(tree).join(&group));
-    let bounds =
-        |place: &&std::path::PathBuf| place.join("memory.limit_in_bytes").exists() || place.join("memory.max").exists();
-    let bounding = places.iter().find(bounds).expect("a control group");
+    let bounding = super::groups::of_app(&status, 0).expect("a control group");
+    assert!(bounding.join("memory.limit_in_bytes").exists() || bounding.join("memory.max").exists());
     assert_eq!(fs::read_to_string(bounding.join("cgroup.procs")).unwrap(), "");
     assert_ne!(fs::read_to_string(bounding.join("processes/cgroup.procs")).unwrap(), "");
     // Its own group is the root of its view.

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use appc::executor::Step as _;
+use appc::executor::linux::delegation::Home;
 use appc::executor::linux::isolators::cgroup::{Controller, Controllers, Hierarchy};
+use appc::executor::linux::systemd::Manager;
 use appc::executor::linux::{HostFacts, compile};
 use appc::executor::plan::PodPlan;
 use appc_needs::{Need, skip};
@@ -42,7 +44,7 @@ fn in_version_2_controllers_are_enabled_from_the_root_down_before_a_group_is_set
     facts.privileged = true;
     let place = || Hierarchy { root: "/cg".into(), unified: true };
     let hierarchies = [(Controller::Cpu, place()), (Controller::Memory, place())].into_iter().collect();
-    facts.controllers = Controllers { hierarchies, devices: Vec::new() };
+    facts.controllers = Controllers { hierarchies, ..Controllers::default() };
     let pod = format!("/cg/jetpack-{}", plan.uuid);
     let app = format!("{pod}/app-unified");
     let words: Vec<String> = compile(&plan, &facts).unwrap().steps.iter().map(|step| step.describe()).collect();
@@ -204,4 +206,37 @@ fn kernel_parameters_are_the_pods_own() {
     assert!(err.contains("sysctl modified: all is set but kernel.panic"), "{err}");
     assert!(err.contains("no-new-privileges ignored: it belongs to an app"), "{err}");
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/panic").unwrap(), before);
+}
+
+#[test]
+fn where_systemd_manages_the_groups_a_pod_is_a_scope_with_its_limits_and_its_first_process_in_a_leaf() {
+    let Some(bed) = Bed::new() else { return };
+    let plan = planned(&bed, &["--memory", "64M", &bed.script("scope", "true")]);
+    let mut facts = HostFacts::detect(&plan);
+    let root = Hierarchy { root: "/cg/user".into(), unified: true };
+    let manager = Manager { bus: "/bus".into(), slice: "app.slice".into(), group: "/cg/user".into() };
+    facts.controllers = Controllers {
+        hierarchies: [(Controller::Memory, root)].into(),
+        home: Some(Home::Systemd(manager)),
+        withheld: [(Controller::Cpu, "the controller cpu is not delegated to /cg/user".to_owned())].into(),
+        ..Controllers::default()
+    };
+    let compiled = compile(&plan, &facts).unwrap();
+    let words: Vec<String> = compiled.steps.iter().map(|step| step.describe()).collect();
+    let scope = format!("/cg/user/app.slice/jetpack-{}.scope", plan.uuid);
+    let wanted = [
+        format!("have systemd start the scope jetpack-{}.scope", plan.uuid),
+        format!("make the control group {scope}/first"),
+        format!("move the pod's first process to {scope}/first"),
+        format!("enable controllers below {scope}"),
+        format!("make the control group {scope}/app-scope"),
+        format!("write 64000000 into {scope}/app-scope/memory.max"),
+        format!("write 1 into {scope}/app-scope/memory.oom.group"),
+        format!("enable controllers below {scope}/app-scope"),
+        format!("make the control group {scope}/app-scope/processes"),
+        format!("write 64000000 into {scope}/app-scope/processes/memory.max"),
+    ];
+    let places: Vec<Option<usize>> = wanted.iter().map(|what| words.iter().position(|word| word == what)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} {words:?}");
+    assert!(!words.iter().any(|word| word == "enable controllers below /cg/user"), "{words:?}");
 }

@@ -52,7 +52,7 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
     let mut report = Report::new();
     decided::tell(plan, &mut report);
     let groups = Groups::new(plan, facts, &mut report);
-    let mut compiler = Compiler { plan, facts, steps: Vec::new(), report, joined: groups.joined };
+    let mut compiler = Compiler { plan, facts, steps: Vec::new(), report, joined: groups.joined, shown: groups.shown };
     compiler.host()?;
     compiler.steps.extend(groups.steps);
     let connections = network::steps(plan, facts, &mut compiler.report)?;
@@ -71,6 +71,8 @@ struct Compiler<'a> {
     report: Report,
     /// The control groups that the processes of each app join.
     joined: Vec<Vec<PathBuf>>,
+    /// What each app is shown of them.
+    shown: Vec<Vec<(String, PathBuf)>>,
 }
 
 /// Where the parts of a pod's directory are.
@@ -300,6 +302,10 @@ impl Compiler<'_> {
         let host_network = self.plan.network == Network::Host;
         steps.push(AppStep::MountProc);
         steps.push(AppStep::MountSys { bind: bind && host_network });
+        let groups = std::mem::take(&mut self.shown[number]);
+        if !groups.is_empty() {
+            steps.push(AppStep::MountGroups { groups });
+        }
         steps.push(AppStep::MountDev { bind });
         steps.push(AppStep::MountPts { gid: self.mapped(TTY_GROUP, false).then_some(TTY_GROUP) });
         steps.push(AppStep::MountShm);

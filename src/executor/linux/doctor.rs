@@ -1,10 +1,10 @@
 //! What a Linux host needs to run pods, and what to do about what is missing.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use super::cni::{DEFAULT, Networks};
+use super::delegation::Home;
 use super::facts::{carries_overlays, overlays, user_namespaces_forbidden};
 use super::isolators::cgroup::{Controller, Controllers};
 use super::subordinate;
@@ -43,7 +43,7 @@ pub fn diagnose(cni: &Cni, root: &Path) -> Vec<Finding> {
              --add-subgids 100000-165535 USER as root",
         ));
     }
-    findings.push(groups(&Controllers::detect().hierarchies));
+    findings.push(groups(&Controllers::detect(uid == 0)));
     findings.push(overlay(&read, root));
     let filters = read("/proc/self/status").lines().any(|line| line.starts_with("Seccomp:"));
     findings.push(Finding::new(
@@ -90,18 +90,31 @@ fn namespaces() -> Finding {
     )
 }
 
-fn groups(hierarchies: &BTreeMap<Controller, super::isolators::cgroup::Hierarchy>) -> Finding {
-    let all = [(Controller::Cpu, "cpu"), (Controller::Memory, "memory"), (Controller::Io, "io")];
+fn groups(controllers: &Controllers) -> Finding {
     let (mut there, mut missing) = (Vec::new(), Vec::new());
-    for (controller, name) in all {
-        match hierarchies.get(&controller) {
+    for controller in [Controller::Cpu, Controller::Memory, Controller::Io] {
+        let name = controller.word();
+        match controllers.hierarchies.get(&controller) {
             Some(found) => there.push(format!("{name} (version {})", if found.unified { 2 } else { 1 })),
-            None => missing.push(name),
+            None => missing.push(match controllers.withheld.get(&controller) {
+                Some(why) => format!("{name} ({why})"),
+                None => name.to_owned(),
+            }),
+        }
+    }
+    match &controllers.home {
+        Some(Home::Systemd(manager)) => there.push(format!("scopes of systemd in {}", manager.slice)),
+        Some(Home::Own(own)) => there.push(format!("in {}", own.display())),
+        Some(Home::Group(_)) | None => {
+            there.extend(controllers.beside.as_ref().map(|why| format!("beside systemd's: {why}")))
         }
     }
     let found = match (there.is_empty(), missing.is_empty()) {
         (_, true) => Ok(there.join(", ")),
-        (true, _) => Err("no control group controller: no resource is limited".to_owned()),
+        (true, _) if controllers.withheld.is_empty() => {
+            Err("no control group controller: no resource is limited".to_owned())
+        }
+        (true, _) => Err(format!("no resource is limited: {}", missing.join(", "))),
         _ => Err(format!("{}; not {}: that is not limited", there.join(", "), missing.join(", "))),
     };
     let remedy = "mount -t cgroup2 none /sys/fs/cgroup, and let the group that pods are run in have the controllers \
@@ -176,15 +189,16 @@ mod tests {
         assert!(kernel("6.1.0-18-amd64").good && kernel("5.12.1").good);
         let old = kernel("4.19.0");
         assert!(!old.good && old.needed && old.remedy.is_some());
-        assert!(!groups(&BTreeMap::new()).good);
+        assert!(!groups(&Controllers::default()).good);
         let hierarchy = |unified| Hierarchy { root: "/sys/fs/cgroup".into(), unified };
-        let mut all = BTreeMap::from([(Controller::Cpu, hierarchy(true)), (Controller::Memory, hierarchy(false))]);
+        let hierarchies = [(Controller::Cpu, hierarchy(true)), (Controller::Memory, hierarchy(false))];
+        let mut all = Controllers { hierarchies: hierarchies.into(), ..Controllers::default() };
         let some = groups(&all);
         assert_eq!(
             (some.good, &*some.found),
             (false, "cpu (version 2), memory (version 1); not io: that is not limited")
         );
-        all.insert(Controller::Io, hierarchy(true));
+        all.hierarchies.insert(Controller::Io, hierarchy(true));
         assert!(groups(&all).good);
         let nowhere = Cni {
             configurations: "/nonexistent/net.d".into(),

@@ -13,6 +13,7 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
 use super::doors::Way;
 use super::filesystem::Filesystem;
+use super::groups::FIRST;
 use super::host::{clone_mapped, make_mount_points, namespaces_of};
 use super::inside::{self, Reach};
 use super::message::Complaint;
@@ -96,6 +97,11 @@ impl<'a> Entrance<'a> {
         let steps: Vec<ProcessStep> = steps.collect();
         let steps: Vec<&ProcessStep> = steps.iter().collect();
         let groups = open_groups(steps.iter().copied())?;
+        if !rustix::process::geteuid().is_root()
+            && let Some(Step::StartScope(scope)) = self.steps.iter().find(|step| matches!(step, Step::StartScope(_)))
+        {
+            scope.attach(FIRST).map_err(|error| Error::new(Kind::Io, "enter the pod's scope").because(error))?;
+        }
         way.enter().map_err(failed)?;
         let (relay, streams) = Relay::new(tty, voice, pseudo_terminal).map_err(failed)?;
         let identity = with_rootfs(|rootfs| otherwise.identity(&identity, rootfs))?.unwrap_or(identity);

@@ -84,7 +84,7 @@ impl HostFacts {
             capabilities: bounding(&status),
             lower_oom_score: effective.contains(CapabilitySet::SYS_RESOURCE),
             oom_score: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
-            controllers: if limited { Controllers::detect() } else { Controllers::default() },
+            controllers: if limited { Controllers::detect(privileged) } else { Controllers::default() },
             networks: match plan.network {
                 Network::Named(_) => Networks::detect(&plan.cni),
                 _ => Networks::default(),

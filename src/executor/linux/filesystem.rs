@@ -101,6 +101,7 @@ impl Filesystem {
                 };
                 self.mount_system("/sys", sys.as_fd())
             }
+            AppStep::MountGroups { groups } => self.mount_groups(groups),
             AppStep::MountDev { bind } => self.mount_dev(*bind),
             AppStep::MountPts { gid } => self.mount_pts(*gid),
             AppStep::MountShm => {
@@ -144,6 +145,32 @@ impl Filesystem {
     fn mount_system(&mut self, path: &str, what: BorrowedFd<'_>) -> io::Result<()> {
         let place = inside::directory(self.root()?, Path::new(path), Reach::NoLinks)?;
         mount::attach(what, place.fd.as_fd())
+    }
+
+    /// What programs size themselves by. A kernel without a place for it in sysfs has no groups.
+    fn mount_groups(&mut self, groups: &[(String, PathBuf)]) -> io::Result<()> {
+        let place = inside::open(self.root()?, Path::new("/sys/fs/cgroup"), OFlags::PATH, Reach::NoLinks)?;
+        let shown = |group: &Path| {
+            let copy = mount::copy(host_directory(group)?.as_fd(), false)?;
+            mount::restrict(copy.as_fd(), SAFE | Attributes::MOUNT_ATTR_RDONLY, false)?;
+            io::Result::Ok(copy)
+        };
+        if let [(name, group)] = groups
+            && name.is_empty()
+        {
+            return mount::attach(shown(group)?.as_fd(), place.as_fd());
+        }
+        let options =
+            [FsOption::Value("source", "cgroup"), FsOption::Value("mode", "0755"), FsOption::Value("size", "0")];
+        let trees = mount::create("tmpfs", &options, SAFE)?;
+        mount::attach(trees.as_fd(), place.as_fd())?;
+        for (name, group) in groups {
+            mkdirat(&trees, name.as_str(), Mode::from_raw_mode(0o755))?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let place = openat(&trees, name.as_str(), flags, Mode::empty())?;
+            mount::attach(shown(group)?.as_fd(), place.as_fd())?;
+        }
+        mount::restrict(trees.as_fd(), Attributes::MOUNT_ATTR_RDONLY, false)
     }
 
     fn mount_dev(&mut self, bind: bool) -> io::Result<()> {

@@ -2,20 +2,37 @@
 //! (`iso.podbound`).
 //!
 //! An app's processes are in a group below the one that bounds them. It is the root of their view of the groups: whoever could
-//! mount that view, as an app that is allowed CAP_SYS_ADMIN can, does not find the limits in it. Only the limits of block
-//! devices in version 1 stand there too, as they do not hold for groups below.
+//! mount that view, as an app that is allowed CAP_SYS_ADMIN can, does not find the limits in it, but copies of them at most: for
+//! programs to read, and those of block devices in version 1, as they do not hold for groups below.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::delegation::Home;
 use super::facts::HostFacts;
 use super::isolators::cgroup::{Controller, Setting};
 use super::steps::Step;
+use super::systemd::Scope;
 use crate::executor::isolation::{Outcome, Report};
-use crate::executor::plan::{AppPlan, Isolation, PodPlan};
+use crate::executor::plan::{Isolation, PodPlan};
 
 /// The group of an app's processes, below the one that bounds them.
 pub const INNER: &str = "processes";
+
+/// The group of the pod's first process, in a scope.
+pub const FIRST: &str = "first";
+
+/// Limits that are set on the inner group too: programs size themselves by what they find there, and what bounds them
+/// stands above all the same.
+const SHOWN: [&str; 7] = [
+    "memory.max",
+    "memory.swap.max",
+    "memory.limit_in_bytes",
+    "memory.memsw.limit_in_bytes",
+    "cpu.max",
+    "cpu.cfs_period_us",
+    "cpu.cfs_quota_us",
+];
 
 /// What the pod's isolators come to in control groups.
 #[derive(Default)]
@@ -24,7 +41,12 @@ pub struct Groups {
     pub steps: Vec<Step>,
     /// Which groups the processes of each app join.
     pub joined: Vec<Vec<PathBuf>>,
+    /// What each app is shown of them, by its name below `/sys/fs/cgroup`.
+    pub shown: Vec<Vec<(String, PathBuf)>>,
 }
+
+/// One for the whole pod, or for the app of this number.
+type Settings = [(Option<usize>, Setting)];
 
 impl Groups {
     /// The groups of `plan`; what becomes of each isolator goes into `report`.
@@ -35,7 +57,6 @@ impl Groups {
             let bounded = bounded(isolation, &plan.isolators, app.is_some());
             let outcome = match facts.controllers.settings(bounded.as_ref().unwrap_or(isolation)) {
                 None => return,
-                Some(Ok(_)) if !facts.privileged => Outcome::ignored("control groups need root here"),
                 Some(Err(why)) => Outcome::ignored(why),
                 Some(Ok(list)) => {
                     let empty = list.is_empty();
@@ -57,73 +78,131 @@ impl Groups {
                 take(Some(number), isolation, report);
             }
         }
-        Self::of(plan, facts, &settings)
+        let groups = Self::of(plan, facts, &settings);
+        if let Some(why) = facts.controllers.beside.as_ref().filter(|_| !groups.steps.is_empty()) {
+            let how = format!("they are made beside those of systemd: {why}");
+            report.promised(None, "control groups", "iso.podbound", Outcome::modified(how));
+        }
+        groups
     }
 
-    fn of(plan: &PodPlan, facts: &HostFacts, settings: &[(Option<usize>, Setting)]) -> Self {
-        let mut groups = Self { steps: Vec::new(), joined: vec![Vec::new(); plan.apps.len()] };
+    fn of(plan: &PodPlan, facts: &HostFacts, settings: &Settings) -> Self {
+        let apps = plan.apps.len();
+        let mut groups = Self { steps: Vec::new(), joined: vec![Vec::new(); apps], shown: vec![Vec::new(); apps] };
         // One group a tree, whichever of its controllers are used.
-        let mut trees: BTreeMap<PathBuf, (bool, Vec<Controller>)> = BTreeMap::new();
+        let mut trees: BTreeMap<&Path, (bool, Vec<Controller>)> = BTreeMap::new();
         for (_, setting) in settings {
             if let Some(tree) = facts.controllers.hierarchies.get(&setting.controller) {
-                let (_, used) = trees.entry(tree.root.clone()).or_insert((tree.unified, Vec::new()));
+                let (_, used) = trees.entry(&tree.root).or_insert((tree.unified, Vec::new()));
                 if !used.contains(&setting.controller) {
                     used.push(setting.controller);
                 }
             }
         }
+        let alone = facts.controllers.hierarchies.values().all(|tree| tree.unified);
         for (root, (unified, used)) in trees {
-            let pod = root.join(format!("jetpack-{}", plan.uuid));
-            let controllers: Vec<String> = used.iter().map(|controller| word(*controller).to_owned()).collect();
-            if unified {
-                groups.steps.push(Step::EnableControllers { path: root.clone(), controllers: controllers.clone() });
-            }
-            groups.steps.push(Step::MakeGroup { path: pod.clone() });
-            if unified {
-                groups.steps.push(Step::EnableControllers { path: pod.clone(), controllers });
-            }
-            if !unified && used.contains(&Controller::Memory) {
-                // Before Linux 5.11 groups below are bounded only where this is said.
-                groups.steps.push(Step::SetGroup {
-                    path: pod.join("memory.use_hierarchy"),
-                    value: "1".to_owned(),
-                    optional: true,
-                });
-            }
-            let mut members = vec![(pod.clone(), None)];
-            // The kernel has files there, one of which is called as an app may be: `tasks`.
-            let place = |app: &AppPlan| pod.join(format!("app-{}", app.name));
-            members.extend(plan.apps.iter().enumerate().map(|(number, app)| (place(app), Some(number))));
-            for (path, of) in members {
-                if of.is_some() {
-                    groups.steps.push(Step::MakeGroup { path: path.clone() });
-                }
-                let of_this = settings.iter().filter(|(app, one)| *app == of && used.contains(&one.controller));
-                let set = |path: &Path, setting: &Setting| Step::SetGroup {
-                    path: path.join(&setting.file),
-                    value: setting.value.clone(),
-                    optional: setting.file.contains("memsw") || setting.file == "memory.swap.max",
-                };
-                groups.steps.extend(of_this.clone().map(|(_, setting)| set(&path, setting)));
-                if let Some(number) = of {
-                    let inner = path.join(INNER);
-                    groups.steps.push(Step::MakeGroup { path: inner.clone() });
-                    let flat = of_this.filter(|(_, one)| !unified && one.controller == Controller::Io);
-                    groups.steps.extend(flat.map(|(_, setting)| set(&inner, setting)));
-                    groups.joined[number].push(inner);
-                }
-            }
+            groups.tree(plan, facts, settings, Tree { root, unified, used: &used, alone });
         }
         groups
     }
+
+    fn tree(&mut self, plan: &PodPlan, facts: &HostFacts, settings: &Settings, tree: Tree<'_>) {
+        let Tree { root, unified, used, alone } = tree;
+        let of = |whose: Option<usize>| {
+            let own = move |(app, one): &&(Option<usize>, Setting)| *app == whose && used.contains(&one.controller);
+            settings.iter().filter(own).map(|(_, setting)| setting)
+        };
+        let controllers: Vec<String> = used.iter().map(|controller| controller.word().to_owned()).collect();
+        let enable = |path: &Path| Step::EnableControllers { path: path.to_owned(), controllers: controllers.clone() };
+        let pod = match facts.controllers.home.as_ref().filter(|_| unified) {
+            Some(Home::Systemd(manager)) => {
+                let pod = manager.place(&format!("jetpack-{}.scope", plan.uuid));
+                let limits = of(None).filter_map(property).collect();
+                self.steps.push(Step::StartScope(Scope { manager: manager.clone(), path: pod.clone(), limits }));
+                self.steps.push(Step::MakeGroup { path: pod.join(FIRST) });
+                self.steps.push(Step::PlaceFirst { path: pod.join(FIRST) });
+                pod
+            }
+            home => {
+                if let Some(Home::Own(own)) = home {
+                    let to = root.join(format!("jetpack-{}.supervisor", plan.uuid));
+                    self.steps.push(Step::LeaveGroup { from: own.clone(), to });
+                }
+                let pod = root.join(format!("jetpack-{}", plan.uuid));
+                self.steps.extend(unified.then(|| enable(root)));
+                self.steps.push(Step::MakeGroup { path: pod.clone() });
+                pod
+            }
+        };
+        self.steps.extend(unified.then(|| enable(&pod)));
+        if !unified && used.contains(&Controller::Memory) {
+            // Before Linux 5.11 groups below are bounded only where this is said.
+            let path = pod.join("memory.use_hierarchy");
+            self.steps.push(Step::SetGroup { path, value: "1".to_owned(), optional: true });
+        }
+        self.steps.extend(of(None).map(|setting| set(&pod, setting)));
+        for (number, app) in plan.apps.iter().enumerate() {
+            // The kernel has files there, one of which is called as an app may be: `tasks`.
+            let outer = pod.join(format!("app-{}", app.name));
+            self.steps.push(Step::MakeGroup { path: outer.clone() });
+            self.steps.extend(of(Some(number)).map(|setting| set(&outer, setting)));
+            if unified && used.contains(&Controller::Memory) {
+                // What is left of an app after the kernel has chosen one of its processes is seldom of use.
+                let path = outer.join("memory.oom.group");
+                self.steps.push(Step::SetGroup { path, value: "1".to_owned(), optional: true });
+            }
+            self.steps.extend(unified.then(|| enable(&outer)));
+            let inner = outer.join(INNER);
+            self.steps.push(Step::MakeGroup { path: inner.clone() });
+            for file in SHOWN {
+                let find = |whose| of(whose).find(|setting| setting.file == file);
+                self.steps.extend(find(Some(number)).or_else(|| find(None)).map(|setting| set(&inner, setting)));
+            }
+            let flat = of(Some(number)).filter(|one| !unified && one.controller == Controller::Io);
+            self.steps.extend(flat.map(|setting| set(&inner, setting)));
+            let names: Vec<&str> = match (unified, alone) {
+                (true, true) => vec![""],
+                (true, false) => vec!["unified"],
+                (false, _) => used.iter().map(|controller| controller.old_word()).collect(),
+            };
+            self.shown[number].extend(names.into_iter().map(|name| (name.to_owned(), inner.clone())));
+            self.joined[number].push(inner);
+        }
+    }
 }
 
-fn word(controller: Controller) -> &'static str {
-    match controller {
-        Controller::Cpu => "cpu",
-        Controller::Memory => "memory",
-        Controller::Io => "io",
+/// A tree of control groups that a pod has to do with.
+struct Tree<'a> {
+    root: &'a Path,
+    unified: bool,
+    used: &'a [Controller],
+    /// Whether the host has no others.
+    alone: bool,
+}
+
+fn set(group: &Path, setting: &Setting) -> Step {
+    Step::SetGroup {
+        path: group.join(&setting.file),
+        value: setting.value.clone(),
+        optional: setting.file.contains("memsw") || setting.file == "memory.swap.max",
     }
+}
+
+/// The name and value that systemd has for a limit, where it has one, so that it keeps it in force.
+fn property(setting: &Setting) -> Option<(String, u64)> {
+    let (name, value) = match setting.file.as_str() {
+        "memory.max" => ("MemoryMax", setting.value.parse().ok()?),
+        "memory.low" => ("MemoryLow", setting.value.parse().ok()?),
+        "memory.swap.max" => ("MemorySwapMax", setting.value.parse().ok()?),
+        "cpu.weight" => ("CPUWeight", setting.value.parse().ok()?),
+        "cpu.max" => {
+            let (quota, period) = setting.value.split_once(' ')?;
+            let (quota, period): (u64, u64) = (quota.parse().ok()?, period.parse().ok()?);
+            ("CPUQuotaPerSecUSec", quota.saturating_mul(1_000_000).checked_div(period)?)
+        }
+        _ => return None,
+    };
+    Some((name.to_owned(), value))
 }
 
 /// An app's limit cut down to the pod's. The kernel refuses a share of processor time above the parent's in version 1.

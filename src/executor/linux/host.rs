@@ -14,6 +14,7 @@ use super::inside;
 use super::isolators::cgroup::killed_for_memory;
 use super::message::{Order, Report};
 use super::steps::{IdMap, ProcessStep, Step};
+use super::systemd::Scope;
 use super::{ports, subordinate};
 use crate::executor::journal::Fault;
 use crate::executor::listening::{self, Listening};
@@ -30,6 +31,8 @@ pub struct LinuxHost {
     pub fault: Fault,
     /// What holds ports of the host for the pod that is started next.
     pub(crate) held: Vec<OwnedFd>,
+    /// What waits for the first process of the pod that is started next: its scope, and the groups in it.
+    pub(crate) waiting: Vec<Step>,
 }
 
 impl Host for LinuxHost {
@@ -37,6 +40,10 @@ impl Host for LinuxHost {
 
     fn apply(&mut self, step: &Step) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, step.describe()).because(error);
+        if self.waits(step) {
+            self.waiting.push(step.clone());
+            return Ok(());
+        }
         match step {
             Step::CheckSource { path, follow_links } => check_source(path, *follow_links),
             Step::MakeDirectory { path, mode, owner } => {
@@ -46,6 +53,15 @@ impl Host for LinuxHost {
                 }
                 fs::set_permissions(path, fs::Permissions::from_mode(*mode)).map_err(failed)
             }
+            Step::LeaveGroup { from: _, to } => {
+                let made = fs::create_dir(to).or_else(|error| match error.kind() {
+                    io::ErrorKind::AlreadyExists => Ok(()),
+                    _ => Err(error),
+                });
+                made.and_then(|()| write_there(&to.join("cgroup.procs"), "0")).map_err(failed)
+            }
+            // It waits.
+            Step::StartScope(_) | Step::PlaceFirst { .. } => Ok(()),
             Step::MakeGroup { path } => match fs::create_dir(path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                 done => done.map_err(failed),
@@ -78,7 +94,9 @@ impl Host for LinuxHost {
     fn undo(&mut self, step: &Step) -> Result<(), Error> {
         match step {
             Step::MakeDirectory { path, .. } => remove_directory(path),
-            Step::MakeGroup { path } => remove_group(path),
+            // Those in a scope may be gone with it already.
+            Step::MakeGroup { path } | Step::StartScope(Scope { path, .. }) => remove_group(path),
+            Step::LeaveGroup { from, to } => come_back(from, to),
             Step::MakeNetwork { path } => {
                 match rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH) {
                     Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
@@ -97,6 +115,7 @@ impl Host for LinuxHost {
                 Ok(())
             }
             Step::CheckSource { .. }
+            | Step::PlaceFirst { .. }
             | Step::EnableControllers { .. }
             | Step::SetGroup { .. }
             | Step::MakeMountPoints { .. }
@@ -124,6 +143,24 @@ fn remove_directory(path: &Path) -> Result<(), Error> {
         Ok(Some(status)) if status.exit_status() == Some(0) => Ok(()),
         _ => Err(error),
     }
+}
+
+/// Back into the group that was left for `to`, so that nothing is left of that. Whoever is not in it, as the pod's supervisor is
+/// gone, has nothing to come back from.
+fn come_back(from: &Path, to: &Path) -> Result<(), Error> {
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    if own.lines().any(|line| line.starts_with("0::") && line.ends_with(&format!("/{name}"))) {
+        // With controllers for its children a group takes no processes.
+        let enabled = fs::read_to_string(from.join("cgroup.subtree_control")).unwrap_or_default();
+        let words: Vec<String> = enabled.split_ascii_whitespace().map(|name| format!("-{name}")).collect();
+        let _ = write_there(&from.join("cgroup.subtree_control"), &words.join(" "));
+        if write_there(&from.join("cgroup.procs"), "0").is_err() {
+            // Another pod's groups stand there. The one who stays in its own is the last to leave it.
+            return Ok(());
+        }
+    }
+    remove_group(to)
 }
 
 /// Writes a file that has to be there: asked to make one, the kernel's own file systems speak of permissions.
@@ -183,9 +220,12 @@ fn remove_group(path: &Path) -> Result<(), Error> {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && patience > 0 => {
-                for pid in fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default().lines() {
-                    if let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) {
-                        let _ = rustix::process::kill_process(pid, Signal::KILL);
+                // Whoever tells how a command in the pod ended is on its way out.
+                if patience < 190 {
+                    for pid in fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default().lines() {
+                        if let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) {
+                            let _ = rustix::process::kill_process(pid, Signal::KILL);
+                        }
                     }
                 }
                 patience -= 1;
@@ -213,6 +253,41 @@ fn check_source(path: &Path, follow_links: bool) -> Result<(), Error> {
     }
 }
 
+impl LinuxHost {
+    /// Whether the step is of a scope, which takes a process to be there.
+    fn waits(&self, step: &Step) -> bool {
+        let scope = self.waiting.iter().find_map(|waiting| match waiting {
+            Step::StartScope(scope) => Some(&scope.path),
+            _ => None,
+        });
+        let within = |path: &Path| scope.is_some_and(|scope| path.starts_with(scope));
+        match step {
+            Step::StartScope(_) => true,
+            Step::PlaceFirst { path }
+            | Step::MakeGroup { path }
+            | Step::EnableControllers { path, .. }
+            | Step::SetGroup { path, .. } => within(path),
+            _ => false,
+        }
+    }
+
+    /// Does what has waited for the pod's first process.
+    fn catch_up(&mut self, waiting: &[Step], first: &Child) -> Result<(), Error> {
+        let pid = first.pid.as_raw_pid();
+        for step in waiting {
+            match step {
+                Step::StartScope(scope) => {
+                    scope.start(pid).map_err(|e| Error::new(Kind::Unsupported, step.describe()).because(e))?;
+                }
+                Step::PlaceFirst { path } => write_there(&path.join("cgroup.procs"), &pid.to_string())
+                    .map_err(|e| Error::new(Kind::Io, step.describe()).because(e))?,
+                other => self.apply(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Launch for LinuxHost {
     type Pod = LinuxPod;
 
@@ -224,12 +299,19 @@ impl Launch for LinuxHost {
         let fault = if let Fault::Fail(at) = self.fault { steps.get(at) } else { None };
         let init = Init { plan, steps, streams, channel: far, sockets, shared: Vec::new(), fault };
         let (mut near, mut init) = (Some(near), Some(init));
-        let child = clone_mapped(flags, ids, || {
-            // Held here too, it would hide that the supervisor has gone; who went before this process could ask for a signal
-            // shows in nothing else.
-            drop(near.take());
-            init.take().map_or(125, Init::run)
-        })?;
+        let waiting = std::mem::take(&mut self.waiting);
+        let child = clone_for(
+            flags,
+            ids,
+            !waiting.is_empty(),
+            |child| self.catch_up(&waiting, child),
+            || {
+                // Held here too, it would hide that the supervisor has gone; who went before this process could ask for a signal
+                // shows in nothing else.
+                drop(near.take());
+                init.take().map_or(125, Init::run)
+            },
+        )?;
         drop(init);
         // The child's copy is gone, this one is not.
         let Some(channel) = near else { return Err(failed(io::ErrorKind::BrokenPipe.into())) };
@@ -266,8 +348,21 @@ fn host_sockets(steps: &[Step]) -> Result<Vec<Listening>, Error> {
 /// # Errors
 /// [`Kind::Unsupported`] where this host forbids it.
 pub(super) fn clone_mapped(flags: u64, ids: Option<&IdMap>, body: impl FnOnce() -> i32) -> Result<Child, Error> {
+    clone_for(flags, ids, false, |_| Ok(()), body)
+}
+
+/// The same, where `body` `waits` until `prepare` has done something with the child.
+fn clone_for(
+    flags: u64,
+    ids: Option<&IdMap>,
+    waits: bool,
+    prepare: impl FnOnce(&Child) -> Result<(), Error>,
+    body: impl FnOnce() -> i32,
+) -> Result<Child, Error> {
     let failed = |error: io::Error| Error::new(Kind::Io, "make the pod's namespaces").because(error);
-    let Some(ids) = ids else { return sys::clone(flags, body).map_err(|error| namespaces_refused(error, false)) };
+    if ids.is_none() && !waits {
+        return sys::clone(flags, body).map_err(|error| namespaces_refused(error, false));
+    }
     let (wait_end, open_end) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
     let (mut wait_end, mut open_end) = (Some(wait_end), Some(open_end));
@@ -279,9 +374,9 @@ pub(super) fn clone_mapped(flags: u64, ids: Option<&IdMap>, body: impl FnOnce() 
             _ => 125,
         }
     });
-    let child = child.map_err(|error| namespaces_refused(error, true))?;
+    let child = child.map_err(|error| namespaces_refused(error, ids.is_some()))?;
     drop(wait_end);
-    let mapped = map_ids(&child, ids);
+    let mapped = ids.map_or(Ok(()), |ids| map_ids(&child, ids)).and_then(|()| prepare(&child));
     if mapped.is_err() {
         drop(open_end.take());
         let _ = waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED);

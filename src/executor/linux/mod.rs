@@ -8,8 +8,10 @@
 //! The rootfs and everything in it is hostile: paths in it are resolved by openat2 within it, and what is mounted and
 //! where are descriptors.
 
+mod bus;
 pub mod cni;
 mod compile;
+pub mod delegation;
 mod doctor;
 pub mod doors;
 pub mod enter;
@@ -28,6 +30,7 @@ mod process;
 mod readiness;
 pub mod steps;
 mod subordinate;
+pub mod systemd;
 
 pub use compile::compile;
 pub use doctor::diagnose;

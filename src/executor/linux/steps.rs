@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::cni::Connection;
+use super::systemd::Scope;
 
 use crate::executor::Step as _;
 use crate::executor::listening::Listen;
@@ -36,6 +37,20 @@ pub enum Step {
         mode: u32,
         /// Owner and group on the host; nothing: whoever makes it.
         owner: Option<(Id, Id)>,
+    },
+    /// Leaves a control group of the caller's own for one beside those of the pod; undone by coming back.
+    LeaveGroup {
+        /// The group that is left.
+        from: PathBuf,
+        /// The new one.
+        to: PathBuf,
+    },
+    /// Has systemd make a scope around the pod's first process, once there is one; what stands below it is done then too.
+    StartScope(Scope),
+    /// Moves the pod's first process into a group of the scope.
+    PlaceFirst {
+        /// The group's directory.
+        path: PathBuf,
     },
     /// Makes a control group; undone when nothing is left in it.
     MakeGroup {
@@ -248,6 +263,11 @@ pub enum AppStep {
         /// Whether the host's has to be shown because a fresh one is refused.
         bind: bool,
     },
+    /// Shows the app's own control groups, read-only.
+    MountGroups {
+        /// Their directories on the host, and what stands below `/sys/fs/cgroup` for each; nothing where it is the only one.
+        groups: Vec<(String, PathBuf)>,
+    },
     /// Mounts `/dev` with its device nodes and links. No other node can be opened, there or anywhere in the rootfs.
     MountDev {
         /// Whether the nodes are the host's, bound, because new ones are refused.
@@ -385,14 +405,19 @@ impl crate::executor::Step for Step {
     fn leaves_nothing(&self) -> bool {
         !matches!(
             self,
-            Self::MakeDirectory { .. } | Self::MakeGroup { .. } | Self::MakeNetwork { .. } | Self::Connect { .. }
+            Self::MakeDirectory { .. }
+                | Self::LeaveGroup { .. }
+                | Self::StartScope(_)
+                | Self::MakeGroup { .. }
+                | Self::MakeNetwork { .. }
+                | Self::Connect { .. }
         )
     }
 
     fn belongs(&self, pod: &Bounds) -> bool {
         match self {
             Self::MakeDirectory { path, .. } | Self::MakeNetwork { path } => pod.has(path),
-            Self::MakeGroup { path } => {
+            Self::MakeGroup { path } | Self::LeaveGroup { to: path, .. } | Self::StartScope(Scope { path, .. }) => {
                 let plain = path.components().all(|part| part != Component::ParentDir);
                 plain && path.iter().any(|part| part.to_str().is_some_and(|name| pod.named(name)))
             }
@@ -409,6 +434,12 @@ impl crate::executor::Step for Step {
         match self {
             Self::CheckSource { path, .. } => format!("find the volume's source {}", path.display()),
             Self::MakeDirectory { path, .. } => format!("make the directory {}", path.display()),
+            Self::LeaveGroup { from, to } => format!("leave the control group {} for {}", from.display(), to.display()),
+            Self::StartScope(Scope { path, .. }) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                format!("have systemd start the scope {name}")
+            }
+            Self::PlaceFirst { path } => format!("move the pod's first process to {}", path.display()),
             Self::MakeGroup { path } => format!("make the control group {}", path.display()),
             Self::EnableControllers { path, .. } => format!("enable controllers below {}", path.display()),
             Self::SetGroup { path, value, .. } => format!("write {value} into {}", path.display()),
@@ -458,6 +489,7 @@ impl AppStep {
             Self::CopyRootfs { .. } => "copy the rootfs".to_owned(),
             Self::MountProc => "mount /proc".to_owned(),
             Self::MountSys { .. } => "mount /sys".to_owned(),
+            Self::MountGroups { .. } => "mount /sys/fs/cgroup".to_owned(),
             Self::MountDev { .. } => "set up /dev".to_owned(),
             Self::MountPts { .. } => "mount /dev/pts".to_owned(),
             Self::MountShm => "mount /dev/shm".to_owned(),

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! v1, hybrid   <mount of controller>/jetpack-<pod>/app-<app>/processes     one tree a controller
-//! v2           <mount>/jetpack-<pod>/app-<app>/processes                   one tree, controllers enabled down to the app's
+//! v2           <home>/jetpack-<pod>/app-<app>/processes                    one tree, controllers enabled down to the app's
 //! ```
+//! Where the home is in version 2 is told in [`delegation`](super::super::delegation).
 //! A pod's group bounds those of its apps because they are its children (`iso.podbound`). A host may have some
 //! controllers in version 1 and others in version 2; each isolator uses its controller wherever it is.
 //!
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::super::delegation::{Home, Tree};
+use super::super::systemd::Manager;
 use crate::executor::plan::Isolation;
 
 /// The controllers that isolators use.
@@ -38,12 +41,29 @@ impl Controller {
             _ => None,
         }
     }
+
+    /// Its name in version 2.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Io => "io",
+        }
+    }
+
+    /// Its name in version 1.
+    pub fn old_word(self) -> &'static str {
+        match self {
+            Self::Io => "blkio",
+            other => other.word(),
+        }
+    }
 }
 
 /// Where a controller is, and which interface it has there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// Its root, where it is mounted.
+    /// Its root where it is mounted; in version 2 where groups of pods are made.
     pub root: PathBuf,
     /// Whether it is the unified one.
     pub unified: bool,
@@ -54,6 +74,12 @@ pub struct Hierarchy {
 pub struct Controllers {
     /// Where each controller is.
     pub hierarchies: BTreeMap<Controller, Hierarchy>,
+    /// Why some that the host has cannot be used.
+    pub withheld: BTreeMap<Controller, String>,
+    /// How groups of version 2 are made.
+    pub home: Option<Home>,
+    /// Why they are not made where that would be better.
+    pub beside: Option<String>,
     /// Whole block devices, by major and minor number.
     pub devices: Vec<(u32, u32)>,
 }
@@ -108,9 +134,43 @@ impl Controllers {
     }
 
     /// Reads the running host. What cannot be read is as if it were not there: the report then says so.
-    pub fn detect() -> Self {
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let hierarchies = Self::parse(&mountinfo, |path| std::fs::read_to_string(path).ok());
+    pub fn detect(privileged: bool) -> Self {
+        let read = |path: &Path| std::fs::read_to_string(path).ok();
+        let mountinfo = read("/proc/self/mountinfo".as_ref()).unwrap_or_default();
+        let own = read("/proc/self/cgroup".as_ref()).unwrap_or_default();
+        let found = Self::parse(&mountinfo, read);
+        let (mut hierarchies, mut withheld) = (BTreeMap::new(), BTreeMap::new());
+        let unified = found.values().find(|hierarchy| hierarchy.unified).map(|hierarchy| hierarchy.root.clone());
+        let home = unified.map(|mount| {
+            let read_only = read_only(&mountinfo, &mount);
+            Tree { mount: &mount, read_only, own: &own, privileged }.home(|| Manager::find(&mount, privileged))
+        });
+        let delegated = match &home {
+            Some(Ok((home, _))) => read(&home.group().join("cgroup.controllers")).unwrap_or_default(),
+            _ => String::new(),
+        };
+        for (controller, hierarchy) in found {
+            let place = match &home {
+                _ if !hierarchy.unified && privileged && read_only(&mountinfo, &hierarchy.root) => {
+                    Err(format!("{} is mounted read-only", hierarchy.root.display()))
+                }
+                _ if !hierarchy.unified && privileged => Ok(hierarchy),
+                _ if !hierarchy.unified => Err("control groups of version 1 need root".to_owned()),
+                Some(Err(why)) => Err(why.clone()),
+                Some(Ok((home, _))) if delegated.split_ascii_whitespace().any(|name| name == controller.word()) => {
+                    Ok(Hierarchy { root: home.group().to_owned(), unified: true })
+                }
+                Some(Ok((home, _))) => {
+                    Err(format!("the controller {} is not delegated to {}", controller.word(), home.group().display()))
+                }
+                None => continue,
+            };
+            match place {
+                Ok(hierarchy) => drop(hierarchies.insert(controller, hierarchy)),
+                Err(why) => drop(withheld.insert(controller, why)),
+            }
+        }
+        let (home, beside) = home.and_then(Result::ok).map_or((None, None), |(home, beside)| (Some(home), beside));
         let devices = std::fs::read_dir("/sys/block").into_iter().flatten().flatten().filter_map(|entry| {
             let text = std::fs::read_to_string(entry.path().join("dev")).ok()?;
             let (major, minor) = text.trim().split_once(':')?;
@@ -118,7 +178,7 @@ impl Controllers {
         });
         let mut devices: Vec<(u32, u32)> = devices.collect();
         devices.sort_unstable();
-        Self { hierarchies, devices }
+        Self { hierarchies, withheld, home, beside, devices }
     }
 
     /// The settings that `isolation` comes to; nothing for one that is no matter of control groups.
@@ -128,7 +188,8 @@ impl Controllers {
     pub fn settings(&self, isolation: &Isolation) -> Option<Result<Vec<Setting>, String>> {
         let controller = Controller::of(isolation)?;
         let Some(hierarchy) = self.hierarchies.get(&controller) else {
-            return Some(Err(format!("this host has no control group controller for {}", isolation.name())));
+            let none = || format!("this host has no control group controller for {}", isolation.name());
+            return Some(Err(self.withheld.get(&controller).cloned().unwrap_or_else(none)));
         };
         let unified = hierarchy.unified;
         let set = |file: &str, value: String| Setting { controller, file: file.to_owned(), value };
@@ -200,6 +261,15 @@ impl Controllers {
     }
 }
 
+/// Whether the mount at `place` is read-only, be it by itself or by its file system.
+fn read_only(mountinfo: &str, place: &Path) -> bool {
+    let place = place.to_string_lossy().replace(' ', "\\040");
+    let line = mountinfo.lines().rfind(|line| line.split(' ').nth(4) == Some(&*place));
+    let options =
+        line.into_iter().flat_map(|line| line.split(' ').nth(5).into_iter().chain(line.split(' ').next_back()));
+    options.flat_map(|options| options.split(',')).any(|option| option == "ro")
+}
+
 /// How many processes of a group the kernel has killed for lack of memory; nothing for a group that is none of memory.
 pub fn killed_for_memory(group: &Path) -> Option<u64> {
     // In version 2 it is counted above, where the controller is.
@@ -243,10 +313,11 @@ mod tests {
     #[test]
     fn limits_are_the_same_amount_in_both_versions() {
         let hierarchies = Controllers::parse(HYBRID, |_| Some("io".to_owned()));
-        let old = Controllers { hierarchies, devices: vec![(8, 0)] };
+        let old = Controllers { hierarchies, devices: vec![(8, 0)], ..Controllers::default() };
         let new = Controllers {
             hierarchies: Controllers::parse("1 1 0:1 / /cg rw - cgroup2 x rw\n", |_| Some("cpu memory io".to_owned())),
             devices: vec![(8, 0)],
+            ..Controllers::default()
         };
         let cpu = Isolation::Cpu { request: None, limit: Some(500) };
         let old_cpu = old.settings(&cpu).unwrap().unwrap();
