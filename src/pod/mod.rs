@@ -28,6 +28,7 @@
 
 mod bounds;
 pub mod directory;
+pub mod events;
 pub mod reify;
 pub mod status;
 mod uses;

@@ -149,3 +149,36 @@ fn of_what_was_said_the_last_lines_are_shown() {
     bed.say(&["gc"]);
     bed.assert_nothing_left();
 }
+
+#[test]
+fn what_happens_to_pods_is_told_as_it_happens_and_from_their_files() {
+    let Some(bed) = Bed::new() else { return };
+    let idle = bed.script("idle", "trap 'exit 4' TERM; while :; do sleep 0.05; done");
+    bed.say(&["run", "--name", "before", &bed.script("ends", "exit 0")]);
+    let file = std::fs::File::create(bed.path("events")).unwrap();
+    let mut events = bed.command(&["events", "--json", "--since", "1h"]).stdout(file).spawn().unwrap();
+    let told = || -> Vec<Value> {
+        let text = std::fs::read_to_string(bed.path("events")).unwrap();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let words = |name: &str| -> Vec<String> {
+        let of = told().into_iter().filter(|event| event["name"] == name);
+        of.map(|event| event["what"].as_str().unwrap().to_owned()).collect()
+    };
+    bed.wait_for("the past", || words("before").len() == 5);
+    assert_eq!(words("before"), ["made", "started", "app-started", "app-ended", "ended"]);
+    bed.say(&["run", "-d", "--name", "after", &idle]);
+    bed.wait_for("a start", || words("after").len() == 3);
+    bed.say(&["stop", "after"]);
+    bed.wait_for("an end", || words("after").len() == 5);
+    assert_eq!(told().last().unwrap()["exit_code"], 4);
+    bed.say(&["rm", "after"]);
+    bed.wait_for("that it is gone", || words("after").len() == 6);
+    assert_eq!(words("after")[5], "removed");
+    events.kill().unwrap();
+    events.wait().unwrap();
+    let past = bed.say(&["events", "--since", "1h", "--no-follow", "before"]);
+    assert!(past.lines().count() == 5 && past.contains("(before) app before exited with 0\n"), "{past}");
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}

@@ -214,7 +214,8 @@ impl Reader {
     }
 }
 
-fn since(text: &str) -> Result<jiff::Timestamp, String> {
+/// A time, or how long ago.
+pub fn since(text: &str) -> Result<jiff::Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }

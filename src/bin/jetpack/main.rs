@@ -15,6 +15,7 @@ mod context;
 mod cp;
 mod doctor;
 mod error;
+mod events;
 mod exec;
 mod export;
 mod familiar;
@@ -153,6 +154,7 @@ commands! {
     Config(config::Args) = "config",
     Cp(cp::Args) = "cp",
     Doctor(doctor::Args) = "doctor",
+    Events(events::Args) = "events",
     Exec(exec::Args) = "exec" ["enter", "console"],
     Export(export::Args) = "export",
     Fetch(fetch::Args) = "fetch",
@@ -279,6 +281,7 @@ fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, er
         Command::RunPrepared(args) => run_prepared::run(args, context),
         Command::Status(args) => status::run(&args, context),
         Command::Stop(args) => stop::run(&args, context),
+        Command::Events(args) => events::run(&args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Rename(args) => rename::run(&args, context),
         Command::Start(args) => start::run(args, context),
