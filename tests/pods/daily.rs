@@ -182,3 +182,38 @@ fn what_happens_to_pods_is_told_as_it_happens_and_from_their_files() {
     bed.say(&["gc"]);
     bed.assert_nothing_left();
 }
+
+#[test]
+fn who_attaches_to_a_pod_hears_it_signals_it_and_ends_as_it_does() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let Some(bed) = Bed::new() else { return };
+    let script = "echo early; trap 'echo asked' USR1; trap 'echo bye; exit 4' INT; while :; do sleep 0.05; done";
+    bed.say(&["run", "-d", "--name", "here", &bed.script("here", script)]);
+    bed.wait_for("its first word", || bed.say(&["logs", "here"]) == "early\n");
+    let attach = |options: &[&str], out: &str| {
+        let file = std::fs::File::create(bed.path(out)).unwrap();
+        bed.command(&["attach"]).args(options).arg("here").stdout(file).spawn().unwrap()
+    };
+    let said = |out: &str| std::fs::read_to_string(bed.path(out)).unwrap();
+    let send = |child: &std::process::Child, signal| kill_process(Pid::from_child(child), signal).unwrap();
+    let (mut one, mut other) = (attach(&["--tail", "1"], "one"), attach(&[], "other"));
+    bed.wait_for("what was said before", || said("one") == "early\n");
+    // Until it watches for signals, one would end it.
+    bed.wait_for("the other", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", other.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        u64::from_str_radix(caught, 16).unwrap() & (1 << (libc::SIGUSR1 - 1)) != 0
+    });
+    send(&one, Signal::USR1);
+    bed.wait_for("the answer", || said("other") == "asked\n");
+    send(&other, Signal::HUP);
+    assert_eq!(other.wait().unwrap().code(), Some(0));
+    assert_eq!(bed.status("here")["state"], "running");
+    send(&one, Signal::INT);
+    assert_eq!(one.wait().unwrap().code(), Some(4));
+    assert_eq!(said("one"), "early\nasked\nbye\n");
+    let (code, _, err) = bed.tell(&["attach", "here"]);
+    assert!(code == 125 && err.contains("it is exited"), "{err}");
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}

@@ -41,10 +41,29 @@ pub struct Args {
 }
 
 /// Between looks at a log that grows.
-const PAUSE: Duration = Duration::from_millis(50);
+pub const PAUSE: Duration = Duration::from_millis(50);
+
+impl Args {
+    /// What apps say from now on, after the last lines of before, until the pod has ended.
+    pub fn from_now_on(pod: String, app: Option<String>, tail: usize) -> Self {
+        Self { pod, app, follow: true, since: None, tail: Some(tail), timestamps: false, json: false }
+    }
+}
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pod = context.pods()?.find(&args.pod)?;
+    show_all(args, &pod, || {
+        std::thread::sleep(PAUSE);
+        Ok(true)
+    })
+}
+
+/// Shows what is asked for. `pause` is called before it is looked again, and says whether to go on.
+pub fn show_all(
+    args: &Args,
+    pod: &PodDir,
+    mut pause: impl FnMut() -> Result<bool, CommandError>,
+) -> Result<ExitCode, CommandError> {
     let mut readers: BTreeMap<String, Reader> = BTreeMap::new();
     let plan: appc::executor::plan::PodPlan = pod.read_json("plan")?;
     // From the first line on, whoever says it.
@@ -61,7 +80,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     loop {
         // Asked before reading: what is said until the end is read then.
         let ended = !matches!(pod.state(), State::Running | State::Preparing | State::Prepared);
-        find(&pod, args, &mut readers).map_err(unread)?;
+        find(pod, args, &mut readers).map_err(unread)?;
         let mut entries: Vec<(String, String, Vec<u8>)> = Vec::new();
         for (app, reader) in &mut readers {
             for line in reader.lines().map_err(unread)? {
@@ -82,10 +101,9 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
                 }
             }
         }
-        if !args.follow || ended {
+        if !args.follow || ended || !pause()? {
             return Ok(ExitCode::SUCCESS);
         }
-        std::thread::sleep(PAUSE);
     }
 }
 

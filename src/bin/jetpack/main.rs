@@ -8,6 +8,7 @@ mod output;
 
 mod adapt;
 mod assemble;
+mod attach;
 mod cat_manifest;
 mod complete;
 mod config;
@@ -61,7 +62,7 @@ use std::process::ExitCode;
 use appc::executor::model::freebsd::Saved;
 use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong command line; run, run-prepared, start and exec end as the app did, and with 125 \
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong command line; run, run-prepared, start, attach and exec end as the app did, and with 125 \
                           to 127 where it was not started (jetpack run --help).";
 
 /// Fetch App Container Images and run pods of them (appc 0.8.11).
@@ -149,6 +150,7 @@ macro_rules! commands {
 }
 
 commands! {
+    Attach(attach::Args) = "attach",
     CatManifest(cat_manifest::Args) = "cat-manifest",
     Completions(manual::CompletionsArgs) = "completions",
     Config(config::Args) = "config",
@@ -281,6 +283,7 @@ fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, er
         Command::RunPrepared(args) => run_prepared::run(args, context),
         Command::Status(args) => status::run(&args, context),
         Command::Stop(args) => stop::run(&args, context),
+        Command::Attach(args) => attach::run(&args, context),
         Command::Events(args) => events::run(&args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Rename(args) => rename::run(&args, context),
