@@ -29,6 +29,7 @@ use crate::executor::consent::Allowance;
 use crate::render::Pull;
 use crate::schema::suggest::nearest;
 
+pub use places::registry_files;
 use places::{credential_directories, default_root, files, own_directory, system_trust_directories};
 use value::Value;
 pub use value::{Block, parse_duration};
@@ -153,6 +154,9 @@ settings! {
     "insecure" insecure: Vec<Protection> = Vec::new();
     /// Where files with credentials by host are, `*.toml` of mode 0600: tables `[[credential]]` with host, and user and password or token; a later directory wins.
     "credential-directories" credential_directories: Vec<PathBuf> = credential_directories(variable);
+    /// Files in the form of containers-registries.conf(5) that say where images of registries are asked for, and which registries are blocked or
+    /// to be spoken to without protection; the first that is there counts, with the directory of its name with `.d` behind it.
+    "registry-files" registry_files: Vec<PathBuf> = registry_files(variable);
     /// Whether public servers may send us to private addresses.
     "private-redirects" private_redirects: bool = false;
     /// The proxy for https, as http://HOST:PORT.

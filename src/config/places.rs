@@ -59,3 +59,13 @@ pub(super) fn files(variable: &Variables<'_>) -> Vec<PathBuf> {
     }
     files
 }
+
+/// Where podman and its like say where registries are: what a variable names, else the user's file, else the host's.
+pub fn registry_files(variable: &Variables<'_>) -> Vec<PathBuf> {
+    const NAME: &str = "containers/registries.conf";
+    if let Some(named) = absolute(variable, "CONTAINERS_REGISTRIES_CONF") {
+        return vec![named];
+    }
+    let hosts = if cfg!(target_os = "freebsd") { "/usr/local/etc" } else { "/etc" };
+    user_directory(variable).into_iter().chain([PathBuf::from(hosts)]).map(|place| place.join(NAME)).collect()
+}

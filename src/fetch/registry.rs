@@ -11,12 +11,13 @@ use super::cached;
 use super::remote::{Event, Remote};
 use super::{Error, Kind};
 use crate::aci::{Compression, ReadOptions};
+use crate::config::Signatures;
 use crate::discovery::RegistryName;
-use crate::oci::registry::Registry;
+use crate::oci::registry::{Found, Registry};
 use crate::oci::{self, Conversion, Form, ImportOptions, Layers};
 use crate::store::{Accept, Image, Import, Store};
 use crate::transport::{Entry, Validators};
-use crate::trust::registry_is_trusted;
+use crate::trust::{CosignKey, registry_is_trusted};
 
 impl Remote {
     /// The image that this name gave the last time, if the store still has it.
@@ -38,10 +39,13 @@ impl Remote {
             };
             Error::new(kind, format!("fetch {name}")).because(error)
         };
-        let trusted = self.is_trusted(name)?;
-        let registry = Registry::open(self.client.clone(), self.accounts.clone(), name, false, self.watch.clone())
-            .map_err(failed)?;
-        let found = registry.find(&oci::host_platforms()).map_err(failed)?;
+        let keys = self.keys_for(name)?;
+        let trusted = self.is_trusted(name, &keys)?;
+        let unreached = |place: &RegistryName, error: &oci::Error| (self.tell)(&Event::Unreached(place, error));
+        let reached = self.registries.find(name, &oci::host_platforms(), self.watch.as_ref(), &unreached);
+        let (registry, found) = reached.map_err(failed)?;
+        // Before anything else that the registry says is looked at.
+        let signer = self.signer(name, &keys, &registry, &found, failed)?;
         let digest = found.digest();
         let address = address(name);
         if let Some(address) = &address
@@ -59,7 +63,9 @@ impl Remote {
         if let Some(platform) = image.second_choice() {
             notes.push(format!("the image is for {platform}: there is none for this system"));
         }
-        if !trusted {
+        if let Some(signer) = signer {
+            notes.push(format!("signed by the key {}, trusted for {}", signer.id(), signer.prefix()));
+        } else if !trusted {
             notes.push(format!("nobody has signed it: the word of the registry {} is all there is", name.place()));
         }
         let stored = self.convert(name, &image, notes, store).map_err(|error| match error {
@@ -90,8 +96,41 @@ impl Remote {
         Ok(stored)
     }
 
-    /// Whether the registry's word is taken for images of this name.
-    fn is_trusted(&self, name: &RegistryName) -> Result<bool, Error> {
+    /// The keys of which one has to have signed images of this name.
+    fn keys_for(&self, name: &RegistryName) -> Result<Vec<CosignKey>, Error> {
+        let keys = self.keys.cosign_keys().map_err(|error| {
+            Error::new(Kind::Local, format!("find out who is to have signed {name}")).because(error)
+        })?;
+        let unwanted = self.policy == Signatures::None;
+        Ok(keys.into_iter().filter(|key| !unwanted && key.covers(&name.place())).collect())
+    }
+
+    /// Which of `keys` has signed the image. That none has is an error, where there are any.
+    fn signer<'k>(
+        &self,
+        name: &RegistryName,
+        keys: &'k [CosignKey],
+        registry: &Registry,
+        found: &Found,
+        failed: impl Fn(oci::Error) -> Error,
+    ) -> Result<Option<&'k CosignKey>, Error> {
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let signer = registry.signed_by(&found.digests(), &name.place(), keys).map_err(failed)?;
+        signer.map(Some).ok_or_else(|| {
+            let ids: Vec<String> = keys.iter().map(CosignKey::id).collect();
+            let why =
+                format!("no signature of it under this name is by a key that is trusted for it: {}", ids.join(", "));
+            Error::new(Kind::Unsigned, format!("fetch {name}")).clause("disc.sigpolicy").because(why)
+        })
+    }
+
+    /// Whether the registry's word is taken for images of this name, or that of a key.
+    fn is_trusted(&self, name: &RegistryName, keys: &[CosignKey]) -> Result<bool, Error> {
+        if !keys.is_empty() {
+            return Ok(true);
+        }
         let local = |error: crate::trust::Error| {
             Error::new(Kind::Local, format!("find out whether {name} is trusted")).because(error)
         };

@@ -15,8 +15,10 @@ use super::cached::{self, Known};
 use super::source::{Outcome, Watched};
 use super::{Error, Kind};
 use crate::config::Signatures;
-use crate::discovery::{self, Discovered, Endpoint, Fetch, ImageName, Link, Options, Page, Platform, Seek, Step};
-use crate::oci::registry::Accounts;
+use crate::discovery::{
+    self, Discovered, Endpoint, Fetch, ImageName, Link, Options, Page, Platform, RegistryName, Seek, Step,
+};
+use crate::oci::registry::Ways;
 use crate::render::Fetcher;
 use crate::schema::ImageManifest;
 use crate::store::{Accept, Image, Import, Origin, Store, Wanted};
@@ -39,6 +41,8 @@ pub enum Event<'e> {
     Image(&'e Url),
     /// What the server has is what the store has.
     Unchanged(&'e Url),
+    /// A place where an image of a registry may be did not give it; the next is asked.
+    Unreached(&'e RegistryName, &'e crate::oci::Error),
 }
 
 /// Who is told.
@@ -61,8 +65,8 @@ pub struct Remote {
     pub http: bool,
     /// What `os` and `arch` are where a name does not say.
     pub platform: Platform,
-    /// Who we are to registries.
-    pub accounts: Accounts,
+    /// How registries are reached.
+    pub registries: Ways,
     /// Where layers of registries are kept as they came.
     pub blobs: PathBuf,
     /// Whether images of registries that nobody trusts are refused, and not just told.

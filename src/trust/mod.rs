@@ -15,12 +15,14 @@
 //! Clauses: aci.keys.config, disc.sigpolicy, aci.sign.*
 
 mod certificate;
+mod cosign;
 mod registries;
 mod signature;
 mod signify;
 mod store;
 
 pub use certificate::{Certificate, Fingerprint, Keyring};
+pub use cosign::CosignKey;
 pub use registries::registry_is_trusted;
 pub use signature::{MAX_SIGNATURE, Signer, Verifier, verify};
 pub use signify::SecretKey;

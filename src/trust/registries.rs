@@ -33,17 +33,12 @@ impl KeyStore {
     ///
     /// Errors: [`Kind::Malformed`] where it is none.
     pub fn add_registry(&self, prefix: &str) -> Result<bool, Error> {
-        let plain = |char: char| char.is_ascii_alphanumeric() || "-._:/[]".contains(char);
-        let prefix = prefix.trim_end_matches('/');
-        if prefix.is_empty() || prefix.starts_with('/') || prefix.contains("//") || !prefix.chars().all(plain) {
-            let error = Error::new(Kind::Malformed, format!("trust the registry `{}`", prefix.escape_debug()));
-            return Err(error.because("it is HOST[:PORT], or HOST[:PORT]/NAME"));
-        }
+        let prefix = checked_prefix(prefix)?;
         let mut all = self.registries()?;
-        if all.iter().any(|known| known == prefix) {
+        if all.contains(&prefix) {
             return Ok(false);
         }
-        all.push(prefix.to_owned());
+        all.push(prefix);
         self.write_registries(&all).map(|()| true)
     }
 
@@ -67,6 +62,19 @@ impl KeyStore {
         publish(self.local_directory(), &path, text.as_bytes())
             .map_err(|error| failed("write trusted registries", &path, error))
     }
+}
+
+/// A host, or a name below one.
+///
+/// Errors: [`Kind::Malformed`] where it is none.
+pub(super) fn checked_prefix(prefix: &str) -> Result<String, Error> {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-._:/[]".contains(char);
+    let prefix = prefix.trim_end_matches('/');
+    if prefix.is_empty() || prefix.starts_with('/') || prefix.contains("//") || !prefix.chars().all(plain) {
+        let error = Error::new(Kind::Malformed, format!("trust the registry `{}`", prefix.escape_debug()));
+        return Err(error.because("it is HOST[:PORT], or HOST[:PORT]/NAME"));
+    }
+    Ok(prefix.to_owned())
 }
 
 /// Whether `place` (`HOST/NAME`) is one of those, or below one.

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use appc::aci::ReadOptions;
 use appc::discovery::RegistryName;
-use appc::oci::registry::{Accounts, Registry};
+use appc::oci::registry::{Accounts, Mirrors, Ways};
 use appc::oci::{self, Conversion, Form, ImportOptions, Layers, Pick, Platform, Source, Written};
 use appc::schema::AcIdentifier;
-use appc::transport::Client;
+use appc::transport::{Client, Settings};
 
 use crate::build::Codec;
 use crate::error::CommandError;
@@ -72,9 +72,17 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
         let name: RegistryName = args.source.parse()?;
         let mut settings = crate::discover::settings(None)?;
         args.insecure.apply("actool", &mut settings);
-        let registry =
-            Registry::open(Client::new(settings)?, Accounts::of_user(&crate::discover::variable), &name, false, None)?;
-        (PathBuf::from(&name.name), registry.image(registry.find(&platforms)?, blobs.path())?)
+        let variable = &crate::discover::variable;
+        let ways = Ways {
+            client: Client::new(settings.clone())?,
+            unprotected: Client::new(Settings { insecure_tls: true, insecure_http: true, ..settings })?,
+            accounts: Accounts::of_user(variable),
+            mirrors: Mirrors::load(&appc::config::registry_files(variable))?,
+        };
+        let (registry, found) = ways.find(&name, &platforms, None, &|place, error| {
+            eprintln!("actool: {place} gives nothing: {}", appc::error::chain(error));
+        })?;
+        (PathBuf::from(&name.name), registry.image(found, blobs.path())?)
     } else {
         let (path, mut pick) = place(&args.source)?;
         pick.platforms = platforms;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use appc::aci::ReadOptions;
 use appc::discovery::RegistryName;
-use appc::oci::registry::Registry;
 use appc::oci::{self, ExportOptions, Open, Part};
 use appc::render::Pull;
 use appc::store::ImageRef;
@@ -47,7 +46,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         parts.push(Part { pass, manifest, open });
     }
     let remote = remote::remote(context)?;
-    let registry = Registry::open(remote.client.clone(), remote.accounts.clone(), &args.target, true, None)?;
+    let registry = remote.registries.to_push(&args.target)?;
     let place = oci::private_directory(&context.root()?)?;
     let blobs: Vec<PathBuf> = Vec::new();
     let staged =

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use appc::config::Signatures;
 use appc::discovery::{Platform, Step};
 use appc::fetch::{Event, Remote, Tell};
-use appc::oci::registry::Accounts;
+use appc::oci::registry::{Accounts, Mirrors, Ways};
 use appc::render::Fetcher;
 use appc::store::{Image, Store, Wanted};
 use appc::transport::{Cache, Client, Credentials, Limits, Settings};
@@ -77,8 +77,15 @@ pub fn remote(context: &Context) -> Result<Remote, CommandError> {
     // What was said without protection must not be believed later with it.
     let cache = CACHES[usize::from(settings.insecure_tls || settings.insecure_http)];
     let http = settings.insecure_http;
+    let client = Client::new(settings.clone())?;
     Ok(Remote {
-        client: Client::new(settings)?,
+        registries: Ways {
+            client: client.clone(),
+            unprotected: Client::new(Settings { insecure_tls: true, insecure_http: true, ..settings })?,
+            accounts: Accounts::of_user(&variable),
+            mirrors: Mirrors::load(&config.registry_files.value)?,
+        },
+        client,
         cache: Cache::new(context.root()?.join(cache)),
         keys: key_store(context)?,
         policy: match network.insecure.is(Protection::Signature) {
@@ -88,7 +95,6 @@ pub fn remote(context: &Context) -> Result<Remote, CommandError> {
         port: network.port,
         http,
         platform: Platform::host(),
-        accounts: Accounts::of_user(&variable),
         blobs: context.root()?.join(BLOBS),
         strict: network.strict,
         watch: progress::bars(),
@@ -99,6 +105,9 @@ pub fn remote(context: &Context) -> Result<Remote, CommandError> {
 fn tell(verbose: bool) -> Tell {
     Arc::new(move |event| match event {
         Event::Discovery(Step::Told(told)) => eprintln!("jetpack: warning[{}]: {}", told.clause, told.message),
+        Event::Unreached(place, error) => {
+            eprintln!("jetpack: {place} gives nothing: {}", appc::error::chain(*error));
+        }
         Event::Skipped(link, error) => eprintln!("jetpack: {link} gives nothing: {}", appc::error::chain(*error)),
         _ if !verbose => {}
         Event::Discovery(step) => eprintln!("jetpack: {step}"),

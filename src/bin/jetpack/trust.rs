@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use appc::discovery::ImageName;
 use appc::schema::AcIdentifier;
-use appc::trust::{Certificate, Fingerprint, KeyStore, Origin, Scope};
+use appc::trust::{Certificate, CosignKey, Fingerprint, KeyStore, Origin, Scope};
 use url::Url;
 
 use crate::context::Context;
@@ -43,9 +43,14 @@ struct AddArgs {
     /// The port of discovery
     #[arg(long, value_name = "N")]
     port: Option<u16>,
-    /// Take images of this registry, or of what is below a name in it, without a signature: nobody signs them
+    /// Take images of this registry, or of what is below a name in it, without a signature: its word is all there is; with --cosign, those alone that the
+    /// key has signed
     #[arg(long, value_name = "HOST[/PREFIX]", conflicts_with_all = ["prefix", "all_names", "fingerprint", "source"])]
     registry: Option<String>,
+    /// A public key of ECDSA on P-256, as `cosign generate-key-pair` writes it: of images of the registry, those alone are taken that a key for them
+    /// has signed
+    #[arg(long, value_name = "FILE", requires = "registry")]
+    cosign: Option<PathBuf>,
     /// FILE, URL or NAME
     #[arg(value_name = "SOURCE", required_unless_present = "registry")]
     source: Option<String>,
@@ -71,8 +76,11 @@ struct RemoveArgs {
     /// Trust this registry no more
     #[arg(long, value_name = "HOST[/PREFIX]", conflicts_with_all = ["prefix", "all_names", "fingerprints"])]
     registry: Option<String>,
+    /// Trust this key of cosign no more, sha256:..., as `jetpack trust list` shows it; with --registry, for that alone
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["prefix", "all_names", "fingerprints"])]
+    cosign: Option<String>,
     /// The fingerprints
-    #[arg(required_unless_present = "registry", value_name = "FINGERPRINT")]
+    #[arg(required_unless_present_any = ["registry", "cosign"], value_name = "FINGERPRINT")]
     fingerprints: Vec<String>,
 }
 
@@ -113,6 +121,13 @@ impl Source {
 }
 
 fn add(args: &AddArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    if let (Some(registry), Some(file)) = (&args.registry, &args.cosign) {
+        let failed = |error: std::io::Error| CommandError::failed(format!("read {}: {error}", file.display()));
+        let key = CosignKey::parse(registry, &std::fs::read_to_string(file).map_err(failed)?)?;
+        let news = remote::key_store(context)?.add_cosign_key(&key)?;
+        println!("{} {} for {}", key.id(), if news { "trusted" } else { "trusted already" }, key.prefix());
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(registry) = &args.registry {
         let news = remote::key_store(context)?.add_registry(registry)?;
         println!("{registry} {}", if news { "trusted" } else { "trusted already" });
@@ -247,6 +262,9 @@ fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, CommandError> {
     for registry in remote::key_store(context)?.registries()? {
         println!("registry  {registry}");
     }
+    for key in remote::key_store(context)?.cosign_keys()? {
+        println!("cosign  {}  {}", key.prefix(), key.id());
+    }
     for key in listed {
         let prefix = key.prefix.as_deref().unwrap_or("*");
         let unusable = key.unusable.map(|why| format!(" ({why})")).unwrap_or_default();
@@ -256,6 +274,12 @@ fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, CommandError> {
 }
 
 fn remove(args: &RemoveArgs, context: &Context) -> Result<ExitCode, CommandError> {
+    if let Some(key) = &args.cosign {
+        for prefix in remote::key_store(context)?.remove_cosign_key(key, args.registry.as_deref())? {
+            println!("{key} trusted no more for {prefix}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(registry) = &args.registry {
         remote::key_store(context)?.remove_registry(registry)?;
         println!("{registry} trusted no more");

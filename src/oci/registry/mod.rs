@@ -8,6 +8,8 @@
 //! it sends us to; plain http is spoken only where the operator allowed it.
 
 mod auth;
+mod cosign;
+mod mirrors;
 mod push;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ use crate::transport::{self, Answer, Authorization, Client, Request, Response, S
 
 pub use auth::Accounts;
 use auth::Challenge;
+use mirrors::Endpoint;
+pub use mirrors::Mirrors;
 
 const ACCEPT: [&str; 4] = [format::MANIFEST, format::INDEX, format::DOCKER_MANIFEST, format::DOCKER_LIST];
 
@@ -37,7 +41,10 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     client: Client,
     accounts: Accounts,
+    /// What is asked for there.
     name: RegistryName,
+    /// What it is called, wherever it is asked for.
+    known_as: RegistryName,
     base: Url,
     /// What is shown with requests, once it was asked for.
     right: Mutex<Option<Authorization>>,
@@ -51,13 +58,73 @@ struct Inner {
 pub struct Found {
     /// Byte for byte.
     manifest: Vec<u8>,
+    /// Of the list that it stands in, else its own.
+    top: Digest,
     second: Option<Platform>,
 }
 
 impl Found {
+    /// All digests by which it may have been signed: that of the list that it stands in, and its own.
+    pub fn digests(&self) -> Vec<Digest> {
+        let mut digests = vec![self.top.clone(), self.digest()];
+        digests.dedup();
+        digests
+    }
+
     /// Its digest: of the image for the platform, not of a list that it stands in.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.manifest)
+    }
+}
+
+/// How registries are reached.
+#[derive(Clone)]
+pub struct Ways {
+    /// Speaks to them.
+    pub client: Client,
+    /// Speaks to those that are to be spoken to without protection.
+    pub unprotected: Client,
+    /// Who we are to them.
+    pub accounts: Accounts,
+    /// Where they are asked for.
+    pub mirrors: Mirrors,
+}
+
+impl Ways {
+    /// The manifest that `name` means on one of these platforms, from the first place that gives it; `told` of those that do not.
+    ///
+    /// Errors: those of [`Registry::find`], of the last place; [`Kind::Refused`] where the registry is blocked.
+    pub fn find(
+        &self,
+        name: &RegistryName,
+        platforms: &[Platform],
+        watch: Option<&Watch>,
+        told: &dyn Fn(&RegistryName, &Error),
+    ) -> Result<(Registry, Found)> {
+        let mut failed: Option<(RegistryName, Error)> = None;
+        for endpoint in self.mirrors.endpoints(name)? {
+            if let Some((place, error)) = failed.take() {
+                told(&place, &error);
+            }
+            let registry = self.open(&endpoint, name, false, watch.cloned());
+            match registry.and_then(|registry| Ok((registry.find(platforms)?, registry))) {
+                Ok((found, registry)) => return Ok((registry, found)),
+                Err(error) => failed = Some((endpoint.name, error)),
+            }
+        }
+        Err(failed.map_or_else(|| Error::new(Kind::Missing, format!("ask for {name}")), |(_, error)| error))
+    }
+
+    /// The registry that an image of this name is put into.
+    ///
+    /// Errors: [`Kind::Io`], [`Kind::Refused`].
+    pub fn to_push(&self, name: &RegistryName) -> Result<Registry> {
+        self.open(&self.mirrors.target(name)?, name, true, None)
+    }
+
+    fn open(&self, at: &Endpoint, known_as: &RegistryName, write: bool, watch: Option<Watch>) -> Result<Registry> {
+        let client = if at.insecure { &self.unprotected } else { &self.client };
+        Registry::open(client.clone(), self.accounts.clone(), &at.name, known_as, write, watch)
     }
 }
 
@@ -65,10 +132,11 @@ impl Registry {
     /// The registry that holds `name`, asked whether it is there. `write` asks for the right to push.
     ///
     /// Errors: [`Kind::Io`] where it does not answer as a registry does.
-    pub fn open(
+    fn open(
         client: Client,
         accounts: Accounts,
         name: &RegistryName,
+        known_as: &RegistryName,
         write: bool,
         watch: Option<Watch>,
     ) -> Result<Self> {
@@ -87,6 +155,7 @@ impl Registry {
                         client,
                         accounts,
                         name: name.clone(),
+                        known_as: known_as.clone(),
                         base,
                         right: Mutex::default(),
                         actions,
@@ -140,7 +209,7 @@ impl Registry {
             Ok(bytes)
         };
         let (manifest, second) = source::resolve(descriptor, platforms, &read)?;
-        Ok(Found { manifest, second })
+        Ok(Found { manifest, top, second })
     }
 
     /// The image of a manifest. Its layers are fetched when they are read, and kept in `cache` by digest.
@@ -148,14 +217,11 @@ impl Registry {
     /// Errors: [`Kind::Invalid`], [`Kind::Corrupt`], [`Kind::Unsupported`], [`Kind::Io`].
     pub fn image(&self, found: Found, cache: &Path) -> Result<Layers> {
         let manifest = source::read_manifest(&found.manifest)?;
-        source::check_document(manifest.config.digest.as_str(), manifest.config.size)?;
-        let mut response = self.get(&self.url(&format!("blobs/{}", manifest.config.digest))?, None, false)?;
-        let config = response.body.take_all().map_err(|error| failed(&manifest.config.digest, error))?;
-        source::check_blob(&manifest.config, &config)?;
+        let config = self.small_blob(&manifest.config)?;
         let layers = source::layers(&manifest, &config, Digest::to_string)?;
         fs::create_dir_all(cache)
             .map_err(|error| Error::new(Kind::Io, format!("make {}", cache.display())).because(error))?;
-        let name = &self.0.name;
+        let name = &self.0.known_as;
         let reference = match &name.tag {
             Some(tag) => format!("{}:{tag}", name.place()),
             None => name.place(),
@@ -193,6 +259,15 @@ impl Registry {
         if let Some(claimed) = claimed {
             claimed.check(&bytes)?;
         }
+        Ok(bytes)
+    }
+
+    /// A blob that is a document.
+    fn small_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        source::check_document(descriptor.digest.as_str(), descriptor.size)?;
+        let mut response = self.get(&self.url(&format!("blobs/{}", descriptor.digest))?, None, false)?;
+        let bytes = response.body.take_all().map_err(|error| failed(&descriptor.digest, error))?;
+        source::check_blob(descriptor, &bytes)?;
         Ok(bytes)
     }
 
