@@ -524,6 +524,21 @@ pub fn signal(pod: &PodDir, app: Option<&str>, signal: i32) -> Result<(), Error>
     Ok(())
 }
 
+/// Sends a signal to every process of a running pod.
+///
+/// # Errors
+/// [`Kind::Missing`] when it does not run; the system's.
+#[cfg(target_os = "freebsd")]
+pub fn signal_everything(pod: &PodDir, signal: i32) -> Result<(), Error> {
+    use super::freebsd::{Real, System as _};
+    let doing = || format!("signal pod {}", pod.uuid());
+    let failed = |error: std::io::Error| Error::new(Kind::Io, doing()).because(error);
+    let jail = Real.find_jail(&super::freebsd::jail_name(pod.uuid())).map_err(failed)?;
+    let jail = jail.ok_or_else(|| Error::new(Kind::Missing, doing()).because("it has no jail"))?;
+    // Twice: one that was being made may have escaped the first time.
+    super::freebsd::signal_all(jail, signal).and_then(|()| super::freebsd::signal_all(jail, signal)).map_err(failed)
+}
+
 /// Starts this program anew from where no pod can write it, unless it runs from there: for programs that are about to enter pods, before
 /// they have done anything.
 ///
@@ -567,6 +582,10 @@ pub fn execute(
             None => "it does not run".to_owned(),
         };
         return Err(Error::new(Kind::Missing, format!("enter pod {}", pod.uuid())).because(why));
+    }
+    if pod.is_paused() {
+        let why = "it is paused: `jetpack resume` lets it go on";
+        return Err(Error::new(Kind::Busy, format!("enter pod {}", pod.uuid())).because(why));
     }
     Entrance::new(pod, app)?.execute(command, otherwise, tty, voice)
 }

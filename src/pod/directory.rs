@@ -303,6 +303,9 @@ impl Pods {
     }
 }
 
+/// There while the pod's processes are held.
+const PAUSED: &str = "paused";
+
 /// What names of pods are.
 pub const NAMES: &str = "a name is 1 to 63 lower-case letters, digits and single dashes between them";
 
@@ -483,6 +486,27 @@ impl PodDir {
         self.write("begun", b"")
     }
 
+    /// Marks that its processes are held, or go on.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn mark_paused(&self, paused: bool) -> Result<(), Error> {
+        if paused {
+            return self.write(PAUSED, b"");
+        }
+        match fs::remove_file(self.path.join(PAUSED)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error(format!("remove {}", self.path.join(PAUSED).display()))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its processes are held.
+    pub fn is_paused(&self) -> bool {
+        self.path.join(PAUSED).exists() && self.state() == State::Running
+    }
+
     /// Whether it has been run, however far that went.
     pub fn has_started(&self) -> bool {
         self.path.join("journal").exists()
@@ -593,7 +617,7 @@ impl PodDir {
     /// Takes back that the pod was started, once what its journal names is undone: it is prepared again.
     pub fn forget_start(&self) -> Result<(), Error> {
         // The journal last: without a status and with it the pod has ended; but for the mark of one that began at once.
-        for name in ["grace", "status", "journal", "begun"] {
+        for name in ["grace", PAUSED, "status", "journal", "begun"] {
             match fs::remove_file(self.path.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(io_error(format!("remove {}", self.path.join(name).display()))(error));

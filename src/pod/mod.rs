@@ -10,6 +10,7 @@
 //!                        name        what it is called, where it has a name
 //!                        configured  what of the configuration it was made with
 //!                        grace       seconds that its apps may take to end, where `stop` told
+//!                        paused      there while its processes are held
 //!                        door-N      on Linux: the way into app N as long as it runs (executor::linux::doors)
 //!                        networks    what CNI plugins answered
 //!                        model       on a model of a host: where that is

@@ -232,10 +232,10 @@ pub fn send(process: rustix::process::Pid, signal: i32) -> rustix::io::Result<()
     if sent < 0 { Err(last_error()) } else { Ok(()) }
 }
 
-/// Ends every process that this one sees, but itself: for one that sees those of a pod alone.
-pub fn kill_all_seen() {
+/// Sends a signal to every process that this one sees, but itself: for one that sees those of a pod alone.
+pub fn send_to_all_seen(signal: i32) {
     // SAFETY: nothing is passed but numbers. That nobody is there is no failure.
-    unsafe { libc::kill(-1, libc::SIGKILL) };
+    unsafe { libc::kill(-1, signal) };
 }
 
 fn last_error() -> rustix::io::Errno {

@@ -217,3 +217,36 @@ fn who_attaches_to_a_pod_hears_it_signals_it_and_ends_as_it_does() {
     bed.say(&["gc"]);
     bed.assert_nothing_left();
 }
+
+#[test]
+fn a_paused_pod_does_nothing_until_it_is_resumed_and_can_be_stopped() {
+    let Some(bed) = Bed::new() else { return };
+    let script = "(while :; do echo x; sleep 0.02; done) & trap 'exit 4' TERM; while :; do sleep 0.02; done";
+    bed.say(&["run", "-d", "--name", "held", &bed.script("held", script)]);
+    let said = || bed.say(&["logs", "held"]).len();
+    bed.wait_for("its first words", || said() > 4);
+    let uuid = bed.say(&["pause", "held"]);
+    assert_eq!(bed.status("held")["uuid"], uuid.trim());
+    assert_eq!((&bed.status("held")["state"], &bed.status("held")["paused"]), (&json!("running"), &json!(true)));
+    // What was on its way has come by the second look.
+    bed.say(&["status", "held"]);
+    let before = said();
+    for _ in 0..5 {
+        assert!(bed.say(&["status", "held"]).contains("state: running, paused"));
+    }
+    assert_eq!(said(), before);
+    let (code, _, err) = bed.tell(&["exec", "held", "/bin/true"]);
+    assert!(code == 125 && err.contains("it is paused"), "{err}");
+    bed.say(&["pause", "held"]);
+    bed.say(&["resume", "held"]);
+    bed.wait_for("more words", || said() > before);
+    assert_eq!(bed.status("held")["paused"], false);
+    bed.say(&["resume", "held"]);
+    bed.say(&["pause", "held"]);
+    bed.say(&["stop", "held"]);
+    assert_eq!(bed.status("held")["exit_code"], 4);
+    let (code, _, err) = bed.tell(&["pause", "held"]);
+    assert!(code == 1 && err.contains("it is exited"), "{err}");
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}

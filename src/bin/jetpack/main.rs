@@ -38,6 +38,7 @@ mod meant;
 mod metadata_service;
 mod obtain;
 mod options;
+mod pause;
 mod plan;
 mod prepare;
 mod progress;
@@ -171,18 +172,20 @@ commands! {
     Logs(logs::Args) = "logs",
     Man(manual::ManArgs) = "man",
     MetadataService(metadata_service::Args) = "metadata-service",
+    Pause(pause::Args) = "pause",
     Plan(plan::Args) = "plan",
     Prepare(prepare::Args) = "prepare",
     Ps(ps::Args) = "ps",
     Push(push::Args) = "push",
     Rename(rename::Args) = "rename",
+    Resume(pause::ResumeArgs) = "resume" ["unpause"],
     Rm(rm::Args) = "rm",
     Run(run::Args) = "run",
     RunPrepared(run_prepared::Args) = "run-prepared",
     Start(start::Args) = "start",
     Status(status::Args) = "status",
     Stop(stop::Args) = "stop",
-    Top(ps::TopArgs) = "top",
+    Top(ps::TopArgs) = "top" ["stats"],
     Trust(trust::Args) = "trust",
     Version(version::Args) = "version",
     Wait(wait::Args) = "wait",
@@ -286,6 +289,8 @@ fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, er
         Command::Attach(args) => attach::run(&args, context),
         Command::Events(args) => events::run(&args, context),
         Command::Inspect(args) => inspect::run(&args, context),
+        Command::Pause(args) => pause::run(&args, context),
+        Command::Resume(args) => pause::resume(&args, context),
         Command::Rename(args) => rename::run(&args, context),
         Command::Start(args) => start::run(args, context),
         Command::Version(args) => version::run(&args, context),

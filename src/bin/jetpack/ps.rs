@@ -98,7 +98,7 @@ fn used(pod: &PodDir, context: &Context) -> Result<Vec<(String, u64)>, CommandEr
 }
 
 #[cfg(target_os = "linux")]
-mod linux {
+pub mod linux {
     use std::fs;
     use std::os::unix::fs::MetadataExt;
     use std::process::ExitCode;
@@ -145,6 +145,53 @@ mod linux {
         }
         sums[0].1 /= TICKS;
         Ok(sums.map(|(name, sum)| (name.to_owned(), sum)).to_vec())
+    }
+
+    /// So often it is looked whether a process of a pod is still to be held: each time there may be new ones.
+    const ROUNDS: usize = 1000;
+
+    /// Sends STOP or CONT to all of them but the first, which is ours.
+    pub fn signal_all(pod: &PodDir, signal: i32) -> Result<(), CommandError> {
+        use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+        let failed = |why: String| CommandError::failed(format!("signal the processes of pod {}: {why}", pod.uuid()));
+        let stops = signal == libc::SIGSTOP;
+        let signal = if stops { Signal::STOP } else { Signal::CONT };
+        let state = |pid: i32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+        };
+        let is_first = |pid: i32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            numbers.is_some_and(|numbers| numbers.split_whitespace().last() == Some("1"))
+        };
+        // What is over needs no signal.
+        let done = |pid: i32| match state(pid) {
+            None | Some('Z' | 'X') => true,
+            Some('T' | 't') => stops,
+            Some(_) => !stops,
+        };
+        for _ in 0..ROUNDS {
+            let mut left: Vec<i32> = processes(pod)?;
+            left.retain(|&pid| !done(pid) && !is_first(pid));
+            if left.is_empty() {
+                return Ok(());
+            }
+            for pid in left {
+                // The number may be another's by now: what is signalled is what is looked at again.
+                let Some(handle) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+                    continue;
+                };
+                if processes(pod)?.contains(&pid) {
+                    match pidfd_send_signal(&handle, signal) {
+                        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                        Err(error) => return Err(failed(error.to_string())),
+                    }
+                }
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Err(failed("new ones are made faster than that".to_owned()))
     }
 
     /// Lists them.

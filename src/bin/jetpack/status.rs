@@ -36,6 +36,8 @@ pub struct Facts {
     uuid: String,
     name: Option<String>,
     state: State,
+    /// Whether its processes are held.
+    paused: bool,
     pid: Option<i32>,
     #[serde(flatten)]
     status: appc::pod::status::Status,
@@ -58,6 +60,7 @@ impl Facts {
             uuid: pod.uuid().to_string(),
             name: pod.given_name(),
             state: pod.state(),
+            paused: pod.is_paused(),
             pid: pod.supervisor(),
             status: pod.status_or_plan(),
             lingers: if pod.is_lost() { local::lingers(pod)? } else { None },
@@ -104,7 +107,7 @@ fn print(facts: &Facts) {
     if let Some(name) = &facts.name {
         println!("name: {name}");
     }
-    println!("state: {}", facts.state);
+    println!("state: {}{}", facts.state, if facts.paused { ", paused" } else { "" });
     for (word, value) in [("started", &facts.status.started), ("ended", &facts.status.ended)] {
         if let Some(value) = value {
             println!("{word}: {value}");

@@ -9,6 +9,7 @@ use appc::pod::{PodDir, Pods, State};
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::pause;
 
 /// Ask the apps of running pods to end (SIGTERM), and end them when they take too long (SIGKILL). A supervisor that does not
 /// answer is ended too. What has ended already is no error.
@@ -68,6 +69,8 @@ fn ask(args: &Args, pods: &Pods, text: &str, context: &Context) -> Result<Option
             state => Err(CommandError::failed(format!("stop pod {}: it does not run, it is {state}", pod.uuid()))),
         };
     }
+    // What is held cannot end by itself.
+    pause::go_on(&pod, context)?;
     let time = if args.force { Some(Duration::ZERO) } else { args.time };
     let patience = within(&pod, time, context.config.stop_grace.value)?;
     Ok(Some((pod, patience)))

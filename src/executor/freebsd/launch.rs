@@ -185,18 +185,8 @@ impl Pod for JailedPod {
         if self.plan.apps.len() != 1 {
             return Ok(());
         }
-        let failed = |error: io::Error| Error::new(Kind::Io, "end what an app has left behind").because(error);
-        // Who is in the jail sees what is in it, and nothing else; an open directory would keep it out.
-        let child = process::fork(|| {
-            process::close_from(0);
-            let attached = jail::attach(self.jail).is_ok();
-            if attached {
-                signals::kill_all_seen();
-            }
-            i32::from(!attached)
-        });
-        waitpid(Some(child.map_err(failed)?), WaitOptions::empty()).map_err(|error| failed(error.into()))?;
-        Ok(())
+        signal_all(self.jail, libc::SIGKILL)
+            .map_err(|error| Error::new(Kind::Io, "end what an app has left behind").because(error))
     }
 
     fn kill(&mut self) {
@@ -239,6 +229,21 @@ impl Pod for JailedPod {
         }
         Ok(self.events.drain(..).collect())
     }
+}
+
+/// Sends a signal to every process in a jail.
+pub(crate) fn signal_all(jail: i32, signal: i32) -> io::Result<()> {
+    // Who is in the jail sees what is in it, and nothing else; an open directory would keep it out.
+    let child = process::fork(|| {
+        process::close_from(0);
+        let attached = jail::attach(jail).is_ok();
+        if attached {
+            signals::send_to_all_seen(signal);
+        }
+        i32::from(!attached)
+    })?;
+    waitpid(Some(child), WaitOptions::empty())?;
+    Ok(())
 }
 
 /// What each app may have resident before its processes are killed, where the kernel sees to it. It tells nobody why it

@@ -46,7 +46,7 @@ pub use host::FreeBsd;
 #[cfg(target_os = "freebsd")]
 pub(crate) use jail::name_of as jail_name;
 #[cfg(target_os = "freebsd")]
-pub(crate) use launch::answers;
+pub(crate) use launch::{answers, signal_all};
 #[cfg(target_os = "freebsd")]
 pub use real::Real;
 pub use steps::Step;

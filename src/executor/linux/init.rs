@@ -357,7 +357,7 @@ impl Init<'_> {
                     }
                     // What sees this pod alone is the first process of its pid namespace; of one app all else is that app's.
                     Ok(Order::Clear { .. }) if self.plan.apps.len() == 1 && rustix::process::getpid().is_init() => {
-                        signals::kill_all_seen();
+                        signals::send_to_all_seen(libc::SIGKILL);
                     }
                     Ok(Order::Clear { .. }) => {}
                     Err(error) => return Err(Error::new(Kind::Io, "understand the supervisor").because(error)),
