@@ -7,7 +7,7 @@
 //! Each arrow is one module with one way in. A later module calls an earlier one; never back: of these rooms each uses
 //! only those before it, and the programs use them all (`tests/rooms.rs`).
 //! ```text
-//!  diagnostic error spec id schema sys aci discovery validate transport trust store render oci metadata pod executor
+//!  diagnostic error spec id schema sys aci discovery validate transport trust store render layer oci metadata pod executor
 //!  config fetch
 //! ```
 //!
@@ -30,6 +30,8 @@ pub mod executor;
 #[cfg(all(feature = "net", feature = "run", unix))]
 pub mod fetch;
 pub mod id;
+#[cfg(all(feature = "run", unix))]
+pub mod layer;
 #[cfg(all(feature = "run", unix))]
 pub mod metadata;
 #[cfg(all(feature = "run", unix))]

@@ -78,14 +78,17 @@ impl fmt::Display for Comparison {
             let (before, after) = (shown(&change.before), shown(&change.after));
             writeln!(f, "~ manifest {}: {before} -> {after}", visible::line(&change.pointer))?;
         }
-        for entry in &self.entries {
-            match entry.change {
-                Change::Added => writeln!(f, "+ {}", entry.name)?,
-                Change::Removed => writeln!(f, "- {}", entry.name)?,
-                Change::Changed => writeln!(f, "~ {}: {}", entry.name, entry.fields.join(", "))?,
-            }
+        self.entries.iter().try_for_each(|entry| writeln!(f, "{entry}"))
+    }
+}
+
+impl fmt::Display for EntryChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.change {
+            Change::Added => write!(f, "+ {}", self.name),
+            Change::Removed => write!(f, "- {}", self.name),
+            Change::Changed => write!(f, "~ {}: {}", self.name, self.fields.join(", ")),
         }
-        Ok(())
     }
 }
 

@@ -315,10 +315,10 @@ pub fn start(pod: &PodDir, root: &Path, supervision: Supervision, tell: impl FnO
 const REPORT: &str = "report";
 
 /// What journals of pods in the model begin with.
-const MODEL: &str = "model:freebsd";
+pub(super) const MODEL: &str = "model:freebsd";
 
 /// The file that keeps the model which a pod runs in, when it runs in one.
-fn model_of(pod: &PodDir) -> Result<Option<PathBuf>, Error> {
+pub(super) fn model_of(pod: &PodDir) -> Result<Option<PathBuf>, Error> {
     let failed = |error| Error::new(Kind::Corrupt, format!("tell where pod {} runs", pod.uuid())).because(error);
     pod.read_json_if_there("model").map_err(failed)
 }
@@ -655,6 +655,11 @@ pub fn default_network(set: bool, cni: &super::plan::Cni) -> Result<super::plan:
 /// Whether the pod's apps have files of their own: they are made when it is started.
 fn has_files(pod: &PodDir) -> Result<(), Error> {
     not_modelled(pod)?;
+    has_left(pod)
+}
+
+/// The same, in the model too.
+pub(super) fn has_left(pod: &PodDir) -> Result<(), Error> {
     let why = match pod.state() {
         State::Running => return Ok(()),
         State::Exited if pod.path().join("journal").exists() => return Ok(()),

@@ -16,6 +16,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub mod changed;
 pub mod consent;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod copy;

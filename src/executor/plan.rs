@@ -165,6 +165,21 @@ impl Metadata {
     }
 }
 
+impl PodPlan {
+    /// The index of the app of this name, or of the only one.
+    ///
+    /// # Errors
+    /// The apps that there are, where none is meant.
+    pub fn app(&self, name: Option<&str>) -> Result<usize, String> {
+        let found = match name {
+            Some(name) => self.apps.iter().position(|app| app.name == name),
+            None => (self.apps.len() == 1).then_some(0),
+        };
+        let names = || self.apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ");
+        found.ok_or_else(names)
+    }
+}
+
 /// One app of a pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppPlan {

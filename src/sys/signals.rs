@@ -28,12 +28,15 @@ const MAY_BE_IGNORED: [i32; 3] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT];
 
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
-/// The signals that a process watches. One of them a process.
+/// The signals that a process watches. Of several the one made last has those that come, until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
     near: OwnedFd,
     far: OwnedFd,
-    signals: Vec<i32>,
+    /// What each did before.
+    signals: Vec<(i32, libc::sighandler_t)>,
+    /// Where they were noted before.
+    before: i32,
 }
 
 extern "C" fn note(signal: libc::c_int) {
@@ -64,16 +67,15 @@ impl Watch {
     /// this process had it ignore, as `nohup` and shells do for what runs behind them, stay ignored.
     pub fn new(signals: &[i32]) -> io::Result<Self> {
         let (near, far) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        PIPE.store(far.as_raw_fd(), Ordering::Relaxed);
+        let before = PIPE.swap(far.as_raw_fd(), Ordering::Relaxed);
         let mut watched = Vec::new();
         for &signal in signals {
             if MAY_BE_IGNORED.contains(&signal) && is_ignored(signal)? {
                 continue;
             }
-            install(signal, note as extern "C" fn(libc::c_int) as libc::sighandler_t)?;
-            watched.push(signal);
+            watched.push((signal, install(signal, note as extern "C" fn(libc::c_int) as libc::sighandler_t)?));
         }
-        Ok(Self { near, far, signals: watched })
+        Ok(Self { near, far, signals: watched, before })
     }
 
     /// The next signal that has come, if one has.
@@ -91,25 +93,26 @@ impl AsFd for Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        for &signal in &self.signals {
+        PIPE.store(self.before, Ordering::Relaxed);
+        for &(signal, before) in &self.signals {
             // What cannot be given back stays as it is: the pipe is gone then, and nothing is written.
-            let _ = install(signal, libc::SIG_DFL);
+            let _ = install(signal, before);
         }
-        PIPE.store(-1, Ordering::Relaxed);
         let _ = &self.far;
     }
 }
 
-fn install(signal: i32, handler: libc::sighandler_t) -> io::Result<()> {
+/// Gives the handler that there was.
+fn install(signal: i32, handler: libc::sighandler_t) -> io::Result<libc::sighandler_t> {
     // SAFETY: the action is zeroed and filled; `note` does only what a handler may.
-    let done = unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
+    let (done, before) = unsafe {
+        let (mut action, mut before): (libc::sigaction, libc::sigaction) = (std::mem::zeroed(), std::mem::zeroed());
         action.sa_sigaction = handler;
         action.sa_flags = libc::SA_RESTART;
         libc::sigemptyset(&raw mut action.sa_mask);
-        libc::sigaction(signal, &raw const action, std::ptr::null_mut())
+        (libc::sigaction(signal, &raw const action, &raw mut before), before.sa_sigaction)
     };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(before) }
 }
 
 fn is_ignored(signal: i32) -> io::Result<bool> {
@@ -150,7 +153,7 @@ const LAST: i32 = 64;
 
 /// Lets `signal` do what it does by default, whatever whoever started this process wanted.
 pub fn restore(signal: i32) -> io::Result<()> {
-    install(signal, libc::SIG_DFL)
+    install(signal, libc::SIG_DFL).map(drop)
 }
 
 /// Lets this process be ended by writing into a pipe that nobody reads any more, as programs that list things are.

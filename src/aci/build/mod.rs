@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use patch::patch_file;
+pub(crate) use walk::{attributes, time};
 pub(crate) use written::{ArchiveWriter, write_archive};
 
 use super::hash::Sha512;

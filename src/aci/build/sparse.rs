@@ -17,10 +17,12 @@ const MOST: usize = 100_000;
 ///
 /// Only a file that takes less room than its size says is looked at; which parts are holes is then decided by what it holds, since
 /// file systems differ in what they tell, and the same content shall give the same archive.
-pub(super) fn extents(file: &mut File, stat: &Stat) -> io::Result<Option<Vec<(u64, u64)>>> {
+///
+/// What a file takes is a matter of the file system too, which may compress; `always` looks at all files, so that no two differ.
+pub(super) fn extents(file: &mut File, stat: &Stat, always: bool) -> io::Result<Option<Vec<(u64, u64)>>> {
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
-    if size < SHORTEST || blocks.saturating_mul(512) >= size {
+    if size < SHORTEST || !always && blocks.saturating_mul(512) >= size {
         return Ok(None);
     }
     let mut extents: Vec<(u64, u64)> = Vec::new();

@@ -90,64 +90,8 @@ impl<'a> Walk<'a> {
 
     /// Hands all that is under `rootfs` to `entries`, and `rootfs` itself.
     pub(super) fn run(&self, entries: &mut Entries<'_, '_>) -> Result<()> {
-        // Files with several names: device and inode of the first.
-        let mut linked: HashMap<(u64, u64), Vec<u8>> = HashMap::new();
-        self.visit(&mut |directory, name, stat, path| {
-            let failed = |error: io::Error| Error::new(Kind::Io, format!("read `{}`", printable(path))).because(error);
-            let kind = match FileType::from_raw_mode(stat.st_mode as RawMode) {
-                FileType::RegularFile => EntryKind::File,
-                FileType::Directory => EntryKind::Directory,
-                FileType::Symlink => EntryKind::Symlink,
-                FileType::CharacterDevice => EntryKind::Character,
-                FileType::BlockDevice => EntryKind::Block,
-                FileType::Fifo => EntryKind::Fifo,
-                _ => {
-                    entries.tell(
-                        Diagnostic::warning("x.aci.build-socket", "a socket cannot be packed and was left out")
-                            .entry(printable(path)),
-                    );
-                    return Ok(());
-                }
-            };
-            let mut found = Found { name: path.to_vec(), kind, ..describe(stat) };
-            if kind != EntryKind::Directory && stat.st_nlink > 1 {
-                #[allow(clippy::unnecessary_cast)] // narrower elsewhere
-                let inode = (stat.st_dev as u64, stat.st_ino as u64);
-                if let Some(first) = linked.get(&inode) {
-                    found.kind = EntryKind::Hardlink;
-                    found.target = first.clone();
-                    found.size = 0;
-                    return entries.empty(&found);
-                }
-                linked.insert(inode, path.to_vec());
-            }
-            match kind {
-                EntryKind::File => {
-                    let file = open(directory, name).map_err(|error| failed(error.into()))?;
-                    // What was opened may be newer than what was looked at.
-                    let stat = fstat(&file).map_err(|error| failed(error.into()))?;
-                    if FileType::from_raw_mode(stat.st_mode as RawMode) != FileType::RegularFile {
-                        return Err(failed(io::Error::other("it was replaced while it was read")));
-                    }
-                    found = Found { name: found.name, kind, ..describe(&stat) };
-                    found.xattrs = xattrs(file.as_fd(), path, entries).map_err(failed)?;
-                    let mut file = File::from(file);
-                    let extents = sparse::extents(&mut file, &stat).map_err(failed)?;
-                    entries.file(&found, &mut file, extents.as_deref())
-                }
-                EntryKind::Directory => {
-                    let handle = enter(directory, name).map_err(|error| failed(error.into()))?;
-                    found.xattrs = xattrs(handle.as_fd(), path, entries).map_err(failed)?;
-                    entries.empty(&found)
-                }
-                EntryKind::Symlink => {
-                    let target = readlinkat(directory, name, Vec::new()).map_err(|error| failed(error.into()))?;
-                    found.target = CString::into_bytes(target);
-                    entries.empty(&found)
-                }
-                _ => entries.empty(&found),
-            }
-        })
+        let mut packer = Packer::default();
+        self.visit(&mut |directory, name, stat, path| packer.pack(entries, directory, name, stat, path, |time| time))
     }
 
     /// Calls `visit` with directory, name, status and path of `rootfs` and all below it that is not left out, sorted.
@@ -193,6 +137,88 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Packs what is in a tree, one thing after the other.
+#[derive(Default)]
+pub(super) struct Packer {
+    /// Files with several names: device and inode of the first.
+    linked: HashMap<(u64, u64), Vec<u8>>,
+    /// Whether holes are looked for in all files, so that nothing depends on the file system that the tree is on.
+    thorough: bool,
+}
+
+impl Packer {
+    pub(super) fn thorough() -> Self {
+        Self { thorough: true, ..Self::default() }
+    }
+
+    /// Hands what is at `name` in `directory` to `entries` under the name `path`, its time being what `when` makes of it.
+    pub(super) fn pack(
+        &mut self,
+        entries: &mut Entries<'_, '_>,
+        directory: BorrowedFd<'_>,
+        name: &OsStr,
+        stat: &Stat,
+        path: &[u8],
+        when: impl Fn(Time) -> Time,
+    ) -> Result<()> {
+        let failed = |error: io::Error| Error::new(Kind::Io, format!("read `{}`", printable(path))).because(error);
+        let describe = |stat: &Stat| Found { mtime: when(time(stat)), ..describe(stat) };
+        let kind = match FileType::from_raw_mode(stat.st_mode as RawMode) {
+            FileType::RegularFile => EntryKind::File,
+            FileType::Directory => EntryKind::Directory,
+            FileType::Symlink => EntryKind::Symlink,
+            FileType::CharacterDevice => EntryKind::Character,
+            FileType::BlockDevice => EntryKind::Block,
+            FileType::Fifo => EntryKind::Fifo,
+            _ => {
+                entries.tell(
+                    Diagnostic::warning("x.aci.build-socket", "a socket cannot be packed and was left out")
+                        .entry(printable(path)),
+                );
+                return Ok(());
+            }
+        };
+        let mut found = Found { name: path.to_vec(), kind, ..describe(stat) };
+        if kind != EntryKind::Directory && stat.st_nlink > 1 {
+            #[allow(clippy::unnecessary_cast)] // narrower elsewhere
+            let inode = (stat.st_dev as u64, stat.st_ino as u64);
+            if let Some(first) = self.linked.get(&inode) {
+                found.kind = EntryKind::Hardlink;
+                found.target = first.clone();
+                found.size = 0;
+                return entries.empty(&found);
+            }
+            self.linked.insert(inode, path.to_vec());
+        }
+        match kind {
+            EntryKind::File => {
+                let file = open(directory, name).map_err(|error| failed(error.into()))?;
+                // What was opened may be newer than what was looked at.
+                let stat = fstat(&file).map_err(|error| failed(error.into()))?;
+                if FileType::from_raw_mode(stat.st_mode as RawMode) != FileType::RegularFile {
+                    return Err(failed(io::Error::other("it was replaced while it was read")));
+                }
+                found = Found { name: found.name, kind, ..describe(&stat) };
+                found.xattrs = xattrs(file.as_fd(), path, entries).map_err(failed)?;
+                let mut file = File::from(file);
+                let extents = sparse::extents(&mut file, &stat, self.thorough).map_err(failed)?;
+                entries.file(&found, &mut file, extents.as_deref())
+            }
+            EntryKind::Directory => {
+                let handle = enter(directory, name).map_err(|error| failed(error.into()))?;
+                found.xattrs = xattrs(handle.as_fd(), path, entries).map_err(failed)?;
+                entries.empty(&found)
+            }
+            EntryKind::Symlink => {
+                let target = readlinkat(directory, name, Vec::new()).map_err(|error| failed(error.into()))?;
+                found.target = CString::into_bytes(target);
+                entries.empty(&found)
+            }
+            _ => entries.empty(&found),
+        }
+    }
+}
+
 type Visit<'v> = dyn FnMut(BorrowedFd<'_>, &OsStr, &Stat, &[u8]) -> Result<()> + 'v;
 
 fn status(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<Stat> {
@@ -223,25 +249,24 @@ fn describe(stat: &Stat) -> Found {
     }
 }
 
+/// When a file was modified last.
 #[allow(clippy::unnecessary_cast)] // the widths of these differ from system to system
-fn time(stat: &Stat) -> Time {
+pub(crate) fn time(stat: &Stat) -> Time {
     Time { seconds: stat.st_mtime as i64, nanos: stat.st_mtime_nsec as u32 }
 }
 
 fn xattrs(file: BorrowedFd<'_>, path: &[u8], entries: &mut Entries<'_, '_>) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut kept = Vec::new();
-    for name in xattr::list(file)? {
-        if HOST_XATTRS.contains(&&name[..]) {
-            continue;
-        }
-        if name.contains(&b'=') {
-            // A PAX record's key ends there.
-            let what = format!("the extended attribute {} cannot be packed and was left out", printable(&name));
-            entries.tell(Diagnostic::warning("x.aci.build-xattr", what).entry(printable(path)));
-            continue;
-        }
-        let value = xattr::get(file, &name)?;
-        kept.push((name, value));
+    let mut all = attributes(file)?;
+    // A PAX record's key ends there.
+    for (name, _) in all.extract_if(.., |(name, _)| name.contains(&b'=')) {
+        let what = format!("the extended attribute {} cannot be packed and was left out", printable(&name));
+        entries.tell(Diagnostic::warning("x.aci.build-xattr", what).entry(printable(path)));
     }
-    Ok(kept)
+    Ok(all)
+}
+
+/// The attributes of an open file that are of the image and not of the host.
+pub(crate) fn attributes(file: BorrowedFd<'_>) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let names = xattr::list(file)?.into_iter().filter(|name| !HOST_XATTRS.contains(&&name[..]));
+    names.map(|name| xattr::get(file, &name).map(|value| (name, value))).collect()
 }

@@ -1,13 +1,18 @@
-//! Archives written entry by entry out of other archives: images, and the layers of other formats.
+//! Archives written entry by entry, out of other archives and out of trees: images, and the layers of other formats.
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::Stat;
 
 use super::entry::Entries;
-use super::walk::Found;
+use super::walk::{Found, Packer};
 use super::{compress, output};
 use crate::aci::hash::Hash;
-use crate::aci::tar::{Data, Entry, Kind as EntryKind};
+use crate::aci::tar::{Data, Entry, Kind as EntryKind, Time};
 use crate::aci::{Compression, Result};
+use crate::diagnostic::Diagnostic;
 
 /// What was written.
 pub(crate) struct Archive<D> {
@@ -17,6 +22,8 @@ pub(crate) struct Archive<D> {
     pub(crate) size: u64,
     /// Number of entries.
     pub(crate) entries: u64,
+    /// What was left out.
+    pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 /// Writes an archive to `out`: what `work` writes, and what ends an archive unless that were bytes as they are.
@@ -30,17 +37,20 @@ pub(crate) fn write_archive<H: Hash, T>(
 ) -> Result<(T, Archive<H::Digest>)> {
     let codec = compress::Codec::new(compression, level)?;
     let ((done, written), digest) = output::run::<H, _>(&codec, None, out, |output| {
-        let mut writer = ArchiveWriter { entries: Entries::new(output, false), whole: false };
+        let mut writer =
+            ArchiveWriter { entries: Entries::new(output, false), packer: Packer::thorough(), whole: false };
         let done = work(&mut writer)?;
         let written = if writer.whole { writer.entries.written() } else { writer.entries.finish()? };
         Ok((done, written))
     })?;
-    Ok((done, Archive { digest, size: written.size, entries: written.entries }))
+    let (size, entries, diagnostics) = (written.size, written.entries, written.diagnostics);
+    Ok((done, Archive { digest, size, entries, diagnostics }))
 }
 
-/// Writes entries that are of another archive.
+/// Writes entries that are of another archive, or of a tree.
 pub(crate) struct ArchiveWriter<'a, 'o> {
     entries: Entries<'a, 'o>,
+    packer: Packer,
     /// Its end comes with what is written.
     whole: bool,
 }
@@ -58,6 +68,19 @@ impl ArchiveWriter<'_, '_> {
             EntryKind::File => self.entries.content(&found, data, entry.extents.as_deref()),
             _ => self.entries.empty(&found),
         }
+    }
+
+    /// Writes what is at `name` in `directory` under the name `path`, as building a layout does: the second name of a file becomes a
+    /// hard link. Its time is what `when` makes of it.
+    pub(crate) fn place(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        name: &OsStr,
+        stat: &Stat,
+        path: &[u8],
+        when: impl Fn(Time) -> Time,
+    ) -> Result<()> {
+        self.packer.pack(&mut self.entries, directory, name, stat, path, when)
     }
 
     /// Writes an entry that has no content.

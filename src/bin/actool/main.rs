@@ -10,6 +10,8 @@ mod build;
 mod cat_manifest;
 mod diff;
 mod discover;
+#[path = "../common/edits.rs"]
+mod edits;
 mod error;
 mod explain;
 mod export;

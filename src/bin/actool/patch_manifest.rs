@@ -9,11 +9,10 @@ use appc::schema::patch::{self, Edit};
 use appc::validate::MAX_MANIFEST;
 use serde_json::Value;
 
+use crate::edits::Edits;
 use crate::error::CommandError;
 use crate::input;
 use crate::print;
-
-mod syntax;
 
 /// Copy an image and change its manifest. Prints the new image's ID.
 ///
@@ -24,75 +23,8 @@ pub struct Args {
     /// Take the whole manifest from this file; other changes are made to it
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// The image's name
-    #[arg(long)]
-    name: Option<String>,
-    /// The command line, words separated by spaces
-    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
-    exec: Option<String>,
-    /// Whom the app runs as
-    #[arg(long)]
-    user: Option<String>,
-    /// The group the app runs as
-    #[arg(long)]
-    group: Option<String>,
-    /// Further groups, separated by commas
-    #[arg(long, value_name = "GIDS")]
-    supplementary_groups: Option<String>,
-    /// The only capabilities left, separated by commas
-    #[arg(long, value_name = "CAPS", conflicts_with = "revoke_capability")]
-    capability: Option<String>,
-    /// Capabilities taken away, separated by commas
-    #[arg(long, value_name = "CAPS")]
-    revoke_capability: Option<String>,
-    /// Mount points: work,path=/opt,readOnly=true:work2,...
-    #[arg(long, value_name = "LIST")]
-    mounts: Option<String>,
-    /// Ports: query,protocol=tcp,port=8080:query2,...
-    #[arg(long, value_name = "LIST")]
-    ports: Option<String>,
-    /// Isolators: resource/cpu,request=50m,limit=100m:resource/memory,...
-    #[arg(long, value_name = "LIST")]
-    isolators: Option<String>,
-    /// remove or retain, with ,errno=CODE
-    #[arg(long, value_name = "MODE", requires = "seccomp_set")]
-    seccomp_mode: Option<String>,
-    /// System calls, separated by commas
-    #[arg(long, value_name = "CALLS", requires = "seccomp_mode")]
-    seccomp_set: Option<String>,
-    /// A label
-    #[arg(long, value_name = "NAME=VALUE")]
-    label: Vec<String>,
-    /// An annotation
-    #[arg(long, value_name = "NAME=VALUE")]
-    annotation: Vec<String>,
-    /// An environment variable
-    #[arg(long, value_name = "NAME=VALUE")]
-    environment: Vec<String>,
-    /// A dependency: NAME[,imageID=ID][,size=N][,label.N=V]...
-    #[arg(long, value_name = "SPEC")]
-    dependency: Vec<String>,
-    /// A path of the whitelist
-    #[arg(long, value_name = "PATH")]
-    path_whitelist: Vec<String>,
-    /// Take a label away
-    #[arg(long, value_name = "NAME")]
-    remove_label: Vec<String>,
-    /// Take an annotation away
-    #[arg(long, value_name = "NAME")]
-    remove_annotation: Vec<String>,
-    /// Take an environment variable away
-    #[arg(long, value_name = "NAME")]
-    remove_environment: Vec<String>,
-    /// Take a dependency away
-    #[arg(long, value_name = "NAME")]
-    remove_dependency: Vec<String>,
-    /// Take a path of the whitelist away
-    #[arg(long, value_name = "PATH")]
-    remove_path_whitelist: Vec<String>,
-    /// Take an isolator away
-    #[arg(long, value_name = "NAME")]
-    remove_isolator: Vec<String>,
+    #[command(flatten)]
+    edits: Edits,
     /// Change the image in its place
     #[arg(long, conflicts_with = "output")]
     replace: bool,
@@ -111,7 +43,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
-    let edits = syntax::edits(args)?;
+    let edits = args.edits.edits()?;
     let out = args.output.as_ref().unwrap_or(&args.input);
     if !args.replace && same(&args.input, out) {
         return Err(CommandError::usage("input and output are the same file").hint("use --replace"));

@@ -10,11 +10,15 @@ mod adapt;
 mod assemble;
 mod attach;
 mod cat_manifest;
+mod commit;
 mod complete;
 mod config;
 mod context;
 mod cp;
+mod diff;
 mod doctor;
+#[path = "../common/edits.rs"]
+mod edits;
 mod error;
 mod events;
 mod exec;
@@ -32,6 +36,7 @@ mod key;
 mod kill;
 mod list;
 mod logs;
+mod made;
 #[path = "../common/manual.rs"]
 mod manual;
 mod meant;
@@ -153,9 +158,11 @@ macro_rules! commands {
 commands! {
     Attach(attach::Args) = "attach",
     CatManifest(cat_manifest::Args) = "cat-manifest",
+    Commit(commit::Args) = "commit",
     Completions(manual::CompletionsArgs) = "completions",
     Config(config::Args) = "config",
     Cp(cp::Args) = "cp",
+    Diff(diff::Args) = "diff",
     Doctor(doctor::Args) = "doctor",
     Events(events::Args) = "events",
     Exec(exec::Args) = "exec" ["enter", "console"],
@@ -208,7 +215,7 @@ fn main() -> ExitCode {
 /// Whether the command may be one that has this program, or a child of it, in reach of what runs in a pod. That a word only looks like one
 /// costs a start, and no more.
 fn may_enter_pods(words: &[OsString]) -> bool {
-    const OTHERS: [&str; 4] = ["enter", "console", "cp", "export"];
+    const OTHERS: [&str; 6] = ["enter", "console", "cp", "export", "commit", "diff"];
     words.iter().filter_map(|word| word.to_str()).any(|word| meant::STARTING.contains(&word) || OTHERS.contains(&word))
 }
 
@@ -256,6 +263,8 @@ fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, er
             manual::completions(&args, Cli::command().get_name())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Commit(args) => commit::run(&args, context),
+        Command::Diff(args) => diff::run(&args, context),
         Command::Config(args) => config::run(args, context),
         Command::Fetch(args) => fetch::run(args, context),
         Command::Gc(args) => gc::run(&args, context),

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, WaitOptions, kill_process_group, waitpid};
 
+use super::changed::{images, of_steps};
 use super::launch::{Start, complained, ended, pseudo_terminal, tell};
 use super::{Context, Real, Step, System as _};
 use crate::aci::build::{BuildOptions, Overwrite, build_file};
@@ -17,6 +18,7 @@ use crate::executor::relay::{self, Relay};
 use crate::executor::supervise::End;
 use crate::executor::users::Otherwise;
 use crate::executor::{Error, Kind, journal, remove_tree};
+use crate::layer::{Left, Level};
 use crate::pod::{PodDir, State};
 use crate::sys::beneath;
 use crate::sys::freebsd::process;
@@ -41,15 +43,9 @@ impl<'a> Entrance<'a> {
         let plan: PodPlan = pod
             .read_json("plan")
             .map_err(|e| Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(e))?;
-        let names: Vec<&str> = plan.apps.iter().map(|app| app.name.as_str()).collect();
-        let found = match name {
-            Some(name) => names.iter().position(|known| *known == name),
-            None if names.len() == 1 => Some(0),
-            None => None,
-        };
-        let app = found.ok_or_else(|| {
+        let app = plan.app(name).map_err(|names| {
             Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
-                .because(format!("its apps are {}", names.join(", ")))
+                .because(format!("its apps are {names}"))
         })?;
         Ok(Self { pod, plan, app })
     }
@@ -113,12 +109,37 @@ impl<'a> Entrance<'a> {
     /// The app's rootfs on the host, which is there until the pod is removed. A read-only copy is seen in its place only
     /// while the pod runs.
     fn rootfs(&self) -> PathBuf {
+        self.rootfs_of(self.pod.state() == State::Running)
+    }
+
+    fn rootfs_of(&self, running: bool) -> PathBuf {
         let name = &self.plan.apps[self.app].name;
         let copy = self.pod.path().join(super::compile::COPIES).join(name).join("rootfs");
-        if copy.is_dir() && self.pod.state() != State::Running {
+        if copy.is_dir() && !running {
             return copy;
         }
         self.pod.path().join("root").join(name).join("rootfs")
+    }
+
+    /// Runs `body` with what the app left of its tree, while `beside` runs.
+    ///
+    /// # Errors
+    /// Those of `body`, and when the files cannot be reached.
+    pub fn with_left<T>(
+        &self,
+        body: impl FnOnce(&Left<'_>) -> Result<(), Error> + Send,
+        beside: impl FnOnce() -> T,
+    ) -> Result<T, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
+        let app = &self.plan.apps[self.app];
+        let steps: Vec<Step> = journal::read_whole(&self.pod.path().join("journal"), super::NAME)?;
+        let root =
+            rustix::fs::open(self.rootfs_of(false), DIRECTORY, Mode::empty()).map_err(|error| failed(error.into()))?;
+        let layers = images(&app.layers, self.pod.path());
+        let tree = Level::root(&layers).map_err(failed)?;
+        let (ours, whence) = of_steps(&mut Real, &steps, &app.name, &tree)?;
+        let left = Left { root: root.as_fd(), layers: &layers, whence: &whence, ours: &ours };
+        crate::executor::changed::side_by_side(|| body(&left), beside)
     }
 
     /// Opens what the app has at a path, no link followed on the way.

@@ -16,6 +16,7 @@
 //! The rootfs is hostile: nothing of it is opened or mounted on through a symbolic link, and after each mount the mount
 //! table is asked whether it stands where it was meant to.
 
+pub(crate) mod changed;
 pub mod compile;
 mod context;
 pub mod datasets;

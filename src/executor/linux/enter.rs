@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
@@ -25,6 +25,7 @@ use crate::executor::relay::{self, Relay};
 use crate::executor::supervise::End;
 use crate::executor::users::Otherwise;
 use crate::executor::{Error, Kind, journal};
+use crate::layer::{Left, Level, Ours, Whence};
 use crate::pod::{PodDir, State};
 use crate::sys::linux::channel;
 use crate::sys::linux::process::{self as sys, namespace};
@@ -48,15 +49,9 @@ impl<'a> Entrance<'a> {
         let plan: PodPlan = pod
             .read_json("plan")
             .map_err(|e| Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(e))?;
-        let names: Vec<&str> = plan.apps.iter().map(|app| app.name.as_str()).collect();
-        let found = match name {
-            Some(name) => names.iter().position(|known| *known == name),
-            None if names.len() == 1 => Some(0),
-            None => None,
-        };
-        let app = found.ok_or_else(|| {
+        let app = plan.app(name).map_err(|names| {
             Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
-                .because(format!("its apps are {}", names.join(", ")))
+                .because(format!("its apps are {names}"))
         })?;
         // What was done at the start, whatever this host would have done by now.
         let steps = journal::read_whole(&pod.path().join("journal"), super::NAME)?;
@@ -159,44 +154,120 @@ impl<'a> Entrance<'a> {
     /// Those of `body`, and when the files cannot be reached.
     pub fn with_files(&self, body: impl FnOnce(BorrowedFd<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
-        let (ours, theirs) = channel::pair().map_err(failed)?;
-        let (flags, ids) = namespaces_of(&self.steps);
         let running = if self.pod.state() == State::Running { Some(self.way()?) } else { None };
+        let work = || match &running {
+            Some(way) => {
+                let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+                way.enter_files().and_then(|()| inside::root()).map_err(failed).and_then(|root| body(root.as_fd()))
+            }
+            None => self.stand(true).and_then(|files| body(files.root().map_err(failed)?)),
+        };
+        self.apart(running.is_none(), work, || ())
+    }
+
+    /// Runs `body` with what the app left of its tree, in a process of its own, while `beside` runs in this one.
+    ///
+    /// # Errors
+    /// Those of `body`, and when the files cannot be reached.
+    pub fn with_left<T>(
+        &self,
+        body: impl FnOnce(&Left<'_>) -> Result<(), Error> + Send,
+        beside: impl FnOnce() -> T,
+    ) -> Result<T, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
         let work = || {
-            let done = match &running {
-                Some(way) => {
-                    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-                    way.enter_files().and_then(|()| inside::root()).map_err(failed).and_then(|root| body(root.as_fd()))
-                }
-                None => self.stand().and_then(|files| body(files.root().map_err(failed)?)),
-            };
-            if let Err(error) = done {
-                if let Ok(bytes) = serde_json::to_vec(&Complaint::from(&error)) {
+            let (own, layers): (Vec<PathBuf>, Vec<PathBuf>) =
+                self.plan.apps[self.app].layers.iter().cloned().partition(|layer| layer.starts_with(self.pod.path()));
+            let ours = self.ours(&Level::root(&layers).map_err(failed)?);
+            // Before the tree stands, which hides the directory that the upper layer is in.
+            let whence = self.whence(own).map_err(failed)?;
+            let files = self.stand(false)?;
+            body(&Left { root: files.root().map_err(failed)?, layers: &layers, whence: &whence, ours: &ours })
+        };
+        self.apart(true, work, beside)
+    }
+
+    /// Runs `work` in a process of its own, where `mounting` with mounts and ids as the pod has them, and `beside` in this one.
+    fn apart<T>(
+        &self,
+        mounting: bool,
+        work: impl FnOnce() -> Result<(), Error>,
+        beside: impl FnOnce() -> T,
+    ) -> Result<T, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
+        let (ours, theirs) = channel::pair().map_err(failed)?;
+        let (mut beside, mut theirs) = (Some(beside), Some(theirs));
+        let run = || {
+            // What it holds is the other process's alone.
+            drop(beside.take());
+            if let Err(error) = work() {
+                if let (Ok(bytes), Some(theirs)) = (serde_json::to_vec(&Complaint::from(&error)), &theirs) {
                     let _ = theirs.send(&bytes, &[]);
                 }
                 return 1;
             }
             0
         };
-        let child = match running {
-            Some(_) => sys::clone(0, work).map_err(failed)?,
-            None => clone_mapped(flags & namespace::USER | namespace::MOUNT, ids, work)?,
+        let child = if mounting {
+            let (flags, ids) = namespaces_of(&self.steps);
+            clone_mapped(flags & namespace::USER | namespace::MOUNT, ids, run)?
+        } else {
+            sys::clone(0, run).map_err(failed)?
         };
-        drop(theirs);
+        drop(theirs.take());
+        let done = beside.take().map(|beside| beside());
         let complaint = ours.receive(true).map_err(failed)?;
         let status =
             waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED).map_err(|e| failed(e.into()))?;
-        match complaint {
-            Some(message) => Err(serde_json::from_slice::<Complaint>(&message.bytes)
+        match (complaint, done) {
+            (Some(message), _) => Err(serde_json::from_slice::<Complaint>(&message.bytes)
                 .map(Error::from)
                 .unwrap_or_else(|e| failed(io::Error::other(e)))),
-            None if status.and_then(|status| status.exit_status()) == Some(0) => Ok(()),
-            None => Err(failed(io::Error::other("the process that does it ended without a word"))),
+            (None, Some(done)) if status.and_then(|status| status.exit_status()) == Some(0) => Ok(done),
+            _ => Err(failed(io::Error::other("the process that does it ended without a word"))),
         }
     }
 
-    /// The rootfs as the app left it, in the calling process's own mount namespace.
-    fn stand(&self) -> Result<Filesystem, Error> {
+    /// What the executor made in the app's tree, which is stacked on `tree`.
+    fn ours(&self, tree: &Level) -> Ours {
+        let mut ours = Ours::default();
+        for step in &self.steps {
+            let Step::App { app, step } = step else { continue };
+            match step {
+                _ if *app != self.app => {}
+                AppStep::MountProc => ours.place(tree, Path::new("/proc")),
+                AppStep::MountSys { .. } => ours.place(tree, Path::new("/sys")),
+                AppStep::MountDev { .. } => ours.place(tree, Path::new("/dev")),
+                AppStep::MountVolume { target, .. } => ours.place(tree, target),
+                AppStep::ProvideFile { path, content, replace } => ours.file(tree, path, content, *replace),
+                _ => {}
+            }
+        }
+        ours
+    }
+
+    /// Where the app's tree may differ from its layers, of which `own` are no image's.
+    fn whence(&self, own: Vec<PathBuf>) -> io::Result<Whence> {
+        for step in &self.steps {
+            match step {
+                Step::App { app, step: AppStep::MountOverlay { upper, work, .. } } if *app == self.app => {
+                    // With an index, a change to one name of a file shows under its others too, wherever they are.
+                    if work.join("index").exists() {
+                        return Ok(Whence::Everywhere);
+                    }
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                    let open = |path: PathBuf| rustix::fs::open(path, flags, Mode::empty());
+                    let uppers = own.into_iter().chain([upper.clone()]).map(open);
+                    return Ok(Whence::Uppers(uppers.collect::<Result<_, _>>()?));
+                }
+                _ => {}
+            }
+        }
+        Ok(Whence::Everywhere)
+    }
+
+    /// The rootfs as the app left it, in the calling process's own mount namespace, with `volumes` where they are still there.
+    fn stand(&self, volumes: bool) -> Result<Filesystem, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
         crate::sys::linux::mount::make_private(inside::root().map_err(failed)?.as_fd()).map_err(failed)?;
         let mut files = Filesystem::new(None);
@@ -214,8 +285,7 @@ impl<'a> Entrance<'a> {
                 Step::App { app, step: AppStep::CopyRootfs { at, .. } } if *app == self.app => {
                     files.apply(&AppStep::CopyRootfs { lower: Vec::new(), at: at.clone() })?;
                 }
-                // Its volumes too, as far as they are still there.
-                Step::App { app, step: step @ AppStep::MountVolume { .. } } if *app == self.app => {
+                Step::App { app, step: step @ AppStep::MountVolume { .. } } if volumes && *app == self.app => {
                     let _ = files.apply(step);
                 }
                 _ => {}

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use appc::store::ImageRef;
+use appc::store::{Image, ImageRef};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -26,8 +26,8 @@ pub struct Args {
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let image = find(&context.store()?, &args.image)?;
-    let mut archive = image.archive()?;
     if args.file == Path::new("-") {
+        let mut archive = image.archive()?;
         let mut out = appc::sys::output::stdout();
         io::copy(&mut archive, &mut out)?;
         out.flush()?;
@@ -36,19 +36,26 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     if args.file.extension().is_none_or(|extension| extension != "aci") {
         return Err(CommandError::usage(format!("{} must end in .aci (aci.ext)", args.file.display())));
     }
-    let file = std::path::absolute(&args.file)?;
+    write(&image, &args.file, args.overwrite)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes an image's archive into a file, whole or not at all.
+pub fn write(image: &Image, file: &Path, overwrite: bool) -> Result<(), CommandError> {
+    let mut archive = image.archive()?;
+    let file = std::path::absolute(file)?;
     let failed = |error| io::Error::other(format!("write {}: {error}", file.display()));
     let parent = file.parent().unwrap_or(Path::new("/"));
     let mut new = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
     appc::sys::unfinished::note(new.path());
     io::copy(&mut archive, new.as_file_mut()).map_err(failed)?;
     readable(new.as_file()).map_err(failed)?;
-    if args.overwrite {
+    if overwrite {
         new.persist(&file).map_err(|error| failed(error.error))?;
     } else {
         new.persist_noclobber(&file).map_err(|error| failed(error.error))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A temporary file is its owner's alone; what is exported is a file like others.

@@ -1,7 +1,7 @@
 //! `jetpack image`: what can be done with images in the store.
 
 mod cat_manifest;
-mod export;
+pub mod export;
 mod extract;
 mod gc;
 mod inspect;

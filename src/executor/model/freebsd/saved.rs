@@ -2,15 +2,18 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use super::files::Node;
 use super::{Model, State};
 use crate::executor::freebsd::facts::{Configured, HostFacts};
-use crate::executor::freebsd::{Step, compile};
+use crate::executor::freebsd::{Step, changed, compile};
 use crate::executor::plan::PodPlan;
-use crate::executor::{Compiled, Error, Kind};
+use crate::executor::{Compiled, Error, Kind, copy, journal, local};
+use crate::layer::{Left, Level};
+use crate::pod::PodDir;
 
 /// The most of a text file of an image that the model keeps: what users are found in, and little more.
 const TEXT: u64 = 1 << 16;
@@ -87,6 +90,53 @@ impl Saved {
         self.model.lock().make_directory(&plan.directory).map_err(failed)?;
         // The lock over the model's file keeps addresses from being given twice.
         compile(plan, &HostFacts::for_pod(&mut self.model.clone(), plan, configured, false)?)
+    }
+
+    /// Runs `body` with what an app left of its tree in this model: a copy of its image's files, with what the steps made in it.
+    ///
+    /// # Errors
+    /// Those of `body`, and when there is no such app.
+    pub fn with_left<T>(
+        &self,
+        pod: &PodDir,
+        app: Option<&str>,
+        body: impl FnOnce(&Left<'_>) -> Result<(), Error> + Send,
+        beside: impl FnOnce() -> T,
+    ) -> Result<T, Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
+        let corrupt =
+            |error: crate::pod::Error| Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(error);
+        let plan: PodPlan = pod.read_json("plan").map_err(corrupt)?;
+        let app = plan.app(app).map_err(|names| {
+            Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
+                .because(format!("its apps are {names}"))
+        })?;
+        let app = &plan.apps[app];
+        let steps: Vec<Step> = journal::read_whole(&pod.path().join("journal"), local::MODEL)?;
+        let place = tempfile::tempdir().map_err(failed)?;
+        for layer in &app.layers {
+            copy::tree(layer, place.path()).map_err(failed)?;
+        }
+        let rootfs = pod.path().join("root").join(&app.name).join("rootfs");
+        for (path, node) in &self.model.state().files {
+            let Ok(inside) = path.strip_prefix(&rootfs) else { continue };
+            let path = place.path().join(inside);
+            if fs::symlink_metadata(&path).is_ok() {
+                continue;
+            }
+            match node {
+                Node::Directory => fs::create_dir(&path).map_err(failed)?,
+                Node::File(text) => fs::write(&path, text).map_err(failed)?,
+                Node::Link(target) => std::os::unix::fs::symlink(target, &path).map_err(failed)?,
+                Node::Socket => {}
+            }
+        }
+        let layers = changed::images(&app.layers, pod.path());
+        let tree = Level::root(&layers).map_err(failed)?;
+        let (ours, whence) = changed::of_steps(&mut self.model.clone(), &steps, &app.name, &tree)?;
+        let root = File::open(place.path()).map_err(failed)?;
+        let left = Left { root: root.as_fd(), layers: &layers, whence: &whence, ours: &ours };
+        crate::executor::changed::side_by_side(|| body(&left), beside)
     }
 
     /// Shows a rendered layer of the store to the model, as the dataset that it would be on FreeBSD.

@@ -1,16 +1,95 @@
-//! From the words of the command line to changes of the manifest.
+//! What the command line of both programs says about changes of a manifest.
 
 use appc::schema::patch::{Edit, List};
 use serde_json::{Map, Value, json};
 
-use super::Args;
 use crate::error::CommandError;
 
 const CAPABILITIES: &[&str] = &["os/linux/capabilities-remove-set", "os/linux/capabilities-retain-set"];
 const SECCOMP: &[&str] = &["os/linux/seccomp-remove-set", "os/linux/seccomp-retain-set"];
 
-/// All changes that the arguments ask for: what is taken away first, so that it can be put again.
-pub(super) fn edits(args: &Args) -> Result<Vec<Edit>, CommandError> {
+/// Options that change a manifest.
+#[derive(clap::Args)]
+pub struct Edits {
+    /// The image's name
+    #[arg(long)]
+    name: Option<String>,
+    /// The command line, words separated by spaces
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    exec: Option<String>,
+    /// Whom the app runs as
+    #[arg(long)]
+    user: Option<String>,
+    /// The group the app runs as
+    #[arg(long)]
+    group: Option<String>,
+    /// Further groups, separated by commas
+    #[arg(long, value_name = "GIDS")]
+    supplementary_groups: Option<String>,
+    /// The only capabilities left, separated by commas
+    #[arg(long, value_name = "CAPS", conflicts_with = "revoke_capability")]
+    capability: Option<String>,
+    /// Capabilities taken away, separated by commas
+    #[arg(long, value_name = "CAPS")]
+    revoke_capability: Option<String>,
+    /// Mount points: work,path=/opt,readOnly=true:work2,...
+    #[arg(long, value_name = "LIST")]
+    mounts: Option<String>,
+    /// Ports: query,protocol=tcp,port=8080:query2,...
+    #[arg(long, value_name = "LIST")]
+    ports: Option<String>,
+    /// Isolators: resource/cpu,request=50m,limit=100m:resource/memory,...
+    #[arg(long, value_name = "LIST")]
+    isolators: Option<String>,
+    /// remove or retain, with ,errno=CODE
+    #[arg(long, value_name = "MODE", requires = "seccomp_set")]
+    seccomp_mode: Option<String>,
+    /// System calls, separated by commas
+    #[arg(long, value_name = "CALLS", requires = "seccomp_mode")]
+    seccomp_set: Option<String>,
+    /// A label
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// An annotation
+    #[arg(long, value_name = "NAME=VALUE")]
+    annotation: Vec<String>,
+    /// An environment variable
+    #[arg(long, value_name = "NAME=VALUE")]
+    environment: Vec<String>,
+    /// A dependency: NAME[,imageID=ID][,size=N][,label.N=V]...
+    #[arg(long, value_name = "SPEC")]
+    dependency: Vec<String>,
+    /// A path of the whitelist
+    #[arg(long, value_name = "PATH")]
+    path_whitelist: Vec<String>,
+    /// Take a label away
+    #[arg(long, value_name = "NAME")]
+    remove_label: Vec<String>,
+    /// Take an annotation away
+    #[arg(long, value_name = "NAME")]
+    remove_annotation: Vec<String>,
+    /// Take an environment variable away
+    #[arg(long, value_name = "NAME")]
+    remove_environment: Vec<String>,
+    /// Take a dependency away
+    #[arg(long, value_name = "NAME")]
+    remove_dependency: Vec<String>,
+    /// Take a path of the whitelist away
+    #[arg(long, value_name = "PATH")]
+    remove_path_whitelist: Vec<String>,
+    /// Take an isolator away
+    #[arg(long, value_name = "NAME")]
+    remove_isolator: Vec<String>,
+}
+
+impl Edits {
+    /// All changes that the options ask for: what is taken away first, so that it can be put again.
+    pub fn edits(&self) -> Result<Vec<Edit>, CommandError> {
+        edits(self)
+    }
+}
+
+fn edits(args: &Edits) -> Result<Vec<Edit>, CommandError> {
     let mut edits = Vec::new();
     let texts = [("name", &args.name)];
     edits.extend(texts.into_iter().filter_map(|(key, text)| Some(Edit::Set(key, json!(text.as_ref()?)))));
@@ -63,7 +142,7 @@ pub(super) fn edits(args: &Args) -> Result<Vec<Edit>, CommandError> {
     Ok(edits)
 }
 
-fn removals(args: &Args, edits: &mut Vec<Edit>) {
+fn removals(args: &Edits, edits: &mut Vec<Edit>) {
     for (list, names) in [
         (List::Labels, &args.remove_label),
         (List::Annotations, &args.remove_annotation),
