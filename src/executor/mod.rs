@@ -24,6 +24,7 @@ pub mod decided;
 pub mod finding;
 pub mod freebsd;
 pub mod host_name;
+pub mod inputs;
 pub mod isolation;
 pub mod journal;
 pub mod lifecycle;

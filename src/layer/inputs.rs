@@ -75,7 +75,10 @@ impl Inputs {
     fn about(&mut self, about: &Stat, name: &[u8]) {
         self.add_words(name);
         self.hash.update(u64::from(about.st_mode).to_le_bytes());
-        self.newest = self.newest.max(Some(time(about)));
+        // A directory's tells when something came or went, which building does too.
+        if kind(about) != FileType::Directory {
+            self.newest = self.newest.max(Some(time(about)));
+        }
     }
 
     fn directory(&mut self, directory: BorrowedFd<'_>, at: &mut Vec<u8>) -> io::Result<()> {

@@ -45,7 +45,7 @@ impl Level {
     }
 
     /// The topmost of the directories.
-    pub(super) fn top(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn top(&self) -> Option<BorrowedFd<'_>> {
         self.0.first().map(AsFd::as_fd)
     }
 

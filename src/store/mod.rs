@@ -5,6 +5,7 @@
 //! <root>/identity              where it was made ([`ground`])
 //! <root>/lock                  shared while publishing, exclusive while collecting; never held over long work
 //! <root>/index                 a cache of what `images` says, one JSON object a line; may be thrown away at any time
+//! <root>/builds/<hash>        the ID of the image that a build with these inputs gave; may be thrown away
 //! <root>/incoming/<random>/    work in progress, locked while alive; without a lock it is rubbish
 //! <root>/trees/<name>/rootfs/  a sealed tree: what an image unpacked to, or what a render plan came to
 //! <root>/images/<id>/archive   the image file, byte for byte as it came
@@ -25,6 +26,7 @@
 //!
 //! Clauses: `aci.id.*`, `aci.guide.recreate`, `dep.match.*`, `im.deps.size`.
 
+mod builds;
 mod collect;
 mod find;
 pub mod ground;

@@ -5,6 +5,7 @@
 
 mod agreement;
 mod bed;
+mod building;
 mod confinement;
 mod containment;
 mod copies;

@@ -19,7 +19,7 @@ use appc::metadata::socket;
 use appc::pod::{ResolvedImage, directory, reify};
 use appc::render::{Pull, Rendered};
 use appc::schema::{
-    self, AcName, Annotations, ExposedPort, ImageId, Ipv4, PodApp, PodImage, PodManifest, Purpose, validate,
+    self, AcName, Annotations, App, ExposedPort, ImageId, Ipv4, PodApp, PodImage, PodManifest, Purpose, validate,
 };
 use appc::store::{Image, ImageRef, Store};
 use appc::trust::Scope;
@@ -45,6 +45,13 @@ pub struct PodArgs {
     /// Run the pod that this manifest describes; `-` reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "images")]
     pod_manifest: Option<PathBuf>,
+    #[command(flatten)]
+    pod: PodOptions,
+}
+
+/// What is said about a pod, whatever it is made of.
+#[derive(clap::Args)]
+pub struct PodOptions {
     /// Give the pod a name, unique among living pods
     #[arg(long, value_name = "NAME", value_parser = pod_name)]
     pod_name: Option<String>,
@@ -110,16 +117,41 @@ pub struct PodArgs {
     interactive: bool,
 }
 
+/// A pod of one image that runs something else than its app.
+pub struct Instead<'a> {
+    /// What runs.
+    pub app: &'a dyn Fn(&Image) -> Result<App, CommandError>,
+    /// What else the pod has.
+    pub pod: &'a dyn Fn(&mut PodManifest) -> Result<(), CommandError>,
+}
+
+impl PodArgs {
+    /// Those of a pod of one image.
+    pub fn of_image(image: ImageWords, pod: PodOptions) -> Self {
+        let images = Images { images: vec![image], pod_name: None };
+        Self { images, arguments: Vec::new(), pod_manifest: None, pod }
+    }
+}
+
 /// Finds everything that `args` name, and what keeps the images from being collected until the pod's directory says that it
 /// stands on them. Makes nothing but images in the store.
 pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>), CommandError> {
-    let network = crate::remote::Network { strict: args.strict, ..context.network.clone() };
+    draft_of(args, None, context)
+}
+
+/// The same of a pod in which something runs instead of its image's app.
+pub fn draft_of(
+    args: &PodArgs,
+    instead: Option<&Instead<'_>>,
+    context: &Context,
+) -> Result<(Draft, Vec<Rendered>), CommandError> {
+    let network = crate::remote::Network { strict: args.pod.strict, ..context.network.clone() };
     let context = &Context { network, ..context.clone() };
     let store = context.store()?;
     let mut found = BTreeMap::new();
     let template = match &args.pod_manifest {
-        Some(file) => with_registries(read_manifest(file, args.strict)?, args, context, &store, &mut found)?,
-        None => from_images(args, context, &store, &mut found)?,
+        Some(file) => with_registries(read_manifest(file, args.pod.strict)?, args, context, &store, &mut found)?,
+        None => from_images(args, instead, context, &store, &mut found)?,
     };
     let template = with_volumes_of_their_own(with_pod_options(template, args, &found)?, &found);
     if args.images.images.iter().any(|words| !words.options.is_empty()) {
@@ -128,7 +160,7 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
     let find = |wanted: &PodImage| -> Result<ResolvedImage, CommandError> {
         let obtained = match wanted.id.as_ref().and_then(|id| found.remove(id)) {
             Some(obtained) => obtained,
-            None => obtain(context, &store, &reference(wanted)?, args.pull.unwrap_or(context.config.pull.value))?,
+            None => obtain(context, &store, &reference(wanted)?, args.pod.pull.unwrap_or(context.config.pull.value))?,
         };
         let id = obtained.image.id().clone();
         let resolved = ResolvedImage { id: id.clone(), manifest: obtained.image.manifest().clone() };
@@ -217,13 +249,13 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     choices.freebsd = context.freebsd();
     // An app's name may be longer than a pod's.
     let of_app = args.images.pod_name.clone().filter(|name| args.pod_manifest.is_some() || directory::fit_name(name));
-    choices.name = args.pod_name.clone().or(of_app);
-    choices.hostname.clone_from(&args.hostname);
-    choices.follow_links = args.follow_links;
-    choices.strict = args.strict;
-    choices.restart = args.restart;
-    choices.devices = context.config.devices.value.iter().chain(&args.device).cloned().collect();
-    let net = if args.net.is_empty() { &context.config.network.value } else { &args.net };
+    choices.name = args.pod.pod_name.clone().or(of_app);
+    choices.hostname.clone_from(&args.pod.hostname);
+    choices.follow_links = args.pod.follow_links;
+    choices.strict = args.pod.strict;
+    choices.restart = args.pod.restart;
+    choices.devices = context.config.devices.value.iter().chain(&args.pod.device).cloned().collect();
+    let net = if args.pod.net.is_empty() { &context.config.network.value } else { &args.pod.net };
     choices.cni = context.cni();
     choices.network = match net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => {
@@ -243,14 +275,15 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
         _ => Network::Named(net.clone()),
     };
     choices.metadata = metadata(args, context, &choices.network)?;
-    choices.dns = Dns { servers: args.dns.clone(), search: args.dns_search.clone(), options: args.dns_opt.clone() };
-    choices.hosts_entries.clone_from(&args.hosts_entry);
+    choices.dns =
+        Dns { servers: args.pod.dns.clone(), search: args.pod.dns_search.clone(), options: args.pod.dns_opt.clone() };
+    choices.hosts_entries.clone_from(&args.pod.hosts_entry);
     for app in 0..apps {
         let mut base = Stdio::default();
-        if app == 0 && args.interactive {
+        if app == 0 && args.pod.interactive {
             base.stdin = Stream::Stream;
         }
-        if app == 0 && args.tty {
+        if app == 0 && args.pod.tty {
             base = Stdio { stdin: Stream::Tty, stdout: Stream::Tty, stderr: Stream::Tty };
         }
         choices.stdio.push(match args.images.images.get(app) {
@@ -268,7 +301,7 @@ fn consents<'a>(
     pod: &PodManifest,
     image: impl Fn(&ImageId) -> &'a Image,
 ) -> Result<Vec<Consent>, CommandError> {
-    for (option, allowances) in [("caps-allow", &args.caps_allow), ("seccomp-allow", &args.seccomp_allow)] {
+    for (option, allowances) in [("caps-allow", &args.pod.caps_allow), ("seccomp-allow", &args.pod.seccomp_allow)] {
         let nobodys = allowances.iter().find(|allowance| {
             allowance.whom.as_ref().is_some_and(|whom| pod.apps.iter().all(|app| app.name.as_str() != whom.as_str()))
         });
@@ -291,11 +324,11 @@ fn consents<'a>(
         };
         let config = &context.config;
         let mut consent = Consent::default();
-        let capabilities = args.caps_allow.iter().filter(named);
+        let capabilities = args.pod.caps_allow.iter().filter(named);
         capabilities
             .chain(config.caps_allow.value.iter().filter(configured))
             .for_each(|allowance| consent.allow_capabilities(allowance));
-        let calls = args.seccomp_allow.iter().filter(named);
+        let calls = args.pod.seccomp_allow.iter().filter(named);
         calls
             .chain(config.seccomp_allow.value.iter().filter(configured))
             .for_each(|allowance| consent.allow_calls(allowance));
@@ -330,8 +363,8 @@ fn dns_option(text: &str) -> Result<String, String> {
 
 /// Who answers the apps' questions about the pod.
 fn metadata(args: &PodArgs, context: &Context, network: &Network) -> Result<Metadata, CommandError> {
-    let configured = args.mds.unwrap_or(context.config.metadata.value);
-    let who = if args.no_metadata { config::Metadata::Off } else { configured };
+    let configured = args.pod.mds.unwrap_or(context.config.metadata.value);
+    let who = if args.pod.no_metadata { config::Metadata::Off } else { configured };
     Ok(match who {
         config::Metadata::Own => Metadata::Own,
         config::Metadata::Off => Metadata::Off,
@@ -352,7 +385,7 @@ fn with_pod_options(
     found: &BTreeMap<ImageId, Obtained>,
 ) -> Result<PodManifest, CommandError> {
     let mut given: Vec<AcName> = Vec::new();
-    for text in args.volume.iter().filter(|text| !familiar::is_volume(text)) {
+    for text in args.pod.volume.iter().filter(|text| !familiar::is_volume(text)) {
         let volume = volume(text)?;
         once("volume", text, &volume.name, given.iter())?;
         given.push(volume.name.clone());
@@ -361,7 +394,7 @@ fn with_pod_options(
         pod.volumes.push(volume);
     }
     given.clear();
-    for text in args.port.iter().filter(|text| !familiar::is_port(text)) {
+    for text in args.pod.port.iter().filter(|text| !familiar::is_port(text)) {
         let (name, place) = text.split_once('=').ok_or_else(|| wrong("port", text, "it is not NAME=[IP:]HOSTPORT"))?;
         let (ip, number) = place.rsplit_once(':').map_or((None, place), |(ip, number)| (Some(ip), number));
         let number: std::num::NonZeroU16 =
@@ -377,14 +410,14 @@ fn with_pod_options(
         pod.ports.retain(|other| other.name != port.name);
         pod.ports.push(port);
     }
-    for text in args.volume.iter().filter(|text| familiar::is_volume(text)) {
+    for text in args.pod.volume.iter().filter(|text| familiar::is_volume(text)) {
         familiar::volume(&mut pod, text)?;
     }
-    for text in args.port.iter().filter(|text| familiar::is_port(text)) {
+    for text in args.pod.port.iter().filter(|text| familiar::is_port(text)) {
         familiar::port(&mut pod, text, found)?;
     }
     let mut annotations = pod.annotations.take().map(|list| list.0).unwrap_or_default();
-    for annotation in adapt::annotations("pod-annotation", args.pod_annotation.iter().map(String::as_str))? {
+    for annotation in adapt::annotations("pod-annotation", args.pod.pod_annotation.iter().map(String::as_str))? {
         annotations.retain(|other| other.name != annotation.name);
         annotations.push(annotation);
     }
@@ -403,7 +436,7 @@ fn with_registries(
     for app in pod.apps.iter_mut().filter(|app| app.image.id.is_none()) {
         let annotation = app.annotations.as_ref().and_then(|annotations| annotations.value(appc::oci::REFERENCE));
         let Some(text) = annotation.filter(|text| RegistryName::is_meant(text)) else { continue };
-        let pull = args.pull.unwrap_or(context.config.pull.value);
+        let pull = args.pod.pull.unwrap_or(context.config.pull.value);
         let obtained = obtain(context, store, &text.parse()?, pull)?;
         app.image.id = Some(obtained.image.id().clone());
         found.insert(obtained.image.id().clone(), obtained);
@@ -443,6 +476,7 @@ fn with_volumes_of_their_own(mut pod: PodManifest, found: &BTreeMap<ImageId, Obt
 /// A pod of one app an image, each named after its image.
 fn from_images(
     args: &PodArgs,
+    instead: Option<&Instead<'_>>,
     context: &Context,
     store: &Store,
     found: &mut BTreeMap<ImageId, Obtained>,
@@ -461,7 +495,7 @@ fn from_images(
         }
         let mut app = PodApp {
             annotations: None,
-            app: None,
+            app: instead.map(|instead| (instead.app)(image)).transpose()?,
             image: PodImage {
                 id: Some(image.id().clone()),
                 name: Some(image.manifest().name.clone()),
@@ -479,7 +513,7 @@ fn from_images(
         apps.push(app);
         found.insert(image.id().clone(), obtained);
     }
-    Ok(PodManifest {
+    let mut pod = PodManifest {
         ac_kind: appc::schema::PodManifestKind::PodManifest,
         ac_version: appc::schema::AcVersion::current(),
         annotations: None,
@@ -490,7 +524,11 @@ fn from_images(
         user_labels: None,
         volumes: Vec::new(),
         extra: serde_json::Map::new(),
-    })
+    };
+    if let Some(instead) = instead {
+        (instead.pod)(&mut pod)?;
+    }
+    Ok(pod)
 }
 
 /// The image that stands there, or what was probably meant by the word.
@@ -512,10 +550,12 @@ fn image_of(
     {
         return Err(CommandError::failed(format!("find image {reference}: the store has none of that name")).hint(hint));
     }
-    obtain(context, store, &reference, args.pull.unwrap_or(context.config.pull.value)).map_err(|error| match meant() {
-        Some(hint) => error.hint(hint),
-        None => error,
-    })
+    obtain(context, store, &reference, args.pod.pull.unwrap_or(context.config.pull.value)).map_err(
+        |error| match meant() {
+            Some(hint) => error.hint(hint),
+            None => error,
+        },
+    )
 }
 
 /// The image that a command line names, with the labels asked for.

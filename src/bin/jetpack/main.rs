@@ -9,6 +9,7 @@ mod output;
 mod adapt;
 mod assemble;
 mod attach;
+mod build;
 mod cat_manifest;
 mod commit;
 mod complete;
@@ -68,7 +69,7 @@ use std::process::ExitCode;
 use appc::executor::model::freebsd::Saved;
 use clap::{ArgMatches, Args as _, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong command line; run, run-prepared, start, attach and exec end as the app did, and with 125 \
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 a wrong command line; run, run-prepared, start, attach, exec and build end as the app did, and with 125 \
                           to 127 where it was not started (jetpack run --help).";
 
 /// Fetch App Container Images and run pods of them (appc 0.8.11).
@@ -157,6 +158,7 @@ macro_rules! commands {
 
 commands! {
     Attach(attach::Args) = "attach",
+    Build(build::Args) = "build",
     CatManifest(cat_manifest::Args) = "cat-manifest",
     Commit(commit::Args) = "commit",
     Completions(manual::CompletionsArgs) = "completions",
@@ -263,6 +265,7 @@ fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, er
             manual::completions(&args, Cli::command().get_name())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Build(args) => build::run(args, context),
         Command::Commit(args) => commit::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
         Command::Config(args) => config::run(args, context),

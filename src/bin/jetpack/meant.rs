@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::error::{BEFORE_START, USAGE};
 
 /// The commands that end as apps do, and so have other codes of their own.
-pub const STARTING: [&str; 5] = ["run", "run-prepared", "start", "exec", "attach"];
+pub const STARTING: [&str; 6] = ["run", "run-prepared", "start", "exec", "attach", "build"];
 
 /// The commands that make pods.
 const MAKING: [&str; 3] = ["run", "prepare", "plan"];

@@ -36,6 +36,11 @@ pub struct Images {
     pub pod_name: Option<String>,
 }
 
+const IMAGES: &str =
+    "Files, URLs, IDs or beginnings of them, NAME[:VERSION][,label=value]..., or docker://NAME[:TAG|@DIGEST]";
+const IMAGE: &str =
+    "A file, a URL, an ID or the beginning of one, NAME[:VERSION][,label=value]..., or docker://NAME[:TAG|@DIGEST]";
+
 const HEADING: &str = "Options for the image that follows (with one image, they may stand behind it)";
 
 /// Options with a value: name, what the value is called, help.
@@ -70,22 +75,15 @@ impl clap::Args for Images {
             .value_name("IMAGE")
             .action(ArgAction::Append)
             .required_unless_present("pod_manifest")
-            .help("Files, URLs, IDs or beginnings of them, NAME[:VERSION][,label=value]..., or docker://NAME[:TAG|@DIGEST]");
+            .help(IMAGES);
         let mut command = command.arg(images);
         for (name, value, help) in VALUED {
-            let mut arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append);
-            arg = match name {
-                "env" => arg.short('e'),
-                "user" => arg.short('u'),
-                "workdir" => arg.short('w'),
-                "exec" => arg.visible_alias("entrypoint"),
-                _ => arg,
-            };
+            let mut arg = valued(name, value, help).help_heading(HEADING);
             // What an app of a pod manifest is stands there; the name may be the pod's.
             if name != "name" {
                 arg = arg.conflicts_with("pod_manifest");
             }
-            command = command.arg(arg.help(help).help_heading(HEADING).allow_hyphen_values(name == "exec"));
+            command = command.arg(arg);
         }
         // A flag that may stand for each image: a value is allowed so that its place is known.
         let flag = Arg::new(FLAG.0).long(FLAG.0).action(ArgAction::Append).num_args(0..=1).require_equals(true);
@@ -114,6 +112,57 @@ impl FromArgMatches for Images {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// One image with what is said about its app, where what the app is called and what it runs is decided elsewhere.
+#[derive(Clone, Debug)]
+pub struct OneImage(pub ImageWords);
+
+/// What is decided elsewhere.
+const DECIDED: [&str; 3] = ["name", "exec", "annotation"];
+
+impl clap::Args for OneImage {
+    fn augment_args(command: Command) -> Command {
+        let image = Arg::new("image").value_name("IMAGE").required(true).help(IMAGE);
+        let options = VALUED.into_iter().filter(|(name, ..)| !DECIDED.contains(name));
+        let options =
+            options.map(|(name, value, help)| valued(name, value, help).help_heading("Options for the command"));
+        command.arg(image).args(options)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for OneImage {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let image = matches.get_one::<String>("image").cloned().unwrap_or_default();
+        let mut options: Vec<(usize, &'static str, String)> = Vec::new();
+        for (name, ..) in VALUED.iter().filter(|(name, ..)| !DECIDED.contains(name)) {
+            options.extend(placed(matches, name).into_iter().map(|(place, value)| (place, *name, value)));
+        }
+        options.sort();
+        let options = options.into_iter().map(|(_, name, value)| (name, value)).collect();
+        Ok(Self(ImageWords { image, options }))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn valued(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).value_name(value).action(ArgAction::Append);
+    let arg = match name {
+        "env" => arg.short('e'),
+        "user" => arg.short('u'),
+        "workdir" => arg.short('w'),
+        "exec" => arg.visible_alias("entrypoint"),
+        _ => arg,
+    };
+    arg.help(help).allow_hyphen_values(name == "exec")
 }
 
 fn placed(matches: &ArgMatches, name: &str) -> Vec<(usize, String)> {

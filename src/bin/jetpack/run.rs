@@ -74,6 +74,17 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     begin().map_err(CommandError::before_start)
 }
 
+/// How pods are supervised that run in the foreground.
+pub fn supervision(context: &Context) -> Supervision {
+    Supervision {
+        grace: context.config.stop_grace.value,
+        log_limit: context.config.log_limit.value,
+        voice: crate::context::voice,
+        notify: std::env::var_os("NOTIFY_SOCKET"),
+        ..Supervision::default()
+    }
+}
+
 /// Runs a pod that is prepared and in hand. One that cannot be started is removed where it was made to begin at once, and
 /// else stays prepared.
 pub fn start(pod: PodDir, begin: Begin, how: &Start, context: &Context) -> Result<ExitCode, CommandError> {
@@ -81,14 +92,9 @@ pub fn start(pod: PodDir, begin: Begin, how: &Start, context: &Context) -> Resul
     let pods = context.pods()?;
     let mut supervision = Supervision {
         foreground: !how.detach,
-        grace: context.config.stop_grace.value,
-        log_limit: context.config.log_limit.value,
         fault: how.inject.unwrap_or_default(),
-        leash: None,
         passing: how.rm,
-        root: None,
-        voice: crate::context::voice,
-        notify: std::env::var_os("NOTIFY_SOCKET"),
+        ..supervision(context)
     };
     if how.detach {
         let uuid = pod.uuid();

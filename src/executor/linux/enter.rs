@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
-    DumpableBehavior, Signal, WaitId, WaitIdOptions, WaitOptions, set_dumpable_behavior,
+    DumpableBehavior, Signal, WaitId, WaitIdOptions, WaitOptions, dumpable_behavior, set_dumpable_behavior,
     set_parent_process_death_signal, waitid, waitpid,
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -209,8 +209,13 @@ impl<'a> Entrance<'a> {
             0
         };
         let child = if mounting {
+            // Whoever supervised the pod in this process had a secret; files of /proc are root's then, by which ids are mapped.
+            let before = dumpable_behavior().map_err(|e| failed(e.into()))?;
+            set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(|e| failed(e.into()))?;
             let (flags, ids) = namespaces_of(&self.steps);
-            clone_mapped(flags & namespace::USER | namespace::MOUNT, ids, run)?
+            let child = clone_mapped(flags & namespace::USER | namespace::MOUNT, ids, run);
+            set_dumpable_behavior(before).map_err(|e| failed(e.into()))?;
+            child?
         } else {
             sys::clone(0, run).map_err(failed)?
         };

@@ -80,7 +80,11 @@ impl Saved {
         let failed = |error: io::Error| Error::new(Kind::Io, "show the pod's images to the model").because(error);
         let layers = plan.apps.iter().flat_map(|app| &app.layers);
         for layer in layers {
-            self.import(layer).map_err(failed)?;
+            match layer.strip_prefix(&plan.directory) {
+                // The pod's own is no image's, and in no dataset.
+                Ok(_) => self.import_source(layer),
+                Err(_) => self.import(layer).map_err(failed)?,
+            }
         }
         for volume in &plan.volumes {
             if let crate::executor::plan::VolumeKind::Host { source, .. } = &volume.kind {

@@ -84,6 +84,7 @@ impl Inner {
                 }
                 Ok(String::new())
             }
+            (Some("diff"), [snapshot, name]) => self.diff(snapshot, name),
             (Some("mount"), [name]) => {
                 self.there(name)?;
                 let dataset = &self.state.datasets[*name];
@@ -198,6 +199,36 @@ impl Inner {
         Ok(String::new())
     }
 
+    /// As `zfs diff -H` tells it: in no order that would mean anything, names of directories' entries not apart.
+    fn diff(&self, snapshot: &str, name: &str) -> Result<String, String> {
+        self.there(name)?;
+        let (dataset, label) = snapshot.split_once('@').ok_or_else(|| missing(snapshot))?;
+        let before = self.state.datasets.get(dataset).and_then(|dataset| dataset.snapshots.get(label));
+        let before = before.ok_or_else(|| missing(snapshot))?;
+        let of = &self.state.datasets[name];
+        if of.origin.as_deref() != Some(snapshot) && dataset != name {
+            return Err(format!("Unable to obtain diffs: Not an earlier snapshot from the same fs: {snapshot}"));
+        }
+        let on = of.mountpoint.clone().ok_or_else(|| format!("Cannot diff an unmounted snapshot: {name}"))?;
+        let after = self.content(name);
+        let mut told = BTreeSet::new();
+        let mut tell = |sign: char, path: &Path| {
+            told.insert(format!("{sign}\t{}\n", escaped(&on.join(path))));
+            if sign != 'M' {
+                told.insert(format!("M\t{}\n", escaped(&on.join(path.parent().unwrap_or(Path::new(""))))));
+            }
+        };
+        for (path, node) in &after {
+            match before.get(path) {
+                None => tell('+', path),
+                Some(was) if was != node => tell('M', path),
+                Some(_) => {}
+            }
+        }
+        before.keys().filter(|path| !after.contains_key(*path)).for_each(|path| tell('-', path));
+        Ok(told.into_iter().collect())
+    }
+
     fn destroy_dataset(&mut self, name: &str, below: bool, force: bool) -> Result<String, String> {
         self.there(name)?;
         let inside = format!("{name}/");
@@ -283,6 +314,19 @@ impl Inner {
         }
         Ok(String::new())
     }
+}
+
+/// A path as `zfs diff` prints it.
+fn escaped(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut text = String::new();
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'\\' | 0..=b' ' | 0x7f.. => text.push_str(&format!("\\{byte:04o}")),
+            _ => text.push(char::from(byte)),
+        }
+    }
+    text
 }
 
 fn missing(name: &str) -> String {
