@@ -98,10 +98,8 @@ fn doing(root: &Path, deed: &Deed) {
             // Only root may.
             let _ = std::os::unix::fs::lchown(at(number), Some(*owner), Some(*owner));
         }
-        Deed::Remove(number) => {
-            if !through(number) && fs::remove_dir_all(at(number)).is_err() {
-                let _ = fs::remove_file(at(number));
-            }
+        Deed::Remove(number) if !through(number) => {
+            let _ = fs::remove_dir_all(at(number)).or_else(|_| fs::remove_file(at(number)));
         }
         Deed::Directory(number) => drop(made(number)),
         Deed::Link(to, number) if !through(to) && !through(number) => drop(fs::hard_link(at(to), made(number))),
