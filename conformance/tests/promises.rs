@@ -36,7 +36,8 @@ fn what_is_said_to_prove_a_promise_is_there() {
             ("mutant", _) => mutants.contains(&format!("name = \"{word}\"")),
             ("fuzz target", _) => top.join(format!("fuzz/fuzz_targets/{word}.rs")).is_file(),
             (_, Some((module, test))) => tests.iter().any(|path| {
-                path.file_stem().is_some_and(|stem| stem == module)
+                let own = if path.ends_with("mod.rs") { path.parent() } else { Some(path.as_path()) };
+                own.and_then(Path::file_stem).is_some_and(|stem| stem == module)
                     && fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("fn {test}(")))
             }),
             _ if word.starts_with("tests/") || word.starts_with("conformance/") => top.join(word).exists(),

@@ -8,12 +8,18 @@
 //! Invariants: every name is below the root and was tidied by the reader; memory is bounded by [`MAX_NODES`] and by the
 //! limits of what layers are read with.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use super::{Error, Kind, Result};
 use crate::aci::{Entry, printable};
+
+#[cfg(test)]
+mod laws;
+mod way;
+
+use way::{Blocked, Way};
 
 /// Files and directories of all layers together, those among them that only names of others imply.
 pub(super) const MAX_NODES: usize = 2_000_000;
@@ -21,8 +27,6 @@ pub(super) const MAX_NODES: usize = 2_000_000;
 const MAX_DEPTH: usize = 2048;
 /// Bytes of all paths together, which links can make longer than the names that layers have.
 const MAX_PATHS: usize = 512 << 20;
-/// Symbolic links on one way, as Linux counts them.
-const MAX_LINKS: usize = 40;
 
 /// One entry of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -378,7 +382,7 @@ impl Tree {
         let name = name.to_vec();
         let mut way = Way::new(above);
         let mut at = ROOT;
-        while let Some(part) = way.next(&mut at, self) {
+        while let Some(part) = way.next(&mut at, |node| self.nodes[node].parent) {
             at = match self.child(at, &part) {
                 None => {
                     let content = Content::Directory { entry: None, children: BTreeMap::new() };
@@ -395,9 +399,9 @@ impl Tree {
         let (above, name) = split(path);
         let mut way = Way::new(if follow { path } else { above });
         let mut at = ROOT;
-        while let Some(part) = way.next(&mut at, self) {
+        while let Some(part) = way.next(&mut at, |node| self.nodes[node].parent) {
             let Some(node) = self.child(at, &part) else { return Ok(None) };
-            if follow && way.rest.is_empty() && !self.is_symlink(node) {
+            if follow && way.is_over() && !self.is_symlink(node) {
                 return Ok(Some(node));
             }
             at = match self.step(node, at, &mut way) {
@@ -530,63 +534,6 @@ impl Tree {
     }
 }
 
-/// Why a way leads nowhere.
-enum Blocked {
-    /// What is no directory stands there.
-    By(Vec<u8>),
-    /// Symbolic links, round and round.
-    Links,
-}
-
-impl fmt::Display for Blocked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::By(path) => write!(f, "`{}` above it is not a directory", printable(path)),
-            Self::Links => f.write_str("too many symbolic links lie on the way to it"),
-        }
-    }
-}
-
-/// A way through the tree, part by part.
-struct Way {
-    rest: VecDeque<Vec<u8>>,
-    links: usize,
-}
-
-impl Way {
-    fn new(path: &[u8]) -> Self {
-        Self { rest: parts(path).collect(), links: 0 }
-    }
-
-    /// The next part that is a name; `..` leads up from `at`, and at the root nowhere.
-    fn next(&mut self, at: &mut usize, tree: &Tree) -> Option<Vec<u8>> {
-        loop {
-            let part = self.rest.pop_front()?;
-            if part != b".." {
-                return Some(part);
-            }
-            *at = tree.nodes[*at].parent;
-        }
-    }
-
-    /// Goes along a symbolic link that stands in the directory `from`.
-    fn follow(&mut self, target: &[u8], from: usize) -> std::result::Result<usize, Blocked> {
-        self.links += 1;
-        let parts: Vec<Vec<u8>> = parts(target).collect();
-        if self.links > MAX_LINKS || self.rest.len() + parts.len() > MAX_DEPTH {
-            return Err(Blocked::Links);
-        }
-        for part in parts.into_iter().rev() {
-            self.rest.push_front(part);
-        }
-        Ok(if target.starts_with(b"/") { ROOT } else { from })
-    }
-}
-
-fn parts(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    path.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec)
-}
-
 /// What is before the last slash and what is behind it.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&byte| byte == b'/') {
@@ -641,7 +588,3 @@ pub fn kept(items: Vec<Item>, keeps: impl Fn(&[u8]) -> bool) -> Vec<Item> {
     }
     left
 }
-
-#[cfg(test)]
-#[path = "merge_laws.rs"]
-mod laws;
