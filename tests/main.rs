@@ -13,6 +13,7 @@ mod metadata_under_attack;
 mod oci;
 mod patch_manifest;
 mod pods;
+mod publish;
 mod render;
 mod rooms;
 mod schemas;

@@ -9,25 +9,25 @@ use crate::support::https::{Reply, Server};
 use crate::support::image::image;
 
 const DATA: &[u8] = b"what is signed";
-const SIGNIFY_PUBLIC: &str = "untrusted comment: signify public key\n\
+pub const SIGNIFY_PUBLIC: &str = "untrusted comment: signify public key\n\
     RWRuOBvQaG7tmUAEp6LMgHOieP+1ihqoNI/7aG9DUJrYvGFmff39+v22\n";
-const SIGNIFY_SECRET: &str = "untrusted comment: signify secret key\n\
+pub const SIGNIFY_SECRET: &str = "untrusted comment: signify secret key\n\
     RWRCSwAAAAAyZ1/Wk1EakYJSQlMUGu+2HooygMQj2txuOBvQaG7tmVAtNvx3knno2bnoXa0zEnkLlTOKYG9iVRG7NOTqEnpiQASnosyAc6J4/7WKGqg0j/tob0NQmti8YWZ9/f36/bY=\n";
-const SIGNIFY_SIGNATURE: &str = "untrusted comment: verify with k.pub\n\
+pub const SIGNIFY_SIGNATURE: &str = "untrusted comment: verify with k.pub\n\
     RWRuOBvQaG7tmf0PlB9tyiCajON9k7PPOjykHMZ15bgRTBPgAvyQzI+PkClY4eyp3ZTF95oDHLZHB2QceyEbakcrtCddo6FAHgY=\n";
-const LOCKED_PUBLIC: &str = "untrusted comment: locked public key\n\
+pub const LOCKED_PUBLIC: &str = "untrusted comment: locked public key\n\
     RWRTbrVSTFTHkgj5lY4f6s3Y2Qlk3EKTvcR4yOMyx5Jdy7OKbbEE542u\n";
-const LOCKED_SECRET: &str = "untrusted comment: locked secret key\n\
+pub const LOCKED_SECRET: &str = "untrusted comment: locked secret key\n\
     RWRCSwAAACqcI4fztmkq9LpTa44q5eGfOKJdG0CI/7tTbrVSTFTHkqiCW60Q0HHFcR+RnahqP7KR1gMLP9wK6iQNKGvwpJmgSCil8WLbMEbnA73zMfwAGmm/guB+uAxuOqXmd303wjo=\n";
-const MINISIGN_PUBLIC: &str = "untrusted comment: minisign public key 4F1A88A257664BFD\n\
+pub const MINISIGN_PUBLIC: &str = "untrusted comment: minisign public key 4F1A88A257664BFD\n\
     RWT9S2ZXoogaTwQyfQs3mip2XR5jeb4gG+SAzxNnx81dtbW5osrQ2VOt\n";
-const MINISIGN_SECRET: &str = "untrusted comment: minisign encrypted secret key\n\
+pub const MINISIGN_SECRET: &str = "untrusted comment: minisign encrypted secret key\n\
     RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/UtmV6KIGk+vN9oBxkBghHrUGmsv6yrUz9SJckTNCmtA0490OpmPTgQyfQs3mip2XR5jeb4gG+SAzxNnx81dtbW5osrQ2VOtAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
-const MINISIGN_HASHED: &str = "untrusted comment: signature from minisign secret key\n\
+pub const MINISIGN_HASHED: &str = "untrusted comment: signature from minisign secret key\n\
     RUT9S2ZXoogaT+yxxxYQzckeQP+mBKcXlzGFePg9mk3YLqzHVUb2aHnjpXmhBlYo8YpO5hpCgJdausfZOvtPT0W+ye4plrx7eAw=\n\
     trusted comment: made for a test\n\
     yhX2Vtaw5M8zn2TQvhHgWE/zceyzcrV3YnlHPIj6Qkwij8STqLA17GgWa0v9hT9HLzyd2xziJwAY+Y4Uzu8BBg==\n";
-const MINISIGN_PLAIN: &str = "untrusted comment: signature from minisign secret key\n\
+pub const MINISIGN_PLAIN: &str = "untrusted comment: signature from minisign secret key\n\
     RWT9S2ZXoogaTydgYhRSnH7eCsLx13Uk59dvooXATQUohc0PWwLUUsTIemhmWDEPdslAFiVIf/OBhSEzM2XEeOxN9JR3QGS53Qg=\n\
     trusted comment: legacy\n\
     KsQuqFqDloMeU2pYROdPd4uhiiF2dbGB5wbbMEKaQ6GgvwS/XuITlraOzEknKJBNLPdCYSDliB5loVh0610bDQ==\n";

@@ -24,6 +24,8 @@ pub use name::{ImageName, Platform};
 pub use registry::RegistryName;
 pub use resolve::{Discovered, Endpoint, Fetch, Options, Page, Seek, Step, discover};
 pub use template::Link;
+#[cfg(all(feature = "net", feature = "run", unix))]
+pub(crate) use {meta::tags, template::render};
 
 /// What went wrong while finding out where an image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -58,6 +58,11 @@ impl Image {
         File::open(&path).map_err(|error| Error::new(Kind::Corrupt, format!("open {}", path.display())).because(error))
     }
 
+    /// Where the archive is, for as long as this value lives.
+    pub fn archive_path(&self) -> PathBuf {
+        self.directory.join("archive")
+    }
+
     /// Directories of its tree that have no entry of their own in the archive, relative to the root file system.
     pub(crate) fn implied(&self) -> &[Vec<u8>] {
         &self.implied

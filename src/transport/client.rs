@@ -158,6 +158,7 @@ impl Client {
             let config = Agent::config_builder()
                 .http_status_as_error(false)
                 .max_redirects(0)
+                .allow_non_standard_methods(true)
                 .max_redirects_will_error(false)
                 .proxy(None)
                 .user_agent(concat!("appc/", env!("CARGO_PKG_VERSION")))
@@ -484,7 +485,7 @@ impl Client {
 
 /// Something that is sent.
 pub struct Sending<'s> {
-    /// What is done: `HEAD`, `POST`, `PUT`, `PATCH`.
+    /// What is done: `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, those of WebDAV.
     pub method: &'static str,
     /// To what.
     pub url: Url,

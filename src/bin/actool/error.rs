@@ -22,6 +22,11 @@ impl CommandError {
         Self { message: format!("failed to {}", message.as_ref()), hint: None, code: 1 }
     }
 
+    /// The message alone, in words that read on after "failed to", for an error that is told within another.
+    pub fn into_message(self) -> String {
+        self.message.strip_prefix("failed to ").map(str::to_owned).unwrap_or(self.message)
+    }
+
     /// Adds what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

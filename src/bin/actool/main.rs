@@ -26,6 +26,9 @@ mod ls;
 mod manual;
 mod patch_manifest;
 mod print;
+mod publish;
+#[path = "../common/publishing.rs"]
+mod publishing;
 mod sign;
 #[path = "../common/signing.rs"]
 mod signing;
@@ -63,6 +66,7 @@ enum Command {
     Ls(ls::Args),
     Man(manual::ManArgs),
     PatchManifest(Box<patch_manifest::Args>),
+    Publish(Box<publish::Args>),
     Sign(sign::Args),
     Validate(validate::Args),
     Verify(verify::Args),
@@ -97,6 +101,7 @@ fn main() -> ExitCode {
         }
         Command::PatchManifest(args) => patch_manifest::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Publish(args) => publish::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Version(args) => version::run(&args),

@@ -49,12 +49,16 @@ mod plan;
 mod prepare;
 mod progress;
 mod ps;
+#[path = "../common/publishing.rs"]
+mod publishing;
 mod push;
 mod remote;
 mod rename;
 mod rm;
 mod run;
 mod run_prepared;
+#[path = "../common/signing.rs"]
+mod signing;
 mod start;
 mod status;
 mod stop;
@@ -185,7 +189,7 @@ commands! {
     Plan(plan::Args) = "plan",
     Prepare(prepare::Args) = "prepare",
     Ps(ps::Args) = "ps",
-    Push(push::Args) = "push",
+    Push(Box<push::Args>) = "push",
     Rename(rename::Args) = "rename",
     Resume(pause::ResumeArgs) = "resume" ["unpause"],
     Rm(rm::Args) = "rm",

@@ -1,6 +1,6 @@
-//! `jetpack push`: an image of the store becomes one of a registry.
+//! `jetpack push`: an image of the store becomes one of a registry, or of a site.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,35 +8,102 @@ use appc::aci::ReadOptions;
 use appc::discovery::RegistryName;
 use appc::oci::{self, ExportOptions, Open, Part};
 use appc::render::Pull;
+use appc::site::{Directory, Server};
 use appc::store::ImageRef;
+use url::Url;
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::publishing::Options;
 use crate::{obtain, remote};
 
-/// Push an image of the store, with what it depends on, to a registry of OCI images; print the digest.
+/// Push an image: to a registry of OCI images, with what it depends on; or to a site, as `actool publish` makes it, by HTTP PUT or in
+/// a directory. Prints the digest, or the ID and a URL.
 ///
-/// What the registry has already is not sent again. Credentials are those of `podman login` and `docker login`.
+/// What a registry has already is not sent again; its credentials are those of `podman login` and `docker login`, a site's those of
+/// `auth.d`. The image and the place may stand in either order.
 #[derive(clap::Args)]
 pub struct Args {
     /// The image: a file, an ID, or a name with labels
-    #[arg(value_name = "IMAGE", value_parser = obtain::reference)]
-    image: ImageRef,
-    /// Where it goes: docker://[HOST[:PORT]/]NAME[:TAG]
-    #[arg(value_name = "docker://NAME", value_parser = registry_name)]
-    target: RegistryName,
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// Where it goes: docker://[HOST[:PORT]/]NAME[:TAG], the URL of a document root, or a directory
+    #[arg(value_name = "TARGET")]
+    target: String,
+    #[command(flatten)]
+    options: Options,
 }
 
-fn registry_name(text: &str) -> Result<RegistryName, String> {
-    if !RegistryName::is_meant(text) {
-        return Err("a name in a registry begins with docker://".to_owned());
+/// Where an image can go.
+enum Target {
+    Registry(RegistryName),
+    Url(Url),
+    Directory(PathBuf),
+}
+
+impl Target {
+    /// The place that is meant, if one is.
+    fn of(text: &str) -> Option<Result<Self, CommandError>> {
+        let usage = |why: String| CommandError::usage(format!("{} is no place: {why}", text.escape_debug()));
+        if RegistryName::is_meant(text) {
+            let name = text.parse().map_err(|error| usage(format!("failed to {}", appc::error::chain(&error))));
+            return Some(name.map(Self::Registry));
+        }
+        if (text.starts_with("https://") || text.starts_with("http://")) && !text.ends_with(".aci") {
+            return Some(text.parse().map(Self::Url).map_err(|error: url::ParseError| usage(error.to_string())));
+        }
+        let path = Path::new(text);
+        let looks = text.starts_with(['/', '.']) || text.ends_with('/');
+        (path.is_dir() || looks && !path.exists()).then(|| Ok(Self::Directory(path.to_owned())))
     }
-    text.parse().map_err(|error| format!("failed to {}", appc::error::chain(&error)))
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
+    let (image, target) = match (Target::of(&args.target), Target::of(&args.image)) {
+        (Some(target), _) => (&args.image, target?),
+        (None, Some(target)) => (&args.target, target?),
+        (None, None) => {
+            return Err(CommandError::usage(format!("`{}` is no place for an image", args.target))
+                .hint("docker://NAME, the URL of a document root, or a directory"));
+        }
+    };
+    let image = obtain::reference(image).map_err(CommandError::usage)?;
+    match target {
+        Target::Registry(name) => {
+            if args.options.are_given() {
+                return Err(CommandError::usage("these options are for sites, and docker://NAME is in a registry"));
+            }
+            to_registry(&image, &name, context)
+        }
+        Target::Url(url) => {
+            let client = remote::remote(context)?.client;
+            let images = url.join(&format!("{}/aci", url.path().trim_end_matches('/')))?;
+            to_site(&image, &mut Server::new(client, &url)?, Some(images), args, context)
+        }
+        Target::Directory(path) => to_site(&image, &mut Directory::open(&path)?, None, args, context),
+    }
+}
+
+fn to_site(
+    image: &ImageRef,
+    place: &mut dyn appc::site::Place,
+    images: Option<Url>,
+    args: &Args,
+    context: &Context,
+) -> Result<ExitCode, CommandError> {
+    if let ImageRef::File(path) = image {
+        args.options.publish(place, std::slice::from_ref(path), images)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let store = context.store()?;
-    let obtained = obtain::obtain(context, &store, &args.image, Pull::New)?;
+    let (image, _) = obtain::look(context, &store, image, Some(Pull::New))?;
+    args.options.publish(place, &[image.archive_path()], images)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn to_registry(image: &ImageRef, name: &RegistryName, context: &Context) -> Result<ExitCode, CommandError> {
+    let store = context.store()?;
+    let obtained = obtain::obtain(context, &store, image, Pull::New)?;
     let plan = store.plan(&obtained.image)?;
     let mut parts = Vec::new();
     for pass in plan.passes {
@@ -46,7 +113,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         parts.push(Part { pass, manifest, open });
     }
     let remote = remote::remote(context)?;
-    let registry = remote.registries.to_push(&args.target)?;
+    let registry = remote.registries.to_push(name)?;
     let place = oci::private_directory(&context.root()?)?;
     let blobs: Vec<PathBuf> = Vec::new();
     let staged =
