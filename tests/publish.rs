@@ -228,6 +228,14 @@ fn images_are_added_replaced_and_pruned() {
     site.publish(&[&one]);
     assert_eq!(fs::read(site.at("www/aci/localhost/apps/app-1.0.0-linux-amd64.aci.sig")).unwrap(), signature);
     assert_eq!(site.check(), site.files());
+    // A signature of another kind comes beside it, and is known when it is given again.
+    let made =
+        Command::new(env!("CARGO_BIN_EXE_actool")).args(["sign", "--signify-key", &site.at("m.sec"), &one]).status();
+    assert!(made.unwrap().success());
+    let offered = format!("--public-key={}", site.at("m.pub"));
+    assert!(!site.publish(&[&offered, &one]).contains("(unchanged)"));
+    assert!(site.files().contains("aci/localhost/apps/app-1.0.0-linux-amd64.aci.minisig"));
+    assert!(site.publish(&[&offered, &one]).contains("(unchanged)"));
     // The latest goes back to what is left.
     site.publish(&["--prune", &one]);
     assert_eq!(latest(), fs::read(&one).unwrap());

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as StdError;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use jiff::Timestamp;
 use url::Url;
@@ -14,7 +13,7 @@ use super::names::{self, ENDINGS, described};
 use super::{Content, Error, Kind, Place, Result, digest_of, pages};
 use crate::aci::{self, Nothing, ReadOptions};
 use crate::schema::{self, AcIdentifier};
-use crate::trust::{Certificate, Keyring, Verifier};
+use crate::trust::{Certificate, Keyring};
 
 /// Makes a signature over a file.
 pub type Sign<'s> = dyn Fn(&Path) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> + 's;
@@ -255,7 +254,10 @@ impl Work {
             for path in &image.files {
                 let same_image = was.get(path).is_some_and(|old| old.sha512 == image.sha512);
                 let signatures = sources.get(&image.sha512).map(|(_, signatures)| signatures);
-                let resigned = signatures.is_some_and(|signatures| !signatures.is_empty());
+                let mut resigned = false;
+                for (ending, signature) in signatures.into_iter().flatten().filter(|_| same_image) {
+                    resigned |= place.read(&format!("{path}{ending}"))?.as_ref() != Some(signature);
+                }
                 if same_image && !resigned {
                     continue;
                 }
@@ -434,19 +436,11 @@ fn sign(
     }
     for signature in signatures.values() {
         let unread = |error: std::io::Error| Error::new(Kind::Io, format!("read {shown}")).because(error);
-        let checked = File::open(&addition.path).map_err(unread).map(|file| verify(keyring, file, signature))?;
+        let checked =
+            File::open(&addition.path).map_err(unread).map(|file| crate::trust::verify(keyring, file, signature))?;
         checked.map_err(|error| refuse(error.into()))?;
     }
     Ok(signatures)
-}
-
-fn verify(keyring: &Keyring, file: File, signature: &[u8]) -> Result<(), crate::trust::Error> {
-    Verifier::new(keyring, signature)?;
-    let signer = crate::trust::verify(keyring, file, signature)?;
-    for certificate in keyring.certificates().iter().filter(|key| key.fingerprint() == signer.fingerprint) {
-        certificate.usable(SystemTime::now())?;
-    }
-    Ok(())
 }
 
 /// Looks what became of files that somebody was changing who was cut off.
