@@ -27,6 +27,8 @@ mod layer;
 mod open;
 #[cfg(feature = "run")]
 pub(crate) mod private;
+#[cfg(feature = "cli")]
+pub mod program;
 #[cfg(feature = "run")]
 mod publish;
 mod ring;
