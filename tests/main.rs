@@ -6,6 +6,7 @@
 mod archives;
 mod command_line;
 mod discover;
+mod drafts;
 mod fetch;
 mod manifests;
 mod metadata_service;

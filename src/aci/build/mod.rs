@@ -19,6 +19,7 @@ mod sparse;
 mod walk;
 mod written;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -49,6 +50,8 @@ pub struct BuildOptions {
     pub exclude: Vec<String>,
     /// A manifest instead of the layout's own.
     pub manifest: Option<Vec<u8>>,
+    /// Whether the directory is the root file system itself and no layout; `manifest` is needed then.
+    pub bare: bool,
     /// The time of the manifest in seconds since 1970: `SOURCE_DATE_EPOCH`.
     pub epoch: Option<i64>,
     /// Counts the bytes of the uncompressed archive as it is made.
@@ -63,6 +66,7 @@ impl Default for BuildOptions {
             owner_root: false,
             exclude: Vec::new(),
             manifest: None,
+            bare: false,
             epoch: None,
             progress: None,
         }
@@ -91,7 +95,8 @@ pub fn build(directory: &Path, options: &BuildOptions, out: impl Write + Send) -
     let codec = compress::Codec::new(options.compression, options.level)?;
     let layout = File::open(directory)
         .map_err(|error| Error::new(Kind::Io, format!("open {}", directory.display())).because(error))?;
-    let walk = walk::Walk::new(layout.as_fd(), options)?;
+    let rootfs = if options.bare { "." } else { "rootfs" };
+    let walk = walk::Walk::new(layout.as_fd(), OsStr::new(rootfs), options)?;
     let manifest = match &options.manifest {
         Some(manifest) => manifest.clone(),
         None => walk.manifest()?,

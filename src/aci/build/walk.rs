@@ -57,16 +57,18 @@ impl Default for Found {
 /// A layout about to be walked.
 pub(super) struct Walk<'a> {
     layout: BorrowedFd<'a>,
+    /// What `rootfs` is called there.
+    rootfs: &'a OsStr,
     exclude: Vec<Pattern>,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(layout: BorrowedFd<'a>, options: &BuildOptions) -> Result<Self> {
+    pub(super) fn new(layout: BorrowedFd<'a>, rootfs: &'a OsStr, options: &BuildOptions) -> Result<Self> {
         let exclude = options.exclude.iter().map(|pattern| {
             Pattern::new(pattern.as_bytes())
                 .map_err(|what| Error::new(Kind::Refused, format!("leave out what matches `{pattern}`")).because(what))
         });
-        Ok(Self { layout, exclude: exclude.collect::<Result<_>>()? })
+        Ok(Self { layout, rootfs, exclude: exclude.collect::<Result<_>>()? })
     }
 
     /// The layout's own manifest.
@@ -96,15 +98,15 @@ impl<'a> Walk<'a> {
 
     /// Calls `visit` with directory, name, status and path of `rootfs` and all below it that is not left out, sorted.
     fn visit(&self, visit: &mut Visit<'_>) -> Result<()> {
-        let stat = status(self.layout, OsStr::new("rootfs"))
+        let stat = status(self.layout, self.rootfs)
             .map_err(|error| Error::new(Kind::Io, "read `rootfs` of the layout").because(error))?;
         if FileType::from_raw_mode(stat.st_mode as RawMode) != FileType::Directory {
             return Err(Error::new(Kind::Invalid, "read `rootfs` of the layout")
                 .clause("aci.rootfs.dir")
                 .because("it is not a directory"));
         }
-        visit(self.layout, OsStr::new("rootfs"), &stat, b"rootfs")?;
-        self.below(self.layout, OsStr::new("rootfs"), &mut b"rootfs".to_vec(), visit)
+        visit(self.layout, self.rootfs, &stat, b"rootfs")?;
+        self.below(self.layout, self.rootfs, &mut b"rootfs".to_vec(), visit)
     }
 
     fn below(&self, directory: BorrowedFd<'_>, name: &OsStr, path: &mut Vec<u8>, visit: &mut Visit<'_>) -> Result<()> {

@@ -13,21 +13,26 @@ use appc::diagnostic::Severity;
 use appc::validate::MAX_MANIFEST;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::draft;
+use crate::edits::Edits;
 use crate::error::CommandError;
 use crate::input;
 use crate::print;
 
 /// Build an image from a layout: a directory with manifest and rootfs. Prints the image ID.
 ///
-/// The same layout gives the same image, bit for bit. The manifest's time is SOURCE_DATE_EPOCH, else the newest one in rootfs.
+/// With --rootfs there is no layout: the directory is what the image holds, and its manifest is written as `actool init` would.
+/// The same input gives the same image, bit for bit. The manifest's time is SOURCE_DATE_EPOCH, else the newest one in rootfs.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The layout
-    #[arg(value_name = "DIR")]
-    directory: PathBuf,
-    /// The image to be written
-    #[arg(value_name = "OUT.aci")]
-    image: PathBuf,
+    /// The layout, and the image to be written
+    #[arg(value_names = ["DIR", "OUT.aci"], required = true, num_args = 1..=2)]
+    paths: Vec<PathBuf>,
+    /// Make the image of this directory, as its root file system
+    #[arg(long, value_name = "DIR")]
+    rootfs: Option<PathBuf>,
+    #[command(flatten)]
+    edits: Edits,
     /// Replace the image where there is one
     #[arg(long)]
     overwrite: bool,
@@ -74,24 +79,52 @@ impl From<Codec> for Compression {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
-    let manifest = match &args.manifest {
+    let (directory, image) = match (&args.rootfs, args.paths.as_slice()) {
+        (None, [layout, image]) => (layout, image),
+        (Some(rootfs), [image]) => (rootfs, image),
+        (None, _) => return Err(CommandError::usage("a layout and the image to be written are needed, DIR OUT.aci")),
+        (Some(_), _) => {
+            return Err(CommandError::usage("with --rootfs the image to be written is needed alone, OUT.aci"));
+        }
+    };
+    let edits = args.edits.edits()?;
+    let given = match &args.manifest {
         None => None,
         Some(path) => Some(input::small(path, MAX_MANIFEST)?),
     };
-    let mut checked = aci::validate::layout(&args.directory, &ReadOptions::default())?;
-    if manifest.is_some() {
-        // The layout's own does not matter then.
-        checked
-            .diagnostics
-            .retain(|found| found.place.entry.as_deref() != Some("manifest") && found.clause != "aci.toplevel.two");
-    }
-    let mut valid = checked.diagnostics.iter().all(|found| found.severity < Severity::Error);
-    print::findings(&checked.diagnostics);
-    if let Some(manifest) = manifest.as_ref().or(checked.manifest.as_ref()) {
-        valid &= print::manifest(manifest);
-    }
+    let (manifest, valid) = match &args.rootfs {
+        Some(rootfs) => {
+            let begun = match given {
+                Some(given) => given,
+                None => draft::of(rootfs, &draft::named(image.file_stem()), &edits)?,
+            };
+            let manifest = draft::edited(&begun, &edits)?;
+            let valid = print::manifest(&manifest);
+            (Some(manifest), valid)
+        }
+        None => {
+            let mut checked = aci::validate::layout(directory, &ReadOptions::default())?;
+            if given.is_some() {
+                // The layout's own does not matter then.
+                checked.diagnostics.retain(|found| {
+                    found.place.entry.as_deref() != Some("manifest") && found.clause != "aci.toplevel.two"
+                });
+            }
+            let mut valid = checked.diagnostics.iter().all(|found| found.severity < Severity::Error);
+            print::findings(&checked.diagnostics);
+            let manifest = match given.or(checked.manifest) {
+                Some(begun) if !edits.is_empty() => Some(draft::edited(&begun, &edits)?),
+                begun => begun,
+            };
+            if let Some(manifest) = &manifest {
+                valid &= print::manifest(manifest);
+            }
+            (manifest, valid)
+        }
+    };
     if !valid {
-        return Err(CommandError::failed(format!("build {}: the layout is not valid", args.image.display())));
+        let what = if args.rootfs.is_some() { "manifest" } else { "layout" };
+        return Err(CommandError::failed(format!("build {}: the {what} is not valid", image.display())));
     }
     let epoch = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => Some(text.parse().map_err(|_| CommandError::usage("SOURCE_DATE_EPOCH is no number of seconds"))?),
@@ -107,11 +140,12 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
         owner_root: args.owner_root,
         exclude: args.exclude.clone(),
         manifest,
+        bare: args.rootfs.is_some(),
         epoch,
         progress: Some(Arc::clone(&progress)),
     };
     let overwrite = if args.overwrite { Overwrite::Replace } else { Overwrite::Refuse };
-    let built = watched(&progress, || aci::build_file(&args.directory, &options, &args.image, overwrite));
+    let built = watched(&progress, || aci::build_file(directory, &options, image, overwrite));
     let built = built.map_err(|error| match error.kind() {
         aci::Kind::Exists => CommandError::from(error).hint("--overwrite replaces it"),
         _ => error.into(),

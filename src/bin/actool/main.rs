@@ -10,6 +10,8 @@ mod build;
 mod cat_manifest;
 mod diff;
 mod discover;
+mod draft;
+mod edit;
 #[path = "../common/edits.rs"]
 mod edits;
 mod error;
@@ -18,6 +20,7 @@ mod export;
 mod extract;
 mod id;
 mod import;
+mod init;
 mod input;
 #[path = "../common/insecure.rs"]
 mod insecure;
@@ -53,16 +56,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Build(build::Args),
+    Build(Box<build::Args>),
     CatManifest(cat_manifest::Args),
     Completions(manual::CompletionsArgs),
     Diff(diff::Args),
     Discover(discover::Args),
+    Edit(Box<edit::Args>),
     Explain(explain::Args),
     Export(export::Args),
     Extract(extract::Args),
     Id(id::Args),
     Import(import::Args),
+    Init(Box<init::Args>),
     Ls(ls::Args),
     Man(manual::ManArgs),
     PatchManifest(Box<patch_manifest::Args>),
@@ -95,6 +100,8 @@ fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Discover(args) => discover::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Edit(args) => edit::run(&args),
         Command::Ls(args) => ls::run(&args),
         Command::Man(args) => {
             manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(error::CommandError::failed)

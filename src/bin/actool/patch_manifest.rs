@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use appc::aci::{self, Compression, Overwrite};
-use appc::schema::patch::{self, Edit};
+use appc::schema::patch::Edit;
 use appc::validate::MAX_MANIFEST;
-use serde_json::Value;
 
+use crate::draft;
 use crate::edits::Edits;
 use crate::error::CommandError;
 use crate::input;
@@ -67,16 +67,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
 
 /// The manifest with the changes, if it is valid; else its findings are told.
 fn changed(old: &[u8], edits: &[Edit]) -> Result<Vec<u8>, CommandError> {
-    let text = if edits.is_empty() {
-        old.to_vec()
-    } else {
-        let mut manifest: Value =
-            serde_json::from_slice(old).map_err(|error| CommandError::failed(format!("read the manifest: {error}")))?;
-        patch::apply(&mut manifest, edits)?;
-        let mut text = serde_json::to_vec(&manifest).map_err(|error| CommandError::failed(error.to_string()))?;
-        text.push(b'\n');
-        text
-    };
+    let text = if edits.is_empty() { old.to_vec() } else { draft::edited(old, edits)? };
     if print::manifest(&text) {
         Ok(text)
     } else {
