@@ -337,9 +337,15 @@ pub struct Expectation {
     pub on: Vec<String>,
     /// What the host must have for this one.
     pub needs: Vec<String>,
+    /// The finding that says what this machine takes for work of the same kind, in the same run: what misses a bound by less than
+    /// [`TELLING`] times that tells nothing of the target.
+    pub beside: Option<String>,
     /// The demand.
     pub demand: Demand,
 }
+
+/// So many times what the machine takes anyway has to be missed by who misses a bound.
+pub const TELLING: f64 = 10.0;
 
 impl TryFrom<toml::Table> for Expectation {
     type Error = toml::de::Error;
@@ -351,6 +357,7 @@ impl TryFrom<toml::Table> for Expectation {
             take("clause")?.and_then(|value| value.as_str().map(str::to_owned)).ok_or_else(|| missing("clause"))?;
         let see = take("see")?.and_then(|value| value.as_str().map(str::to_owned)).ok_or_else(|| missing("see"))?;
         let say = take("say")?.and_then(|value| value.as_str().map(str::to_owned));
+        let beside = take("beside")?.and_then(|value| value.as_str().map(str::to_owned));
         let list = |value: Option<Value>| -> Vec<String> {
             value.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
         };
@@ -360,7 +367,7 @@ impl TryFrom<toml::Table> for Expectation {
         if demand.is_empty() {
             return Err(missing("a demand"));
         }
-        Ok(Expectation { clause, see, say, on, needs, demand })
+        Ok(Expectation { clause, see, say, on, needs, beside, demand })
     }
 }
 

@@ -68,6 +68,7 @@ pub fn act(who: &str, verb: &str, argument: &str) -> Option<Value> {
         "child" => child(who, argument),
         "orphan" => say::done(Command::new(program()).args([who, "child:sleep:60000"]).stdin(Stdio::null()).spawn()),
         "alloc" => alloc(argument.parse().unwrap_or(0)),
+        "machine" => machine(who),
         "spin" => spin(Duration::from_millis(argument.parse().unwrap_or(0))),
         "fill" => fill(first, second.parse().unwrap_or(0)),
         "call" => call(argument),
@@ -255,18 +256,47 @@ fn alloc(bytes: usize) -> Value {
     json!({ "ok": true, "pages": std::hint::black_box(&memory).iter().map(|byte| usize::from(*byte)).sum::<usize>() })
 }
 
-/// Burns a processor for a time and tells which share of it the process got.
+/// What the machine takes to start a process and see it end, in milliseconds: the median of some. Bounds of time mean nothing
+/// without it.
+fn machine(who: &str) -> Value {
+    let mut took = Vec::new();
+    for _ in 0..9 {
+        let begun = Instant::now();
+        if let Err(e) = Command::new(program()).args([who, "exit:0"]).stdin(Stdio::null()).status() {
+            return say::error(&e);
+        }
+        took.push(begun.elapsed().as_secs_f64() * 1000.0);
+    }
+    took.sort_by(f64::total_cmp);
+    json!({ "milliseconds": took[took.len() / 2] })
+}
+
+/// Burns a processor and tells which share of it the process got: for a time, and for as long again as shares still change by
+/// more than a fifth, ten times at most. Limits take hold over periods, and slow machines count in large pieces.
 fn spin(time: Duration) -> Value {
-    let begun = Instant::now();
-    let mut count = 0_u64;
-    while begun.elapsed() < time {
-        for _ in 0..10_000 {
-            count = std::hint::black_box(count + 1);
+    let mut shares: Vec<f64> = Vec::new();
+    while shares.len() < 10 {
+        let (begun, used) = (Instant::now(), processor_time());
+        let mut count = 0_u64;
+        while begun.elapsed() < time {
+            for _ in 0..10_000 {
+                count = std::hint::black_box(count + 1);
+            }
+        }
+        shares.push((processor_time() - used) / begun.elapsed().as_secs_f64());
+        if let [.., before, last] = shares.as_slice()
+            && (before - last).abs() <= last.max(0.01) / 5.0
+        {
+            break;
         }
     }
+    json!({ "share": shares.last(), "shares": shares })
+}
+
+/// What this process used of processors, in seconds.
+fn processor_time() -> f64 {
     let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let used = used.tv_sec as f64 + used.tv_nsec as f64 / 1e9;
-    json!({ "share": used / begun.elapsed().as_secs_f64() })
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
 /// Writes this many bytes to a file, synchronously, and tells how many came through a second.

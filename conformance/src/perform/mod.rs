@@ -17,7 +17,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use self::pod::Unmade;
-use crate::case::{Action, Case, Expectation};
+use crate::case::{Action, Case, Expectation, TELLING};
 use crate::driver::{Answer, Driver};
 use crate::event::{Check, State};
 use crate::fault::Fault;
@@ -170,10 +170,18 @@ fn held(one: &Expectation, seen: &Value, bench: &Bench<'_>) -> Check {
         return Check { state: State::Inconclusive, why: Some(why.into()), ..check };
     }
     if let Err(why) = one.demand.met(found, seen) {
-        check.state = State::Fail;
-        check.why = Some(why);
+        let slow = one.beside.as_ref().and_then(|beside| too_slow(found?, see::at(seen, beside)?, beside));
+        check.state = if slow.is_some() { State::Inconclusive } else { State::Fail };
+        check.why = Some(slow.map_or(why.clone(), |slow| format!("{why}, but {slow}")));
     }
     check
+}
+
+/// Why `found` tells nothing of the target, if this machine takes long for everything.
+fn too_slow(found: &Value, beside: &Value, path: &str) -> Option<String> {
+    let (found, beside) = (found.as_f64()?, beside.as_f64()?);
+    let slow = found < beside * TELLING;
+    slow.then(|| format!("this machine is too slow or too busy to tell: {path} is {beside:.1} in the same run"))
 }
 
 /// A failure that the target file accounts for, and a claim that it does not make.
@@ -215,4 +223,20 @@ fn shown(found: Option<&Value>, seen: &Value, path: &str) -> String {
 fn open_to_all(dir: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).map_err(|e| Failure::file(dir, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_bound_tells_nothing_of_a_target_where_the_machine_takes_as_long_for_anything() {
+        let slow = |found: f64, beside: f64| too_slow(&json!(found), &json!(beside), "main.machine.milliseconds");
+        let why = slow(110.0, 40.0).unwrap();
+        assert!(why.contains("main.machine.milliseconds is 40.0"), "{why}");
+        assert_eq!(slow(110.0, 2.0), None, "here the target is what is slow");
+        assert_eq!(too_slow(&json!("text"), &json!(40.0), "x"), None);
+    }
 }
