@@ -19,8 +19,8 @@ use crate::{Failure, build, driver, interrupt};
 /// What is looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// Only clauses of this area.
-    pub area: Option<String>,
+    /// Only clauses of these areas; none: of all.
+    pub area: Vec<String>,
     /// Only this clause, or those that begin so when it ends with `*`.
     pub clause: Option<String>,
     /// Only clauses at least this strong.
@@ -32,7 +32,7 @@ pub struct Choice {
 impl Choice {
     /// Whether a clause is looked at.
     pub fn takes(&self, clause: &Clause) -> bool {
-        self.area.as_ref().is_none_or(|area| *area == clause.area)
+        (self.area.is_empty() || self.area.contains(&clause.area))
             && self.level.is_none_or(|level| clause.level() <= level)
             && self.clause.as_ref().is_none_or(|wanted| match wanted.strip_suffix('*') {
                 Some(front) => clause.id.starts_with(front),

@@ -1,13 +1,11 @@
 //! Isolators, as the kernel tells of them.
 
-use std::path::Path;
-
 use appc::executor::Step as _;
 use appc::executor::linux::delegation::Home;
 use appc::executor::linux::isolators::cgroup::{Controller, Controllers, Hierarchy};
 use appc::executor::linux::systemd::Manager;
 use appc::executor::linux::{HostFacts, compile};
-use appc::executor::plan::PodPlan;
+use appc::executor::plan::{Isolation, PodPlan};
 use appc_needs::{Need, skip};
 
 use super::bed::Bed;
@@ -22,9 +20,10 @@ fn planned(bed: &Bed, line: &[&str]) -> PodPlan {
 fn where_security_modules_are_on_programs_are_labelled_and_missing_profiles_refused() {
     let Some(bed) = Bed::new() else { return };
     let image = bed.script("labelled", "true");
-    let profile = r#"os/linux/apparmor-profile={"profile":"known"}"#;
     let context = r#"os/linux/selinux-context={"user":"u","role":"r","type":"t","level":"s0"}"#;
-    let plan = planned(&bed, &["--isolator", profile, "--isolator", context, &image]);
+    // Where AppArmor is on the plan of a profile that is not loaded is refused.
+    let mut plan = planned(&bed, &["--isolator", context, &image]);
+    plan.apps[0].isolators.push(Isolation::ApparmorProfile { profile: "known".to_owned() });
     let mut facts = HostFacts::detect(&plan);
     (facts.apparmor, facts.selinux) = (true, true);
     facts.apparmor_profiles = Some(vec!["known".to_owned()]);
@@ -168,14 +167,9 @@ fn resources_are_bounded_by_control_groups_that_go_with_the_pod() {
         skip(Need::Limits, format_args!("{memory}"));
         return;
     }
-    let uuid = status["uuid"].as_str().unwrap();
-    let limit = [
-        "memory/jetpack-U/app-bounded/memory.limit_in_bytes",
-        "jetpack-U/app-bounded/memory.max",
-        "unified/jetpack-U/app-bounded/memory.max",
-    ]
-    .map(|path| Path::new("/sys/fs/cgroup").join(path.replace('U', uuid)));
-    let limit = limit.iter().find_map(|path| std::fs::read_to_string(path).ok()).expect("a control group");
+    let group = super::groups::of_app(&status, 0).expect("a control group");
+    let limit = ["memory.limit_in_bytes", "memory.max"].map(|file| group.join(file));
+    let limit = limit.iter().find_map(|path| std::fs::read_to_string(path).ok()).expect("a limit");
     assert_eq!(limit.trim(), "64000000".parse::<u64>().map(|n| (n / 4096 * 4096).to_string()).unwrap());
     bed.say(&["stop", "--force", "bounded"]);
     // The name of a file that the kernel has in each group.

@@ -24,9 +24,9 @@ pub struct Args {
     /// The same by the system: our executor on linux, freebsd, or model:freebsd
     #[arg(long, value_name = "SYSTEM", conflicts_with = "target", value_parser = ["linux", "freebsd", "model:freebsd"])]
     executor: Option<String>,
-    /// Only clauses of this area
+    /// Only clauses of this area; given again, of that too
     #[arg(long, value_name = "A")]
-    area: Option<String>,
+    area: Vec<String>,
     /// Only this clause; a `*` at the end takes all that begin so
     #[arg(long, value_name = "C")]
     clause: Option<String>,

@@ -69,7 +69,8 @@ pub fn top(args: &TopArgs, context: &Context) -> Result<ExitCode, CommandError> 
             all.insert(pod.uuid().to_string(), serde_json::Value::Object(used));
         } else {
             println!("{}", pod.uuid());
-            for (name, value) in used.iter().filter(|(name, _)| usage::SHOWN.contains(&name.as_str())) {
+            let shown = |name: &str| usage::SHOWN.contains(&name) || name.ends_with("stall");
+            for (name, value) in used.iter().filter(|(name, _)| shown(name)) {
                 println!("  {name:<12} {value}");
             }
         }
@@ -126,7 +127,41 @@ pub mod linux {
         Ok(pids)
     }
 
-    /// What they use together, under the names that FreeBSD gives the same. What has ended counts no more.
+    /// Where a process waits for a resource that is short, by what the kernel calls it.
+    const STALLS: [(&str, &str); 3] = [("cpu", "cpustall"), ("memory", "memorystall"), ("io", "iostall")];
+
+    /// The pod's control group of version 2, where it has one.
+    fn group(pod: &PodDir) -> Option<std::path::PathBuf> {
+        let pid = pod.status()?.apps.iter().find_map(|app| app.pid)?;
+        let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let name = format!("jetpack-{}", pod.uuid());
+        let below = std::path::Path::new(own);
+        let pods = below.ancestors().find(|path| {
+            path.file_name().and_then(|last| last.to_str()).is_some_and(|last| last.trim_end_matches(".scope") == name)
+        })?;
+        ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+            .iter()
+            .map(|mount| std::path::Path::new(mount).join(pods))
+            .find(|group| group.join("cgroup.procs").exists())
+    }
+
+    /// What the kernel has counted for the pod's group: the most memory, in bytes, and how long some process has waited for what
+    /// is short, in microseconds.
+    fn accounted(group: &std::path::Path) -> Vec<(String, u64)> {
+        let read = |name: &str| fs::read_to_string(group.join(name)).ok();
+        let peak = read("memory.peak").and_then(|text| text.trim().parse().ok());
+        let stall = |what: &str| {
+            let text = read(&format!("{what}.pressure"))?;
+            let some = text.lines().find(|line| line.starts_with("some "))?;
+            some.split_once("total=")?.1.trim().parse().ok()
+        };
+        let stalls = STALLS.iter().filter_map(|(what, name)| Some(((*name).to_owned(), stall(what)?)));
+        peak.map(|peak| ("memorypeak".to_owned(), peak)).into_iter().chain(stalls).collect()
+    }
+
+    /// What they use together, under the names that FreeBSD gives the same, and what the kernel has counted for the pod's control
+    /// group. What has ended counts there alone.
     pub fn used(pod: &PodDir) -> Result<Vec<(String, u64)>, CommandError> {
         let mut sums = [("cputime", 0), ("memoryuse", 0), ("swapuse", 0), ("maxproc", 0), ("nthr", 0)];
         for pid in processes(pod)? {
@@ -144,7 +179,9 @@ pub mod linux {
             sums.iter_mut().zip(one).for_each(|((_, sum), more)| *sum += more);
         }
         sums[0].1 /= TICKS;
-        Ok(sums.map(|(name, sum)| (name.to_owned(), sum)).to_vec())
+        let mut used = sums.map(|(name, sum)| (name.to_owned(), sum)).to_vec();
+        used.extend(group(pod).iter().flat_map(|group| accounted(group)));
+        Ok(used)
     }
 
     /// So often it is looked whether a process of a pod is still to be held: each time there may be new ones.

@@ -95,7 +95,8 @@ impl Host for LinuxHost {
         match step {
             Step::MakeDirectory { path, .. } => remove_directory(path),
             // Those in a scope may be gone with it already.
-            Step::MakeGroup { path } | Step::StartScope(Scope { path, .. }) => remove_group(path),
+            Step::MakeGroup { path } => remove_group(path),
+            Step::StartScope(scope) => end_scope(scope),
             Step::LeaveGroup { from, to } => come_back(from, to),
             Step::MakeNetwork { path } => {
                 match rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH) {
@@ -143,6 +144,22 @@ fn remove_directory(path: &Path) -> Result<(), Error> {
         Ok(Some(status)) if status.exit_status() == Some(0) => Ok(()),
         _ => Err(error),
     }
+}
+
+/// Has systemd take away what it has made, and waits for it: of a group that others remove it does not hear.
+fn end_scope(scope: &Scope) -> Result<(), Error> {
+    if !scope.path.exists() {
+        return Ok(());
+    }
+    // It stops by itself once it is empty, so that there may be nothing to stop any more.
+    let _ = scope.stop();
+    for _ in 0..200 {
+        if !scope.path.exists() {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    remove_group(&scope.path)
 }
 
 /// Back into the group that was left for `to`, so that nothing is left of that. Whoever is not in it, as the pod's supervisor is

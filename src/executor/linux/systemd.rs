@@ -145,6 +145,15 @@ impl Scope {
         Ok(())
     }
 
+    /// Has the scope stopped, with all that is still in it.
+    ///
+    /// # Errors
+    /// The system's; why systemd does not do it.
+    pub fn stop(&self) -> io::Result<()> {
+        let arguments = [Value::Text(self.name()), Value::Text("replace")];
+        Bus::connect(&self.manager.bus)?.call(&manager("StopUnit", &arguments)).map(drop)
+    }
+
     /// Moves the calling process into the group `below` the scope's, which the kernel allows nobody but systemd to do who comes from
     /// another session.
     ///
