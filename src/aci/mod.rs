@@ -39,6 +39,7 @@ pub mod validate;
 
 use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Failure;
@@ -144,11 +145,30 @@ pub struct ReadOptions {
     pub max_manifest: u64,
     /// The passphrase for encrypted images.
     pub passphrase: Option<Passphrase>,
+    /// Who is told how many bytes of the source were read.
+    pub progress: Option<Progress>,
+}
+
+/// Who is told how many bytes of a source were read so far.
+#[derive(Clone)]
+pub struct Progress(Arc<dyn Fn(u64) + Send + Sync>);
+
+impl Progress {
+    /// Tells `told`, from whatever thread reads.
+    pub fn new(told: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Progress")
+    }
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { findings: Findings::Fail, max_size: 16 << 30, max_manifest: 16 << 20, passphrase: None }
+        Self { findings: Findings::Fail, max_size: 16 << 30, max_manifest: 16 << 20, passphrase: None, progress: None }
     }
 }
 

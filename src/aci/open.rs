@@ -76,7 +76,8 @@ enum Codec<'a> {
 impl<'a> Decoder<'a> {
     pub(super) fn open(source: impl Read + Send + 'a, options: &ReadOptions) -> Result<Self> {
         let watch = Watch::default();
-        let mut source: Box<dyn Read + Send + 'a> = Box::new(Watched { source, watch: watch.clone() });
+        let mut source: Box<dyn Read + Send + 'a> =
+            Box::new(Watched { source, watch: watch.clone(), progress: options.progress.clone() });
         let (mut magic, mut form);
         (magic, form) = peek(&mut source)?;
         let encrypted = form == Form::OpenPgp;
@@ -242,6 +243,7 @@ struct Watching {
 struct Watched<R> {
     source: R,
     watch: Watch,
+    progress: Option<super::Progress>,
 }
 
 impl<R: Read> Read for Watched<R> {
@@ -249,7 +251,8 @@ impl<R: Read> Read for Watched<R> {
         let watch = &self.watch.0;
         match self.source.read(into) {
             Ok(count) => {
-                watch.bytes.fetch_add(count as u64, Ordering::Relaxed);
+                let before = watch.bytes.fetch_add(count as u64, Ordering::Relaxed);
+                self.progress.iter().for_each(|progress| (progress.0)(before + count as u64));
                 Ok(count)
             }
             Err(error) => {
@@ -276,5 +279,27 @@ impl<'a> Raw<'a> {
 impl Read for Raw<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.0.fill(into).map_err(io::Error::other)
+    }
+}
+
+#[cfg(all(test, feature = "run"))]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::aci::Progress;
+
+    #[test]
+    fn who_watches_is_told_of_every_byte_of_the_source() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        io::Write::write_all(&mut packed, &vec![7; 1 << 20]).unwrap();
+        let packed = packed.finish().unwrap();
+        let told = Arc::new(AtomicU64::new(0));
+        let telling = told.clone();
+        let progress = Some(Progress::new(move |read| telling.store(read, Ordering::Relaxed)));
+        let options = ReadOptions { progress, ..ReadOptions::default() };
+        let mut unpacked = Vec::new();
+        Raw::new(packed.as_slice(), &options).unwrap().read_to_end(&mut unpacked).unwrap();
+        assert_eq!((unpacked.len(), told.load(Ordering::Relaxed)), (1 << 20, packed.len() as u64));
     }
 }

@@ -14,6 +14,7 @@ use url::Url;
 use super::cached::{self, Known};
 use super::source::{Outcome, Watched};
 use super::{Error, Kind};
+use crate::aci::Progress;
 use crate::config::Signatures;
 use crate::discovery::{
     self, Discovered, Endpoint, Fetch, ImageName, Link, Options, Page, Platform, RegistryName, Seek, Step,
@@ -44,6 +45,9 @@ pub enum Event<'e> {
     /// A place where an image of a registry may be did not give it; the next is asked.
     Unreached(&'e RegistryName, &'e crate::oci::Error),
 }
+
+/// A file of fewer bytes is read in a moment.
+const LONG: u64 = 64 << 20;
 
 /// Who is told.
 pub type Tell = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -145,7 +149,8 @@ impl Remote {
     /// Errors: as for names.
     pub fn by_file(&self, path: &Path, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
         let shown = path.display();
-        let import = Import { wanted: wanted.clone(), ..Import::new(shown.to_string()) };
+        let mut import = Import { wanted: wanted.clone(), ..Import::new(shown.to_string()) };
+        import.extract.read.progress = self.progress_of(path);
         if self.policy != Signatures::All {
             return store.import_file(path, import).map_err(refused);
         }
@@ -164,6 +169,14 @@ impl Remote {
         let file = File::open(path).map_err(|error| Error::new(Kind::Local, format!("open {shown}")).because(error))?;
         let (source, outcome) = Watched::new(file, Some(verifier));
         self.import(source, outcome, import, self.accept_signed(), store).map(|(image, _)| image)
+    }
+
+    /// Whoever watches transfers is told how far a long file is read.
+    fn progress_of(&self, path: &Path) -> Option<Progress> {
+        let watch = self.watch.clone()?;
+        let total = std::fs::metadata(path).ok().map(|about| about.len()).filter(|length| *length >= LONG)?;
+        let url = Url::from_file_path(std::path::absolute(path).ok()?).ok()?;
+        Some(Progress::new(move |received| watch(transport::Progress { url: &url, received, total: Some(total) })))
     }
 
     /// Where the keys for this name are, and their bytes. Of several places those that give nothing are passed over.

@@ -14,6 +14,7 @@ use clap::ValueEnum;
 
 use crate::error::CommandError;
 use crate::input::Reading;
+use crate::reading;
 
 /// Hold images, layouts and manifests against the specification.
 ///
@@ -85,7 +86,7 @@ enum Format {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
-    let options = Options {
+    let mut options = Options {
         manifest: ManifestOptions {
             profile: match args.profile {
                 ProfileArg::Template => Profile::Template,
@@ -103,6 +104,11 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
             Type::Manifest => FileType::Manifest,
         }),
     };
+    // Several are checked at once, and soon one after the other.
+    if let [file] = args.files.as_slice() {
+        let length = std::fs::metadata(file).map_or(0, |about| about.len());
+        options.reading.progress = reading::bar(&file.display().to_string(), length);
+    }
     let mut reports = check_all(&args.files, &options);
     if args.quiet {
         for report in &mut reports {

@@ -6,6 +6,9 @@
 #[path = "../common/output.rs"]
 mod output;
 
+#[path = "../common/progress.rs"]
+mod reading;
+
 mod adapt;
 mod assemble;
 mod attach;

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::obtain::reference;
+use crate::reading;
 
 /// Hash images again and compare their trees with their archives, entry by entry.
 #[derive(clap::Args)]
@@ -68,8 +69,10 @@ fn damage(store: &Store, id: &appc::schema::ImageId) -> Option<Vec<Damage>> {
         Ok(None) => return None,
         Err(error) => return Some(unreadable(&error)),
     };
+    let progress = reading::bar(id, image.origin().archive_bytes);
+    let options = ReadOptions { progress, ..ReadOptions::default() };
     // What cannot even be looked at is damage of this image, and no reason to leave out the others.
-    let mut damage = store.verify(&image, &ReadOptions::default()).unwrap_or_else(|error| unreadable(&error));
+    let mut damage = store.verify(&image, &options).unwrap_or_else(|error| unreadable(&error));
     damage.extend(store.verify_rendered(&image).unwrap_or_else(|error| unreadable(&error)));
     Some(damage)
 }
