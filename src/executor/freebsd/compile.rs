@@ -220,6 +220,7 @@ fn root_file_systems(
     let mut clones = Vec::new();
     let pods = facts.dataset_of_pods(&plan.directory).map(|pods| format!("{pods}/{}", plan.uuid));
     let copied = |app: &&AppPlan| app.read_only_rootfs && snapshot(plan, app, facts).is_none();
+    let alone = plan.apps.iter().filter(|app| snapshot(plan, app, facts).is_some()).count() == 1;
     if plan.apps.iter().any(|app| copied(&app)) {
         steps.push(Step::MakeDirectory {
             path: plan.directory.join(COPIES),
@@ -235,7 +236,8 @@ fn root_file_systems(
         match (snapshot(plan, app, facts), &pods) {
             (Some(snapshot), Some(pods)) => clones.push(CloneOf {
                 snapshot,
-                dataset: format!("{pods}/{}", app.name),
+                // A dataset more is one more to make, and one more to destroy, each a wait for the pool to write.
+                dataset: if alone { pods.clone() } else { format!("{pods}/{}", app.name) },
                 mountpoint: root.join(&app.name),
             }),
             _ => {

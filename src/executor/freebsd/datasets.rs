@@ -6,7 +6,8 @@
 //! <root>/images/<id>          one a tree, snapshot @sealed, then readonly=on; id: the first 32 hex digits of the image ID
 //! <root>/images/new-<random>  a tree in the making; renamed when it is sealed
 //! <root>/pods                 mounted nowhere
-//! <root>/pods/<uuid>/<app>    clones, mounted in the pod's directory
+//! <root>/pods/<uuid>          the clone of a pod's only app, mounted in the pod's directory
+//! <root>/pods/<uuid>/<app>    those of several apps
 //! ```
 //! The whole name of a tree is kept in the user property `appc:tree`.
 

@@ -159,7 +159,7 @@ pub fn attempt<S: System>(mut system: S, root: &Path, dataset: &str) -> Vec<Find
         let of = format!("{dataset}/pods/{uuid}");
         let one = CloneOf {
             snapshot: format!("{image}@{SEALED}"),
-            dataset: format!("{of}/try"),
+            dataset: of.clone(),
             mountpoint: directory.join("clone"),
         };
         tries.push(("clone", Step::CloneRootfs { dataset: of, uuid: uuid.to_string(), clones: vec![one] }));

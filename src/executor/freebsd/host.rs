@@ -155,7 +155,7 @@ impl<S: System> FreeBsd<S> {
     fn clone_rootfs(&mut self, uuid: &str, clone: &CloneOf) -> io::Result<()> {
         let mountpoint = format!("mountpoint={}", clone.mountpoint.display());
         let property = format!("appc:pod={uuid}");
-        // `-p` makes the pod's own dataset on the way: one program for a pod of one app.
+        // `-p` makes the dataset above those of several apps on the way: one program an app.
         let arguments = ["clone", "-p", "-o", &mountpoint, "-o", &property, &clone.snapshot, &clone.dataset];
         self.run(Program::Zfs, &arguments).map(drop)
     }

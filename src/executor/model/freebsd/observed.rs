@@ -213,21 +213,29 @@ fn linux_images_are_told_what_of_their_terminals_is_missing_and_a_release_that_l
     assert_eq!(release, Some(crate::executor::freebsd::system::Value::Text("5.15.0".to_owned())));
 }
 
-#[test]
-fn a_pod_with_a_network_and_a_port_starts_a_bounded_number_of_programs_and_makes_two_datasets() {
-    let (model, layers) = host(1);
-    // The first makes the bridge for all.
-    applied(&model, &steps(&model, &connected(&model, &layers[0], 1)));
+/// Programs that were started to look, to make and to undo, and the datasets of a pod.
+fn cost(model: &super::Model, plan: &PodPlan) -> (usize, usize, usize, usize) {
     let (before, datasets) = (model.programs().len(), model.state().datasets.len());
-    let plan = connected(&model, &layers[0], 2);
-    let steps = steps(&model, &plan);
+    let steps = steps(model, plan);
     let looked = model.programs().len() - before;
-    applied(&model, &steps);
+    applied(model, &steps);
     let made = model.programs().len() - before - looked;
-    // Its own and, on the way to it, the pod's.
-    assert_eq!(model.state().datasets.len() - datasets, 2);
-    undone(&model, &steps);
-    let undid = model.programs().len() - before - looked - made;
-    let told = model.programs().split_off(before);
-    assert!(looked <= 5 && made <= 4 && undid <= 4, "{looked} to look, {made} to make, {undid} to undo: {told:#?}");
+    let datasets = model.state().datasets.len() - datasets;
+    undone(model, &steps);
+    (looked, made, model.programs().len() - before - looked - made, datasets)
+}
+
+#[test]
+fn a_pod_costs_a_known_number_of_programs_and_datasets() {
+    let (model, layers) = host(2);
+    // The first makes what all share: the bridge and the devfs rule set.
+    applied(&model, &steps(&model, &connected(&model, &layers[0], 1)));
+    // As by hand: `zfs clone` and `zfs destroy` of one dataset. All else is system calls.
+    assert_eq!(cost(&model, &pod(&model, 2, vec![app(0, &layers[0])])), (0, 1, 1, 1));
+    // Two apps have a dataset above theirs, which takes both away by one program.
+    assert_eq!(cost(&model, &pod(&model, 3, vec![app(0, &layers[0]), app(1, &layers[1])])), (0, 2, 1, 3));
+    // With a network and a port: the pair and the bridge, the anchor; and as many to take them away.
+    let (looked, made, undid, datasets) = cost(&model, &connected(&model, &layers[0], 4));
+    let told = model.programs();
+    assert!(looked <= 5 && made <= 4 && undid <= 4 && datasets == 1, "{looked} {made} {undid} {datasets}: {told:#?}");
 }
