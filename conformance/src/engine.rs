@@ -66,7 +66,7 @@ impl Ready {
         let probe = if target.recorded {
             b"what the record says".to_vec()
         } else if driver.can("run") || driver.can("run-image") {
-            build::probe(&target.platform)?
+            build::probe(target.os())?
         } else {
             Vec::new()
         };

@@ -22,7 +22,9 @@ pub fn meets(need: &str, own: &[String], as_user: bool) -> Result<(), String> {
         "cgroup-memory" => controller("memory", as_user),
         "cgroup-cpu" => controller("cpu", as_user),
         "cgroup-io" => controller(if v2() { "io" } else { "blkio" }, as_user),
-        "xattr" => given(cfg!(target_os = "linux"), "user extended attributes are tried on Linux only"),
+        "xattr" => attributes(),
+        "linux64" => linux64(),
+        "ptmx" => given(Path::new("/dev/ptmx").exists(), "there is no /dev/ptmx: kldload pty"),
         "selinux" => given(Path::new("/sys/fs/selinux/enforce").exists(), "this kernel runs without SELinux"),
         "no-selinux" => given(!Path::new("/sys/fs/selinux/enforce").exists(), "this kernel runs with SELinux"),
         "apparmor" => given(apparmor(), "this kernel runs without AppArmor"),
@@ -54,12 +56,23 @@ fn user_namespaces() -> Result<(), String> {
     given(most.trim().parse::<u64>().is_ok_and(|most| most > 0), "user namespaces are switched off")
 }
 
-/// Whether FreeBSD's kernel counts a resource. Of processor time it looks once a second what was used: the share that a
-/// process gets in a second tells nothing of a limit.
-fn accounted(name: &str) -> Result<(), String> {
-    if name != "memory" {
-        return Err("FreeBSD bounds this over several seconds, longer than the suite looks".into());
-    }
+/// Whether FreeBSD's kernel runs Linux programs, those too that do not say that they are: the probe is one.
+fn linux64() -> Result<(), String> {
+    let loaded = std::process::Command::new("/sbin/kldstat").args(["-q", "-n", "linux64.ko"]).status();
+    given(loaded.is_ok_and(|status| status.success()), "linux64 is not loaded: kldload linux64")?;
+    let asked = std::process::Command::new("/sbin/sysctl").args(["-n", "kern.elf64.fallback_brand"]).output();
+    let taken = asked.is_ok_and(|output| output.stdout.trim_ascii() == b"3");
+    given(taken, "programs without a mark are not taken for Linux's: sysctl kern.elf64.fallback_brand=3")
+}
+
+/// Whether files of cases can have extended attributes: FreeBSD's tmpfs, for one, has none.
+fn attributes() -> Result<(), String> {
+    let tried = tempfile::NamedTempFile::new().and_then(|file| xattr::set(file.path(), "user.tried", b"1"));
+    tried.map_err(|error| format!("no extended attributes where the suite works: {error}"))
+}
+
+/// Whether FreeBSD's kernel counts what is used.
+fn accounted() -> Result<(), String> {
     let asked = std::process::Command::new("/sbin/sysctl").args(["-n", "kern.racct.enable"]).output();
     let on = asked.is_ok_and(|output| output.stdout.trim_ascii() == b"1");
     given(on, "the kernel does not account resources: kern.racct.enable=1 in /boot/loader.conf")
@@ -84,7 +97,7 @@ fn controller(name: &str, as_user: bool) -> Result<(), String> {
         return Err("resource limits of another user are not looked for".into());
     }
     if cfg!(target_os = "freebsd") {
-        return if root { accounted(name) } else { Err("resource limits need root here".into()) };
+        return if root { accounted() } else { Err("resource limits need root here".into()) };
     }
     if !root {
         return delegated(name);

@@ -65,6 +65,8 @@ pub struct Target {
     pub about: String,
     /// The system on which its apps run: `linux`, `freebsd`.
     pub platform: String,
+    /// The system that images are for, where that is another: `linux` on FreeBSD.
+    pub images: Option<String>,
     /// Programs by the name that commands use: a path, or `cargo:NAME` for a binary of this workspace.
     #[serde(default)]
     pub programs: BTreeMap<String, String>,
@@ -129,6 +131,7 @@ impl Target {
             false => Err(format!("{what} `{said}` is none of {}", all.join(", "))),
         };
         known("platform", &self.platform, &["linux", "freebsd"])?;
+        self.images.as_deref().map_or(Ok(()), |os| known("images", os, &["linux"]))?;
         self.run_as.as_deref().map_or(Ok(()), |who| known("run-as", who, &["user"]))?;
         self.diagnostics.as_deref().map_or(Ok(()), |form| known("diagnostics", form, &["json"]))?;
         match (&self.program, self.commands.is_empty(), self.can.is_empty()) {
@@ -152,6 +155,19 @@ impl Target {
             }
         }
         Ok(())
+    }
+
+    /// The system that apps are made for, the probe too.
+    pub fn os(&self) -> &str {
+        self.images.as_deref().unwrap_or(&self.platform)
+    }
+
+    /// What cases call it in `platforms` and `on`: the system, or `linux-on-freebsd` where images are for another.
+    pub fn called(&self) -> String {
+        match &self.images {
+            Some(images) if *images != self.platform => format!("{images}-on-{}", self.platform),
+            _ => self.platform.clone(),
+        }
     }
 
     /// Why the target does not claim a clause.

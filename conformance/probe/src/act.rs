@@ -69,6 +69,8 @@ pub fn act(who: &str, verb: &str, argument: &str) -> Option<Value> {
         "orphan" => say::done(Command::new(program()).args([who, "child:sleep:60000"]).stdin(Stdio::null()).spawn()),
         "alloc" => alloc(argument.parse().unwrap_or(0)),
         "machine" => machine(who),
+        "segment" => say::done(crate::sys::segment(argument.parse().unwrap_or(0), true)),
+        "find-segment" => say::done(crate::sys::segment(argument.parse().unwrap_or(0), false)),
         "spin" => spin(Duration::from_millis(argument.parse().unwrap_or(0))),
         "fill" => fill(first, second.parse().unwrap_or(0)),
         "call" => call(argument),

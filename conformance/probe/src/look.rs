@@ -33,6 +33,8 @@ pub fn look(verb: &str, argument: &str) -> Option<Value> {
         "ns" => namespaces(),
         "interfaces" => interfaces(),
         "processes" => processes(),
+        #[cfg(target_os = "freebsd")]
+        "sysctl" => told(crate::sys::kernel_variable(argument).map(|value| json!(value))),
         "descriptors" => descriptors(),
         "limits" => told(read(Path::new("/proc/self/limits"))),
         "pid" => json!(std::process::id()),

@@ -4,7 +4,6 @@
 use std::net::TcpListener;
 use std::os::fd::FromRawFd;
 
-#[cfg(target_os = "freebsd")]
 use nix::libc;
 
 /// The descriptor handed over under this number, as a TCP listener. To be called once a number.
@@ -12,6 +11,27 @@ pub fn handed_over(number: i32) -> TcpListener {
     // SAFETY: the probe opens nothing before it looks, so a descriptor from 3 on is the executor's gift and has no other owner here;
     // a number that is not open makes every later call fail with EBADF.
     unsafe { TcpListener::from_raw_fd(number) }
+}
+
+/// A segment of System V's shared memory under this key: made, or found that is there already.
+pub fn segment(key: i32, make: bool) -> std::io::Result<()> {
+    let flags = if make { libc::IPC_CREAT | libc::IPC_EXCL | 0o600 } else { 0 };
+    let size = if make { 4096 } else { 0 };
+    // SAFETY: no memory is involved: nothing is attached.
+    let found = unsafe { libc::shmget(key as libc::key_t, size, flags) };
+    if found < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A kernel variable that is a number of an integer's size.
+#[cfg(target_os = "freebsd")]
+pub fn kernel_variable(name: &str) -> std::io::Result<i32> {
+    let name = std::ffi::CString::new(name)?;
+    let mut value: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>();
+    // SAFETY: the name lives across the call, the value is passed with its length; no new one is given.
+    let done =
+        unsafe { libc::sysctlbyname(name.as_ptr(), (&raw mut value).cast(), &raw mut length, std::ptr::null(), 0) };
+    if done < 0 { Err(std::io::Error::last_os_error()) } else { Ok(value) }
 }
 
 /// The command lines of all processes that this one may see, by `sysctl(3)`: FreeBSD has no `/proc` unless it is mounted.

@@ -67,7 +67,7 @@ pub fn perform(case: &Case, bench: &Bench<'_>) -> Result<Outcome, Failure> {
     if let Some(why) = unmet {
         return Ok(all(case, State::Skipped, &why));
     }
-    if !case.platforms.is_empty() && !case.platforms.contains(&bench.target.platform) {
+    if !case.platforms.is_empty() && !case.platforms.contains(&bench.target.called()) {
         return Ok(all(case, State::Unsupported, &format!("a matter of {} only", case.platforms.join(", "))));
     }
     if let Some(action) = case.action.asks().into_iter().find(|action| !bench.driver.can(action)) {
@@ -152,7 +152,7 @@ fn held(one: &Expectation, seen: &Value, bench: &Bench<'_>) -> Check {
     if let Some(why) = one.needs.iter().find_map(|need| host::meets(need, &bench.target.has, as_user).err()) {
         return Check { state: State::Skipped, why: Some(why), ..check };
     }
-    if !one.on.is_empty() && !one.on.contains(&bench.target.platform) {
+    if !one.on.is_empty() && !one.on.contains(&bench.target.called()) {
         return Check {
             state: State::Unsupported,
             why: Some(format!("a matter of {} only", one.on.join(", "))),

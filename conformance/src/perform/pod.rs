@@ -107,6 +107,15 @@ pub fn manifest(short: &str, image: &Image, values: &BTreeMap<String, String>) -
     manifest
 }
 
+/// Says for which system the image is, where it does not.
+fn labelled(manifest: &mut Value, os: &str) {
+    let Some(manifest) = manifest.as_object_mut() else { return };
+    let labels = manifest.entry("labels").or_insert_with(|| json!([]));
+    if let Some(labels) = labels.as_array_mut().filter(|labels| labels.iter().all(|label| label["name"] != "os")) {
+        labels.push(json!({ "name": "os", "value": os }));
+    }
+}
+
 /// Packs one image.
 pub fn image(
     short: &str,
@@ -116,6 +125,9 @@ pub fn image(
     values: &BTreeMap<String, String>,
 ) -> Result<Made, Unmade> {
     let mut manifest = manifest(short, image, values);
+    if let Some(os) = &bench.target.images {
+        labelled(&mut manifest, os);
+    }
     bench.fault.manifest(short, &mut manifest);
     let mut listed = image.files.clone();
     bench.fault.files(short, &mut listed);

@@ -57,7 +57,9 @@ impl Context {
             _ => None,
         };
         steps.iter().find_map(of).ok_or_else(|| {
-            Error::new(Kind::Corrupt, "find what the app's processes are").because("no step of the pod says so")
+            let why = "the pod was started by an earlier jetpack, whose journal does not say so: it can be stopped and \
+                       removed, and be entered when it is started anew";
+            Error::new(Kind::Unsupported, "find what the app's processes are").because(why)
         })
     }
 }

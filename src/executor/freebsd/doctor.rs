@@ -157,11 +157,8 @@ pub fn attempt<S: System>(mut system: S, root: &Path, dataset: &str) -> Vec<Find
     };
     if sealed {
         let of = format!("{dataset}/pods/{uuid}");
-        let one = CloneOf {
-            snapshot: format!("{image}@{SEALED}"),
-            dataset: of.clone(),
-            mountpoint: directory.join("clone"),
-        };
+        let one =
+            CloneOf { snapshot: format!("{image}@{SEALED}"), dataset: of.clone(), mountpoint: directory.join("clone") };
         tries.push(("clone", Step::CloneRootfs { dataset: of, uuid: uuid.to_string(), clones: vec![one] }));
     }
     if let DeviceRules::Make(number) = number {

@@ -239,3 +239,20 @@ fn a_pod_costs_a_known_number_of_programs_and_datasets() {
     let told = model.programs();
     assert!(looked <= 5 && made <= 4 && undid <= 4 && datasets == 1, "{looked} {made} {undid} {datasets}: {told:#?}");
 }
+
+#[test]
+fn a_pod_of_an_earlier_version_cannot_be_entered_which_is_told_and_is_removed_whole() {
+    let (model, layers) = host(1);
+    let plan = pod(&model, 1, vec![app(0, &layers[0])]);
+    let before = without_shared(&model);
+    let mut steps = steps(&model, &plan);
+    // Its journal ended where the apps began.
+    steps.retain(|step| !matches!(step, crate::executor::freebsd::Step::Process { .. }));
+    applied(&model, &steps);
+    let error = model.start(&plan, &steps, 0, Phase::Main, None).unwrap_err();
+    let told = crate::error::chain(&error);
+    assert_eq!(*error.kind(), Kind::Unsupported, "{told}");
+    assert!(told.contains("started by an earlier jetpack") && told.contains("stopped and removed"), "{told}");
+    undone(&model, &steps);
+    assert_eq!(before, without_shared(&model));
+}
