@@ -19,6 +19,7 @@
 //!
 //! Rules of ours: `x.oci.*`.
 
+pub mod bundle;
 mod config;
 mod digest;
 mod emit;

@@ -46,6 +46,8 @@ mod manual;
 mod meant;
 mod metadata_service;
 mod obtain;
+#[cfg(target_os = "linux")]
+mod oci;
 mod options;
 mod pause;
 mod plan;
@@ -209,6 +211,10 @@ commands! {
 
 fn main() -> ExitCode {
     manual::complete(complete::command);
+    #[cfg(target_os = "linux")]
+    if let Some(words) = oci::called(&std::env::args_os().collect::<Vec<_>>()) {
+        return oci::main(words);
+    }
     let words = meant::volumes(std::env::args_os());
     if may_enter_pods(&words)
         && let Err(error) = appc::executor::local::run_apart()

@@ -39,11 +39,13 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
 /// An app's file system while it is put together.
 #[derive(Default)]
 pub struct Filesystem {
-    root: Option<OwnedFd>,
+    pub(super) root: Option<OwnedFd>,
     /// The pod's shared memory, as the calling process's mount namespace has it.
     shared_memory: Option<OwnedFd>,
     dev: Option<OwnedFd>,
     empty: Option<OwnedFd>,
+    /// What a container's bind mounts show, in the order of these, taken before anything was mounted.
+    pub(super) sources: std::collections::VecDeque<OwnedFd>,
     /// Both ends of the terminal that is the app's `/dev/console`.
     pub console: Option<(OwnedFd, OwnedFd)>,
     /// What the user has to be told.
@@ -115,8 +117,10 @@ impl Filesystem {
                 let queues = mount::create("mqueue", &[FsOption::Value("source", "mqueue")], SAFE)?;
                 self.mount_in_dev("mqueue", queues.as_fd())
             }
-            AppStep::Mask { path } => self.mask(path),
-            AppStep::Freeze { path } => self.freeze(path),
+            AppStep::Mask { path } => self.mask(path, Reach::NoLinks),
+            AppStep::Freeze { path } => self.freeze(path, SAFE, Reach::NoLinks),
+            AppStep::Hide { path } => self.mask(path, Reach::Anywhere),
+            AppStep::MakeReadOnly { path } => self.freeze(path, Attributes::empty(), Reach::Anywhere),
             AppStep::MountVolume { source, target, recursive, read_only, follow_links, device } => {
                 self.mount_volume(source, target, *recursive, *read_only, *follow_links, *device)
             }
@@ -130,6 +134,7 @@ impl Filesystem {
                 rustix::process::chdir("/")?;
                 Ok(())
             }
+            of_container => self.carry_out_of_container(of_container),
         }
     }
 
@@ -239,8 +244,8 @@ impl Filesystem {
         Ok(())
     }
 
-    fn mask(&mut self, path: &Path) -> io::Result<()> {
-        let place = match inside::open(self.root()?, path, OFlags::PATH, Reach::NoLinks) {
+    fn mask(&mut self, path: &Path, reach: Reach) -> io::Result<()> {
+        let place = match inside::open(self.root()?, path, OFlags::PATH, reach) {
             Ok(place) => place,
             Err(error) if is(&error, Errno::NOENT) => return Ok(()),
             Err(error) => return Err(error),
@@ -257,25 +262,30 @@ impl Filesystem {
                 }
             }
         } else {
-            // The null device is the app's own, which nothing of the image has touched.
-            let dev = self.dev.as_ref().ok_or_else(|| io::Error::other("there is no /dev yet"))?;
-            let null = openat(dev, "null", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-            if FileType::from_raw_mode(fstat(&null)?.st_mode) != FileType::CharacterDevice {
-                return Err(io::Error::other("/dev/null is not a device"));
+            // The null device is the app's own, which nothing of the image has touched; a container's /dev is its own business.
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let null = match &self.dev {
+                Some(dev) => openat(dev, "null", flags, Mode::empty())?,
+                None => rustix::fs::open("/dev/null", flags, Mode::empty())?,
+            };
+            let about = fstat(&null)?;
+            let device = FileType::from_raw_mode(about.st_mode) == FileType::CharacterDevice;
+            if !device || about.st_rdev != makedev(1, 3) {
+                return Err(io::Error::other("/dev/null is not that device"));
             }
             mount::copy(null.as_fd(), false)?
         };
         mount::attach(hidden.as_fd(), place.as_fd())
     }
 
-    fn freeze(&mut self, path: &Path) -> io::Result<()> {
-        let place = match inside::open(self.root()?, path, OFlags::PATH, Reach::NoLinks) {
+    fn freeze(&mut self, path: &Path, besides: Attributes, reach: Reach) -> io::Result<()> {
+        let place = match inside::open(self.root()?, path, OFlags::PATH, reach) {
             Ok(place) => place,
             Err(error) if is(&error, Errno::NOENT) => return Ok(()),
             Err(error) => return Err(error),
         };
         let copy = mount::copy(place.as_fd(), true)?;
-        mount::restrict(copy.as_fd(), SAFE | Attributes::MOUNT_ATTR_RDONLY, true)?;
+        mount::restrict(copy.as_fd(), besides | Attributes::MOUNT_ATTR_RDONLY, true)?;
         mount::attach(copy.as_fd(), place.as_fd())
     }
 
@@ -309,7 +319,7 @@ impl Filesystem {
         let place = if is_directory {
             inside::directory(self.root()?, target, Reach::SameMount)?
         } else {
-            inside::file(self.root()?, target)?
+            inside::file(self.root()?, target, Reach::SameMount)?
         };
         if let Some(what) = place.masks {
             self.warnings.push(format!("a volume masks {what} at {} [vol.target.warn]", target.display()));
@@ -325,7 +335,7 @@ impl Filesystem {
                 Err(error) if is(&error, Errno::NOENT) => {}
                 _ => return Ok(()),
             }
-            match inside::file(root, path) {
+            match inside::file(root, path, Reach::SameMount) {
                 Ok(place) if place.masks.is_none() => return fill(place.fd, content),
                 Ok(_) => return Ok(()),
                 // It leads into a volume, which is not the image's to be written to: the file takes the link's place.
@@ -371,7 +381,7 @@ fn empty_file(directory: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     Ok(openat(directory, name, flags, Mode::from_raw_mode(0o644))?)
 }
 
-fn host_directory(path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn host_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::init::Init;
 use super::inside;
@@ -62,10 +62,8 @@ impl Host for LinuxHost {
             }
             // It waits.
             Step::StartScope(_) | Step::PlaceFirst { .. } => Ok(()),
-            Step::MakeGroup { path } => match fs::create_dir(path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-                done => done.map_err(failed),
-            },
+            Step::MakeGroup { path } => make_group(path).map_err(failed),
+            Step::MakeGroupsAbove { path } => make_groups_above(path).map_err(failed),
             Step::EnableControllers { path, controllers } => {
                 let words: Vec<String> = controllers.iter().map(|controller| format!("+{controller}")).collect();
                 write_there(&path.join("cgroup.subtree_control"), &words.join(" ")).map_err(failed)
@@ -84,6 +82,8 @@ impl Host for LinuxHost {
             Step::MakeMountPoints { path } => make_mount_points(path).map_err(failed),
             // These are carried out inside, when the pod is launched.
             Step::ListenOnHost { .. }
+            | Step::JoinNamespace { .. }
+            | Step::SetClocks { .. }
             | Step::MakeNamespaces { .. }
             | Step::Pod(_)
             | Step::App { .. }
@@ -121,6 +121,9 @@ impl Host for LinuxHost {
             | Step::SetGroup { .. }
             | Step::MakeMountPoints { .. }
             | Step::ListenOnHost { .. }
+            | Step::MakeGroupsAbove { .. }
+            | Step::JoinNamespace { .. }
+            | Step::SetClocks { .. }
             | Step::MakeNamespaces { .. }
             | Step::Pod(_)
             | Step::App { .. }
@@ -229,6 +232,29 @@ fn make_network(path: &Path) -> io::Result<()> {
     Ok(mounted?)
 }
 
+/// Processors and memory a group of version 1 does not have from the one above, and without them nothing can be in it.
+fn make_group(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let (own, above) = (path.join(name), path.with_file_name(name));
+        let empty = fs::read_to_string(&own).is_ok_and(|text| text.trim().is_empty());
+        // In version 2 an empty one means all.
+        if empty && !path.join("cgroup.controllers").exists() {
+            write_there(&own, fs::read_to_string(above)?.trim())?;
+        }
+    }
+    Ok(())
+}
+
+fn make_groups_above(path: &Path) -> io::Result<()> {
+    let mut missing: Vec<&Path> = path.ancestors().skip(1).take_while(|above| !above.exists()).collect();
+    missing.reverse();
+    missing.into_iter().try_for_each(make_group)
+}
+
 /// Ends what is left in the group; the kernel takes a moment to let go of it.
 fn remove_group(path: &Path) -> Result<(), Error> {
     let mut patience = 200;
@@ -237,6 +263,12 @@ fn remove_group(path: &Path) -> Result<(), Error> {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && patience > 0 => {
+                // Groups of its own, which whoever is in it may have made.
+                for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+                    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                        remove_group(&entry.path())?;
+                    }
+                }
                 // Whoever tells how a command in the pod ended is on its way out.
                 if patience < 190 {
                     for pid in fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default().lines() {
@@ -393,7 +425,7 @@ fn clone_for(
     });
     let child = child.map_err(|error| namespaces_refused(error, ids.is_some()))?;
     drop(wait_end);
-    let mapped = ids.map_or(Ok(()), |ids| map_ids(&child, ids)).and_then(|()| prepare(&child));
+    let mapped = ids.map_or(Ok(()), |ids| map_own_ids(child.pid, ids)).and_then(|()| prepare(&child));
     if mapped.is_err() {
         drop(open_end.take());
         let _ = waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED);
@@ -426,8 +458,9 @@ fn namespaces_refused(error: io::Error, user: bool) -> Error {
     })
 }
 
-fn map_ids(child: &Child, ids: &IdMap) -> Result<(), Error> {
-    let pid = child.pid.as_raw_nonzero();
+/// Maps ids of the new user namespace of the process `pid`, as whoever is not root may.
+pub(super) fn map_own_ids(pid: Pid, ids: &IdMap) -> Result<(), Error> {
+    let pid = pid.as_raw_nonzero();
     if ids.users.len() > 1 {
         return subordinate::write(pid.get(), ids);
     }
@@ -523,7 +556,7 @@ impl LinuxPod {
 
 /// Ends the first process of the pod that this process supervises, and with that all of the pod.
 pub(crate) fn end_pod_of(supervisor: i32) -> io::Result<()> {
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use rustix::process::{PidfdFlags, pidfd_open};
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
             continue;

@@ -142,11 +142,6 @@ impl Init<'_> {
                         let network = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| doing(e.into()))?;
                         sys::enter(network.as_fd(), namespace::NET).map_err(doing)?;
                     }
-                    PodStep::SetHostname { name } => {
-                        rustix::system::sethostname(name.as_bytes()).map_err(|e| doing(e.into()))?;
-                    }
-                    PodStep::RaiseLoopback => crate::sys::loopback::bring_up().map_err(doing)?,
-                    PodStep::SetParameter { key, value } => set_parameter(key, value).map_err(doing)?,
                     PodStep::ListenForMetadata { not } => listener = Some(listening::on_loopback(not).map_err(doing)?),
                     PodStep::OwnDirectory { path, uid, gid } => {
                         std::os::unix::fs::lchown(path, Some(uid.get()), Some(gid.get())).map_err(doing)?;
@@ -169,6 +164,7 @@ impl Init<'_> {
                         mount::attach(made.as_fd(), over.as_fd()).map_err(doing)?;
                         shared_memory = Some(place);
                     }
+                    of_namespaces => carry_out(of_namespaces).map_err(doing)?,
                 }
                 self.injected(whole)?;
             }
@@ -437,6 +433,17 @@ impl Init<'_> {
             Step::Process { app, step } if *app == number => Some(step),
             _ => None,
         })
+    }
+}
+
+/// What is done to the calling process's own namespaces, be they a pod's or a container's.
+pub(super) fn carry_out(step: &PodStep) -> std::io::Result<()> {
+    match step {
+        PodStep::SetHostname { name } => Ok(rustix::system::sethostname(name.as_bytes())?),
+        PodStep::SetDomainName { name } => Ok(rustix::system::setdomainname(name.as_bytes())?),
+        PodStep::RaiseLoopback => crate::sys::loopback::bring_up(),
+        PodStep::SetParameter { key, value } => set_parameter(key, value),
+        _ => Err(Errno::INVAL.into()),
     }
 }
 

@@ -98,12 +98,12 @@ fn directory_by(root: BorrowedFd<'_>, path: &Path, reach: Reach, links: u32) -> 
 }
 
 /// The file `path` inside `root` to mount a file on, made empty where missing, and then open for writing.
-pub fn file(root: BorrowedFd<'_>, path: &Path) -> io::Result<Place> {
-    file_by(root, path, LINKS)
+pub fn file(root: BorrowedFd<'_>, path: &Path, reach: Reach) -> io::Result<Place> {
+    file_by(root, path, reach, LINKS)
 }
 
-fn file_by(root: BorrowedFd<'_>, path: &Path, links: u32) -> io::Result<Place> {
-    match open(root, path, OFlags::PATH, Reach::SameMount) {
+fn file_by(root: BorrowedFd<'_>, path: &Path, reach: Reach, links: u32) -> io::Result<Place> {
+    match open(root, path, OFlags::PATH, reach) {
         Ok(fd) if FileType::from_raw_mode(fstat(&fd)?.st_mode) == FileType::Directory => {
             Err(io::Error::from(Errno::ISDIR))
         }
@@ -111,10 +111,10 @@ fn file_by(root: BorrowedFd<'_>, path: &Path, links: u32) -> io::Result<Place> {
         Err(error) if is(&error, Errno::NOENT) => {
             let parent = path.parent().unwrap_or(Path::new("/"));
             let name = path.file_name().ok_or_else(|| io::Error::from(Errno::ISDIR))?;
-            let parent = directory_by(root, parent, Reach::SameMount, links)?.fd;
+            let parent = directory_by(root, parent, reach, links)?.fd;
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
             match openat(&parent, name, flags, Mode::from_raw_mode(0o644)) {
-                Err(Errno::EXIST) if links > 0 => file_by(root, &led_to(parent.as_fd(), path)?, links - 1),
+                Err(Errno::EXIST) if links > 0 => file_by(root, &led_to(parent.as_fd(), path)?, reach, links - 1),
                 made => Ok(Place { fd: made?, masks: None }),
             }
         }

@@ -11,6 +11,7 @@
 mod bus;
 pub mod cni;
 mod compile;
+pub mod container;
 pub mod delegation;
 mod doctor;
 pub mod doors;

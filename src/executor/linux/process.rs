@@ -98,7 +98,7 @@ impl Process<'_> {
         rustix::process::umask(Mode::from_raw_mode(0o022));
         sys::reset_signals().map_err(|e| Error::new(Kind::Io, "reset the signals").because(e))?;
         for step in &self.steps {
-            carry_out(step, self.identity)?;
+            carry_out(step, Some(self.identity))?;
             if self.fault.is_some_and(|fault| std::ptr::eq(fault, *step)) {
                 return Err(crate::executor::journal::injected(step.describe()));
             }
@@ -200,7 +200,8 @@ pub fn join_groups(groups: &[OwnedFd]) -> Result<(), Error> {
     Ok(())
 }
 
-fn carry_out(step: &ProcessStep, identity: &Identity) -> Result<(), Error> {
+/// Does what `step` says to the calling process, which becomes one of `identity`'s where it says so.
+pub(super) fn carry_out(step: &ProcessStep, identity: Option<&Identity>) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Io, step.describe()).because(error);
     let refused = |error: Errno| failed(error.into());
     match step {
@@ -222,7 +223,7 @@ fn carry_out(step: &ProcessStep, identity: &Identity) -> Result<(), Error> {
         }
         ProcessStep::BoundCapabilities { keep } => bound_capabilities(*keep).map_err(refused),
         ProcessStep::BecomeUser { supplementary, set_groups, .. } => {
-            let Identity { uid, gid, .. } = *identity;
+            let Some(&Identity { uid, gid, .. }) = identity else { return Err(failed(Errno::INVAL.into())) };
             // The filter is installed after this, which takes a privilege; exec takes all that is not bounded away.
             set_keep_capabilities(true).map_err(refused)?;
             let mut groups = vec![gid];
@@ -240,10 +241,11 @@ fn carry_out(step: &ProcessStep, identity: &Identity) -> Result<(), Error> {
         }
         ProcessStep::ForbidNewPrivileges => set_no_new_privs(true).map_err(refused),
         ProcessStep::RefuseSystemCalls { .. } | ProcessStep::FilterSystemCalls { .. } => Ok(()),
+        of_container => super::container::process::carry_out_of_container(of_container),
     }
 }
 
-fn bound_capabilities(keep: u64) -> rustix::io::Result<()> {
+pub(super) fn bound_capabilities(keep: u64) -> rustix::io::Result<()> {
     for number in (0..64).filter(|number| keep & (1 << number) == 0) {
         match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
             Ok(()) => {}
@@ -356,7 +358,7 @@ pub fn with_rootfs<T>(find: impl FnOnce(Rootfs<'_>) -> Result<T, Error>) -> Resu
 /// by their interpreters. The kernel follows links of procfs once more then, should an app have put one there meanwhile. They lead
 /// nowhere but where the program itself may go: nothing that was inherited is open, root and working directory are the app's, and
 /// what this process runs until then is a file that nobody can write.
-fn find_program(exec: &[String], candidates: Vec<PathBuf>) -> Result<PathBuf, Error> {
+pub(super) fn find_program(exec: &[String], candidates: Vec<PathBuf>) -> Result<PathBuf, Error> {
     let sought = !exec.first().is_some_and(|program| program.contains('/'));
     let mut why = None;
     for candidate in candidates {

@@ -9,6 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::cni::Connection;
+use super::container::mounts::Mount;
+use super::container::profile::Profile;
 use super::systemd::Scope;
 
 use crate::executor::Step as _;
@@ -73,6 +75,11 @@ pub enum Step {
         /// Whether kernels without the file do as well.
         optional: bool,
     },
+    /// Makes the control groups above one. They stay, as others may use them.
+    MakeGroupsAbove {
+        /// That one's directory.
+        path: PathBuf,
+    },
     /// Makes a network namespace that a file stands for.
     MakeNetwork {
         /// The file.
@@ -99,6 +106,18 @@ pub enum Step {
         listen: Listen,
         /// The address; nothing: all.
         address: Option<std::net::Ipv4Addr>,
+    },
+    /// Enters the namespace of others before new ones are made.
+    JoinNamespace {
+        /// Its kind.
+        kind: Namespace,
+        /// The file that stands for it.
+        path: PathBuf,
+    },
+    /// Sets the clocks of a new time namespace.
+    SetClocks {
+        /// By clock: seconds and nanoseconds ahead.
+        ahead: Vec<(String, i64, u32)>,
     },
     /// Makes the pod's first process in new namespaces; undone by killing it, and all processes of the pod with it.
     MakeNamespaces {
@@ -143,6 +162,8 @@ pub enum Namespace {
     Net,
     /// The view of the cgroup trees.
     Cgroup,
+    /// Clocks.
+    Time,
 }
 
 impl Namespace {
@@ -156,6 +177,7 @@ impl Namespace {
             Self::Uts => namespace::UTS,
             Self::Net => namespace::NET,
             Self::Cgroup => namespace::CGROUP,
+            Self::Time => namespace::TIME,
         }
     }
 
@@ -169,6 +191,7 @@ impl Namespace {
             Self::Uts => "uts",
             Self::Net => "net",
             Self::Cgroup => "cgroup",
+            Self::Time => "time",
         }
     }
 }
@@ -195,6 +218,11 @@ pub enum PodStep {
     },
     /// Sets the host name.
     SetHostname {
+        /// The name.
+        name: String,
+    },
+    /// Sets the NIS domain name.
+    SetDomainName {
         /// The name.
         name: String,
     },
@@ -321,6 +349,68 @@ pub enum AppStep {
     FreezeRootfs,
     /// Makes the rootfs the root and lets go of the host's tree.
     PivotRoot,
+    /// Makes a directory of the host the rootfs.
+    StandRootfs {
+        /// The directory.
+        at: PathBuf,
+        /// What shows of the host's mounts meanwhile, as a flag of mount(2).
+        propagation: u64,
+        /// Whether it is where the host's own mounts are.
+        shared: bool,
+    },
+    /// Mounts something.
+    Mount(Mount),
+    /// Makes a device node, or another special file.
+    MakeNode(Node),
+    /// Makes a symbolic link, where nothing is.
+    Link {
+        /// In the rootfs.
+        path: PathBuf,
+        /// Where it leads.
+        target: String,
+    },
+    /// Hides a path, which may be behind links of the rootfs.
+    Hide {
+        /// In the rootfs.
+        path: PathBuf,
+    },
+    /// Makes a path read-only, which may be behind links of the rootfs.
+    MakeReadOnly {
+        /// In the rootfs.
+        path: PathBuf,
+    },
+    /// Shows the container's own terminal at `/dev/console`.
+    ShowConsole,
+    /// Sets what shows of mounts in the rootfs and of the host's.
+    Propagate {
+        /// A flag of mount(2).
+        flag: u64,
+        /// For all mounts below too.
+        recursive: bool,
+    },
+    /// Moves the rootfs over the host's root, where it cannot be pivoted into.
+    MoveRoot,
+}
+
+/// A device node, or another special file, inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// In the rootfs.
+    pub path: PathBuf,
+    /// `c`, `b`, `p`
+    pub kind: char,
+    /// Which driver.
+    pub major: u32,
+    /// Which device.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Whether it is the host's, bound.
+    pub bind: bool,
 }
 
 /// A change of a process that is about to become the app's program.
@@ -385,6 +475,64 @@ pub enum ProcessStep {
         /// The error a blocked call gives; nothing: SIGSYS.
         errno: Option<u16>,
     },
+    /// Sets a limit as setrlimit(2) has it.
+    SetLimit {
+        /// `RLIMIT_NOFILE`
+        resource: String,
+        /// What holds.
+        soft: u64,
+        /// As far as it can be raised.
+        hard: u64,
+    },
+    /// Takes on user and groups by number.
+    TakeIds {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+        /// Further groups; nothing: they cannot be set.
+        groups: Option<Vec<u32>>,
+        /// The mask of new files.
+        umask: Option<u32>,
+    },
+    /// Sets all sets of capabilities.
+    SetCapabilities {
+        /// The most that it ever has, as bits.
+        bounding: u64,
+        /// Likewise.
+        effective: u64,
+        /// Likewise.
+        permitted: u64,
+        /// Likewise.
+        inheritable: u64,
+        /// Likewise.
+        ambient: u64,
+    },
+    /// Sets how it is scheduled.
+    Schedule {
+        /// `SCHED_OTHER` as a number.
+        policy: u32,
+        /// Bits of sched_setattr(2).
+        flags: u64,
+        /// Niceness.
+        nice: i32,
+        /// Of real-time policies.
+        priority: u32,
+        /// Of deadlines, in nanoseconds: runtime, deadline, period.
+        times: [u64; 3],
+    },
+    /// Sets its priority for block devices.
+    SetIoPriority {
+        /// As ioprio_set(2) has it.
+        value: u32,
+    },
+    /// Sets how the kernel shows itself.
+    SetPersonality {
+        /// As personality(2) has it.
+        domain: u32,
+    },
+    /// Filters system calls by a profile.
+    FilterByProfile(Box<Profile>),
 }
 
 /// A module of the kernel that labels processes.
@@ -441,6 +589,9 @@ impl crate::executor::Step for Step {
             }
             Self::PlaceFirst { path } => format!("move the pod's first process to {}", path.display()),
             Self::MakeGroup { path } => format!("make the control group {}", path.display()),
+            Self::MakeGroupsAbove { path } => format!("make the control groups above {}", path.display()),
+            Self::JoinNamespace { kind, path } => format!("join the {} namespace {}", kind.file(), path.display()),
+            Self::SetClocks { .. } => "set the clocks".to_owned(),
             Self::EnableControllers { path, .. } => format!("enable controllers below {}", path.display()),
             Self::SetGroup { path, value, .. } => format!("write {value} into {}", path.display()),
             Self::MakeNetwork { .. } => "make the pod's network namespace".to_owned(),
@@ -466,6 +617,7 @@ impl PodStep {
             Self::SeparateMounts => "separate the pod's mounts from the host's".to_owned(),
             Self::EnterNetwork { .. } => "enter the pod's network namespace".to_owned(),
             Self::SetHostname { name } => format!("set the host name {name}"),
+            Self::SetDomainName { name } => format!("set the domain name {name}"),
             Self::RaiseLoopback => "raise the loopback interface".to_owned(),
             Self::SetParameter { key, value } => format!("set the kernel parameter {key} to {value}"),
             Self::ListenForMetadata { .. } => "listen for the metadata service".to_owned(),
@@ -494,14 +646,20 @@ impl AppStep {
             Self::MountPts { .. } => "mount /dev/pts".to_owned(),
             Self::MountShm => "mount /dev/shm".to_owned(),
             Self::MountMqueue => "mount /dev/mqueue".to_owned(),
-            Self::Mask { path } => format!("mask {}", inside(path)),
-            Self::Freeze { path } => format!("make {} read-only", inside(path)),
+            Self::Mask { path } | Self::Hide { path } => format!("mask {}", inside(path)),
+            Self::Freeze { path } | Self::MakeReadOnly { path } => format!("make {} read-only", inside(path)),
             Self::MountVolume { source, target, .. } => {
                 format!("mount the volume {} at {}", source.display(), inside(target))
             }
             Self::ProvideFile { path, .. } => format!("provide {}", inside(path)),
             Self::FreezeRootfs => "make the rootfs read-only".to_owned(),
-            Self::PivotRoot => "change to the rootfs".to_owned(),
+            Self::PivotRoot | Self::MoveRoot => "change to the rootfs".to_owned(),
+            Self::StandRootfs { at, .. } => format!("make {} the rootfs", at.display()),
+            Self::Mount(mount) => mount.describe(),
+            Self::MakeNode(node) => format!("make the device {}", inside(&node.path)),
+            Self::Link { path, .. } => format!("make the link {}", inside(path)),
+            Self::ShowConsole => "set up the terminal".to_owned(),
+            Self::Propagate { .. } => "set the propagation of mounts of the rootfs".to_owned(),
         }
     }
 }
@@ -520,7 +678,13 @@ impl ProcessStep {
             Self::BecomeUser { user, group, .. } => format!("become user `{user}` and group `{group}`"),
             Self::ForbidNewPrivileges => "forbid new privileges".to_owned(),
             Self::RefuseSystemCalls { .. } => "refuse the system calls that a pod has no need of".to_owned(),
-            Self::FilterSystemCalls { .. } => "install the system call filter".to_owned(),
+            Self::FilterSystemCalls { .. } | Self::FilterByProfile(_) => "install the system call filter".to_owned(),
+            Self::SetLimit { resource, soft, hard } => format!("set the limit {resource} to {soft}, at most {hard}"),
+            Self::TakeIds { uid, gid, .. } => format!("become user {uid} and group {gid}"),
+            Self::SetCapabilities { .. } => "set the capabilities".to_owned(),
+            Self::Schedule { .. } => "set how the process is scheduled".to_owned(),
+            Self::SetIoPriority { .. } => "set the priority for block devices".to_owned(),
+            Self::SetPersonality { .. } => "set the personality".to_owned(),
         }
     }
 }

@@ -68,16 +68,33 @@ pub fn attach(what: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Adds attributes to the mount `what`, and to all below it when `recursive`.
 pub fn restrict(what: BorrowedFd<'_>, attributes: MountAttrFlags, recursive: bool) -> io::Result<()> {
-    set_attributes(what, u64::from(attributes.bits()), 0, recursive)
+    change(what, u64::from(attributes.bits()), 0, 0, recursive)
 }
 
 /// Keeps what is mounted in one namespace from showing in another, for the mount `what` and all below it.
 pub fn make_private(what: BorrowedFd<'_>) -> io::Result<()> {
-    set_attributes(what, 0, libc::MS_PRIVATE, true)
+    change(what, 0, 0, libc::MS_PRIVATE, true)
 }
 
-fn set_attributes(what: BorrowedFd<'_>, set: u64, propagation: u64, recursive: bool) -> io::Result<()> {
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation, userns_fd: 0 };
+/// Sets and clears attributes of the mount `what`, and sets what shows of mounts in it elsewhere, as a flag of mount(2); of all below it
+/// too when `recursive`.
+///
+/// # Errors
+/// The system's: `EPERM` for what is locked in the calling process's user namespace.
+pub fn change(what: BorrowedFd<'_>, set: u64, clear: u64, propagation: u64, recursive: bool) -> io::Result<()> {
+    apply(what, &libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 }, recursive)
+}
+
+/// Maps the ids of the mount `what`, which stands nowhere yet, as the user namespace `users` does.
+///
+/// # Errors
+/// The system's: `EINVAL` where the file system cannot.
+pub fn map_ids(what: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<()> {
+    let userns_fd = u64::try_from(users.as_raw_fd()).unwrap_or(0);
+    apply(what, &libc::mount_attr { attr_set: libc::MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd }, false)
+}
+
+fn apply(what: BorrowedFd<'_>, attributes: &libc::mount_attr, recursive: bool) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty string, the attributes are passed with their size and copied by the kernel.
     let done = unsafe {
@@ -86,7 +103,7 @@ fn set_attributes(what: BorrowedFd<'_>, set: u64, propagation: u64, recursive: b
             what.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attributes,
+            &raw const *attributes,
             size_of::<libc::mount_attr>(),
         )
     };

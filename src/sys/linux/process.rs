@@ -26,6 +26,8 @@ pub mod namespace {
     pub const USER: u64 = libc::CLONE_NEWUSER as u64;
     /// The view of the cgroup trees.
     pub const CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+    /// Clocks.
+    pub const TIME: u64 = 0x80;
 }
 
 /// A child process: its id and a descriptor of it that stays its own after it is reaped.
@@ -42,12 +44,24 @@ pub struct Child {
 /// # Errors
 /// clone3(2)'s: `EPERM` without the privilege, `ENOSPC` when namespaces are used up or forbidden.
 pub fn clone(flags: u64, body: impl FnOnce() -> i32) -> io::Result<Child> {
+    clone_with(flags, libc::SIGCHLD as u64, body)
+}
+
+/// The same for a child of the caller's own parent.
+///
+/// # Errors
+/// Likewise.
+pub fn clone_beside(flags: u64, body: impl FnOnce() -> i32) -> io::Result<Child> {
+    clone_with(flags | libc::CLONE_PARENT as u64, 0, body)
+}
+
+fn clone_with(flags: u64, exit_signal: u64, body: impl FnOnce() -> i32) -> io::Result<Child> {
     let mut handle: RawFd = -1;
     // SAFETY: all zeros is a valid clone_args; the kernel takes it by size.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = (&raw mut handle) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    args.exit_signal = exit_signal;
     // SAFETY: without CLONE_VM and with no stack this is a fork: the child continues on a copy of this very stack.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
     match pid {
@@ -167,6 +181,28 @@ pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_raw_fd(), number) })
 }
 
+/// Sends the signal of this number, which may be one of the real-time ones, to the process of a descriptor.
+///
+/// # Errors
+/// The kernel's: `ESRCH` when it has ended.
+pub fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: without further information no memory is involved.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, none, 0) } as i32)
+}
+
+/// Lets the descriptor `number` stay open at exec; one that is not open is left alone.
+///
+/// # Errors
+/// The system's.
+pub fn keep_open(number: RawFd) -> io::Result<()> {
+    // SAFETY: plain fcntl, which changes no memory.
+    match check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }) {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(()),
+        done => done,
+    }
+}
+
 /// Gives every signal its default action and blocks none, as a new program expects.
 pub fn reset_signals() -> io::Result<()> {
     for signal in 1..=libc::SIGRTMAX() {
@@ -250,12 +286,68 @@ pub fn may_execute(file: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Installs a seccomp filter (instructions in the kernel's form) on this process.
 pub fn install_filter(program: &[(u16, u8, u8, u32)]) -> io::Result<()> {
+    install_filter_with(program, 0, false).map(drop)
+}
+
+/// The same with flags of seccomp(2); gives the descriptor by which somebody is told of calls, where there is to be one.
+///
+/// # Errors
+/// The kernel's: `EBUSY` where there is such a descriptor already.
+pub fn install_filter_with(
+    program: &[(u16, u8, u8, u32)],
+    flags: u32,
+    listens: bool,
+) -> io::Result<Option<OwnedFd>> {
     let filter: Vec<libc::sock_filter> =
         program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
     let len = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
     let program = libc::sock_fprog { len, filter: filter.as_ptr().cast_mut() };
+    let flags = libc::c_ulong::from(flags) | if listens { libc::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
     // SAFETY: the program points to `len` instructions that outlive the call; the kernel copies them.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) } as i32)
+    let done = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    let done = i32::try_from(done).unwrap_or(-1);
+    check(done)?;
+    // SAFETY: the kernel has made a new descriptor, which nobody else owns.
+    Ok(listens.then(|| unsafe { OwnedFd::from_raw_fd(done) }))
+}
+
+/// Sets how this process is scheduled, as sched_setattr(2) has it; `times` are runtime, deadline and period.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_scheduler(policy: u32, flags: u64, nice: i32, priority: u32, times: [u64; 3]) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        times: [u64; 3],
+    }
+    let size = u32::try_from(size_of::<Attributes>()).unwrap_or(0);
+    let attributes = Attributes { size, policy, flags, nice, priority, times };
+    // SAFETY: the structure is the kernel's first version of it and says its size; 0 is the calling process.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) } as i32)
+}
+
+/// Sets this process's priority for block devices, as ioprio_set(2) has it.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_io_priority(value: u32) -> io::Result<()> {
+    const PROCESS: libc::c_int = 1;
+    // SAFETY: no memory is involved; 0 is the calling process.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, PROCESS, 0, value) } as i32)
+}
+
+/// Sets how the kernel shows itself to this process.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_personality(domain: u32) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::personality(libc::c_ulong::from(domain)) })
 }
 
 /// Gives this process another name and wipes its command line, which other processes of its pid namespace can read. Only

@@ -89,6 +89,11 @@ impl CapabilitySet {
     }
 }
 
+/// All of them, by name.
+pub fn names() -> &'static [&'static str] {
+    &NAMES
+}
+
 fn number(name: &str) -> Option<usize> {
     NAMES.iter().position(|known| *known == name)
 }

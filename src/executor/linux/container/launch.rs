@@ -1,0 +1,634 @@
+//! Making a container: its process comes to be, sets itself up, and waits to be told to go on.
+//!
+//! ```text
+//!  maker            stage                       the container's process
+//!    │──clone────────▶│ joins others' namespaces
+//!    │                │──clone, beside itself────▶│
+//!    │◀──────────────────────────────────── born ─│
+//!    │ groups, ids, oom score                     │
+//!    │─── go ─────────────────────────────────────▶ mounts
+//!    │◀───────────────────────────────── mounted ─│
+//!    │ hooks: prestart, createRuntime             │
+//!    │─── go ─────────────────────────────────────▶ hooks: createContainer; root, identity, program
+//!    │◀─────────────────────────────────── ready ─│
+//!    │ limits, pid file, state                    │
+//!    │─── go ─────────────────────────────────────▶ waits at the socket `start`
+//! ```
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with};
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, WaitId, WaitIdOptions, ioctl_tiocsctty, prlimit, set_dumpable_behavior,
+    setsid, waitid,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::compile::{LIMITS, Options, Facts, compile};
+use super::process::{self, Program};
+use super::profile::Profile;
+use super::state::{Container, Group, Kept, Root, Started, Status, state};
+use super::{hooks, state as files};
+use crate::executor::isolation::Verdict;
+use crate::executor::journal::Journal;
+use crate::executor::linux::filesystem::Filesystem;
+use crate::executor::linux::message::Complaint;
+use crate::executor::linux::steps::{AppStep, IdMap, Namespace, ProcessStep, Step};
+use crate::executor::linux::{LinuxHost, NAME, host, init, subordinate};
+use crate::executor::{Compiled, Error, Kind, Step as _};
+use crate::id::Id;
+use crate::oci::bundle::{Bundle, Config, ConsoleSize};
+use crate::sys::linux::channel::{self, Channel};
+use crate::sys::linux::process::{self as sys, Child, namespace};
+
+/// How a container is to be made.
+#[derive(Debug, Default)]
+pub struct Wish {
+    /// What the compiler has to know.
+    pub options: Options,
+    /// The socket that gets the near end of its terminal ([`console`]).
+    pub console: Option<OwnedFd>,
+    /// The file that its process's number goes into.
+    pub pid_file: Option<PathBuf>,
+    /// How many descriptors above the standard streams it keeps.
+    pub preserve: i32,
+    /// Whether it keeps its caller's keyring.
+    pub keep_keyring: bool,
+    /// Whether it is not made where something does not hold.
+    pub strict: bool,
+}
+
+/// What the processes say to their maker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Said {
+    /// The sender is the container's process, in its namespaces.
+    Born,
+    /// The file system stands; the host's is still in sight.
+    Mounted,
+    /// It has only to become its program.
+    Ready,
+    /// It could not.
+    Broken(Complaint),
+}
+
+/// The socket at `path`, for a terminal to be sent to.
+///
+/// # Errors
+/// The system's.
+pub fn console(path: &Path) -> Result<OwnedFd, Error> {
+    connected(path).map_err(|error| {
+        Error::new(Kind::Io, format!("connect to the console socket {}", path.display())).because(error)
+    })
+}
+
+fn connected(path: &Path) -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// Makes the terminal `near`, `far` the calling process's own, and hands its near end out by the socket `to`.
+pub(super) fn use_terminal(to: OwnedFd, near: &OwnedFd, far: &OwnedFd, size: Option<ConsoleSize>) -> io::Result<()> {
+    if let Some(ConsoleSize { height, width }) = size.filter(|size| size.height != 0 && size.width != 0) {
+        let size = rustix::termios::Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(far, size)?;
+    }
+    Channel::from(to).send(b"/dev/console", &[near.as_fd()])?;
+    for number in 0..3 {
+        sys::place(far.as_fd(), number)?;
+    }
+    Ok(ioctl_tiocsctty(rustix::stdio::stdin())?)
+}
+
+/// The socket below `directory`, which may have a longer path than addresses have room for.
+fn address(directory: &OwnedFd) -> io::Result<SocketAddrUnix> {
+    Ok(SocketAddrUnix::new(format!("/proc/self/fd/{}/start", directory.as_raw_fd()))?)
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Makes the container `id` of `bundle`, up to where its program starts. Gives it, and what does not hold of what was asked for. The
+/// caller has one thread.
+///
+/// # Errors
+/// What could not be done: nothing is left of it.
+pub fn create(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Result<(Container, Vec<Verdict>), Error> {
+    let place = root.place(id)?;
+    if place.exists() {
+        return Err(Error::new(Kind::Busy, format!("make the container {id}"))
+            .because(format!("container with id exists already: {id}")));
+    }
+    let Some(process) = &bundle.config.process else {
+        return Err(Error::new(Kind::Refused, "use config.json").because("process: it is missing"));
+    };
+    if process.terminal != wish.console.is_some() {
+        let why = if process.terminal {
+            "cannot allocate tty if runc will detach without setting console socket: process.terminal is set, --console-socket is not"
+        } else {
+            "cannot use console socket if runc will not detach or allocate tty: process.terminal is not set"
+        };
+        return Err(Error::new(Kind::Refused, "use --console-socket").because(why.replace("runc", "the runtime")));
+    }
+    let facts = Facts::detect();
+    let compiled = compile(bundle, id, &wish.options, &facts)?;
+    compiled.report.judge(wish.strict)?;
+    let me = std::process::id().cast_signed();
+    let maker = Started::of(me).ok_or_else(|| Error::new(Kind::Io, "find this process in /proc"))?;
+    let groups = groups_of(&compiled, &facts);
+    let kept = Kept {
+        id: id.to_owned(),
+        oci_version: bundle.config.oci_version.clone(),
+        bundle: bundle.directory.clone(),
+        rootfs: bundle.directory.join(bundle.config.root.clone().unwrap_or_default().path),
+        created: format!("{:.9}", jiff::Timestamp::now()),
+        owner: rustix::process::geteuid().as_raw(),
+        maker,
+        process: None,
+        groups,
+        report: compiled.report.clone(),
+    };
+    let unmet = compiled.report.unmet().cloned().collect();
+    let container = Container::make(root, kept, &bundle.config)?;
+    match make(container.clone(), bundle, wish, &compiled) {
+        Ok(container) => Ok((container, unmet)),
+        Err(error) => {
+            // Its groups' processes are ended with them.
+            if let Err(undo) = container.remove() {
+                let why = format!("{}; and then failed to {}", crate::error::chain(&error), crate::error::chain(&undo));
+                return Err(Error::new(Kind::Undo, format!("make the container {id}")).because(why));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn groups_of(compiled: &Compiled<Step>, facts: &Facts) -> Vec<Group> {
+    let made = compiled.steps.iter().filter_map(|step| match step {
+        Step::MakeGroup { path } => Some(path),
+        _ => None,
+    });
+    let of = |path: &PathBuf| {
+        let tree = facts.trees.0.iter().find(|tree| path.starts_with(&tree.root))?;
+        Some(Group { path: path.clone(), unified: tree.unified, controllers: tree.controllers.clone() })
+    };
+    made.filter_map(of).collect()
+}
+
+fn make(mut container: Container, bundle: &Bundle, wish: &Wish, compiled: &Compiled<Step>) -> Result<Container, Error> {
+    let failed = |error: io::Error| Error::new(Kind::Io, "make the container's process").because(error);
+    let mut journal = Journal::create(&container.directory().join("journal"), NAME, None, compiled.steps.len())?;
+    journal.apply_all(&mut LinuxHost::default(), &compiled.steps)?;
+    let listener = socket().map_err(failed)?;
+    let directory = open_directory(container.directory()).map_err(failed)?;
+    bind(&listener, &address(&directory).map_err(failed)?).map_err(|e| failed(e.into()))?;
+    listen(&listener, 1).map_err(|e| failed(e.into()))?;
+    drop(directory);
+    let console = wish.console.as_ref().map(OwnedFd::try_clone).transpose().map_err(failed)?;
+    let (near, far) = channel::pair().map_err(failed)?;
+    let born = Born { bundle, steps: &compiled.steps, kept: &container.kept, wish, channel: far, listener, console };
+    let stage = fork(&compiled.steps, near, born)?;
+    let mut child = None;
+    let done = watch(&stage, &mut child, &mut container, bundle, wish, &compiled.steps);
+    if done.is_err()
+        && let Some(child) = &child
+    {
+        end(child);
+    }
+    done.map(|()| container)
+}
+
+/// The stage, and what it is heard by.
+struct Stage {
+    channel: Channel,
+    process: Child,
+}
+
+/// A process that joins others' namespaces and leaves a child of this one in new ones.
+fn fork(steps: &[Step], near: Channel, born: Born<'_>) -> Result<Stage, Error> {
+    let failed = |error: io::Error| Error::new(Kind::Io, "make the container's process").because(error);
+    let (flags, _) = host::namespaces_of(steps);
+    let (mut near, mut born) = (Some(near), Some(born));
+    let process = sys::clone(0, || {
+        drop(near.take());
+        let Some(born) = born.take() else { return 1 };
+        let channel = match born.channel.as_fd().try_clone_to_owned() {
+            Ok(channel) => Channel::from(channel),
+            Err(_) => return 1,
+        };
+        let joined = join(steps).and_then(|()| {
+            let mut born = Some(born);
+            // The view of the control groups is separated once its process is in its own.
+            let flags = flags & !(namespace::CGROUP | namespace::TIME);
+            let child = sys::clone_beside(flags, || born.take().map_or(1, Born::live));
+            child.map(drop).map_err(|error| {
+                let doing = if flags & namespace::USER == 0 { "make the namespaces" } else { "make the namespaces, with one for users" };
+                Error::new(Kind::Unsupported, doing).because(error)
+            })
+        });
+        match joined {
+            Ok(()) => 0,
+            Err(error) => {
+                tell(&channel, &Said::Broken(Complaint::from(&error)));
+                1
+            }
+        }
+    });
+    drop(born);
+    // The child's copy is gone, this one is not.
+    let channel = near.ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+    Ok(Stage { channel, process: process.map_err(failed)? })
+}
+
+fn join(steps: &[Step]) -> Result<(), Error> {
+    let failed = |step: &Step, error: io::Error| {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        Error::new(if missing { Kind::Missing } else { Kind::Io }, step.describe()).because(error)
+    };
+    let files = steps.iter().filter_map(|step| match step {
+        Step::JoinNamespace { kind, path } => Some((step, *kind, path)),
+        _ => None,
+    });
+    // All before the first is entered: it may be one in which they are not seen.
+    let open = files.map(|(step, kind, path)| {
+        let open = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        open.map(|open| (step, kind, open)).map_err(|e| failed(step, e.into()))
+    });
+    let open = open.collect::<Result<Vec<_>, _>>()?;
+    for (step, kind, open) in &open {
+        // The kernel looks that it is one of this kind.
+        sys::enter(open.as_fd(), kind.bit()).map_err(|error| failed(step, error))?;
+    }
+    let new_clocks = steps.iter().any(|step| matches!(step, Step::MakeNamespaces { namespaces, .. } if namespaces.contains(&Namespace::Time)));
+    if new_clocks {
+        // For children only, and only before there is one its offsets can be set.
+        sys::unshare(namespace::TIME).map_err(|e| Error::new(Kind::Unsupported, "make a time namespace").because(e))?;
+    }
+    for step in steps {
+        if let Step::SetClocks { ahead } = step {
+            let lines: String = ahead.iter().map(|(clock, secs, nanos)| format!("{clock} {secs} {nanos}\n")).collect();
+            std::fs::write("/proc/self/timens_offsets", lines).map_err(|error| failed(step, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Until its process has only to become its program.
+fn watch(
+    stage: &Stage,
+    child: &mut Option<(Pid, OwnedFd)>,
+    container: &mut Container,
+    bundle: &Bundle,
+    wish: &Wish,
+    steps: &[Step],
+) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::new(Kind::Io, "set up the container").because(error);
+    let config = &bundle.config;
+    let mut reaped = false;
+    loop {
+        let message = stage.channel.receive(true).map_err(failed)?;
+        if !std::mem::replace(&mut reaped, true) {
+            let _ = waitid(WaitId::PidFd(stage.process.handle.as_fd()), WaitIdOptions::EXITED);
+        }
+        let Some(message) = message else {
+            return Err(failed(io::Error::other("its process ended without a word")));
+        };
+        match serde_json::from_slice(&message.bytes).map_err(|error| failed(error.into()))? {
+            Said::Born => {
+                let pid = Pid::from_raw(message.sender).ok_or_else(|| failed(io::Error::other("it has no number")))?;
+                let handle = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
+                *child = Some((pid, handle.map_err(|e| failed(e.into()))?));
+                container.kept.process = Started::of(message.sender);
+                bring_in(pid, container, steps)?;
+            }
+            Said::Mounted => {
+                let state = container.shown(Status::Creating);
+                hooks::run("prestart", &config.hooks.prestart, &state)?;
+                hooks::run("createRuntime", &config.hooks.create_runtime, &state)?;
+            }
+            Said::Ready => {
+                let pid = child.as_ref().map(|(pid, _)| *pid);
+                set_limits(pid, steps)?;
+                container.save()?;
+                if let (Some(file), Some(pid)) = (&wish.pid_file, pid) {
+                    write_pid(file, pid)?;
+                }
+                return stage.channel.send(b"go", &[]).map_err(failed);
+            }
+            Said::Broken(complaint) => return Err(complaint.into()),
+        }
+        stage.channel.send(b"go", &[]).map_err(failed)?;
+    }
+}
+
+/// Writes the number of a process where whoever called wants it.
+pub(super) fn write_pid(file: &Path, pid: Pid) -> Result<(), Error> {
+    files::write(file, pid.as_raw_nonzero().to_string().as_bytes())
+        .map_err(|e| Error::new(Kind::Io, format!("write the pid file {}", file.display())).because(e))
+}
+
+/// Into its control groups, and what has to be done from outside before it goes on.
+fn bring_in(pid: Pid, container: &Container, steps: &[Step]) -> Result<(), Error> {
+    put_into_groups(pid, container)?;
+    for step in steps {
+        let failed = |error: io::Error| Error::new(Kind::Io, step.describe()).because(error);
+        match step {
+            Step::MakeNamespaces { ids: Some(ids), .. } => map_ids(pid, ids)?,
+            Step::Process { step: ProcessStep::SetOomScore { value }, .. } => {
+                let file = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
+                std::fs::write(file, value.to_string()).map_err(failed)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// As the kernel lets whoever is root, or as helpers of the system let others.
+fn map_ids(pid: Pid, ids: &IdMap) -> Result<(), Error> {
+    if !rustix::process::geteuid().is_root() {
+        let several = ids.users.len() > 1 || ids.users.iter().any(|(.., count)| *count > 1);
+        return if several { subordinate::write(pid.as_raw_pid(), ids) } else { host::map_own_ids(pid, ids) };
+    }
+    for (file, map) in [("uid_map", &ids.users), ("gid_map", &ids.groups)] {
+        let lines = map.iter().map(|(inside, outside, count)| format!("{inside} {outside} {count}\n"));
+        std::fs::write(format!("/proc/{}/{file}", pid.as_raw_pid()), lines.collect::<String>())
+            .map_err(|error| Error::new(Kind::Io, "map the ids of the user namespace").because(error))?;
+    }
+    Ok(())
+}
+
+pub(super) fn put_into_groups(pid: Pid, container: &Container) -> Result<(), Error> {
+    for group in &container.kept.groups {
+        std::fs::write(group.path.join("cgroup.procs"), pid.as_raw_nonzero().to_string()).map_err(|error| {
+            Error::new(Kind::Io, format!("join the control group {}", group.path.display())).because(error)
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn set_limits<'a>(pid: Option<Pid>, steps: impl IntoIterator<Item = &'a Step>) -> Result<(), Error> {
+    for step in steps {
+        let Step::Process { step: limit @ ProcessStep::SetLimit { resource, soft, hard }, .. } = step else { continue };
+        let kind = LIMITS.iter().find(|(name, _)| name == resource).map_or(Resource::Nofile, |(_, kind)| *kind);
+        let some = |value: u64| (value != u64::MAX).then_some(value);
+        prlimit(pid, kind, Rlimit { current: some(*soft), maximum: some(*hard) })
+            .map_err(|e| Error::new(Kind::Io, limit.describe()).because(io::Error::from(e)))?;
+    }
+    Ok(())
+}
+
+fn end((_, handle): &(Pid, OwnedFd)) {
+    let _ = sys::send_signal(handle.as_fd(), libc::SIGKILL);
+    let _ = waitid(WaitId::PidFd(handle.as_fd()), WaitIdOptions::EXITED);
+}
+
+pub(super) fn tell(channel: &Channel, said: &Said) {
+    if let Ok(bytes) = serde_json::to_vec(said) {
+        // Nobody is left to be told that the maker is gone.
+        let _ = channel.send(&bytes, &[]);
+    }
+}
+
+/// Waits for leave to go on.
+pub(super) fn leave(channel: &Channel) -> Result<(), Error> {
+    match channel.receive(true) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Error::new(Kind::Io, "hear from the maker").because("it has gone")),
+        Err(error) => Err(Error::new(Kind::Io, "hear from the maker").because(error)),
+    }
+}
+
+/// The container's process before it becomes its program.
+struct Born<'a> {
+    bundle: &'a Bundle,
+    steps: &'a [Step],
+    kept: &'a Kept,
+    wish: &'a Wish,
+    channel: Channel,
+    listener: OwnedFd,
+    console: Option<OwnedFd>,
+}
+
+impl Born<'_> {
+    fn live(mut self) -> i32 {
+        let steps: Vec<&ProcessStep> = process_steps(self.steps);
+        let program = match self.set_up(&steps) {
+            Ok(program) => program,
+            Err(error) => {
+                tell(&self.channel, &Said::Broken(Complaint::from(&error)));
+                return 1;
+            }
+        };
+        let Self { channel, listener, bundle, kept, .. } = self;
+        tell(&channel, &Said::Ready);
+        if leave(&channel).is_err() {
+            return 1;
+        }
+        drop(channel);
+        let Ok(starter) = accept_with(&listener, SocketFlags::CLOEXEC) else { return 1 };
+        drop(listener);
+        let starter = Channel::from(starter);
+        if leave(&starter).is_err() {
+            return 1;
+        }
+        let error = started(program, &steps, &bundle.config, kept, &starter);
+        let status = match error.kind() {
+            Kind::NoProgram => 127,
+            Kind::NotExecutable => 126,
+            _ => 1,
+        };
+        tell(&starter, &Said::Broken(Complaint::from(&error)));
+        status
+    }
+
+    fn set_up(&mut self, steps: &[&ProcessStep]) -> Result<Program, Error> {
+        let failed = |doing: &'static str| move |error: io::Error| Error::new(Kind::Io, doing).because(error);
+        let config = &self.bundle.config;
+        tell(&self.channel, &Said::Born);
+        leave(&self.channel)?;
+        // No process of the container may look into this one: it has the host's program, descriptors and privilege.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .map_err(|e| failed("protect the container's process")(e.into()))?;
+        sys::reset_signals().map_err(failed("reset the signals"))?;
+        setsid().map_err(|e| failed("make a session")(e.into()))?;
+        self.let_go_of_what_was_inherited().map_err(failed("close what was inherited"))?;
+        sys::rename("jetpack-oci");
+        rustix::process::umask(Mode::empty());
+        if !self.wish.keep_keyring {
+            sys::join_session_keyring().map_err(failed("leave the caller's keyring"))?;
+        }
+        if new(self.steps, Namespace::Cgroup) {
+            sys::unshare(namespace::CGROUP).map_err(failed("separate the view of the control groups"))?;
+        }
+        let mut files = Filesystem::default();
+        files.take_sources(self.steps)?;
+        if config.namespace("user").is_some() {
+            become_root().map_err(failed("become root of the user namespace"))?;
+        }
+        for step in self.steps {
+            if let Step::Pod(step) = step {
+                init::carry_out(step).map_err(|e| Error::new(Kind::Io, step.describe()).because(e))?;
+            }
+        }
+        let hooked = self.shown();
+        for step in self.steps {
+            let Step::App { step, .. } = step else { continue };
+            if matches!(step, AppStep::PivotRoot | AppStep::MoveRoot) {
+                tell(&self.channel, &Said::Mounted);
+                leave(&self.channel)?;
+                hooks::run("createContainer", &config.hooks.create_container, &hooked)?;
+            }
+            files.apply(step)?;
+        }
+        if let (Some((near, far)), Some(console)) = (files.console.take(), self.console.take()) {
+            let size = config.process.as_ref().and_then(|process| process.console_size);
+            use_terminal(console, &near, &far, size).map_err(failed("set up the terminal"))?;
+        }
+        drop(files);
+        let process = config.process.as_ref().ok_or_else(|| Error::new(Kind::Refused, "find the process"))?;
+        process::prepare(process, steps)
+    }
+
+    /// What hooks are told that run in the container, where its process has another number.
+    fn shown(&self) -> Value {
+        let me = Started { pid: std::process::id().cast_signed(), at: 0 };
+        state(self.kept, Status::Creating, Some(me), &self.bundle.config.annotations)
+    }
+
+    fn let_go_of_what_was_inherited(&self) -> io::Result<()> {
+        let mut keep = vec![self.channel.as_fd().as_raw_fd(), self.listener.as_raw_fd()];
+        keep.extend(self.console.as_ref().map(AsRawFd::as_raw_fd));
+        sys::close_from(3 + self.wish.preserve, &keep)?;
+        // Those above are this process's own and end with it; what is kept for the program is for it.
+        (3..3 + self.wish.preserve).filter(|number| !keep.contains(number)).try_for_each(sys::keep_open)
+    }
+}
+
+fn new(steps: &[Step], kind: Namespace) -> bool {
+    steps.iter().any(|step| matches!(step, Step::MakeNamespaces { namespaces, .. } if namespaces.contains(&kind)))
+}
+
+/// What the process itself does of `steps`: scores and limits are set from outside, by who may.
+pub(super) fn process_steps(steps: &[Step]) -> Vec<&ProcessStep> {
+    let own = steps.iter().filter_map(|step| match step {
+        Step::Process { step, .. } => Some(step),
+        _ => None,
+    });
+    own.filter(|step| !matches!(step, ProcessStep::SetOomScore { .. } | ProcessStep::SetLimit { .. })).collect()
+}
+
+pub(super) fn become_root() -> io::Result<()> {
+    let may = !std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+    sys::become_user(Id::ROOT, Id::ROOT, may.then_some(&[]))
+}
+
+/// From being told to go on to being the program.
+fn started(program: Program, steps: &[&ProcessStep], config: &Config, kept: &Kept, starter: &Channel) -> Error {
+    let me = Started { pid: std::process::id().cast_signed(), at: 0 };
+    let told = state(kept, Status::Created, Some(me), &config.annotations);
+    if let Err(error) = hooks::run("startContainer", &config.hooks.start_container, &told) {
+        return error;
+    }
+    program.execute(steps, |listener, profile| hand_over(starter, &listener, profile))
+}
+
+/// Who is told of calls gets the filter's descriptor from whoever sees its socket.
+pub(super) fn hand_over(to: &Channel, listener: &OwnedFd, profile: &Profile) -> io::Result<()> {
+    let text = serde_json::to_vec(&(&profile.listener, &profile.metadata))?;
+    to.send(&text, &[listener.as_fd()])
+}
+
+/// Tells the container's process to go on, and waits until it has become its program.
+///
+/// # Errors
+/// It does not wait; why it has become none.
+pub fn start(container: &Container) -> Result<(), Error> {
+    let id = &container.kept.id;
+    let failed = |error: io::Error| Error::new(Kind::Io, format!("start the container {id}")).because(error);
+    match container.status() {
+        Status::Created => {}
+        status => {
+            return Err(Error::new(Kind::Refused, format!("start the container {id}"))
+                .because(format!("cannot start a container in the {} state", status.word())));
+        }
+    }
+    let config = container.config()?;
+    let to = socket().map_err(failed)?;
+    let directory = open_directory(container.directory()).map_err(failed)?;
+    connect(&to, &address(&directory).map_err(failed)?).map_err(|e| failed(e.into()))?;
+    let to = Channel::from(to);
+    to.send(b"go", &[]).map_err(failed)?;
+    loop {
+        let Some(message) = to.receive(true).map_err(failed)? else { break };
+        if let Some(listener) = message.descriptors.first() {
+            pass_on(container, &message.bytes, listener.as_fd())?;
+            continue;
+        }
+        if let Ok(Said::Broken(complaint)) = serde_json::from_slice(&message.bytes) {
+            let _ = std::fs::remove_file(container.door());
+            return Err(complaint.into());
+        }
+    }
+    std::fs::remove_file(container.door()).map_err(failed)?;
+    let state = container.shown(container.status());
+    // As the specification has it, one that fails is told, and the container runs on.
+    for error in hooks::run_all("poststart", &config.hooks.poststart, &state) {
+        eprintln!("jetpack-oci: warning: failed to {}", crate::error::chain(&error));
+    }
+    Ok(())
+}
+
+/// Gives the filter's descriptor to who is to be told of calls, as the specification has it.
+pub(super) fn pass_on(container: &Container, bytes: &[u8], listener: BorrowedFd<'_>) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::new(Kind::Io, "hand the system call filter to its listener").because(error);
+    let (path, metadata): (Option<PathBuf>, Option<String>) =
+        serde_json::from_slice(bytes).map_err(|error| failed(error.into()))?;
+    let Some(path) = path else { return Ok(()) };
+    let socket = connected(&path).map_err(failed)?;
+    let process = container.kept.process.map_or(0, |process| process.pid);
+    let told = serde_json::json!({
+        "ociVersion": container.kept.oci_version, "fds": ["seccompFd"], "pid": process, "metadata": metadata.unwrap_or_default(),
+        "state": container.shown(container.status()),
+    });
+    Channel::from(socket).send(told.to_string().as_bytes(), &[listener]).map_err(failed)
+}
+
+/// Removes the container: what is left of it ends. `force` ends what runs first.
+///
+/// # Errors
+/// [`Kind::Busy`]: it runs; what could not be taken back.
+pub fn delete(container: &Container, force: bool) -> Result<Vec<Error>, Error> {
+    let id = &container.kept.id;
+    let status = container.status();
+    if status != Status::Stopped {
+        if !force && status != Status::Created {
+            return Err(Error::new(Kind::Busy, format!("delete the container {id}"))
+                .because(format!("cannot delete container {id} that is not stopped: {}", status.word())));
+        }
+        let _ = container.signal(libc::SIGKILL);
+        if status == Status::Paused {
+            let _ = container.freeze(false);
+        }
+        for _ in 0..1000 {
+            if container.status() == Status::Stopped {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+    let config = container.config()?;
+    container.remove()?;
+    let state = state(&container.kept, Status::Stopped, None, &config.annotations);
+    Ok(hooks::run_all("poststop", &config.hooks.poststop, &state))
+}
+
