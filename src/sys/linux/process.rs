@@ -293,11 +293,7 @@ pub fn install_filter(program: &[(u16, u8, u8, u32)]) -> io::Result<()> {
 ///
 /// # Errors
 /// The kernel's: `EBUSY` where there is such a descriptor already.
-pub fn install_filter_with(
-    program: &[(u16, u8, u8, u32)],
-    flags: u32,
-    listens: bool,
-) -> io::Result<Option<OwnedFd>> {
+pub fn install_filter_with(program: &[(u16, u8, u8, u32)], flags: u32, listens: bool) -> io::Result<Option<OwnedFd>> {
     let filter: Vec<libc::sock_filter> =
         program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
     let len = u16::try_from(filter.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;

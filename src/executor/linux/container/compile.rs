@@ -171,14 +171,19 @@ impl Compiler<'_> {
         let places = self.facts.trees.places(self.linux.cgroups_path.as_deref(), id, self.options.systemd);
         let places = places.map_err(|why| refused("linux.cgroupsPath", why))?;
         if self.options.systemd {
-            self.asked("--systemd-cgroup", Outcome::modified("the groups stand where systemd has them, and it is not told"));
+            self.asked(
+                "--systemd-cgroup",
+                Outcome::modified("the groups stand where systemd has them, and it is not told"),
+            );
         }
         let unified = self.facts.trees.0.iter().any(|tree| tree.unified);
-        let mut settings =
-            groups::settings(&resources, unified).map_err(|why| refused("linux.resources", why))?;
+        let mut settings = groups::settings(&resources, unified).map_err(|why| refused("linux.resources", why))?;
         if unified {
             if !resources.devices.is_empty() {
-                self.asked("linux.resources.devices", Outcome::ignored("in version 2 of control groups devices are not filtered yet"));
+                self.asked(
+                    "linux.resources.devices",
+                    Outcome::ignored("in version 2 of control groups devices are not filtered yet"),
+                );
             }
         } else {
             settings.extend(groups::devices(&resources.devices).map_err(|why| refused("linux.resources", why))?);
@@ -191,7 +196,9 @@ impl Compiler<'_> {
                 let inside = path.ancestors().skip(1).take_while(|above| above.starts_with(&tree.root));
                 let mut above: Vec<&Path> = inside.collect();
                 above.reverse();
-                let wanted = |name: &&String| ["cpu", "cpuset", "memory", "io", "pids", "hugetlb", "rdma"].contains(&name.as_str());
+                let wanted = |name: &&String| {
+                    ["cpu", "cpuset", "memory", "io", "pids", "hugetlb", "rdma"].contains(&name.as_str())
+                };
                 let controllers: Vec<String> = tree.controllers.iter().filter(wanted).cloned().collect();
                 if !controllers.is_empty() {
                     self.steps.extend(above.into_iter().map(|group| Step::EnableControllers {
@@ -212,7 +219,9 @@ impl Compiler<'_> {
             let name = tree.root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             joined.push((if tree.unified { String::new() } else { name }, tree.controllers.clone(), path));
         }
-        for (setting, _) in settings.iter().zip(&taken).filter(|(setting, taken)| !**taken && !setting.file.starts_with("devices.")) {
+        for (setting, _) in
+            settings.iter().zip(&taken).filter(|(setting, taken)| !**taken && !setting.file.starts_with("devices."))
+        {
             let why = format!("this host has no control group controller for {}", setting.file);
             self.asked(&format!("linux.resources ({})", setting.file), Outcome::ignored(why));
         }
@@ -223,7 +232,8 @@ impl Compiler<'_> {
         let mut new = Vec::new();
         for namespace in &self.linux.namespaces {
             let known = NAMESPACES.iter().find(|(name, _)| *name == namespace.kind);
-            let (_, kind) = known.ok_or_else(|| refused("linux.namespaces", format!("`{}` is none", namespace.kind)))?;
+            let (_, kind) =
+                known.ok_or_else(|| refused("linux.namespaces", format!("`{}` is none", namespace.kind)))?;
             match &namespace.path {
                 Some(path) => self.steps.push(Step::JoinNamespace { kind: *kind, path: path.clone() }),
                 None => new.push(*kind),
@@ -257,7 +267,8 @@ impl Compiler<'_> {
     fn pod(&mut self) -> Result<(), Error> {
         let config = self.config();
         let mut steps = Vec::new();
-        for (member, name, domain) in [("hostname", &config.hostname, false), ("domainname", &config.domainname, true)] {
+        for (member, name, domain) in [("hostname", &config.hostname, false), ("domainname", &config.domainname, true)]
+        {
             let Some(name) = name.clone().filter(|name| !name.is_empty()) else { continue };
             if !self.own("uts") {
                 return Err(refused(member, "the container has no uts namespace"));
@@ -297,7 +308,10 @@ impl Compiler<'_> {
 
     fn filesystem(&mut self, joined: &[(String, Vec<String>, PathBuf)]) -> Result<(), Error> {
         if !self.own("mount") {
-            return Err(refused("linux.namespaces", "without a mount namespace the host's own mounts would be changed"));
+            return Err(refused(
+                "linux.namespaces",
+                "without a mount namespace the host's own mounts would be changed",
+            ));
         }
         let root = self.config().root.clone().unwrap_or_default();
         let wanted = self.linux.rootfs_propagation.clone();
@@ -321,10 +335,14 @@ impl Compiler<'_> {
             let wrong = |why: String| refused(&format!("mounts[{number}]"), why);
             let mut mount = mounts::mount(asked, &self.bundle.directory).map_err(wrong)?;
             own_dev &= !(clean(&mount.target) == Path::new("/dev") && matches!(mount.source, Source::Bind { .. }));
-            if matches!(asked.kind.as_deref(), Some("cgroup" | "cgroup2")) && matches!(mount.source, Source::New { .. }) {
+            if matches!(asked.kind.as_deref(), Some("cgroup" | "cgroup2")) && matches!(mount.source, Source::New { .. })
+            {
                 mount.source = cgroups(joined);
                 if joined.is_empty() {
-                    self.asked(&format!("mounts[{number}]"), Outcome::ignored("there are no control groups to be shown"));
+                    self.asked(
+                        &format!("mounts[{number}]"),
+                        Outcome::ignored("there are no control groups to be shown"),
+                    );
                     continue;
                 }
             }
@@ -359,7 +377,11 @@ impl Compiler<'_> {
             ("linux.mountLabel", self.linux.mount_label.as_ref().is_some_and(|label| !label.is_empty())),
         ] {
             if there {
-                let why = if what == "linux.mountLabel" && !self.facts.selinux { "SELinux is not on" } else { "this runtime does not do it" };
+                let why = if what == "linux.mountLabel" && !self.facts.selinux {
+                    "SELinux is not on"
+                } else {
+                    "this runtime does not do it"
+                };
                 self.asked(what, Outcome::ignored(why));
             }
         }
@@ -398,7 +420,8 @@ impl Compiler<'_> {
             };
             let mode = device.file_mode.unwrap_or(0o666) & 0o7777;
             let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
-            let node = Node { path: clean(&device.path), kind, major, minor, mode, uid, gid, bind: bind && kind != 'p' };
+            let node =
+                Node { path: clean(&device.path), kind, major, minor, mode, uid, gid, bind: bind && kind != 'p' };
             nodes.retain(|other| other.path != node.path);
             nodes.push(node);
         }
@@ -470,7 +493,9 @@ pub fn process_steps(
     if let Some(priority) = &process.io_priority {
         let class = ["IOPRIO_CLASS_NONE", "IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
         let class = class.iter().position(|name| *name == priority.class).filter(|_| priority.priority < 8);
-        let class = class.ok_or_else(|| refused("process.ioPriority", format!("{} {} is none", priority.class, priority.priority)))?;
+        let class = class.ok_or_else(|| {
+            refused("process.ioPriority", format!("{} {} is none", priority.class, priority.priority))
+        })?;
         let class = u32::try_from(class).unwrap_or(0);
         steps.push(ProcessStep::SetIoPriority { value: class << 13 | priority.priority });
     }
@@ -517,7 +542,10 @@ pub fn process_steps(
         unknown.sort_unstable();
         unknown.dedup();
         if !unknown.is_empty() {
-            asked("process.capabilities", Outcome::modified(format!("this system does not know {}", unknown.join(", "))));
+            asked(
+                "process.capabilities",
+                Outcome::modified(format!("this system does not know {}", unknown.join(", "))),
+            );
         }
     }
     steps.push(ProcessStep::ChangeDirectory { path: clean(&process.cwd) });

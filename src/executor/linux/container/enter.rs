@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, set_dumpable_behavior, setsid, waitid};
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, set_dumpable_behavior, setsid, waitid,
+};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
 use super::compile::{APP, Facts, process_steps};
@@ -77,7 +79,8 @@ pub fn enter(container: &Container, process: &bundle::Process, wish: &Wish) -> R
     let flags = namespaces(&config, init)?;
     let (near, far) = channel::pair().map_err(failed)?;
     let users = config.namespace("user").is_some();
-    let (mut near, mut born) = (Some(near), Some(Entering { process, steps: &steps, wish, channel: far, console, users }));
+    let (mut near, mut born) =
+        (Some(near), Some(Entering { process, steps: &steps, wish, channel: far, console, users }));
     let stage = sys::clone(0, || {
         drop(near.take());
         let Some(entering) = born.take() else { return 1 };
@@ -160,6 +163,7 @@ fn watch(
                 let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| failed(e.into()))?;
                 *child = Some((pid, handle));
                 put_into_groups(pid, container)?;
+                set_limits(Some(pid), steps)?;
                 for step in steps {
                     if let Step::Process { step: step @ ProcessStep::SetOomScore { value }, .. } = step {
                         std::fs::write(format!("/proc/{}/oom_score_adj", pid.as_raw_pid()), value.to_string())
@@ -170,7 +174,6 @@ fn watch(
             Said::Ready => {
                 ready = true;
                 let pid = child.as_ref().map(|(pid, _)| *pid);
-                set_limits(pid, steps)?;
                 if let (Some(file), Some(pid)) = (&wish.pid_file, pid) {
                     write_pid(file, pid)?;
                 }
@@ -253,4 +256,3 @@ fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let far = ioctl_tiocgptpeer(&near, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     Ok((near, far))
 }
-

@@ -8,7 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mkdirat, mknodat, statat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mkdirat, mknodat, statat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, chroot, fchdir, pidfd_send_signal, waitid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -125,7 +127,7 @@ impl Filesystem {
                 mount::attach(made.as_fd(), place.as_fd())?;
                 made
             }
-            Source::Groups { trees, links } => self.mount_groups(asked, trees, links)?,
+            Source::Groups { trees, links } => self.show_groups(asked, trees, links)?,
         };
         if asked.set_below | asked.clear_below != 0 {
             mount::change(mounted.as_fd(), asked.set_below, asked.clear_below, 0, true)?;
@@ -153,7 +155,7 @@ impl Filesystem {
         }
     }
 
-    fn mount_groups(
+    fn show_groups(
         &self,
         asked: &Mount,
         trees: &[(String, PathBuf)],

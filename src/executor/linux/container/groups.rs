@@ -374,7 +374,8 @@ pub fn update(container: &Container, resources: &Resources) -> Result<Vec<String
             Err(error) if setting.optional && error.kind() == std::io::ErrorKind::NotFound => {}
             // Above what may be used with swap, which is to be raised too.
             Err(_) if setting.file == "memory.limit_in_bytes" && !std::mem::replace(&mut put_off, true) => {
-                let behind = left.iter().position(|other| other.file.starts_with("memory.memsw")).map_or(0, |at| at + 1);
+                let behind =
+                    left.iter().position(|other| other.file.starts_with("memory.memsw")).map_or(0, |at| at + 1);
                 left.insert(behind, setting);
             }
             Err(error) => {
@@ -450,7 +451,8 @@ mod tests {
         };
         let below = ["/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/systemd"];
         assert_eq!(at(Some("/a/b"), false), below.map(|root| format!("{root}/a/b")));
-        let own = ["/sys/fs/cgroup/cpu,cpuacct/box", "/sys/fs/cgroup/memory/mine/box", "/sys/fs/cgroup/systemd/user/box"];
+        let own =
+            ["/sys/fs/cgroup/cpu,cpuacct/box", "/sys/fs/cgroup/memory/mine/box", "/sys/fs/cgroup/systemd/user/box"];
         assert_eq!(at(None, false), own);
         let scope = "user.slice/user-7.slice/crio-x.scope";
         assert_eq!(at(Some("user-7.slice:crio:x"), true), below.map(|root| format!("{root}/{scope}")));
@@ -505,7 +507,9 @@ mod tests {
         .unwrap();
         let said = words(devices(&rules).unwrap());
         assert_eq!(said[..3], ["devices.deny=a", "devices.deny=a", "devices.allow=b 8:* r"]);
-        assert!(said.contains(&"devices.allow=c 1:3 rwm".to_owned()) && !said.iter().any(|rule| rule.contains("10:200")));
+        assert!(
+            said.contains(&"devices.allow=c 1:3 rwm".to_owned()) && !said.iter().any(|rule| rule.contains("10:200"))
+        );
         assert!(devices(&[DeviceRule { access: Some("x".to_owned()), ..DeviceRule::default() }]).is_err());
     }
 }

@@ -8,10 +8,10 @@
 //!    │ groups, ids, oom score                     │
 //!    │─── go ─────────────────────────────────────▶ mounts
 //!    │◀───────────────────────────────── mounted ─│
-//!    │ hooks: prestart, createRuntime             │
+//!    │ limits; hooks: prestart, createRuntime     │
 //!    │─── go ─────────────────────────────────────▶ hooks: createContainer; root, identity, program
 //!    │◀─────────────────────────────────── ready ─│
-//!    │ limits, pid file, state                    │
+//!    │ pid file, state                            │
 //!    │─── go ─────────────────────────────────────▶ waits at the socket `start`
 //! ```
 
@@ -20,7 +20,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with,
+};
 use rustix::process::{
     DumpableBehavior, Pid, Resource, Rlimit, WaitId, WaitIdOptions, ioctl_tiocsctty, prlimit, set_dumpable_behavior,
     setsid, waitid,
@@ -28,7 +30,7 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::compile::{LIMITS, Options, Facts, compile};
+use super::compile::{Facts, LIMITS, Options, compile};
 use super::process::{self, Program};
 use super::profile::Profile;
 use super::state::{Container, Group, Kept, Root, Started, Status, state};
@@ -231,7 +233,11 @@ fn fork(steps: &[Step], near: Channel, born: Born<'_>) -> Result<Stage, Error> {
             let flags = flags & !(namespace::CGROUP | namespace::TIME);
             let child = sys::clone_beside(flags, || born.take().map_or(1, Born::live));
             child.map(drop).map_err(|error| {
-                let doing = if flags & namespace::USER == 0 { "make the namespaces" } else { "make the namespaces, with one for users" };
+                let doing = if flags & namespace::USER == 0 {
+                    "make the namespaces"
+                } else {
+                    "make the namespaces, with one for users"
+                };
                 Error::new(Kind::Unsupported, doing).because(error)
             })
         });
@@ -268,7 +274,9 @@ fn join(steps: &[Step]) -> Result<(), Error> {
         // The kernel looks that it is one of this kind.
         sys::enter(open.as_fd(), kind.bit()).map_err(|error| failed(step, error))?;
     }
-    let new_clocks = steps.iter().any(|step| matches!(step, Step::MakeNamespaces { namespaces, .. } if namespaces.contains(&Namespace::Time)));
+    let new_clocks = steps
+        .iter()
+        .any(|step| matches!(step, Step::MakeNamespaces { namespaces, .. } if namespaces.contains(&Namespace::Time)));
     if new_clocks {
         // For children only, and only before there is one its offsets can be set.
         sys::unshare(namespace::TIME).map_err(|e| Error::new(Kind::Unsupported, "make a time namespace").because(e))?;
@@ -311,13 +319,14 @@ fn watch(
                 bring_in(pid, container, steps)?;
             }
             Said::Mounted => {
+                // While it is still root: those of others cannot be set by everyone who is.
+                set_limits(child.as_ref().map(|(pid, _)| *pid), steps)?;
                 let state = container.shown(Status::Creating);
                 hooks::run("prestart", &config.hooks.prestart, &state)?;
                 hooks::run("createRuntime", &config.hooks.create_runtime, &state)?;
             }
             Said::Ready => {
                 let pid = child.as_ref().map(|(pid, _)| *pid);
-                set_limits(pid, steps)?;
                 container.save()?;
                 if let (Some(file), Some(pid)) = (&wish.pid_file, pid) {
                     write_pid(file, pid)?;
@@ -631,4 +640,3 @@ pub fn delete(container: &Container, force: bool) -> Result<Vec<Error>, Error> {
     let state = state(&container.kept, Status::Stopped, None, &config.annotations);
     Ok(hooks::run_all("poststop", &config.hooks.poststop, &state))
 }
-

@@ -157,8 +157,7 @@ pub fn mount(asked: &bundle::Mount, directory: &Path) -> Result<Mount, String> {
         } else if let Some(found) = propagation(option) {
             mount.propagation.push(found);
         } else if let Some((_, set, clear)) = option.strip_prefix('r').and_then(attribute) {
-            (mount.set_below, mount.clear_below) =
-                (mount.set_below & !clear | set, mount.clear_below & !set | clear);
+            (mount.set_below, mount.clear_below) = (mount.set_below & !clear | set, mount.clear_below & !set | clear);
         } else {
             match option.as_str() {
                 "bind" => bind = true,
@@ -211,7 +210,13 @@ mod tests {
     fn of(kind: &str, source: &str, options: &[&str]) -> Result<Mount, String> {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let kind = Some(kind.to_owned()).filter(|kind| !kind.is_empty());
-        let asked = bundle::Mount { destination: "/x".into(), kind, source: Some(source.into()), options, ..Default::default() };
+        let asked = bundle::Mount {
+            destination: "/x".into(),
+            kind,
+            source: Some(source.into()),
+            options,
+            ..Default::default()
+        };
         mount(&asked, Path::new("/bundle"))
     }
 
@@ -226,7 +231,9 @@ mod tests {
 
     #[test]
     fn a_bind_mount_is_known_by_type_or_option_and_its_source_is_from_the_bundle_on() {
-        for (kind, options, recursive) in [("bind", vec![], false), ("", vec!["rbind", "rro"], true), ("none", vec!["bind"], false)] {
+        for (kind, options, recursive) in
+            [("bind", vec![], false), ("", vec!["rbind", "rro"], true), ("none", vec!["bind"], false)]
+        {
             let mount = of(kind, "data", &options).unwrap();
             assert_eq!(mount.source, Source::Bind { path: "/bundle/data".into(), recursive }, "{kind}");
             assert_eq!(mount.set_below, if recursive { RDONLY } else { 0 });

@@ -46,14 +46,22 @@ pub fn prepare(process: &bundle::Process, steps: &[&ProcessStep]) -> Result<Prog
         carry_out(step, None)?;
     }
     let environment = environment(process);
-    let lookup: BTreeMap<String, String> =
-        environment.iter().filter_map(|entry| entry.split_once('=')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
+    let lookup: BTreeMap<String, String> = environment
+        .iter()
+        .filter_map(|entry| entry.split_once('='))
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .collect();
     let candidates = decided::program(&process.args, &lookup)?;
     let path = find_program(&process.args, candidates)?;
     let nul = |error: std::ffi::NulError| Error::new(Kind::Refused, "execute the program").because(error);
     Ok(Program {
         path: CString::new(path.as_os_str().as_bytes()).map_err(nul)?,
-        arguments: process.args.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>().map_err(nul)?,
+        arguments: process
+            .args
+            .iter()
+            .map(|word| CString::new(word.as_str()))
+            .collect::<Result<_, _>>()
+            .map_err(nul)?,
         environment: environment.into_iter().map(CString::new).collect::<Result<_, _>>().map_err(nul)?,
     })
 }
@@ -94,7 +102,8 @@ fn make_directory(path: &Path) {
 fn environment(process: &bundle::Process) -> Vec<String> {
     let mut environment = process.env.clone();
     if !environment.iter().any(|entry| entry.starts_with("HOME=")) {
-        let identity = crate::executor::linux::process::identity(&process.user.uid.to_string(), &process.user.gid.to_string());
+        let identity =
+            crate::executor::linux::process::identity(&process.user.uid.to_string(), &process.user.gid.to_string());
         let home = identity.ok().and_then(|identity| identity.home).unwrap_or_else(|| "/".to_owned());
         environment.push(format!("HOME={home}"));
     }
@@ -169,7 +178,8 @@ fn give_streams(uid: u32) {
     for stream in [stdin(), stdout(), stderr()] {
         let Ok(about) = fstat(stream) else { continue };
         // The null device is everybody's.
-        let null = FileType::from_raw_mode(about.st_mode) == FileType::CharacterDevice && about.st_rdev == rustix::fs::makedev(1, 3);
+        let null = FileType::from_raw_mode(about.st_mode) == FileType::CharacterDevice
+            && about.st_rdev == rustix::fs::makedev(1, 3);
         if !null && about.st_uid != uid {
             let _ = fchown(stream, Some(Uid::from_raw(uid)), None);
         }

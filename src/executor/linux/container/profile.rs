@@ -40,15 +40,8 @@ pub const ACTIONS: [(&str, u32); 9] = [
 ];
 
 /// How arguments are compared.
-pub const OPERATORS: [&str; 7] = [
-    "SCMP_CMP_NE",
-    "SCMP_CMP_LT",
-    "SCMP_CMP_LE",
-    "SCMP_CMP_EQ",
-    "SCMP_CMP_GE",
-    "SCMP_CMP_GT",
-    "SCMP_CMP_MASKED_EQ",
-];
+pub const OPERATORS: [&str; 7] =
+    ["SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ"];
 
 /// Flags of seccomp(2).
 pub const FLAGS: [(&str, u32); 4] = [
@@ -257,18 +250,12 @@ fn compare(argument: &SyscallArgument, fails: u8) -> Vec<Op> {
                 (EQUAL, 0, fails, masked_low),
             ]
         }
-        "SCMP_CMP_EQ" => vec![
-            (LOAD, 0, 0, high),
-            (EQUAL, 0, fails + 2, value_high),
-            (LOAD, 0, 0, low),
-            (EQUAL, 0, fails, value_low),
-        ],
-        "SCMP_CMP_NE" => vec![
-            (LOAD, 0, 0, high),
-            (EQUAL, 0, 2, value_high),
-            (LOAD, 0, 0, low),
-            (EQUAL, fails, 0, value_low),
-        ],
+        "SCMP_CMP_EQ" => {
+            vec![(LOAD, 0, 0, high), (EQUAL, 0, fails + 2, value_high), (LOAD, 0, 0, low), (EQUAL, 0, fails, value_low)]
+        }
+        "SCMP_CMP_NE" => {
+            vec![(LOAD, 0, 0, high), (EQUAL, 0, 2, value_high), (LOAD, 0, 0, low), (EQUAL, fails, 0, value_low)]
+        }
         "SCMP_CMP_GT" | "SCMP_CMP_GE" => {
             let code = if argument.op.ends_with("GT") { ABOVE } else { NOT_BELOW };
             vec![

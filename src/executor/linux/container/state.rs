@@ -298,7 +298,8 @@ impl Container {
             }
         }
         let mut all = Vec::new();
-        let last = |group: &&Group| group.unified || group.controllers.iter().any(|name| name == "pids" || name == "devices");
+        let last =
+            |group: &&Group| group.unified || group.controllers.iter().any(|name| name == "pids" || name == "devices");
         match self.kept.groups.iter().find(last).or(self.kept.groups.first()) {
             Some(group) => collect(&group.path, &mut all),
             None => all.extend(self.kept.process.filter(|process| process.alive()).map(|process| process.pid)),
