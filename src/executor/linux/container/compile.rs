@@ -153,7 +153,7 @@ impl Compiler<'_> {
         self.config().namespace(kind).is_some()
     }
 
-    fn new(&self, kind: &str) -> bool {
+    fn makes(&self, kind: &str) -> bool {
         self.config().namespace(kind).is_some_and(|namespace| namespace.path.is_none())
     }
 
@@ -249,17 +249,17 @@ impl Compiler<'_> {
         if mapped && !self.own("user") {
             return Err(refused("linux.uidMappings", "the container has no user namespace"));
         }
-        if self.new("user") && (self.linux.uid_mappings.is_empty() || self.linux.gid_mappings.is_empty()) {
+        if self.makes("user") && (self.linux.uid_mappings.is_empty() || self.linux.gid_mappings.is_empty()) {
             return Err(refused("linux.uidMappings", "a new user namespace has to have users and groups"));
         }
         if !self.linux.time_offsets.is_empty() {
-            if !self.new("time") {
+            if !self.makes("time") {
                 return Err(refused("linux.timeOffsets", "the container has no new time namespace"));
             }
             let ahead = self.linux.time_offsets.iter().map(|(clock, by)| (clock.clone(), by.secs, by.nanosecs));
             self.steps.push(Step::SetClocks { ahead: ahead.collect() });
         }
-        let ids = self.new("user").then(|| ids(&self.linux.uid_mappings, &self.linux.gid_mappings));
+        let ids = self.makes("user").then(|| ids(&self.linux.uid_mappings, &self.linux.gid_mappings));
         self.steps.push(Step::MakeNamespaces { namespaces: new, ids });
         Ok(())
     }
@@ -275,7 +275,7 @@ impl Compiler<'_> {
             }
             steps.push(if domain { PodStep::SetDomainName { name } } else { PodStep::SetHostname { name } });
         }
-        if self.new("network") {
+        if self.makes("network") {
             steps.push(PodStep::RaiseLoopback);
         }
         for (key, value) in &self.linux.sysctl {
