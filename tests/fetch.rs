@@ -13,18 +13,18 @@ use crate::support::https::{Manner, Reply, Seen, Server};
 use crate::support::image::{image, with_dependencies};
 
 /// A store and a configuration of its own.
-struct Host {
-    directory: tempfile::TempDir,
+pub struct Host {
+    pub directory: tempfile::TempDir,
     bundle: PathBuf,
-    port: u16,
+    pub port: u16,
 }
 
 impl Host {
-    fn beside(server: &Server) -> Self {
+    pub fn beside(server: &Server) -> Self {
         Self { directory: tempfile::tempdir().unwrap(), bundle: server.bundle(), port: server.port }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jetpack"));
         let root = self.directory.path().join("root");
         command.arg("--root").arg(root).args(arguments).env("SSL_CERT_FILE", &self.bundle);
@@ -32,23 +32,23 @@ impl Host {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).stdin(Stdio::null()).output().unwrap()
     }
 
-    fn fetch(&self, arguments: &[&str]) -> Output {
+    pub fn fetch(&self, arguments: &[&str]) -> Output {
         let port = format!("--port={}", self.port);
         self.run(&[&["fetch", &port], arguments].concat())
     }
 
     /// IDs in the store.
-    fn images(&self) -> usize {
+    pub fn images(&self) -> usize {
         let images = self.directory.path().join("root/images");
         std::fs::read_dir(images).map_or(0, |entries| entries.count())
     }
 
     /// What stands below the root, but for what is there as soon as a store is.
-    fn listing(&self) -> Vec<PathBuf> {
+    pub fn listing(&self) -> Vec<PathBuf> {
         let root = self.directory.path().join("root");
         let mut found: Vec<PathBuf> = Vec::new();
         let mut left = vec![root.clone()];
@@ -68,7 +68,7 @@ impl Host {
         found
     }
 
-    fn trust(&self, gpg: &Gpg, user: &str, scope: &[&str]) {
+    pub fn trust(&self, gpg: &Gpg, user: &str, scope: &[&str]) {
         let file = self.directory.path().join("key");
         std::fs::write(&file, gpg.public(user)).unwrap();
         let output = self.run(&[&["trust", "add"], scope, &[file.to_str().unwrap()]].concat());
@@ -77,7 +77,7 @@ impl Host {
 
     /// That a fetch fails for this reason and leaves nothing.
     #[track_caller]
-    fn refuses(&self, arguments: &[&str], why: &str) {
+    pub fn refuses(&self, arguments: &[&str], why: &str) {
         let before = self.listing();
         let output = self.fetch(arguments);
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
@@ -87,16 +87,16 @@ impl Host {
     }
 }
 
-fn stdout(output: &Output) -> String {
+pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// A site with files by path; its root page sends to `/files/NAME-VERSION.EXT`.
-fn site(files: HashMap<String, Vec<u8>>) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
+pub fn site(files: HashMap<String, Vec<u8>>) -> impl Fn(&Seen) -> Reply + Send + Sync + 'static {
     move |request| {
         if request.path == "/?ac-discovery=1" {
             return page(
@@ -117,15 +117,15 @@ fn page(request: &Seen, html: &str) -> Reply {
     Reply::file(request, html.as_bytes(), "\"page\"")
 }
 
-fn files(entries: &[(&str, &[u8])]) -> HashMap<String, Vec<u8>> {
+pub fn files(entries: &[(&str, &[u8])]) -> HashMap<String, Vec<u8>> {
     entries.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec())).collect()
 }
 
-const USER: &str = "signer@example.com";
-const ACI: &str = "/files/localhost/app-1.aci";
-const ASC: &str = "/files/localhost/app-1.aci.asc";
+pub const USER: &str = "signer@example.com";
+pub const ACI: &str = "/files/localhost/app-1.aci";
+pub const ASC: &str = "/files/localhost/app-1.aci.asc";
 
-fn signed() -> Option<(Gpg, String, Vec<u8>, Vec<u8>)> {
+pub fn signed() -> Option<(Gpg, String, Vec<u8>, Vec<u8>)> {
     let gpg = Gpg::new()?;
     let fingerprint = gpg.key(USER, "ed25519", "never");
     let aci = image("localhost/app", &[("version", "1")], 1 << 20);

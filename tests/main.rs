@@ -16,6 +16,7 @@ mod patch_manifest;
 mod pods;
 mod publish;
 mod render;
+mod resume;
 mod rooms;
 mod schemas;
 mod signatures;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::ImageId;
 use crate::store::{Image, Store};
-use crate::transport::{Cache, Entry};
+use crate::transport::{Cache, Entry, Validators};
 use url::Url;
 
 /// What is remembered of an image's transfer.
@@ -29,6 +29,18 @@ pub(super) fn recall(cache: &Cache, url: &Url, store: &Store) -> Option<Known> {
     // A store that cannot give the image is asked again by those who import into it.
     let image = store.try_image(&id).ok()??;
     Some(Known { entry, image, signed_by: note.signed_by })
+}
+
+/// What to note of a transfer that may have to be taken up again; nothing where the server gives no way to know that it is the same.
+pub(super) fn resumable(validators: &Validators) -> Option<String> {
+    validators.if_range()?;
+    serde_json::to_string(&(&validators.etag, &validators.last_modified)).ok()
+}
+
+/// What was noted of it.
+pub(super) fn validators(note: &str) -> Option<Validators> {
+    let (etag, last_modified) = serde_json::from_str(note).ok()?;
+    Some(Validators { etag, last_modified })
 }
 
 /// What to remember.

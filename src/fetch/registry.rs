@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::thread;
 use std::time::SystemTime;
 
@@ -13,7 +14,7 @@ use super::{Error, Kind};
 use crate::aci::{Compression, ReadOptions};
 use crate::config::Signatures;
 use crate::discovery::RegistryName;
-use crate::oci::registry::{Found, Registry};
+use crate::oci::registry::{Found, Registry, Shelf};
 use crate::oci::{self, Conversion, Form, ImportOptions, Layers};
 use crate::store::{Accept, Image, Import, Store};
 use crate::transport::{Entry, Validators};
@@ -58,7 +59,11 @@ impl Remote {
         if let Some(address) = &address {
             (self.tell)(&Event::Image(address));
         }
-        let image = registry.image(found, &self.blobs).map_err(failed)?;
+        let partials = store.partials().map_err(|error| error.of_kind(Kind::Local))?;
+        let tell = self.tell.clone();
+        let waiting = Arc::new(move |blob: &str| tell(&Event::Waiting(blob)));
+        let shelf = Shelf { whole: self.blobs.clone(), partials, waiting };
+        let image = registry.image(found, shelf).map_err(failed)?;
         let mut notes = Vec::new();
         if let Some(platform) = image.second_choice() {
             notes.push(format!("the image is for {platform}: there is none for this system"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fs::File;
-use std::io::{self, Read, Seek as _, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -22,8 +22,8 @@ use crate::discovery::{
 use crate::oci::registry::Ways;
 use crate::render::Fetcher;
 use crate::schema::ImageManifest;
-use crate::store::{Accept, Image, Import, Origin, Store, Wanted};
-use crate::transport::{self, Body, Cache, Client, Entry, News, Request, Response, Watch};
+use crate::store::{Accept, Image, Import, Origin, Partial, Store, Wanted};
+use crate::transport::{self, Cache, Client, Entry, Held, News, Request, Response, Watch};
 use crate::trust::{KeyStore, Keyring, Verifier};
 
 /// What a person may want to know while something is fetched.
@@ -40,6 +40,10 @@ pub enum Event<'e> {
     Unready(&'e Url),
     /// An image is asked for.
     Image(&'e Url),
+    /// Another process is fetching the same.
+    Waiting(&'e str),
+    /// So many bytes are there from before and are not transferred again.
+    Resumed(&'e Url, u64),
     /// What the server has is what the store has.
     Unchanged(&'e Url),
     /// A place where an image of a registry may be did not give it; the next is asked.
@@ -168,7 +172,8 @@ impl Remote {
         .map_err(|error| error.of_kind(Kind::Untrusted))?;
         let file = File::open(path).map_err(|error| Error::new(Kind::Local, format!("open {shown}")).because(error))?;
         let (source, outcome) = Watched::new(file, Some(verifier));
-        self.import(source, outcome, import, self.accept_signed(), store).map(|(image, _)| image)
+        let import = |source, accept| store.import(source, Import { accept: Some(accept), ..import });
+        self.import(source, outcome, &self.accept_signed(), import).map(|(image, _)| image)
     }
 
     /// Whoever watches transfers is told how far a long file is read.
@@ -245,7 +250,7 @@ impl Remote {
         let place = Place { image: endpoint.aci.url(), signatures, page: Some(&endpoint.page) };
         let accept = {
             let (name, platform, signed) = (name.clone(), self.platform.clone(), keyring.is_some());
-            Box::new(move |manifest: &ImageManifest, origin: &mut Origin, outcome: &Outcome| {
+            Arc::new(move |manifest: &ImageManifest, origin: &mut Origin, outcome: &Outcome| {
                 check(&name, &platform, manifest)?;
                 sign(origin, outcome, signed)
             }) as Last
@@ -284,22 +289,66 @@ impl Remote {
         still_fits: &dyn Fn(&Known) -> bool,
     ) -> Result<Image, Error> {
         let url = place.image;
-        let known = cached::recall(&self.cache, url, store).filter(|known| {
-            let same_wanted = wanted
-                .check(known.image.id(), known.image.manifest(), known.image.origin().archive_bytes, url.as_str())
-                .is_ok();
-            same_wanted && still_fits(known) && keyring.is_none_or(|keyring| signers_count(&known.signed_by, keyring))
-        });
+        let recall = || {
+            cached::recall(&self.cache, url, store).filter(|known| {
+                let same_wanted = wanted
+                    .check(known.image.id(), known.image.manifest(), known.image.origin().archive_bytes, url.as_str())
+                    .is_ok();
+                same_wanted
+                    && still_fits(known)
+                    && keyring.is_none_or(|keyring| signers_count(&known.signed_by, keyring))
+            })
+        };
+        let mut known = recall();
+        if known.as_ref().is_none_or(|known| !known.entry.is_fresh()) {
+            let before = self.cache.get(url);
+            let (mut partial, waited) = self.partial(url, store)?;
+            if waited {
+                known = recall();
+            }
+            // What another process fetched while this one waited for it is as good as fetched now.
+            if known.is_none() || !waited || self.cache.get(url) == before {
+                let fetch = Fetching { place, wanted, keyring, accept: &accept, store };
+                let first = self.receive(&fetch, known, &mut partial);
+                return match first {
+                    // Which part of it was wrong cannot be told; nobody is to be stuck with what came before.
+                    Err(error) if partial.is_resumed() && matches!(error.kind(), Kind::Refused | Kind::Untrusted) => {
+                        partial.begin(None).map_err(|error| unkept(url, error))?;
+                        self.receive(&fetch, None, &mut partial)
+                    }
+                    other => other,
+                };
+            }
+        }
+        let known = known.ok_or_else(|| Error::new(Kind::Local, format!("find what {url} gave")))?;
+        (self.tell)(&Event::Unchanged(url));
+        Ok(known.image)
+    }
+
+    /// The transfer of `url`, which this process alone is at then, as far as it has come before.
+    fn partial(&self, url: &Url, store: &Store) -> Result<(Partial, bool), Error> {
+        // What came without protection must not be taken up with it.
+        let key = if self.client.is_protected() { url.to_string() } else { format!("unprotected {url}") };
+        let partials = store.partials().map_err(refused)?;
+        partials.open(&key, &|| (self.tell)(&Event::Waiting(url.as_str()))).map_err(|error| unkept(url, error))
+    }
+
+    /// Transfers, from where it came to before if the server still has the same.
+    fn receive(&self, fetch: &Fetching<'_>, known: Option<Known>, partial: &mut Partial) -> Result<Image, Error> {
+        let Fetching { place, wanted, keyring, accept, store } = *fetch;
+        let url = place.image;
         let mut request = Request { named_by: place.page.cloned(), ..Request::image(url.clone()) };
         request.watch.clone_from(&self.watch);
+        request.held =
+            partial.held().and_then(|(bytes, note)| Some(Held { bytes, validators: cached::validators(note)? }));
+        let ask = |request: &Request, partial: &mut Partial| {
+            // A server that is not there now may be there again.
+            self.ask(request).inspect_err(|_| partial.keep())
+        };
         let mut response = None;
         if let Some(known) = known {
-            if known.entry.is_fresh() {
-                (self.tell)(&Event::Unchanged(url));
-                return Ok(known.image);
-            }
             let unless = Some(known.entry.validators.clone());
-            let answer = self.ask(&Request { unless, ..request.clone() })?;
+            let answer = ask(&Request { unless, ..request.clone() }, partial)?;
             if answer.status == 304 {
                 let entry = Entry::of(&answer).map(|new| Entry { fresh_until: new.fresh_until, ..known.entry });
                 self.cache.remember(vec![(url.clone(), entry)]);
@@ -314,28 +363,54 @@ impl Remote {
                 self.ask(&request)?.success().map_err(|error| unavailable("image", error))?;
                 return Err(error);
             }
-            Some(verifier) => verifier?,
+            Some(verifier) => verifier.inspect_err(|error| {
+                if *error.kind() == Kind::Unavailable {
+                    partial.keep();
+                }
+            })?,
             None => None,
         };
         let response = match response {
             Some(response) => response,
-            None => self.ask(&request)?,
+            None => ask(&request, partial)?,
         };
         let mut response = response.success().map_err(|error| unavailable("image", error))?;
         if let Some(size) = wanted.size {
             response.body.limit(size);
         }
+        match response.from {
+            0 => {
+                partial.begin(cached::resumable(&response.validators).as_deref()).map_err(|error| unkept(url, error))?
+            }
+            from => {
+                partial.resume();
+                (self.tell)(&Event::Resumed(url, from));
+            }
+        }
         let entry = Entry::of(&response);
         let import = Import { wanted: wanted.clone(), ..Import::new(url.as_str()) };
-        let (source, verifier): (Box<dyn Read + Send>, _) = match keyring.filter(|_| verifier.is_none()) {
+        let (rest, verifier): (Box<dyn Read + Send>, _) = match keyring.filter(|_| verifier.is_none()) {
             None => (Box::new(response.body), verifier),
             Some(keyring) => {
-                let whole = keep(&mut response.body, store.root(), url)?;
-                (Box::new(whole), Some(self.late_verifier(place, keyring)?))
+                let filled = partial.fill(&mut response.body).map_err(|error| {
+                    if transport::may_go_on(&error) {
+                        partial.keep();
+                    }
+                    Error::new(Kind::Unavailable, "fetch the image").because(error)
+                })?;
+                filled.map_err(|error| unkept(url, error))?;
+                (Box::new(io::empty()), Some(self.late_verifier(place, keyring).inspect_err(|_| partial.keep())?))
             }
         };
-        let (source, outcome) = Watched::new(source, verifier);
-        let (image, signed_by) = self.import(source, outcome, import, accept, store)?;
+        let before = partial.reader().map_err(|error| unkept(url, error))?;
+        let (source, outcome) = Watched::new(before.chain(rest), verifier);
+        let imported = self.import(source, outcome.clone(), accept, |source, accept| {
+            store.import_partial(source, Import { accept: Some(accept), ..import }, partial)
+        });
+        if outcome.may_go_on() {
+            partial.keep();
+        }
+        let (image, signed_by) = imported?;
         let entry = entry.map(|entry| Entry { note: cached::note(&image, &signed_by), ..entry });
         self.cache.remember(vec![(url.clone(), entry)]);
         Ok(image)
@@ -389,21 +464,18 @@ impl Remote {
         Verifier::new(keyring, &bytes).map(Some).map_err(|error| untrusted(&place.image, error))
     }
 
-    fn import(
+    fn import<R>(
         &self,
-        source: Watched<impl Read + Send>,
+        source: Watched<R>,
         outcome: Outcome,
-        import: Import,
-        accept: Last,
-        store: &Store,
+        accept: &Last,
+        import: impl FnOnce(Watched<R>, Accept) -> crate::store::Result<Image>,
     ) -> Result<(Image, Vec<String>), Error> {
-        let seen = outcome.clone();
+        let (seen, accept) = (outcome.clone(), accept.clone());
         let accept = Accept::new(move |manifest, origin| accept(manifest, origin, &seen));
-        let image = store.import(source, Import { accept: Some(accept), ..import }).map_err(|error| {
-            match outcome.broken() {
-                true => error.of_kind(Kind::Unavailable),
-                false => refused(error),
-            }
+        let image = import(source, accept).map_err(|error| match outcome.broken() {
+            true => error.of_kind(Kind::Unavailable),
+            false => refused(error),
         })?;
         let signed_by = image.origin().signed_by.clone();
         Ok((image, signed_by))
@@ -412,7 +484,7 @@ impl Remote {
     /// Takes an image of any name whose signer is trusted for just that name.
     fn accept_signed(&self) -> Last {
         let (keys, policy) = (self.keys.clone(), self.policy);
-        Box::new(move |manifest, origin, outcome| {
+        Arc::new(move |manifest, origin, outcome| {
             let signed = policy != Signatures::None;
             sign(origin, outcome, signed)?;
             if signed {
@@ -433,24 +505,6 @@ impl Fetcher for Remote {
         let Some(name) = wanted.name.clone() else { return Err("an image without name cannot be looked for".into()) };
         Ok(self.by_name(&ImageName { name, labels: wanted.labels.clone() }, wanted, store)?)
     }
-}
-
-/// All of a body, in a file without name.
-fn keep(body: &mut Body, directory: &Path, url: &Url) -> Result<File, Error> {
-    let failed = |error: io::Error| Error::new(Kind::Local, format!("keep {url} until it is signed")).because(error);
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    let mut kept = tempfile::tempfile_in(directory).map_err(failed)?;
-    let mut piece = vec![0; 64 << 10];
-    loop {
-        match body.read(&mut piece) {
-            Ok(0) => break,
-            Ok(count) => kept.write_all(&piece[..count]).map_err(failed)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::new(Kind::Unavailable, "fetch the image").because(error)),
-        }
-    }
-    kept.rewind().map_err(failed)?;
-    Ok(kept)
 }
 
 /// Where an image is.
@@ -495,9 +549,19 @@ fn first_that_counts<P, V>(
     Err(refusal.unwrap_or_else(|| Error::new(Kind::Unsigned, "find a signature").clause("disc.sigpolicy")))
 }
 
+/// An image that is fetched.
+#[derive(Clone, Copy)]
+struct Fetching<'f> {
+    place: &'f Place<'f>,
+    wanted: &'f Wanted,
+    keyring: Option<&'f Keyring>,
+    accept: &'f Last,
+    store: &'f Store,
+}
+
 /// What has to be settled when all was read: about the manifest, the origin, and the signature.
 type Last =
-    Box<dyn Fn(&ImageManifest, &mut Origin, &Outcome) -> Result<(), Box<dyn StdError + Send + Sync>> + Send + Sync>;
+    Arc<dyn Fn(&ImageManifest, &mut Origin, &Outcome) -> Result<(), Box<dyn StdError + Send + Sync>> + Send + Sync>;
 
 /// That the signature holds; notes whose it is.
 fn sign(origin: &mut Origin, outcome: &Outcome, wanted: bool) -> Result<(), Box<dyn StdError + Send + Sync>> {
@@ -524,6 +588,10 @@ fn signers_count(fingerprints: &[String], keyring: &Keyring) -> bool {
 
 fn unavailable(what: &str, error: transport::Error) -> Error {
     Error::new(Kind::Unavailable, format!("fetch the {what}")).because(error)
+}
+
+fn unkept(url: &Url, error: io::Error) -> Error {
+    Error::new(Kind::Local, format!("keep what comes of {url}")).because(error)
 }
 
 fn untrusted(what: &dyn std::fmt::Display, error: crate::trust::Error) -> Error {

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::transport;
 use crate::trust::{self, Signer, Verifier};
 
 /// What became of a stream, for those who cannot ask it any more.
@@ -13,12 +14,19 @@ pub(super) struct Outcome(Arc<Mutex<Ended>>);
 struct Ended {
     /// The transfer broke; this is no fault of what was transferred.
     broken: bool,
+    /// It may be taken up again.
+    may_go_on: bool,
     signer: Option<Result<Signer, trust::Error>>,
 }
 
 impl Outcome {
     pub(super) fn broken(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).broken
+    }
+
+    /// Whether the transfer broke and may be taken up again at another time.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).may_go_on
     }
 
     /// Who signed, once the stream was read to its end. An error is given once.
@@ -64,6 +72,7 @@ impl<R: Read> Read for Watched<R> {
             }
             Err(error) => {
                 ended().broken |= error.kind() != io::ErrorKind::Interrupted;
+                ended().may_go_on |= transport::may_go_on(&error);
                 Err(error)
             }
         }

@@ -98,7 +98,7 @@ impl Store {
             collected.trees = self.gather_trees(&needed, &uses, &mut gone)?;
             gone.part(self)?
         };
-        collected.bytes = gone.free()? + self.trees().sweep()?;
+        collected.bytes = gone.free()? + self.trees().sweep()? + self.sweep_partials(grace)?;
         Ok(collected)
     }
 

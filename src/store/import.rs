@@ -14,7 +14,7 @@ use crate::schema::{self, ImageId, ImageManifest};
 
 use super::incoming::Incoming;
 use super::layout::{Held, Store};
-use super::{Error, Image, Kind, Origin, Result, TreeName, Wanted};
+use super::{Error, Image, Kind, Origin, Partial, Result, TreeName, Wanted};
 
 /// How to bring an image in.
 #[derive(Clone, Debug)]
@@ -71,6 +71,18 @@ impl Store {
     ///
     /// Errors: [`Kind::Refused`] with the clause where the archive is not valid or not the one wanted, [`Kind::Io`].
     pub fn import(&self, source: impl Read + Send, import: Import) -> Result<Image> {
+        self.bring_in(source, import, None)
+    }
+
+    /// The same of a transfer: `source` gives what `partial` holds and then the rest, which is kept there until the image is
+    /// published.
+    ///
+    /// Errors: those of [`Store::import`].
+    pub fn import_partial(&self, source: impl Read + Send, import: Import, partial: &Partial) -> Result<Image> {
+        self.bring_in(source, import, Some(partial))
+    }
+
+    fn bring_in(&self, source: impl Read + Send, import: Import, partial: Option<&Partial>) -> Result<Image> {
         let Import { mut origin, wanted, extract, accept } = import;
         // All of it is on disk before it has its name, not the tree alone.
         let (sync, extract) = (extract.sync, ExtractOptions { sync: false, ..extract });
@@ -82,9 +94,14 @@ impl Store {
             let _held = self.hold_shared()?;
             (Incoming::new(self.root(), "image")?, self.trees().draft(None)?)
         };
-        let kept = File::create_new(work.path().join("archive")).map_err(failed)?;
+        let archive = work.path().join("archive");
+        let (kept, there) = match partial {
+            Some(partial) => partial.writer(),
+            None => File::create_new(&archive).map(|file| (file, 0)),
+        }
+        .map_err(failed)?;
         let target = File::open(draft.path()).map_err(failed)?;
-        let copy = Copying { source, kept, left: wanted.size };
+        let copy = Copying { source, kept, there, left: wanted.size };
         let summary = aci::import(copy, target.as_fd(), &extract).map_err(|error| refused(&doing, error))?;
         let id = summary.image_id;
         let (manifest, told) = manifest(&summary.manifest, &doing)?;
@@ -103,6 +120,9 @@ impl Store {
             fs::write(work.path().join("implied"), implied(&summary.implied)).map_err(failed)?;
         }
         origin.write(work.path())?;
+        if let Some(partial) = partial {
+            partial.give(&archive).map_err(failed)?;
+        }
         if sync {
             aci::sync(work.as_fd()).map_err(|error| failed(error.into()))?;
         }
@@ -117,7 +137,7 @@ impl Store {
         if !new {
             self.note(&id, &manifest, &origin, &directory)?;
             // The same image, perhaps compressed in another way: what is kept is what the origin tells of.
-            fs::rename(work.path().join("archive"), directory.join("archive")).map_err(failed)?;
+            fs::rename(&archive, directory.join("archive")).map_err(failed)?;
             origin.write(&directory)?;
         }
         // Its lock is on what is the image now.
@@ -196,6 +216,8 @@ fn implied(names: &[Vec<u8>]) -> Vec<u8> {
 struct Copying<R> {
     source: R,
     kept: File,
+    /// Bytes that are kept already.
+    there: u64,
     left: Option<u64>,
 }
 
@@ -207,7 +229,9 @@ impl<R: Read> Read for Copying<R> {
                 io::Error::new(io::ErrorKind::FileTooLarge, "it goes on behind the size that was promised")
             })?;
         }
-        self.kept.write_all(&buffer[..read])?;
+        let known = usize::try_from(self.there).unwrap_or(usize::MAX).min(read);
+        self.there -= known as u64;
+        self.kept.write_all(&buffer[known..read])?;
         Ok(read)
     }
 }

@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::schema::ImageId;
 
-use super::{Directories, Draft, Error, Kind, Result, TreeName, Trees, ground, origin};
+use super::{Directories, Draft, Error, Kind, Partials, Result, TreeName, Trees, ground, origin};
 
 /// What `<root>/version` says for the layout drawn in the module's documentation.
 const VERSION: u32 = 1;
@@ -44,6 +45,22 @@ impl Store {
     /// The directory that everything is below.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Transfers that are not whole. The root is there when this returns.
+    ///
+    /// Errors: those of [`ground::make`].
+    pub fn partials(&self) -> Result<Partials> {
+        ground::make(&self.root)?;
+        Ok(Partials::new(self.root.join("partial")))
+    }
+
+    /// Removes what killed processes left of transfers, unless it is younger than `grace`; gives the bytes freed.
+    ///
+    /// Errors: [`Kind::Io`].
+    pub fn sweep_partials(&self, grace: Duration) -> Result<u64> {
+        let swept = Partials::new(self.root.join("partial")).sweep(0, grace);
+        swept.map_err(|error| Error::new(Kind::Io, "remove what is left of transfers").because(error))
     }
 
     /// Where trees are kept.

@@ -7,6 +7,7 @@
 //! <root>/index                 a cache of what `images` says, one JSON object a line; may be thrown away at any time
 //! <root>/builds/<hash>        the ID of the image that a build with these inputs gave; may be thrown away
 //! <root>/incoming/<random>/    work in progress, locked while alive; without a lock it is rubbish
+//! <root>/partial/              transfers that are not whole ([`Partials`])
 //! <root>/trees/<name>/rootfs/  a sealed tree: what an image unpacked to, or what a render plan came to
 //! <root>/images/<id>/archive   the image file, byte for byte as it came
 //!                    manifest  the manifest, byte for byte as it stands in the archive
@@ -36,6 +37,7 @@ mod incoming;
 mod index;
 mod layout;
 mod origin;
+mod partial;
 mod reference;
 mod sweep;
 mod trees;
@@ -54,6 +56,7 @@ pub use index::Listed;
 pub use layout::Store;
 pub use origin::Origin;
 pub(crate) use origin::replace;
+pub use partial::{Partial, Partials};
 pub use reference::ImageRef;
 pub(crate) use sweep::remove_tree;
 pub use trees::{Directories, Discarded, Draft, TreeName, Trees};

@@ -42,6 +42,13 @@ impl Body {
         Self { source, url, received: 0, total, limit, deadline: None, pace, reopen: None, watch: None }
     }
 
+    /// That this is what comes behind so many bytes.
+    #[must_use]
+    pub(super) fn behind(mut self, bytes: u64) -> Self {
+        self.received = bytes;
+        self
+    }
+
     #[must_use]
     pub(super) fn resumed_by(mut self, reopen: Option<Reopen>) -> Self {
         self.reopen = reopen;
@@ -65,7 +72,7 @@ impl Body {
         self.total
     }
 
-    /// Bytes given out so far.
+    /// Bytes given out so far, and those before them that were had already.
     pub fn received(&self) -> u64 {
         self.received
     }
@@ -166,6 +173,12 @@ impl Body {
             Err(why) => Err(self.error(kind).because(format!("{what}; {why}"))),
         }
     }
+}
+
+/// Whether a body that ended with this error may be taken up again at another time.
+pub fn may_go_on(error: &io::Error) -> bool {
+    let ours = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    ours.is_some_and(|error| matches!(error.kind(), Kind::Unreachable | Kind::Timeout))
 }
 
 impl Read for Body {

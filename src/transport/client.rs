@@ -16,7 +16,7 @@ use super::body::{Body, Watch};
 use super::coding::Coding;
 use super::forward::Forward;
 use super::proxy::{Proxies, Route};
-use super::resume::{Range, Reopen};
+use super::resume::{Range, Reopen, content_range};
 use super::tls::{Tls, is_authority_as_server};
 use super::wire::{self, Counted, Meter};
 use super::{Error, Kind, Limits, Settings};
@@ -36,6 +36,8 @@ pub struct Request {
     pub unless: Option<Validators>,
     /// Whether it is an image, which may be large and is resumed, or a document, which is small and soon there.
     pub image: bool,
+    /// What is there of an image: the rest is enough if it is still the same.
+    pub held: Option<Held>,
     /// Who is told how far it has come.
     pub watch: Option<Watch>,
     /// The kinds of documents that are taken, as the `Accept` header has them.
@@ -71,7 +73,16 @@ impl std::fmt::Debug for Authorization {
 impl Request {
     /// A small document: a page, a signature, keys.
     pub fn document(url: Url) -> Self {
-        Self { url, named_by: None, unless: None, image: false, watch: None, accept: None, authorization: None }
+        Self {
+            url,
+            named_by: None,
+            unless: None,
+            image: false,
+            held: None,
+            watch: None,
+            accept: None,
+            authorization: None,
+        }
     }
 
     /// An image.
@@ -96,10 +107,42 @@ pub struct Validators {
     pub last_modified: Option<String>,
 }
 
+impl Validators {
+    /// What asks for a part if it is one of the same. Weak tags promise nothing about bytes, so they cannot be asked for.
+    pub fn if_range(&self) -> Option<String> {
+        let strong = self.etag.clone().filter(|etag| !etag.starts_with("W/"));
+        strong.or_else(|| self.last_modified.clone())
+    }
+
+    fn of(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Self { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) }
+    }
+
+    /// Whether an answer says that it is of another state. What it does not say does not tell.
+    pub(super) fn differ(&self, headers: &HeaderMap) -> bool {
+        let now = Self::of(headers);
+        let changed =
+            |old: &Option<String>, new: &Option<String>| matches!((old, new), (Some(old), Some(new)) if old != new);
+        changed(&self.etag, &now.etag) || changed(&self.last_modified, &now.last_modified)
+    }
+}
+
+/// The first bytes of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// How many; not all of it.
+    pub bytes: u64,
+    /// What they are of.
+    pub validators: Validators,
+}
+
 /// An answer after all redirects.
 pub struct Response {
     /// HTTP status code: 2xx, 304, 4xx or 5xx.
     pub status: u16,
+    /// The byte that the body begins with: zero, or the first one that was not held.
+    pub from: u64,
     /// Where it came from in the end.
     pub url: Url,
     /// Whether that has a public address.
@@ -186,14 +229,20 @@ impl Client {
     pub fn send(&self, request: &Request) -> Result<Response, Error> {
         let limits = self.limits();
         let deadline = (!request.image).then(|| Instant::now() + limits.document);
-        let hop = self.follow(request, None, deadline)?;
+        let (hop, rest) = match request.held.as_ref().filter(|held| request.image && held.bytes > 0) {
+            Some(held) => self.follow_behind(request, held)?,
+            None => (self.follow(request, None, deadline)?, None),
+        };
         let headers = hop.response.headers();
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let validators = Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) };
+        let mut validators = Validators::of(headers);
+        if let Some(held) = request.held.as_ref().filter(|_| rest.is_some()) {
+            validators.etag = validators.etag.or_else(|| held.validators.etag.clone());
+            validators.last_modified = validators.last_modified.or_else(|| held.validators.last_modified.clone());
+        }
         let max_age = max_age(headers);
         let status = hop.response.status().as_u16();
         let refuse = |why: String| Err(Error::new(Kind::Unreachable, format!("get {}", hop.url)).because(why));
-        if status == 206 {
+        if status == 206 && rest.is_none() {
             return refuse("the server gave a part, and the whole was asked for".to_owned());
         }
         // Of an image its very bytes are wanted: they are what was signed.
@@ -203,21 +252,42 @@ impl Client {
             _ => Coding::Plain,
         };
         // What the server says of lengths in answers without body means something else.
-        let total = (status == 200 && coding == Coding::Plain).then(|| content_length(headers)).flatten();
+        let total = match &rest {
+            Some(rest) => rest.total,
+            None => (status == 200 && coding == Coding::Plain).then(|| content_length(headers)).flatten(),
+        };
+        let from = rest.as_ref().map_or(0, |rest| rest.from);
         let limit = if request.image { limits.image_bytes } else { limits.document_bytes };
-        let reopen = (request.image && status == 200).then(|| {
-            let again = Request { unless: None, watch: None, ..request.clone() };
+        let reopen = (request.image && (status == 200 || rest.is_some())).then(|| {
+            let again = Request { unless: None, held: None, watch: None, ..request.clone() };
             Reopen::new(self.clone(), again, validators.clone())
         });
         let headers = headers.clone();
         let source = coding.decoded(hop.response.into_body().into_with_config().limit(u64::MAX).reader());
         let source = Counted::new(source, limit, limits.idle, deadline);
         let body = Body::new(Box::new(source), hop.url.clone(), total, limit, limits)
+            .behind(from)
             .resumed_by(reopen)
             .until(deadline)
             .watched_by(request.watch.clone());
         let public = hop.url.host_str().is_some_and(|host| !self.0.seen.is_private(host));
-        Ok(Response { status, url: hop.url, public, validators, max_age, body, headers })
+        Ok(Response { status, from, url: hop.url, public, validators, max_age, body, headers })
+    }
+
+    /// Asks for what comes behind what is held; for all of it where the server has another by now or gives no parts.
+    fn follow_behind(&self, request: &Request, held: &Held) -> Result<(Hop, Option<Rest>), Error> {
+        let range = Range { from: held.bytes, if_range: held.validators.if_range() };
+        let hop = self.follow(request, Some(&range), None)?;
+        let headers = hop.response.headers();
+        let (start, whole) = content_range(headers).unwrap_or_default();
+        match hop.response.status().as_u16() {
+            206 if start == held.bytes && !held.validators.differ(headers) => {
+                let total = whole.or_else(|| content_length(headers).map(|length| start.saturating_add(length)));
+                Ok((hop, Some(Rest { from: start, total })))
+            }
+            206 | 416 => Ok((self.follow(request, None, None)?, None)),
+            _ => Ok((hop, None)),
+        }
     }
 
     /// Asks for a small document and takes it whole, again where the connection broke on the way. Answers other than
@@ -411,6 +481,11 @@ impl Client {
         }
     }
 
+    /// Whether what comes is from whom it says.
+    pub fn is_protected(&self) -> bool {
+        !self.0.settings.insecure_http && !self.0.settings.insecure_tls
+    }
+
     /// Whether plain http may be used.
     pub fn allows_http(&self) -> bool {
         self.0.settings.insecure_http
@@ -521,6 +596,12 @@ impl discovery::Fetch for Client {
         let (response, body) = self.document(&Request::document(url.clone()))?;
         Ok(discovery::Page { status: response.status, body, url: response.url })
     }
+}
+
+/// What a part is of something whole.
+struct Rest {
+    from: u64,
+    total: Option<u64>,
 }
 
 /// An answer that is no redirect, and where it came from.

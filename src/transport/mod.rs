@@ -29,9 +29,9 @@ mod wire;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use body::{Body, Progress, Watch};
+pub use body::{Body, Progress, Watch, may_go_on};
 pub use cache::{Cache, Entry, News};
-pub use client::{Answer, Authorization, Client, Content, Request, Response, Sending, Validators};
+pub use client::{Answer, Authorization, Client, Content, Held, Request, Response, Sending, Validators};
 pub use credentials::Credentials;
 
 /// What went wrong with a transfer.

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::thread;
 use std::time::Instant;
 
-use ureq::http::{StatusCode, header};
+use ureq::http::{HeaderMap, StatusCode, header};
 
 use super::Client;
 use super::client::{Request, Validators, content_length};
@@ -64,10 +64,7 @@ impl Reopen {
         thread::sleep(limits.back_off * 2u32.saturating_pow(self.failures.min(8)));
         self.failures += 1;
         self.since = 0;
-        // Weak tags promise nothing about bytes, so they cannot be asked for; what comes is compared all the same.
-        let strong = self.validators.etag.clone().filter(|etag| !etag.starts_with("W/"));
-        let if_range = strong.or_else(|| self.validators.last_modified.clone());
-        let range = Range { from, if_range };
+        let range = Range { from, if_range: self.validators.if_range() };
         let follow =
             |range| self.client.follow(&self.request, range, None).map_err(|error| crate::error::chain(&error));
         let mut hop = follow((!self.whole).then_some(&range))?;
@@ -76,17 +73,12 @@ impl Reopen {
             hop = follow(None)?;
         }
         let headers = hop.response.headers();
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let changed =
-            |old: &Option<String>, new: Option<&str>| matches!((old, new), (Some(old), Some(new)) if old != new);
-        if changed(&self.validators.etag, text(header::ETAG))
-            || changed(&self.validators.last_modified, text(header::LAST_MODIFIED))
-        {
+        if self.validators.differ(headers) {
             return Err("it changed in between".to_owned());
         }
         let pass_over = match hop.response.status().as_u16() {
             206 => {
-                let (start, whole) = text(header::CONTENT_RANGE).and_then(content_range).unwrap_or_default();
+                let (start, whole) = content_range(headers).unwrap_or_default();
                 if start != from || matches!((whole, total), (Some(whole), Some(total)) if whole != total) {
                     return Err("the server gave another part than the one asked for".to_owned());
                 }
@@ -125,8 +117,13 @@ impl Reopen {
     }
 }
 
-/// First byte and length of the whole: `bytes 5-9/10`.
-fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+/// First byte and length of the whole, as the header has them.
+pub(super) fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    range_of(headers.get(header::CONTENT_RANGE)?.to_str().ok()?)
+}
+
+/// `bytes 5-9/10`.
+fn range_of(text: &str) -> Option<(u64, Option<u64>)> {
     let (range, whole) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (start, _) = range.split_once('-')?;
     Some((start.trim().parse().ok()?, whole.trim().parse().ok()))
@@ -138,8 +135,8 @@ mod tests {
 
     #[test]
     fn a_content_range_is_read() {
-        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
-        assert_eq!(content_range("items 5-9/10"), None);
+        assert_eq!(range_of("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(range_of("bytes 5-9/*"), Some((5, None)));
+        assert_eq!(range_of("items 5-9/10"), None);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -51,7 +52,7 @@ impl Host {
         Self { directory: tempfile::tempdir().unwrap(), bundle: server.bundle() }
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jetpack"));
         command
             .arg("--root")
@@ -63,7 +64,12 @@ impl Host {
             command.env_remove(name);
         }
         let path = format!("{}:{}", self.directory.path().display(), std::env::var("PATH").unwrap_or_default());
-        command.env("PATH", path).stdin(Stdio::null()).output().unwrap()
+        command.env("PATH", path).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 
     fn done(&self, arguments: &[&str]) -> (String, String) {
@@ -533,4 +539,82 @@ fn a_transfer_that_breaks_is_taken_up_again() {
     let host = Host::beside(&server);
     host.done(&["fetch", &format!("docker://localhost:{}/app", server.port)]);
     assert!(server.seen().iter().any(|seen| seen.headers.contains_key("range")));
+}
+
+/// A registry whose one layer comes in pieces; where each request for it began.
+fn slow_registry(manner: Manner) -> (Server, String, impl Fn(&Server) -> Vec<u64>) {
+    let mut state = 1u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'0' + (state >> 60) as u8)
+    });
+    let mut image = Image::of([Layer::new().file("noise", &noise.take(4 << 20).collect::<String>())]);
+    image.config["architecture"] = small("").config["architecture"].clone();
+    let layer = format!("/v2/app/blobs/{}", image.blobs.keys().next().unwrap());
+    let mut shelf = Shelf::new();
+    shelve(&mut shelf, &image, "app", "1");
+    let slow = layer.clone();
+    let server = Server::https(move |request| match serve(&shelf, request) {
+        reply if request.path == slow => reply.manner(manner.clone()),
+        reply => reply,
+    });
+    let name = format!("docker://localhost:{}/app:1", server.port);
+    let starts = move |server: &Server| {
+        let asked = server.seen().into_iter().filter(|seen| seen.path == layer);
+        let start = |seen: Seen| {
+            let range = seen.headers.get("range").cloned().unwrap_or("bytes=0-".to_owned());
+            range["bytes=".len()..].trim_end_matches('-').parse().unwrap()
+        };
+        asked.map(start).collect()
+    };
+    (server, name, starts)
+}
+
+impl Host {
+    fn begin(&self, arguments: &[&str]) -> std::process::Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn wait_for(&self, bytes: u64) {
+        let come = || {
+            let entries = fs::read_dir(self.directory.path().join("root/partial")).ok()?;
+            entries.flatten().filter_map(|entry| Some(fs::metadata(entry.path().join("archive")).ok()?.len())).max()
+        };
+        while come().unwrap_or(0) < bytes {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn a_layer_whose_download_is_killed_goes_on_where_it_was() {
+    let (server, name, starts) = slow_registry(Manner::Paced(std::time::Duration::from_millis(5)));
+    let host = Host::beside(&server);
+    for bytes in [300_000, 600_000, 900_000] {
+        let mut fetch = host.begin(&["fetch", &name]);
+        host.wait_for(bytes);
+        fetch.kill().unwrap();
+        fetch.wait().unwrap();
+    }
+    host.done(&["fetch", &name]);
+    let starts = starts(&server);
+    assert_eq!(starts.iter().filter(|start| **start == 0).count(), 1, "{starts:?}");
+    assert!(starts.is_sorted() && starts.last() >= Some(&899_999), "{starts:?}");
+    assert!(!host.directory.path().join("root/partial").exists());
+}
+
+#[test]
+fn two_that_want_the_same_layer_share_its_download() {
+    let open = Arc::new(AtomicBool::new(false));
+    let (server, name, starts) = slow_registry(Manner::Gated(open.clone()));
+    let host = Host::beside(&server);
+    let first = host.begin(&["fetch", &name]);
+    host.wait_for(1);
+    let mut second = host.begin(&["fetch", &name]);
+    crate::support::wait_for_line(&mut second, "waiting for another process");
+    open.store(true, Ordering::SeqCst);
+    let [first, second] = [first, second].map(|fetch| fetch.wait_with_output().unwrap());
+    assert!(first.status.success() && second.status.success());
+    assert_eq!(first.stdout, second.stdout);
+    assert_eq!(starts(&server), [0]);
 }

@@ -22,6 +22,7 @@ pub struct Seen {
 }
 
 /// How an answer's body is sent.
+#[derive(Clone)]
 pub enum Manner {
     /// As it should be.
     Whole,
@@ -29,6 +30,10 @@ pub enum Manner {
     Cut(usize),
     /// A byte at a time, with this pause between any two.
     Trickle(Duration),
+    /// 64 KiB at a time, with this pause between any two.
+    Paced(Duration),
+    /// Half of it, and the rest when that is said.
+    Gated(Arc<AtomicBool>),
     /// Without end.
     Endless,
     /// The connection is closed without an answer.
@@ -258,12 +263,22 @@ fn serve(stream: impl Read + Write, handler: &Handler, log: &Mutex<Vec<Seen>>) -
                 stream.flush()?;
                 return Ok(());
             }
-            Manner::Trickle(pause) => {
-                for byte in reply.body.chunks(1) {
-                    stream.write_all(byte)?;
+            Manner::Trickle(pause) | Manner::Paced(pause) => {
+                let piece = if matches!(reply.manner, Manner::Trickle(_)) { 1 } else { 64 << 10 };
+                for bytes in reply.body.chunks(piece) {
+                    stream.write_all(bytes)?;
                     stream.flush()?;
                     thread::sleep(pause);
                 }
+            }
+            Manner::Gated(open) => {
+                let (half, rest) = reply.body.split_at(reply.body.len() / 2);
+                stream.write_all(half)?;
+                stream.flush()?;
+                while !open.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                stream.write_all(rest)?;
             }
             Manner::Endless => loop {
                 stream.write_all(&[b'x'; 1 << 16])?;

@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use appc::aci::ReadOptions;
 use appc::discovery::RegistryName;
-use appc::oci::registry::{Accounts, Mirrors, Ways};
+use appc::oci::registry::{Accounts, Mirrors, Shelf, Ways};
 use appc::oci::{self, Conversion, Form, ImportOptions, Layers, Pick, Platform, Source, Written};
 use appc::schema::AcIdentifier;
+use appc::store::Partials;
 use appc::transport::{Client, Settings};
 
 use crate::build::Codec;
@@ -82,7 +84,13 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
         let (registry, found) = ways.find(&name, &platforms, None, &|place, error| {
             eprintln!("actool: {place} gives nothing: {}", appc::error::chain(error));
         })?;
-        (PathBuf::from(&name.name), registry.image(found, blobs.path())?)
+        // Nobody else is at what is this process' own.
+        let shelf = Shelf {
+            whole: blobs.path().to_owned(),
+            partials: Partials::new(blobs.path().join("partial")),
+            waiting: Arc::new(|_| {}),
+        };
+        (PathBuf::from(&name.name), registry.image(found, shelf)?)
     } else {
         let (path, mut pick) = place(&args.source)?;
         pick.platforms = platforms;

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use appc::config::Signatures;
 use appc::discovery::{Platform, Step};
@@ -54,6 +55,7 @@ pub fn forget(context: &Context) -> Result<u64, CommandError> {
     for cache in CACHES {
         freed += Cache::new(root.join(cache)).clear()?;
     }
+    freed += context.store()?.sweep_partials(Duration::ZERO)?;
     Ok(freed + appc::oci::registry::clear(&root.join(BLOBS))?)
 }
 
@@ -109,7 +111,9 @@ fn tell(verbose: bool) -> Tell {
             eprintln!("jetpack: {place} gives nothing: {}", appc::error::chain(*error));
         }
         Event::Skipped(link, error) => eprintln!("jetpack: {link} gives nothing: {}", appc::error::chain(*error)),
+        Event::Waiting(what) => eprintln!("jetpack: waiting for another process that is fetching {what}"),
         _ if !verbose => {}
+        Event::Resumed(url, bytes) => eprintln!("jetpack: {bytes} bytes of {url} are there from before"),
         Event::Discovery(step) => eprintln!("jetpack: {step}"),
         Event::Signature(url) => eprintln!("jetpack: getting the signature {url}"),
         Event::Unready(url) => eprintln!("jetpack: still being made: {url}"),

@@ -25,7 +25,8 @@ use super::format::{self, Descriptor, Platform};
 use super::source::{self, Blob, Blobs, Layers};
 use super::{Digest, Error, Kind, Result};
 use crate::discovery::RegistryName;
-use crate::transport::{self, Answer, Authorization, Client, Request, Response, Sending, Watch};
+use crate::store::{Partial, Partials};
+use crate::transport::{self, Answer, Authorization, Client, Held, Request, Response, Sending, Validators, Watch};
 
 pub use auth::Accounts;
 use auth::Challenge;
@@ -212,21 +213,21 @@ impl Registry {
         Ok(Found { manifest, top, second })
     }
 
-    /// The image of a manifest. Its layers are fetched when they are read, and kept in `cache` by digest.
+    /// The image of a manifest. Its layers are fetched when they are read, and kept on `shelf`.
     ///
     /// Errors: [`Kind::Invalid`], [`Kind::Corrupt`], [`Kind::Unsupported`], [`Kind::Io`].
-    pub fn image(&self, found: Found, cache: &Path) -> Result<Layers> {
+    pub fn image(&self, found: Found, shelf: Shelf) -> Result<Layers> {
         let manifest = source::read_manifest(&found.manifest)?;
         let config = self.small_blob(&manifest.config)?;
         let layers = source::layers(&manifest, &config, Digest::to_string)?;
-        fs::create_dir_all(cache)
-            .map_err(|error| Error::new(Kind::Io, format!("make {}", cache.display())).because(error))?;
+        fs::create_dir_all(&shelf.whole)
+            .map_err(|error| Error::new(Kind::Io, format!("make {}", shelf.whole.display())).because(error))?;
         let name = &self.0.known_as;
         let reference = match &name.tag {
             Some(tag) => format!("{}:{tag}", name.place()),
             None => name.place(),
         };
-        let blobs = Kept { registry: self.clone(), cache: cache.to_owned() };
+        let blobs = Kept { registry: self.clone(), shelf };
         Ok(Layers {
             manifest: Some(found.manifest),
             config,
@@ -247,7 +248,7 @@ impl Registry {
 
     fn manifest(&self, reference: &str) -> Result<Vec<u8>> {
         let url = self.url(&format!("manifests/{reference}"))?;
-        let mut response = self.get(&url, Some(ACCEPT.join(", ")), false)?;
+        let mut response = self.get(&url, Some(ACCEPT.join(", ")))?;
         let claimed = response.header("docker-content-digest").and_then(|digest| digest.parse::<Digest>().ok());
         let doing = || format!("get the manifest of {}", self.0.name);
         let bytes = response.body.take_all().map_err(|error| {
@@ -265,7 +266,7 @@ impl Registry {
     /// A blob that is a document.
     fn small_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         source::check_document(descriptor.digest.as_str(), descriptor.size)?;
-        let mut response = self.get(&self.url(&format!("blobs/{}", descriptor.digest))?, None, false)?;
+        let mut response = self.get(&self.url(&format!("blobs/{}", descriptor.digest))?, None)?;
         let bytes = response.body.take_all().map_err(|error| failed(&descriptor.digest, error))?;
         source::check_blob(descriptor, &bytes)?;
         Ok(bytes)
@@ -276,16 +277,21 @@ impl Registry {
         self.0.base.join(&path).map_err(|error| Error::new(Kind::Refused, format!("ask for {path}")).because(error))
     }
 
+    fn get(&self, url: &Url, accept: Option<String>) -> Result<Response> {
+        self.ask(&Request { accept, ..Request::document(url.clone()) })
+    }
+
+    /// What comes behind what is held.
+    fn get_blob(&self, url: &Url, held: Option<Held>) -> Result<Response> {
+        self.ask(&Request { held, watch: self.0.watch.clone(), ..Request::image(url.clone()) })
+    }
+
     /// Gets what is there, with the right that is asked for.
-    fn get(&self, url: &Url, accept: Option<String>, blob: bool) -> Result<Response> {
-        let request = |authorization| {
-            let request = if blob { Request::image(url.clone()) } else { Request::document(url.clone()) };
-            Request { accept: accept.clone(), authorization, watch: self.0.watch.clone().filter(|_| blob), ..request }
-        };
+    fn ask(&self, request: &Request) -> Result<Response> {
         let send = |authorization| {
             self.0
                 .client
-                .send(&request(authorization))
+                .send(&Request { authorization, ..request.clone() })
                 .map_err(|error| Error::new(Kind::Io, format!("fetch {}", self.0.name)).because(error))
         };
         let mut response = send(self.right())?;
@@ -380,24 +386,57 @@ pub fn clear(cache: &Path) -> Result<u64> {
     Ok(freed)
 }
 
+/// Where blobs are kept.
+#[derive(Clone)]
+pub struct Shelf {
+    /// Those that are whole, by digest.
+    pub whole: PathBuf,
+    /// Those that are not yet.
+    pub partials: Partials,
+    /// Who is told that another process is fetching a blob.
+    pub waiting: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Shelf {
+    fn path(&self, blob: &Blob) -> PathBuf {
+        self.whole.join(blob.name.replace(':', "-"))
+    }
+
+    /// The blob, if it is here and may be what it is called.
+    fn find(&self, blob: &Blob) -> Option<File> {
+        let file = File::open(self.path(blob)).ok()?;
+        file.metadata().is_ok_and(|metadata| Some(metadata.len()) == blob.size).then_some(file)
+    }
+}
+
 /// Blobs of a registry, kept as they come.
 struct Kept {
     registry: Registry,
-    cache: PathBuf,
+    shelf: Shelf,
 }
 
 impl Blobs for Kept {
     fn open(&self, blob: &Blob) -> Result<(Box<dyn Read + Send>, Verdict)> {
-        let path = self.cache.join(blob.name.replace(':', "-"));
-        if let Ok(file) = File::open(&path) {
-            let same = file.metadata().is_ok_and(|metadata| Some(metadata.len()) == blob.size);
-            if same {
-                let (checked, verdict) =
-                    Checked::new(BufReader::with_capacity(256 << 10, file), blob.digest.as_ref(), blob.size);
-                return Ok((Box::new(checked), verdict));
-            }
+        let read = |file| {
+            let (checked, verdict) =
+                Checked::new(BufReader::with_capacity(256 << 10, file), blob.digest.as_ref(), blob.size);
+            Ok((Box::new(checked) as Box<dyn Read + Send>, verdict))
+        };
+        if let Some(file) = self.shelf.find(blob) {
+            return read(file);
         }
-        let mut response = self.registry.get(&self.registry.url(&format!("blobs/{}", blob.name))?, None, true)?;
+        let unkept = |error: io::Error| {
+            Error::new(Kind::Io, format!("keep a layer in {}", self.shelf.whole.display())).because(error)
+        };
+        let waiting = || (self.shelf.waiting)(&blob.name);
+        let (mut partial, waited) = self.shelf.partials.open(&blob.name, &waiting).map_err(unkept)?;
+        if let Some(file) = self.shelf.find(blob).filter(|_| waited) {
+            return read(file);
+        }
+        // What a digest names is always the same.
+        let held = partial.held().map(|(bytes, _)| Held { bytes, validators: Validators::default() });
+        let url = self.registry.url(&format!("blobs/{}", blob.name))?;
+        let mut response = self.registry.get_blob(&url, held).inspect_err(|_| partial.keep())?;
         if let (Some(size), Some(total)) = (blob.size, response.body.total())
             && size != total
         {
@@ -408,34 +447,42 @@ impl Blobs for Kept {
             // One more is enough to know that it lies.
             response.body.limit(size.saturating_add(1));
         }
-        let copy = tempfile::NamedTempFile::new_in(&self.cache).map_err(|error| {
-            Error::new(Kind::Io, format!("keep a layer in {}", self.cache.display())).because(error)
-        })?;
-        let (checked, verdict) = Checked::new(response.body, blob.digest.as_ref(), blob.size);
-        let keeping = Keeping { source: checked, copy: Some((copy, path)), registry: self.registry.clone() };
-        Ok((Box::new(keeping), verdict))
+        if response.from == 0 {
+            partial.begin(Some("")).map_err(unkept)?;
+        }
+        let source = partial.reader().map_err(unkept)?.chain(response.body);
+        let (copy, there) = partial.writer().map_err(unkept)?;
+        let (source, verdict) = Checked::new(source, blob.digest.as_ref(), blob.size);
+        let kept = Some((partial, self.shelf.path(blob)));
+        Ok((Box::new(Keeping { source, copy, there, kept, registry: self.registry.clone() }), verdict))
     }
 }
 
 /// Keeps a copy of what it reads; it gets its name when all of it was right.
 struct Keeping<R> {
     source: R,
-    copy: Option<(tempfile::NamedTempFile, PathBuf)>,
+    copy: File,
+    /// Bytes that are kept already.
+    there: u64,
+    kept: Option<(Partial, PathBuf)>,
     registry: Registry,
 }
 
 impl<R: Read> Read for Keeping<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read(into)?;
+        let count = self.source.read(into).inspect_err(|error| match &mut self.kept {
+            Some((partial, _)) if transport::may_go_on(error) => partial.keep(),
+            _ => {}
+        })?;
         if count > 0 {
-            if let Some((copy, _)) = &mut self.copy {
-                copy.write_all(&into[..count])?;
-            }
+            let known = usize::try_from(self.there).unwrap_or(usize::MAX).min(count);
+            self.there -= known as u64;
+            self.copy.write_all(&into[known..count])?;
         } else if !into.is_empty()
-            && let Some((copy, path)) = self.copy.take()
+            && let Some((partial, path)) = self.kept.take()
         {
             // One that somebody cleared away meanwhile is not kept.
-            if copy.persist(&path).is_ok() {
+            if partial.give(&path).is_ok() {
                 self.registry.0.kept.lock().unwrap_or_else(PoisonError::into_inner).push(path);
             }
         }
