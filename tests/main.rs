@@ -12,6 +12,7 @@ mod manifests;
 mod metadata_service;
 mod metadata_under_attack;
 mod oci;
+mod oci_runtime;
 mod patch_manifest;
 mod pods;
 mod publish;

@@ -1,0 +1,317 @@
+//! `jetpack-oci` with real processes: the life of a container, what holds in it, and what its root file system cannot do to the host.
+
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use appc_needs::{Need, skip};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A bundle of the host's own programs, with a root for containers of its own.
+struct Bed {
+    directory: TempDir,
+    id: String,
+}
+
+impl Bed {
+    /// Nothing, with the reason printed, where no containers can be made.
+    fn new(name: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            skip(Need::Root, "needs root");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let bed = Self { directory, id: format!("jetpack-test-{name}-{}", std::process::id()) };
+        fs::create_dir_all(bed.rootfs("")).unwrap();
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().map(Path::new).find(|path| path.exists());
+        let Some(busybox) = busybox else {
+            skip(Need::Pods, "there is no busybox");
+            return None;
+        };
+        fs::create_dir(bed.rootfs("bin")).unwrap();
+        fs::copy(busybox, bed.rootfs("bin/busybox")).unwrap();
+        for name in ["sh", "cat", "id", "ls", "sleep", "true", "hostname", "mkdir", "touch", "readlink", "pwd", "kill"]
+        {
+            symlink("busybox", bed.rootfs("bin").join(name)).unwrap();
+        }
+        bed.write(&["true"], |_| {});
+        let probe = bed.call(&["run", &bed.id]);
+        if probe.status.success() {
+            return Some(bed);
+        }
+        skip(Need::Pods, format_args!("no containers can be made here: {}", words(&probe.stderr)));
+        None
+    }
+
+    fn bundle(&self) -> PathBuf {
+        self.directory.path().join("bundle")
+    }
+
+    fn rootfs(&self, name: &str) -> PathBuf {
+        self.bundle().join("rootfs").join(name)
+    }
+
+    /// The configuration of a bundle that runs `args`, changed by `change`.
+    fn write(&self, args: &[&str], change: impl FnOnce(&mut Value)) {
+        let mut config = appc::oci::bundle::template(None);
+        config["process"]["terminal"] = json!(false);
+        config["process"]["args"] = json!(args);
+        config["linux"]["cgroupsPath"] = json!(format!("/{}", self.id));
+        change(&mut config);
+        fs::write(self.bundle().join("config.json"), config.to_string()).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jetpack"));
+        command.arg0("jetpack-oci").current_dir(self.bundle()).arg("--root").arg(self.directory.path().join("root"));
+        command.args(arguments);
+        command
+    }
+
+    fn call(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// What the container `run` with `sh -c` says; it has to succeed.
+    fn says(&self, script: &str, change: impl FnOnce(&mut Value)) -> String {
+        self.write(&["sh", "-c", script], change);
+        let done = self.call(&["run", &self.id]);
+        assert!(done.status.success(), "{}{}", words(&done.stdout), words(&done.stderr));
+        words(&done.stdout)
+    }
+
+    /// What is said of a container that cannot be made.
+    fn refuses(&self, change: impl FnOnce(&mut Value)) -> String {
+        self.write(&["true"], change);
+        let done = self.call(&["run", &self.id]);
+        assert!(!done.status.success(), "it ran");
+        assert!(!self.directory.path().join("root").join(&self.id).exists(), "something of it is left");
+        words(&done.stderr)
+    }
+
+    fn state(&self) -> Value {
+        serde_json::from_slice(&self.call(&["state", &self.id]).stdout).unwrap()
+    }
+
+    /// Without what a container inherits, so that nobody waits for its end.
+    fn quietly(&self, arguments: &[&str]) {
+        let mut command = self.command(arguments);
+        let log = self.directory.path().join("said");
+        let file = || fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let done = command.stdin(Stdio::null()).stdout(file()).stderr(file()).status().unwrap();
+        assert!(done.success(), "{arguments:?}: {}", fs::read_to_string(&log).unwrap());
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        let _ = self.call(&["delete", "--force", &self.id]);
+        let left =
+            fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|tree| tree.path().join(&self.id));
+        let left: Vec<PathBuf> = left.filter(|path| path.exists()).collect();
+        assert!(std::thread::panicking() || left.is_empty(), "{left:?} are left");
+    }
+}
+
+fn words(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
+#[test]
+fn a_container_is_created_started_entered_paused_killed_and_deleted() {
+    let Some(bed) = Bed::new("life") else { return };
+    bed.write(&["sleep", "1000"], |_| {});
+    let pid_file = bed.directory.path().join("pid");
+    bed.quietly(&["create", "--pid-file", pid_file.to_str().unwrap(), &bed.id]);
+    let state = bed.state();
+    assert_eq!((&state["status"], &state["id"]), (&json!("created"), &json!(bed.id)));
+    assert_eq!(state["pid"].to_string(), fs::read_to_string(&pid_file).unwrap());
+    let again = bed.call(&["create", &bed.id]);
+    assert!(words(&again.stderr).contains("container with id exists already"), "{}", words(&again.stderr));
+    bed.quietly(&["start", &bed.id]);
+    assert_eq!(bed.state()["status"], "running");
+    assert!(words(&bed.call(&["start", &bed.id]).stderr).contains("cannot start a container in the running state"));
+    let inside = bed.call(&["exec", &bed.id, "sh", "-c", "echo $$ >/dev/null; cat /proc/1/cmdline; exit 7"]);
+    assert_eq!((inside.status.code(), inside.stdout.as_slice()), (Some(7), b"sleep\x001000\0".as_slice()));
+    assert_eq!(words(&bed.call(&["ps", "--format", "json", &bed.id]).stdout), format!("[{}]", state["pid"]));
+    bed.quietly(&["pause", &bed.id]);
+    assert_eq!(bed.state()["status"], "paused");
+    assert!(words(&bed.call(&["exec", &bed.id, "true"]).stderr).contains("cannot exec in a paused container"));
+    bed.quietly(&["resume", &bed.id]);
+    bed.quietly(&["update", "--pids-limit", "9", &bed.id]);
+    let stats: Value = serde_json::from_slice(&bed.call(&["events", "--stats", &bed.id]).stdout).unwrap();
+    assert_eq!((&stats["type"], &stats["data"]["pids"]["limit"]), (&json!("stats"), &json!(9)));
+    assert!(words(&bed.call(&["delete", &bed.id]).stderr).contains("that is not stopped"));
+    bed.quietly(&["kill", &bed.id, "KILL"]);
+    for _ in 0..1000 {
+        if bed.state()["status"] == "stopped" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(words(&bed.call(&["kill", &bed.id, "9"]).stderr).contains("container not running"));
+    bed.quietly(&["delete", &bed.id]);
+    assert!(words(&bed.call(&["state", &bed.id]).stderr).contains("container does not exist"));
+}
+
+#[test]
+fn the_process_is_what_the_configuration_says() {
+    let Some(bed) = Bed::new("process") else { return };
+    let script = "id -u; id -g; id -G; pwd; hostname; echo $A; cat /proc/self/status; cat /proc/self/limits; touch /x || echo frozen";
+    let said = bed.says(script, |config| {
+        let process = &mut config["process"];
+        process["user"] = json!({ "uid": 7, "gid": 8, "additionalGids": [9, 10], "umask": 63 });
+        process["cwd"] = json!("/made/for/it");
+        process["env"] = json!(["PATH=/bin", "A=b c"]);
+        process["oomScoreAdj"] = json!(321);
+        process["capabilities"]["ambient"] = json!(["CAP_KILL"]);
+        process["capabilities"]["inheritable"] = json!(["CAP_KILL"]);
+        config["root"]["readonly"] = json!(false);
+        config["hostname"] = json!("box");
+    });
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[..6], ["7", "8", "8 9 10", "/made/for/it", "box", "b c"]);
+    for expected in ["NoNewPrivs:\t1", "CapEff:\t0000000000000020", "CapBnd:\t0000000020000420", "Umask:\t0077"] {
+        assert!(lines.contains(&expected), "{expected}: {said}");
+    }
+    assert!(lines.iter().any(|line| line.starts_with("Max open files            1024                 1024")), "{said}");
+    assert_eq!(lines.last(), Some(&"frozen"));
+}
+
+#[test]
+fn mounts_devices_and_paths_are_what_the_configuration_says() {
+    let Some(bed) = Bed::new("mounts") else { return };
+    let data = bed.directory.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("f"), "of the host\n").unwrap();
+    let script = "cat /data/f; touch /data/g || echo bound; cat /proc/kcore | head -c 1; touch /proc/sys/x 2>/dev/null || echo kept; \
+                  cat /late/../dev/null; echo x > /dev/full || echo full; ls /hidden; touch /tmp/x && echo written; cat /proc/self/mountinfo";
+    let said = bed.says(script, |config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(
+            json!({ "destination": "/data", "type": "bind", "source": data, "options": ["rbind", "ro", "nosuid"] }),
+        );
+        mounts
+            .push(json!({ "destination": "/tmp", "type": "tmpfs", "source": "t", "options": ["size=64k", "noexec"] }));
+        mounts.push(json!({ "destination": "/late", "type": "tmpfs", "source": "t", "options": ["ro"] }));
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["maskedPaths"].as_array_mut().unwrap().push(json!("/data/f/none"));
+        config["process"]["capabilities"] = Value::Null;
+    });
+    for expected in ["of the host", "bound", "kept", "full", "written"] {
+        assert!(said.lines().any(|line| line == expected), "{expected}: {said}");
+    }
+    let of =
+        |target: &str| said.lines().find(|line| line.contains(&format!(" {target} "))).unwrap_or_default().to_owned();
+    assert!(of("/data").contains(" ro,nosuid"), "{}", of("/data"));
+    assert!(of("/tmp").contains("noexec") && of("/late").contains(" ro,"), "{said}");
+}
+
+#[test]
+fn calls_are_filtered_by_their_arguments() {
+    let Some(bed) = Bed::new("seccomp") else { return };
+    let said = bed.says("mkdir /tmp/a 2>&1; kill -0 1 && echo sent; kill -s USR1 1 2>&1", |config| {
+        config["mounts"].as_array_mut().unwrap().push(json!({ "destination": "/tmp", "type": "tmpfs", "source": "t" }));
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [
+                { "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28 },
+                { "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": [{ "index": 1, "value": 10, "op": "SCMP_CMP_EQ" }] },
+            ]
+        });
+    });
+    assert!(
+        said.contains("No space left on device") && said.contains("sent") && said.contains("not permitted"),
+        "{said}"
+    );
+}
+
+#[test]
+fn hooks_run_where_and_when_they_should() {
+    let Some(bed) = Bed::new("hooks") else { return };
+    let log = bed.directory.path().join("hooks");
+    let hook = |name: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("cat >/dev/null; echo {name} >> {}", log.display())] }]);
+    bed.says("true", |config| {
+        for name in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+            config["hooks"][name] = hook(name);
+        }
+    });
+    assert_eq!(fs::read_to_string(&log).unwrap(), "prestart\ncreateRuntime\ncreateContainer\npoststart\npoststop\n");
+    let said = bed.refuses(|config| config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/false" }] }));
+    assert!(said.contains("run createRuntime hook #0"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_its_name_and_leaves_nothing() {
+    let Some(bed) = Bed::new("refusals") else { return };
+    for (member, value, expected) in [
+        ("/process/args", json!(["no-such-program"]), "executable file not found in $PATH"),
+        ("/process/args", json!(["/no/such/program"]), "no such file or directory"),
+        ("/vm", json!({}), "vm: this runtime makes no virtual machines"),
+        ("/linux/namespaces", json!([{ "type": "moon" }]), "use linux.namespaces of config.json: `moon` is none"),
+        ("/linux/sysctl", json!({ "kernel.panic": "1" }), "linux.sysctl of config.json: kernel.panic"),
+        ("/process/rlimits", json!([{ "type": "RLIMIT_X", "soft": 1, "hard": 1 }]), "`RLIMIT_X` is none"),
+        ("/mounts/0/type", json!("moonfs"), "mount moonfs at /proc"),
+    ] {
+        let said = bed.refuses(|config| {
+            let (above, name) = member.rsplit_once('/').unwrap();
+            config.pointer_mut(above).unwrap()[name] = value;
+        });
+        assert!(said.to_lowercase().contains(&expected.to_lowercase()), "{expected}: {said}");
+    }
+    let log = bed.directory.path().join("log.json");
+    let failed = bed.call(&["--log", log.to_str().unwrap(), "--log-format", "json", "state", "none"]);
+    assert_eq!(failed.status.code(), Some(1));
+    let line: Value = serde_json::from_slice(&fs::read(&log).unwrap()).unwrap();
+    assert_eq!((&line["level"], line["msg"].as_str().unwrap().contains("does not exist")), (&json!("error"), true));
+}
+
+/// CVE-2019-19921, CVE-2021-30465, CVE-2023-27561, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881.
+#[test]
+fn links_of_the_root_file_system_lead_no_mount_out_of_it() {
+    let Some(bed) = Bed::new("links") else { return };
+    let outside = bed.directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let up = format!("../../../../../../../../..{}", outside.display());
+    symlink(&up, bed.rootfs("data")).unwrap();
+    symlink(&outside, bed.rootfs("abs")).unwrap();
+    let said = bed.says("cat /proc/self/mountinfo; echo inside > /data/f", |config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        for target in ["/data", "/abs/deeper"] {
+            mounts.push(json!({ "destination": target, "type": "tmpfs", "source": "t" }));
+        }
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["maskedPaths"] = json!(["/abs"]);
+    });
+    let at = outside.display().to_string();
+    assert!(said.lines().any(|line| line.contains(&format!(" {at} "))), "mounted where the link leads, inside: {said}");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "nothing of it is on the host");
+    // The kernel's own trees go where no link leads.
+    fs::remove_dir_all(bed.rootfs("proc")).unwrap();
+    fs::create_dir(bed.rootfs("elsewhere")).unwrap();
+    symlink("elsewhere", bed.rootfs("proc")).unwrap();
+    let said = bed.refuses(|_| {});
+    assert!(said.contains("mount proc at /proc in the rootfs: a symbolic link stands in the way"), "{said}");
+}
+
+/// CVE-2024-21626: a working directory by a descriptor of the runtime's; CVE-2019-5736: the runtime as an interpreter.
+#[test]
+fn nothing_of_the_runtime_is_in_reach_of_what_runs() {
+    let Some(bed) = Bed::new("reach") else { return };
+    for number in 3..12 {
+        bed.write(&["true"], |config| config["process"]["cwd"] = json!(format!("/proc/self/fd/{number}")));
+        let done = bed.call(&["run", &bed.id]);
+        assert!(!done.status.success(), "{number} was a directory");
+    }
+    symlink("/proc/self/exe", bed.rootfs("bin/me")).unwrap();
+    let said = bed.refuses(|config| config["process"]["args"] = json!(["/bin/me"]));
+    assert!(!said.is_empty());
+    let host = fs::metadata(env!("CARGO_BIN_EXE_jetpack")).unwrap();
+    assert_eq!(bed.says("ls /proc/self/fd | cat", |_| {}).lines().count(), 4);
+    assert_eq!(fs::metadata(env!("CARGO_BIN_EXE_jetpack")).unwrap().mtime(), host.mtime());
+}
