@@ -247,7 +247,7 @@ impl Filesystem {
     fn mask(&mut self, path: &Path, reach: Reach) -> io::Result<()> {
         let place = match inside::open(self.root()?, path, OFlags::PATH, reach) {
             Ok(place) => place,
-            Err(error) if is(&error, Errno::NOENT) => return Ok(()),
+            Err(error) if is(&error, Errno::NOENT) || is(&error, Errno::NOTDIR) => return Ok(()),
             Err(error) => return Err(error),
         };
         let hidden = if FileType::from_raw_mode(fstat(&place)?.st_mode) == FileType::Directory {

@@ -38,11 +38,13 @@ pub struct Program {
 /// # Errors
 /// The step's; [`Kind::NoProgram`], [`Kind::NotExecutable`].
 pub fn prepare(process: &bundle::Process, steps: &[&ProcessStep]) -> Result<Program, Error> {
+    // While it is root, as what is to be made is above what its user may write to.
     for step in steps {
-        // What paths a process has to itself it has once it is who it is.
         if let ProcessStep::ChangeDirectory { path } = step {
             make_directory(path);
         }
+    }
+    for step in steps {
         carry_out(step, None)?;
     }
     let environment = environment(process);
@@ -52,7 +54,7 @@ pub fn prepare(process: &bundle::Process, steps: &[&ProcessStep]) -> Result<Prog
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
         .collect();
     let candidates = decided::program(&process.args, &lookup)?;
-    let path = find_program(&process.args, candidates)?;
+    let path = find_program(&process.args, candidates).map_err(|error| in_known_words(&process.args, error))?;
     let nul = |error: std::ffi::NulError| Error::new(Kind::Refused, "execute the program").because(error);
     Ok(Program {
         path: CString::new(path.as_os_str().as_bytes()).map_err(nul)?,
@@ -86,6 +88,15 @@ impl Program {
         let error = sys::execute(&self.path, &self.arguments, &self.environment);
         decided::not_executed(Path::new(OsStr::from_bytes(self.path.as_bytes())), error)
     }
+}
+
+/// Engines tell by these words that there is no such program, and pass that on by an exit status of its own.
+fn in_known_words(args: &[String], error: Error) -> Error {
+    let program = args.first().map_or("", String::as_str);
+    if *error.kind() != Kind::NoProgram || program.contains('/') {
+        return error;
+    }
+    Error::new(Kind::NoProgram, format!("execute {program:?}")).because("executable file not found in $PATH")
 }
 
 /// A working directory that is not there is made, as other runtimes do. Where that fails, going there does too.
