@@ -111,7 +111,7 @@ impl Networks {
                     known.push(DEFAULT);
                 }
                 let known = if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") };
-                let plugins = if name == DEFAULT { "; `jetpack doctor` says how to get one" } else { "" };
+                let plugins = if name == DEFAULT { "; the plugins bridge and host-local would make one" } else { "" };
                 Err(format!("there is no such network ({known}){plugins}"))
             }
         }
