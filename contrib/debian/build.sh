@@ -28,7 +28,7 @@ if [ -z "${SOURCE_DATE_EPOCH:-}" ]; then SOURCE_DATE_EPOCH=$(git log -1 --format
 export SOURCE_DATE_EPOCH
 umask 022
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)-1
-maintainer="${DEBFULLNAME:-The appc authors} <${DEBEMAIL:-appc-dev@googlegroups.com}>"
+maintainer="${DEBFULLNAME:-The appc authors} <${DEBEMAIL:-root@localhost.localdomain}>"
 architecture=$(dpkg --print-architecture)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

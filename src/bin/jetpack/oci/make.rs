@@ -98,8 +98,15 @@ pub fn create(args: CreateArgs, context: &Context) -> Result<ExitCode, Failed> {
 }
 
 pub fn start(args: &StartArgs, context: &Context) -> Result<ExitCode, Failed> {
-    launch::start(&context.container(&args.id)?)?;
+    start_it(&context.container(&args.id)?, context)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn start_it(container: &Container, context: &Context) -> Result<(), Failed> {
+    for error in launch::start(container)? {
+        context.warn(&Failed::from(error).0);
+    }
+    Ok(())
 }
 
 pub fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Failed> {
@@ -114,7 +121,7 @@ pub fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Failed> {
     };
     let container = making.make(socket, context)?;
     let terminal = near.map(received).transpose()?;
-    let done = launch::start(&container).map_err(Failed::from).and_then(|()| {
+    let done = start_it(&container, context).and_then(|()| {
         let process = container.kept.process.map_or(0, |process| process.pid);
         if args.detach { Ok(ExitCode::SUCCESS) } else { attend(process, terminal) }
     });

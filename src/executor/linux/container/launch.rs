@@ -557,11 +557,12 @@ pub(super) fn hand_over(to: &Channel, listener: &OwnedFd, profile: &Profile) -> 
     to.send(&text, &[listener.as_fd()])
 }
 
-/// Tells the container's process to go on, and waits until it has become its program.
+/// Tells the container's process to go on, and waits until it has become its program. Gives the failures of hooks that keep it
+/// from nothing.
 ///
 /// # Errors
 /// It does not wait; why it has become none.
-pub fn start(container: &Container) -> Result<(), Error> {
+pub fn start(container: &Container) -> Result<Vec<Error>, Error> {
     let id = &container.kept.id;
     let failed = |error: io::Error| Error::new(Kind::Io, format!("start the container {id}")).because(error);
     match container.status() {
@@ -591,10 +592,7 @@ pub fn start(container: &Container) -> Result<(), Error> {
     std::fs::remove_file(container.door()).map_err(failed)?;
     let state = container.shown(container.status());
     // As the specification has it, one that fails is told, and the container runs on.
-    for error in hooks::run_all("poststart", &config.hooks.poststart, &state) {
-        eprintln!("jetpack-oci: warning: failed to {}", crate::error::chain(&error));
-    }
-    Ok(())
+    Ok(hooks::run_all("poststart", &config.hooks.poststart, &state))
 }
 
 /// Gives the filter's descriptor to who is to be told of calls, as the specification has it.
