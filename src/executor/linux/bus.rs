@@ -366,7 +366,7 @@ mod tests {
             return;
         }
         // The length of the body, the serial number, the length of the fields.
-        assert_eq!(&bytes[..16], b"l\x01\0\x01\x0c\0\0\0\x05\0\0\0\x46\0\0\0");
+        assert_eq!(&bytes[..16], b"l\x01\0\x01\x0c\0\0\0\x05\0\0\0\x48\0\0\0");
         // Each field begins at a multiple of eight.
         let fields = &bytes[16..];
         for (at, code) in [(0, 1), (16, 2), (32, 3), (48, 6), (64, 8)] {

@@ -206,7 +206,8 @@ fn moved(name: &RegistryName, location: &str, rest: Rest<'_>) -> Result<Registry
             .because(why)
     };
     let mut moved: RegistryName = text.parse().map_err(|error| wrong(crate::error::chain(&error)))?;
-    if !location.to_ascii_lowercase().starts_with(&moved.host) {
+    let host = location.to_ascii_lowercase().starts_with(&moved.host);
+    if !host || !moved.host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[') {
         return Err(wrong("a location begins with a host".to_owned()));
     }
     moved.tag.clone_from(&name.tag);
