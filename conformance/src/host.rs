@@ -29,7 +29,6 @@ pub fn meets(need: &str, own: &[String], as_user: bool) -> Result<(), String> {
         "no-selinux" => given(!Path::new("/sys/fs/selinux/enforce").exists(), "this kernel runs with SELinux"),
         "apparmor" => given(apparmor(), "this kernel runs without AppArmor"),
         "no-apparmor" => given(!apparmor(), "this kernel runs with AppArmor"),
-        "own-pace" => given(std::env::var_os("APPC_EMULATED").is_none(), "this machine is emulated, and slow for it"),
         "seccomp" => given(Path::new("/proc/sys/kernel/seccomp").exists(), "this kernel has no seccomp filters"),
         other => Err(format!("the suite knows no need named {other}")),
     }

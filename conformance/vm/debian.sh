@@ -154,7 +154,7 @@ cat >/appc/one <<'ONE'
 who=$1 target=$2
 export APPC_SUITE=/appc/conformance APPC_PROBE=/appc/bin/appc-probe-static APPC_JETPACK=/appc/bin/jetpack APPC_ACTOOL=/appc/bin/actool
 # Limits, user namespaces and scopes are there: a test that skips for want of them is wrong.
-export APPC_EMULATED=1 APPC_REQUIRE=linux,pods,limits
+export APPC_REQUIRE=linux,pods,limits
 cd /tmp
 /appc/bin/appc-conformance --suite /appc/conformance run --target "$target" $(cat "/appc/of-$who") \
     --report "/appc/results/$who/suite" >"/appc/results/$who/suite.txt" 2>&1

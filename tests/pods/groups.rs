@@ -132,23 +132,6 @@ fn an_app_finds_its_own_limits_where_programs_look_for_them_and_cannot_change_th
 }
 
 #[test]
-fn an_app_that_runs_out_of_memory_goes_as_a_whole() {
-    let Some(bed) = Bed::new() else { return };
-    let version_2 = bed.say(&["plan", "--memory", "64M", &bed.script("whole", "true")]).contains("memory.oom.group");
-    if !version_2 {
-        skip(Need::UnifiedGroups, "memory is not bounded by control groups of version 2");
-        return;
-    }
-    // The shell that waits is as old as what grows, and goes with it.
-    let grow = "( a=0123456789abcdef; while :; do a=$a$a; done ); sleep 100";
-    let (code, _, err) = bed.tell(&["run", "--name", "grows", "--memory", "16M", &bed.script("grows", grow)]);
-    assert_eq!(code, 137, "{err}");
-    assert!(err.contains("killed for lack of memory"), "{err}");
-    bed.say(&["rm", "grows"]);
-    bed.assert_nothing_left();
-}
-
-#[test]
 fn a_pod_with_limits_is_a_scope_of_systemd_that_commands_enter_and_that_goes_with_it() {
     let Some(bed) = Bed::new() else { return };
     if !scopes(&bed) {

@@ -225,7 +225,6 @@ fn where_systemd_manages_the_groups_a_pod_is_a_scope_with_its_limits_and_its_fir
         format!("enable controllers below {scope}"),
         format!("make the control group {scope}/app-scope"),
         format!("write 64000000 into {scope}/app-scope/memory.max"),
-        format!("write 1 into {scope}/app-scope/memory.oom.group"),
         format!("enable controllers below {scope}/app-scope"),
         format!("make the control group {scope}/app-scope/processes"),
         format!("write 64000000 into {scope}/app-scope/processes/memory.max"),

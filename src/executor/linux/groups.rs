@@ -146,11 +146,6 @@ impl Groups {
             let outer = pod.join(format!("app-{}", app.name));
             self.steps.push(Step::MakeGroup { path: outer.clone() });
             self.steps.extend(of(Some(number)).map(|setting| set(&outer, setting)));
-            if unified && used.contains(&Controller::Memory) {
-                // What is left of an app after the kernel has chosen one of its processes is seldom of use.
-                let path = outer.join("memory.oom.group");
-                self.steps.push(Step::SetGroup { path, value: "1".to_owned(), optional: true });
-            }
             self.steps.extend(unified.then(|| enable(&outer)));
             let inner = outer.join(INNER);
             self.steps.push(Step::MakeGroup { path: inner.clone() });
