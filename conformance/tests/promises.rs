@@ -18,7 +18,7 @@ fn named(text: &str) -> impl Iterator<Item = (&str, &str)> {
 fn what_is_said_to_prove_a_promise_is_there() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the suite is in the repository");
     let text = fs::read_to_string(top.join("SECURITY.md")).expect("SECURITY.md");
-    let tests = below(&top.join("tests"));
+    let tests = [below(&top.join("tests")), below(&top.join("src"))].concat();
     let mutants: String =
         below(&top.join("conformance/mutants")).iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
     let mut missing = Vec::new();
