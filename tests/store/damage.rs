@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use appc::aci::ReadOptions;
 use appc::store::{Kind, Store, Uses};
-use appc_needs::{Need, skip};
 use serde_json::json;
 
 use super::{jetpack, printed, rubbish, store};
@@ -61,7 +60,9 @@ fn attributes_and_times_of_links_are_verified_too() {
     let set = |name: &str, value: &[u8]| rustix::fs::setxattr(rootfs.join("f"), name, value, XattrFlags::empty());
     assert_eq!(damaged(), nothing);
     match set("user.test", b"valve") {
-        Err(error) => skip(Need::Attributes, format_args!("attributes cannot be set here: {error}")),
+        Err(error) => {
+            appc_needs::skip(appc_needs::Need::Attributes, format_args!("attributes cannot be set here: {error}"))
+        }
         Ok(()) => {
             assert_eq!(damaged(), ["rootfs/f"]);
             rustix::fs::removexattr(rootfs.join("f"), "user.test").unwrap();

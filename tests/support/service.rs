@@ -40,12 +40,14 @@ impl Service {
     }
 
     /// A line of `/proc/PID/status` in kilobytes.
+    #[cfg(target_os = "linux")]
     pub fn kilobytes(&self, what: &str) -> u64 {
         kilobytes(self.process.id(), what)
     }
 }
 
 /// The same of any process.
+#[cfg(target_os = "linux")]
 pub fn kilobytes(process: u32, what: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(what)).unwrap();
@@ -53,6 +55,7 @@ pub fn kilobytes(process: u32, what: &str) -> u64 {
 }
 
 /// An image of one app, `main`, in which busybox runs a script; its archive.
+#[cfg(target_os = "linux")]
 pub fn busybox(root: &Path, script: &str) -> std::path::PathBuf {
     let (layout, image) = (root.join("layout"), root.join("main.aci"));
     std::fs::create_dir_all(layout.join("rootfs/bin")).unwrap();
