@@ -1,5 +1,6 @@
 //! What is done with pods all day long.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -78,7 +79,10 @@ fn pods_are_waited_for_renamed_and_listed_as_asked() {
     let idle = bed.script("idle", "trap 'exit 4' TERM; while :; do sleep 0.05; done");
     bed.say(&["run", "-d", "--name", "first", &idle]);
     bed.say(&["run", "--name", "second", &bed.script("ends", "exit 0")]);
-    let wait = bed.command(&["wait", "second", "first"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut wait = bed.command(&["wait", "second", "first"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut waited = BufReader::new(wait.stdout.take().unwrap()).lines();
+    // Both have been found by their names when the first line stands there.
+    assert_eq!(waited.next().unwrap().unwrap(), "0");
     bed.say(&["rename", "first", "third"]);
     for (pod, name, told) in [("first", "x", "no pod of that name"), ("third", "X", "a name is")] {
         let (code, _, err) = bed.tell(&["rename", pod, name]);
@@ -106,8 +110,8 @@ fn pods_are_waited_for_renamed_and_listed_as_asked() {
         assert_eq!(bed.tell(&line).0, 2, "{wrong:?}");
     }
     bed.say(&["stop", "third"]);
-    let waited = wait.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&waited.stdout), "0\n4\n");
+    assert_eq!(waited.collect::<Result<Vec<_>, _>>().unwrap(), ["4"]);
+    assert!(wait.wait().unwrap().success());
     bed.say(&["prepare", "--name", "later", &idle]);
     let (code, _, err) = bed.tell(&["wait", "later"]);
     assert!(code == 1 && err.contains("nobody has started it"), "{err}");
