@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::client::{Request, Response, Validators};
+use super::message::{Request, Response, Validators};
 use super::{Client, Error, Kind};
 
 /// The longest that anything is used without asking, whatever the server allows.

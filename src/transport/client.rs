@@ -12,9 +12,10 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector, SocksConnec
 use url::Url;
 
 use super::address::{Guard, PrivateAddress, Seen, refused_as_written};
-use super::body::{Body, Watch};
+use super::body::Body;
 use super::coding::Coding;
 use super::forward::Forward;
+use super::message::{Authorization, Held, Request, Response, Validators};
 use super::proxy::{Proxies, Route};
 use super::resume::{Range, Reopen, content_range};
 use super::tls::{Tls, is_authority_as_server};
@@ -25,169 +26,15 @@ use crate::discovery;
 /// The longest that a server may make us wait before a repetition.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// What is asked for.
-#[derive(Clone)]
-pub struct Request {
-    /// From where.
-    pub url: Url,
-    /// The page that named this URL, whose reach bounds ours.
-    pub named_by: Option<Url>,
-    /// Taken only if it is another than these say: entity tag, date.
-    pub unless: Option<Validators>,
-    /// Whether it is an image, which may be large and is resumed, or a document, which is small and soon there.
-    pub image: bool,
-    /// What is there of an image: the rest is enough if it is still the same.
-    pub held: Option<Held>,
-    /// Who is told how far it has come.
-    pub watch: Option<Watch>,
-    /// The kinds of documents that are taken, as the `Accept` header has them.
-    pub accept: Option<String>,
-    /// The `Authorization` header for the server of this URL and for no other, in place of what is known of its host.
-    pub authorization: Option<Authorization>,
-}
-
-/// An `Authorization` header; never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Authorization(String);
-
-impl Authorization {
-    /// A user and his password.
-    pub fn basic(user: &str, password: &str) -> Self {
-        use base64::Engine as _;
-        Self(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))))
-    }
-
-    /// A token, unless it cannot stand in a header.
-    pub fn bearer(token: &str) -> Option<Self> {
-        let plain = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        plain.then(|| Self(format!("Bearer {token}")))
-    }
-}
-
-impl std::fmt::Debug for Authorization {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Authorization(..)")
-    }
-}
-
-impl Request {
-    /// A small document: a page, a signature, keys.
-    pub fn document(url: Url) -> Self {
-        Self {
-            url,
-            named_by: None,
-            unless: None,
-            image: false,
-            held: None,
-            watch: None,
-            accept: None,
-            authorization: None,
-        }
-    }
-
-    /// An image.
-    pub fn image(url: Url) -> Self {
-        Self { image: true, ..Self::document(url) }
-    }
-
-    /// That `page` named the URL.
-    #[must_use]
-    pub fn named_by(mut self, page: &Url) -> Self {
-        self.named_by = Some(page.clone());
-        self
-    }
-}
-
-/// What tells one state of a resource from another.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Validators {
-    /// The `ETag` header as it came.
-    pub etag: Option<String>,
-    /// The `Last-Modified` header as it came.
-    pub last_modified: Option<String>,
-}
-
-impl Validators {
-    /// What asks for a part if it is one of the same. Weak tags promise nothing about bytes, so they cannot be asked for.
-    pub fn if_range(&self) -> Option<String> {
-        let strong = self.etag.clone().filter(|etag| !etag.starts_with("W/"));
-        strong.or_else(|| self.last_modified.clone())
-    }
-
-    fn of(headers: &HeaderMap) -> Self {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Self { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) }
-    }
-
-    /// Whether an answer says that it is of another state. What it does not say does not tell.
-    pub(super) fn differ(&self, headers: &HeaderMap) -> bool {
-        let now = Self::of(headers);
-        let changed =
-            |old: &Option<String>, new: &Option<String>| matches!((old, new), (Some(old), Some(new)) if old != new);
-        changed(&self.etag, &now.etag) || changed(&self.last_modified, &now.last_modified)
-    }
-}
-
-/// The first bytes of an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// How many; not all of it.
-    pub bytes: u64,
-    /// What they are of.
-    pub validators: Validators,
-}
-
-/// An answer after all redirects.
-pub struct Response {
-    /// HTTP status code: 2xx, 304, 4xx or 5xx.
-    pub status: u16,
-    /// The byte that the body begins with: zero, or the first one that was not held.
-    pub from: u64,
-    /// Where it came from in the end.
-    pub url: Url,
-    /// Whether that has a public address.
-    pub public: bool,
-    /// What tells this state of it from others.
-    pub validators: Validators,
-    /// How long it may be used without asking again; none when it must not be kept at all.
-    pub max_age: Option<Duration>,
-    /// The body.
-    pub body: Body,
-    headers: HeaderMap,
-}
-
-impl Response {
-    /// The text of a header, the first of that name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The body of an answer that has one: anything but 2xx is an error, and what is not there yet.
-    pub fn success(self) -> Result<Self, Error> {
-        match self.status {
-            // 202: it is not made yet; 204 and 205: there is none.
-            200..=299 if !matches!(self.status, 202 | 204 | 205) => Ok(self),
-            status => {
-                let phrase = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-                let mut why = format!("the server answered {status} {}", phrase.unwrap_or_default());
-                if status == 401 || status == 403 {
-                    why.push_str(" (credentials for a host stand in a file of mode 0600 in `auth.d`)");
-                }
-                Err(Error::new(Kind::Status(status), format!("get {}", self.url)).because(why))
-            }
-        }
-    }
-}
-
 /// Gets things from servers. Cheap to clone; clones share connections.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     settings: Settings,
-    proxies: Arc<Proxies>,
+    pub(super) proxies: Arc<Proxies>,
     seen: Seen,
-    open: Agent,
+    pub(super) open: Agent,
     public_only: Agent,
 }
 
@@ -365,7 +212,7 @@ impl Client {
     }
 
     /// Whether this URL may be asked at all, coming from `before`.
-    fn check(&self, url: &Url, before: Option<&Url>, public_only: bool) -> Result<(), Error> {
+    pub(super) fn check(&self, url: &Url, before: Option<&Url>, public_only: bool) -> Result<(), Error> {
         let doing = match before {
             Some(before) => format!("follow the redirect of {before}"),
             None => format!("get {}", without_user(url)),
@@ -472,7 +319,7 @@ impl Client {
     }
 
     /// What `url` is shown of `request`'s rights: what it brings goes to its own server, over TLS.
-    fn authorization<'r>(&'r self, url: &Url, request: &'r Request) -> Option<&'r str> {
+    pub(super) fn authorization<'r>(&'r self, url: &Url, request: &'r Request) -> Option<&'r str> {
         match &request.authorization {
             Some(Authorization(header)) if url.origin() == request.url.origin() => {
                 (url.scheme() == "https").then_some(header.as_str())
@@ -489,105 +336,6 @@ impl Client {
     /// Whether plain http may be used.
     pub fn allows_http(&self) -> bool {
         self.0.settings.insecure_http
-    }
-
-    /// Sends something, and again after errors that may pass. Redirects are not followed.
-    pub fn exchange(&self, sending: &Sending<'_>) -> Result<Answer, Error> {
-        let request =
-            Request { authorization: sending.authorization.clone(), ..Request::document(sending.url.clone()) };
-        self.check(&sending.url, None, false)?;
-        let limits = self.limits();
-        let mut pause = limits.back_off;
-        let mut left = limits.retries;
-        loop {
-            let result = self.exchange_once(sending, &request);
-            let passes = match &result {
-                Ok(response) => passing_status(response.status()),
-                Err(error) => may_pass(error),
-            };
-            if !passes || left == 0 {
-                let response =
-                    result.map_err(|error| explain(&sending.url, self.0.proxies.for_url(&sending.url), error))?;
-                let (status, headers) = (response.status().as_u16(), response.headers().clone());
-                let source = response.into_body().into_with_config().limit(u64::MAX).reader();
-                let deadline = Some(Instant::now() + limits.document);
-                let mut body = Body::new(Box::new(source), sending.url.clone(), None, limits.document_bytes, limits)
-                    .until(deadline);
-                // Of what was not done, the words do not matter.
-                let body = if sending.method == "HEAD" { Vec::new() } else { body.take_all()? };
-                return Ok(Answer { status, headers, body });
-            }
-            thread::sleep(pause);
-            pause *= 2;
-            left -= 1;
-        }
-    }
-
-    fn exchange_once(
-        &self,
-        sending: &Sending<'_>,
-        request: &Request,
-    ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
-        let (content, length) = match sending.content {
-            Some(open) => open().map_err(ureq::Error::Io)?,
-            None => (Box::new(io::empty()) as Box<dyn io::Read>, 0),
-        };
-        let mut builder = ureq::http::Request::builder().method(sending.method).uri(sending.url.as_str());
-        if let Some(authorization) = self.authorization(&sending.url, request) {
-            builder = builder.header(header::AUTHORIZATION, authorization);
-        }
-        if sending.method != "HEAD" {
-            builder = builder.header(header::CONTENT_LENGTH, length);
-        }
-        for (name, value) in &sending.headers {
-            builder = builder.header(*name, value);
-        }
-        let content = match sending.method {
-            "HEAD" => ureq::SendBody::none(),
-            _ => ureq::SendBody::from_owned_reader(content),
-        };
-        let message = builder.body(content)?;
-        let agent = &self.0.open;
-        match self.0.proxies.route_of(message.uri()) {
-            Route::Tunnel(proxy) => {
-                let proxy = Some(proxy.clone());
-                agent.run(agent.configure_request(message).proxy(proxy).build())
-            }
-            _ => agent.run(message),
-        }
-    }
-}
-
-/// Something that is sent.
-pub struct Sending<'s> {
-    /// What is done: `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, those of WebDAV.
-    pub method: &'static str,
-    /// To what.
-    pub url: Url,
-    /// Headers.
-    pub headers: Vec<(&'static str, String)>,
-    /// The `Authorization` header for the server.
-    pub authorization: Option<Authorization>,
-    /// Opens what is sent, and tells how many bytes it has.
-    pub content: Option<&'s Content<'s>>,
-}
-
-/// Opens a content from its beginning.
-pub type Content<'c> = dyn Fn() -> io::Result<(Box<dyn io::Read>, u64)> + 'c;
-
-/// What a server says to something that was sent.
-pub struct Answer {
-    /// HTTP status code.
-    pub status: u16,
-    /// The body.
-    pub body: Vec<u8>,
-    headers: HeaderMap,
-}
-
-impl Answer {
-    /// The text of a header, the first of that name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
     }
 }
 
@@ -639,12 +387,12 @@ fn seconds(headers: &HeaderMap, name: header::HeaderName) -> Option<Duration> {
     Some(Duration::from_secs(seconds.into()))
 }
 
-fn passing_status(status: StatusCode) -> bool {
+pub(super) fn passing_status(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
 /// Whether an error may pass by itself. Refusals and wrong names do not.
-fn may_pass(error: &ureq::Error) -> bool {
+pub(super) fn may_pass(error: &ureq::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     match error {
         ureq::Error::Io(error) => {
@@ -656,7 +404,7 @@ fn may_pass(error: &ureq::Error) -> bool {
 }
 
 /// The client's error in our words.
-fn explain(url: &Url, proxy: Option<&ureq::Proxy>, error: ureq::Error) -> Error {
+pub(super) fn explain(url: &Url, proxy: Option<&ureq::Proxy>, error: ureq::Error) -> Error {
     let through = proxy.map(|proxy| format!(" through the proxy {}:{}", proxy.host(), proxy.port()));
     let failed = |kind| Error::new(kind, format!("get {url}{}", through.as_deref().unwrap_or_default()));
     match error {

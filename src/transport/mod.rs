@@ -20,7 +20,9 @@ mod cache;
 mod client;
 mod coding;
 mod credentials;
+mod exchange;
 mod forward;
+mod message;
 mod proxy;
 mod resume;
 mod tls;
@@ -31,8 +33,10 @@ use std::time::Duration;
 
 pub use body::{Body, Progress, Watch, may_go_on};
 pub use cache::{Cache, Entry, News};
-pub use client::{Answer, Authorization, Client, Content, Held, Request, Response, Sending, Validators};
+pub use client::Client;
 pub use credentials::Credentials;
+pub use exchange::{Answer, Content, Sending};
+pub use message::{Authorization, Held, Request, Response, Validators};
 
 /// What went wrong with a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use std::time::Instant;
 use ureq::http::{HeaderMap, StatusCode, header};
 
 use super::Client;
-use super::client::{Request, Validators, content_length};
+use super::client::content_length;
+use super::message::{Request, Validators};
 use super::wire::Counted;
 
 /// Bytes after which a broken transfer counts as going well again: a TLS record. Servers that give so much between any two
