@@ -8,21 +8,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::executor::linux::isolators::bpf::{
+    ABOVE, AND, AT_ARGUMENTS, AT_AUDIT, AT_NUMBER, EQUAL, JUMP, LOAD, NOT_BELOW, NUMBERINGS, Numbering, Op, RETURN, X32,
+};
 use crate::oci::bundle::{Seccomp, SyscallArgument};
 
-/// An instruction: code, where to go when it holds and when not, operand.
-pub type Op = (u16, u8, u8, u32);
+/// All that a filter can be asked for.
+fn numberings() -> impl Iterator<Item = &'static Numbering> {
+    NUMBERINGS.iter().chain(&X32)
+}
 
-const LOAD: u16 = 0x20;
-const JUMP: u16 = 0x05;
-const EQUAL: u16 = 0x15;
-const ABOVE: u16 = 0x25;
-const NOT_BELOW: u16 = 0x35;
-const AND: u16 = 0x54;
-const RETURN: u16 = 0x06;
-const AT_NUMBER: u32 = 0;
-const AT_AUDIT: u32 = 4;
-const AT_ARGUMENTS: u32 = 16;
 /// The most instructions that the kernel takes.
 const LONGEST: usize = 4096;
 
@@ -51,54 +46,9 @@ pub const FLAGS: [(&str, u32); 4] = [
     ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 1 << 5),
 ];
 
-/// A numbering of calls.
-struct Numbering {
-    names: &'static [&'static str],
-    audit: u32,
-    number: fn(&str) -> Option<u32>,
-    /// The bit that its calls have beyond those of the same audit number: x32.
-    bit: Option<u32>,
-}
-
-fn native(name: &str) -> Option<u32> {
-    name.parse::<syscalls::Sysno>().ok().and_then(|call| u32::try_from(call.id()).ok())
-}
-
-#[cfg(target_arch = "x86_64")]
-const NUMBERINGS: [Numbering; 3] = [
-    Numbering { names: &["SCMP_ARCH_X86_64"], audit: 0xc000_003e, number: native, bit: None },
-    Numbering {
-        names: &["SCMP_ARCH_X86"],
-        audit: 0x4000_0003,
-        number: |name| name.parse::<syscalls::x86::Sysno>().ok().and_then(|call| u32::try_from(call.id()).ok()),
-        bit: None,
-    },
-    Numbering {
-        names: &["SCMP_ARCH_X32"],
-        audit: 0xc000_003e,
-        number: |name| native(name).map(|number| number | 0x4000_0000),
-        bit: Some(0x4000_0000),
-    },
-];
-#[cfg(target_arch = "aarch64")]
-const NUMBERINGS: [Numbering; 2] = [
-    Numbering { names: &["SCMP_ARCH_AARCH64"], audit: 0xc000_00b7, number: native, bit: None },
-    Numbering {
-        names: &["SCMP_ARCH_ARM"],
-        audit: 0x4000_0028,
-        number: |name| name.parse::<syscalls::arm::Sysno>().ok().and_then(|call| u32::try_from(call.id()).ok()),
-        bit: None,
-    },
-];
-#[cfg(target_arch = "riscv64")]
-const NUMBERINGS: [Numbering; 1] =
-    [Numbering { names: &["SCMP_ARCH_RISCV64"], audit: 0xc000_00f3, number: native, bit: None }];
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
-const NUMBERINGS: [Numbering; 0] = [];
-
 /// The numberings of this machine, by libseccomp's names.
 pub fn architectures() -> Vec<&'static str> {
-    NUMBERINGS.iter().flat_map(|numbering| numbering.names.iter().copied()).collect()
+    numberings().map(|numbering| numbering.name).collect()
 }
 
 /// A filter that is ready.
@@ -160,12 +110,12 @@ pub fn profile(asked: &Seccomp) -> Result<(Profile, Vec<String>), String> {
         let known = FLAGS.iter().find(|(known, _)| known == name);
         flags |= known.ok_or_else(|| format!("flags: {name} is none"))?.1;
     }
-    let unknown = rules.keys().filter(|name| NUMBERINGS.iter().all(|numbering| (numbering.number)(name).is_none()));
+    let unknown = rules.keys().filter(|name| numberings().all(|numbering| (numbering.number)(name).is_none()));
     let unknown = unknown.map(|name| (*name).to_owned()).collect();
-    let listed = |one: &Numbering| one.names.iter().any(|name| asked.architectures.iter().any(|asked| asked == name));
+    let listed = |one: &Numbering| asked.architectures.iter().any(|asked| asked == one.name);
     // The first is the machine's own, whatever is listed.
     let numberings: Vec<&Numbering> =
-        NUMBERINGS.iter().enumerate().filter(|(at, one)| *at == 0 || listed(one)).map(|(_, one)| one).collect();
+        numberings().enumerate().filter(|(at, one)| *at == 0 || listed(one)).map(|(_, one)| one).collect();
     let mut program = vec![(LOAD, 0, 0, AT_AUDIT)];
     let mut audits: Vec<u32> = numberings.iter().map(|numbering| numbering.audit).collect();
     audits.sort_unstable();
@@ -321,36 +271,8 @@ fn tree(ranges: &[(u32, Vec<Op>)]) -> Vec<Op> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::linux::isolators::bpf::{answer, native};
     use serde_json::json;
-
-    /// What the kernel would answer, by running the program as the kernel does.
-    fn answer(program: &[Op], audit: u32, number: u32, arguments: [u64; 6]) -> u32 {
-        let (mut at, mut accumulator) = (0_usize, 0_u32);
-        loop {
-            let (code, holds, fails, operand) = program[at];
-            at += 1;
-            let jump = |yes: bool| usize::from(if yes { holds } else { fails });
-            match code {
-                LOAD => {
-                    accumulator = match operand {
-                        AT_NUMBER => number,
-                        AT_AUDIT => audit,
-                        other => {
-                            let (index, half) = ((other - AT_ARGUMENTS) / 8, (other - AT_ARGUMENTS) % 8);
-                            (arguments[index as usize] >> (half * 8)) as u32
-                        }
-                    }
-                }
-                AND => accumulator &= operand,
-                JUMP => at += operand as usize,
-                EQUAL => at += jump(accumulator == operand),
-                ABOVE => at += jump(accumulator > operand),
-                NOT_BELOW => at += jump(accumulator >= operand),
-                RETURN => return operand,
-                other => panic!("an instruction that this test does not know: {other:#x}"),
-            }
-        }
-    }
 
     fn program(value: serde_json::Value) -> Vec<Op> {
         profile(&serde_json::from_value(value).unwrap()).unwrap().0.program

@@ -8,11 +8,11 @@
 
 use std::collections::BTreeSet;
 
+use super::bpf::{
+    ABOVE, AT_ARGUMENTS, AT_AUDIT, AT_NUMBER, BITS, EQUAL, JUMP, LOAD, NOT_BELOW, NUMBERINGS, Numbering, Op, RETURN,
+};
 use super::capabilities::CapabilitySet;
 use crate::executor::{Error, Kind};
-
-/// An instruction of a filter: code, where to go when it holds and when not, operand.
-type Op = (u16, u8, u8, u32);
 
 /// Calls by name, and the capabilities of which any gives them back.
 const REFUSED: [(&str, &[&str]); 17] = [
@@ -101,58 +101,6 @@ fn rules(keep: CapabilitySet, allowed: &[String]) -> Vec<Rule> {
     rules
 }
 
-/// One numbering of calls that the kernel of a machine takes.
-struct Numbering {
-    /// As the kernel's audit calls it.
-    audit: u32,
-    number: fn(&str) -> Option<u32>,
-    /// From where on there are calls of the machine's own, beyond all others.
-    own: Option<u32>,
-}
-
-#[cfg(target_arch = "x86_64")]
-const NUMBERINGS: [Numbering; 2] = [
-    Numbering { audit: 0xc000_003e, number: native, own: None },
-    Numbering {
-        audit: 0x4000_0003,
-        number: |name| number(name.parse().map(|call: syscalls::x86::Sysno| call.id())),
-        own: None,
-    },
-];
-#[cfg(target_arch = "aarch64")]
-const NUMBERINGS: [Numbering; 2] = [
-    Numbering { audit: 0xc000_00b7, number: native, own: None },
-    Numbering {
-        audit: 0x4000_0028,
-        number: |name| number(name.parse().map(|call: syscalls::arm::Sysno| call.id())),
-        own: Some(0xf_0000),
-    },
-];
-#[cfg(target_arch = "riscv64")]
-const NUMBERINGS: [Numbering; 1] = [Numbering { audit: 0xc000_00f3, number: native, own: None }];
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
-const NUMBERINGS: [Numbering; 0] = [];
-
-fn native(name: &str) -> Option<u32> {
-    number(name.parse().map(|call: syscalls::Sysno| call.id()))
-}
-
-fn number<N: TryInto<u32>, E>(found: Result<N, E>) -> Option<u32> {
-    found.ok()?.try_into().ok()
-}
-
-const LOAD: u16 = 0x20;
-const JUMP: u16 = 0x05;
-const EQUAL: u16 = 0x15;
-const ABOVE: u16 = 0x25;
-const NOT_BELOW: u16 = 0x35;
-const BITS: u16 = 0x45;
-const RETURN: u16 = 0x06;
-/// Where the kernel has what a filter looks at.
-const AT_NUMBER: u32 = 0;
-const AT_AUDIT: u32 = 4;
-const AT_ARGUMENTS: u32 = 16;
-
 const ALLOW: Op = (RETURN, 0, 0, libc::SECCOMP_RET_ALLOW);
 
 const fn refuse(errno: i32) -> Op {
@@ -226,33 +174,8 @@ const fn load_argument(argument: u8) -> Op {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::linux::isolators::bpf::answer;
     use crate::executor::linux::isolators::capabilities;
-
-    /// What the kernel would answer, by running the program as the kernel does.
-    fn answer(program: &[Op], audit: u32, number: u32, arguments: [u32; 3]) -> u32 {
-        let (mut at, mut accumulator) = (0_usize, 0_u32);
-        loop {
-            let (code, holds, fails, operand) = program[at];
-            at += 1;
-            let jump = |yes: bool| usize::from(if yes { holds } else { fails });
-            match code {
-                LOAD => {
-                    accumulator = match operand {
-                        AT_NUMBER => number,
-                        AT_AUDIT => audit,
-                        other => arguments[(other - AT_ARGUMENTS) as usize / 8],
-                    }
-                }
-                JUMP => at += operand as usize,
-                EQUAL => at += jump(accumulator == operand),
-                ABOVE => at += jump(accumulator > operand),
-                NOT_BELOW => at += jump(accumulator >= operand),
-                BITS => at += jump(accumulator & operand != 0),
-                RETURN => return operand,
-                other => panic!("an instruction that this test does not know: {other:#x}"),
-            }
-        }
-    }
 
     fn default_program() -> Vec<Op> {
         program(capabilities::default_set(), &[]).unwrap()
@@ -263,7 +186,8 @@ mod tests {
     }
 
     /// By every numbering that the kernel takes.
-    fn everywhere(program: &[Op], call: &str, arguments: [u32; 3]) -> Vec<u32> {
+    fn everywhere(program: &[Op], call: &str, [first, second, third]: [u32; 3]) -> Vec<u32> {
+        let arguments = [first, second, third, 0, 0, 0].map(u64::from);
         let answers = NUMBERINGS
             .iter()
             .filter_map(|numbering| Some(answer(program, numbering.audit, (numbering.number)(call)?, arguments)));
@@ -318,10 +242,10 @@ mod tests {
             for number in [NEWEST + 1, 0x4000_0000, u32::MAX] {
                 let own = numbering.own.is_some_and(|own| number >= own);
                 let expected = if own { libc::SECCOMP_RET_ALLOW } else { errno(libc::ENOSYS) };
-                assert_eq!(answer(&program, numbering.audit, number, [0; 3]), expected, "{number:#x}");
+                assert_eq!(answer(&program, numbering.audit, number, [0; 6]), expected, "{number:#x}");
             }
         }
-        assert_eq!(answer(&program, 0xdead_beef, 0, [0; 3]), errno(libc::ENOSYS));
+        assert_eq!(answer(&program, 0xdead_beef, 0, [0; 6]), errno(libc::ENOSYS));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Nothing here touches the host; the steps that do are compiled from what these modules give.
 
+pub(super) mod bpf;
 pub mod capabilities;
 pub mod cgroup;
 pub mod default_calls;
