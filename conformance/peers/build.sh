@@ -71,6 +71,7 @@ tree() { # DIRECTORY
     local not=(\( -path ./.build -o -path ./.share -o -path ./etc/hosts -o -path ./etc/resolv.conf \) -prune -o)
     (cd "$1/rootfs" && {
         find . -mindepth 1 "${not[@]}" -printf '%p %y %m %U:%G %l\n'
+        find . -mindepth 1 "${not[@]}" -type f -printf '%p %n\n'
         find . -mindepth 1 "${not[@]}" -type f -exec sha256sum {} +
     } | sort)
 }
