@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// A piece of a stream. Its memory goes home to the ring when the last reader is done with it.
 pub(super) struct Chunk {
+    /// All of its memory, which the next piece is not to have cleared again.
     bytes: Vec<u8>,
+    length: usize,
     home: Sender<Vec<u8>>,
 }
 
@@ -14,7 +16,7 @@ impl Deref for Chunk {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.length]
     }
 }
 
@@ -51,8 +53,7 @@ impl Ring {
     }
 
     /// The first `length` bytes of what [`Self::take`] gave, to be read by many.
-    pub(super) fn chunk(&self, mut bytes: Vec<u8>, length: usize) -> Arc<Chunk> {
-        bytes.truncate(length);
-        Arc::new(Chunk { bytes, home: self.home.clone() })
+    pub(super) fn chunk(&self, bytes: Vec<u8>, length: usize) -> Arc<Chunk> {
+        Arc::new(Chunk { bytes, length, home: self.home.clone() })
     }
 }

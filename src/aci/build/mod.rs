@@ -1,8 +1,8 @@
 //! Building: a layout becomes an archive, the same one bit for bit whenever the layout is the same.
 //!
 //! ```text
-//!  walk (sorted) -> tar blocks -> 1 MiB chunks -+-> SHA-512 (own thread)
-//!                                               '-> compressors (gzip: all cores) -> in order -> out
+//!  walk (sorted) -> tar blocks -> pieces, by content -+-> SHA-512 (own thread)
+//!                                                     '-> compressors (gzip: all cores) -> in order -> out
 //! ```
 //! Entries stand in byte order of their names, directories before what is in them. The manifest's time is `SOURCE_DATE_EPOCH`,
 //! else the newest one under `rootfs`. Names of owners are left out: they are the host's. What a ustar header cannot say is in

@@ -7,13 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
+use appc_codec::Cutter;
+
 use super::compress::{self, Codec, Sealed};
 use crate::aci::hash::Hash;
 use crate::aci::ring::{Chunk, Ring};
 use crate::aci::{Error, Kind, Result};
 
-/// What the compressors of gzip get at once: part of the format, since it decides where blocks end.
-const CHUNK: usize = 1 << 20;
+/// Bytes that a compressor gets at once mostly, as a power of two: part of the format, since it decides where members end. Where they
+/// end is decided by what stands there, so that an image that is built again with some other files is the same but around those.
+const USUAL: u32 = 17;
+/// The most that is written before it is looked through.
+const STEP: usize = 64 << 10;
 /// Some for each compressor and some on their way.
 const CHUNKS: usize = 16;
 
@@ -35,9 +40,10 @@ pub(super) fn run<H: Hash, T>(
             hash.finish()
         });
         let writer = scope.spawn(move || compress::run(codec, to_seal, &mut out));
-        let ring = Ring::new(CHUNKS, CHUNK);
+        let cutter = Cutter::new(USUAL);
+        let ring = Ring::new(CHUNKS, cutter.most());
         let current = ring.take();
-        let mut output = Output { ring, current, filled: 0, size: 0, hashing, sealing, progress };
+        let mut output = Output { ring, current, filled: 0, seen: 0, cutter, size: 0, hashing, sealing, progress };
         let worked = work(&mut output);
         // Without its end the stream is seen to be broken, and nobody asks for it.
         let ended = worked.is_ok().then(|| output.end());
@@ -59,6 +65,9 @@ pub(super) struct Output<'a> {
     ring: Ring,
     current: Vec<u8>,
     filled: usize,
+    /// How much of that was looked through.
+    seen: usize,
+    cutter: Cutter,
     size: u64,
     hashing: Sender<Arc<Chunk>>,
     sealing: Sealed,
@@ -116,10 +125,18 @@ impl Output<'_> {
 
     /// Where the next bytes go, at least one.
     fn space(&mut self) -> Result<&mut [u8]> {
-        if self.filled == self.current.len() {
-            self.deliver()?;
+        self.cut()?;
+        let end = self.current.len().min(self.filled + STEP);
+        Ok(&mut self.current[self.filled..end])
+    }
+
+    /// Delivers the pieces that have come to their ends. A full one has.
+    fn cut(&mut self) -> Result<()> {
+        while let Some(count) = self.cutter.cut(&self.current[self.seen..self.filled]) {
+            self.deliver(self.seen + count)?;
         }
-        Ok(&mut self.current[self.filled..])
+        self.seen = self.filled;
+        Ok(())
     }
 
     fn advance(&mut self, count: usize) {
@@ -130,17 +147,20 @@ impl Output<'_> {
         }
     }
 
-    fn deliver(&mut self) -> Result<()> {
-        let next = self.ring.take();
-        let chunk = self.ring.chunk(std::mem::replace(&mut self.current, next), self.filled);
-        self.filled = 0;
+    fn deliver(&mut self, length: usize) -> Result<()> {
+        let mut next = self.ring.take();
+        let rest = self.filled - length;
+        next[..rest].copy_from_slice(&self.current[length..self.filled]);
+        let chunk = self.ring.chunk(std::mem::replace(&mut self.current, next), length);
+        (self.filled, self.seen) = (rest, 0);
         let gone = self.hashing.send(Arc::clone(&chunk)).is_err() | !self.sealing.send(chunk);
         if gone { Err(Error::new(Kind::Io, "write the image")) } else { Ok(()) }
     }
 
     fn end(&mut self) -> Result<()> {
+        self.cut()?;
         if self.filled > 0 {
-            self.deliver()?;
+            self.deliver(self.filled)?;
         }
         self.sealing.end();
         Ok(())
