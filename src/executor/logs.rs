@@ -69,25 +69,31 @@ struct LogFile {
 
 impl Logs {
     /// Makes the standard streams of all apps of `plan`, their logs below `directory`; gives what is passed on to those that have
-    /// ours as their input. In the foreground, what is logged is passed to the supervisor's own output too. A log of more than
-    /// `limit` bytes is moved aside.
+    /// ours as their input, or, in the background, what is `handed` over. In the foreground, what is logged is passed to the
+    /// supervisor's own output too. A log of more than `limit` bytes is moved aside.
     pub fn open(
         plan: &PodPlan,
         directory: &Path,
         foreground: bool,
+        handed: Option<&OwnedFd>,
         limit: u64,
         voice: Voice,
     ) -> Result<(Self, Vec<Streams>, Option<Input>), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "make the apps' standard streams").because(error);
+        let some = |(far, input)| (far, Some(input));
         let mut logs = Self { files: Vec::new(), sources: Vec::new(), outlets: Outlet::both(voice), voice };
         let mut all = Vec::with_capacity(plan.apps.len());
         let (mut read, mut input) = (None, None);
         for (index, app) in plan.apps.iter().enumerate() {
             logs.files.push(LogFile { path: directory.join(&app.name), limit, ..LogFile::default() });
             let stdin = match app.stdio.stdin {
-                Stream::Stream if foreground => {
+                Stream::Stream if foreground || handed.is_some() => {
                     if read.is_none() {
-                        let (far, passed) = Input::piped().map_err(failed)?;
+                        let passed = match handed {
+                            None => Input::piped(),
+                            Some(from) => from.try_clone().and_then(|from| Input::through_pipe(Some(from))).map(some),
+                        };
+                        let (far, passed) = passed.map_err(failed)?;
                         (read, input) = (Some(far), passed);
                     }
                     // Whoever reads first has it.
@@ -258,7 +264,8 @@ impl Source {
         }
         if self.logged {
             self.pending.extend_from_slice(&bytes[..length]);
-            self.flush(log, false);
+            // Whoever sees a terminal by its log is to see what has no end of line: what is typed, and prompts.
+            self.flush(log, self.terminal && self.outlet.is_none());
         }
         Ok(length)
     }

@@ -56,27 +56,57 @@ pub fn turn(from: &OwnedFd, bytes: &mut [u8]) -> io::Result<Turn> {
     }
 }
 
-/// Our standard input on its way to a process.
+/// What is typed to get away from a terminal that is shown through ours: control P, control Q.
+const LEAVE: [u8; 2] = [0x10, 0x11];
+
+/// Our standard input, or what is handed over in its place, on its way to a process.
 #[derive(Debug)]
 pub struct Input {
-    /// Nothing when nobody reads there, or, of a pipe, when the end was passed on.
+    /// What is read in place of our standard input; it never ends.
+    from: Option<OwnedFd>,
+    /// Nothing when nobody reads there, or, unless that is a terminal, when the end was passed on.
     to: Option<OwnedFd>,
+    /// Whether it goes into a terminal.
+    typed: bool,
     /// The other end of a pipe, which knows what was not read.
     far: Option<OwnedFd>,
     pending: Vec<u8>,
     ended: bool,
+    /// Of one that can be left, how much of [`LEAVE`] was typed.
+    leaving: Option<usize>,
     /// When the end is told again, and how long after that.
     again: Option<(Instant, Duration)>,
 }
 
 impl Input {
-    /// What is typed into the terminal with this near end.
+    /// What `from`, or we are given, goes to `to`, which does not block.
+    fn new(from: Option<OwnedFd>, to: OwnedFd) -> Self {
+        let (far, leaving) = (None, None);
+        Self { from, to: Some(to), typed: false, far, pending: Vec::new(), ended: false, leaving, again: None }
+    }
+
+    /// What is typed into the terminal with this near end: into ours, or handed over by `from`.
     ///
     /// # Errors
     /// The system's.
-    pub fn typed(near: OwnedFd) -> io::Result<Self> {
+    pub fn typed(near: OwnedFd, from: Option<OwnedFd>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&near, true)?;
-        Ok(Self { to: Some(near), far: None, pending: Vec::new(), ended: false, again: None })
+        let mut input = Self::new(from, near);
+        input.typed = true;
+        Ok(input)
+    }
+
+    /// Our standard input on its way to whoever hands it over, by `to`, which does not block. What is typed into a terminal
+    /// that is raw can end it.
+    pub fn handed_over(to: OwnedFd, raw: bool) -> Self {
+        let mut input = Self::new(None, to);
+        input.leaving = raw.then_some(0);
+        input
+    }
+
+    /// Whether whoever types has asked to get away.
+    pub fn is_left(&self) -> bool {
+        self.leaving == Some(LEAVE.len())
     }
 
     /// What a process has as our standard input: that itself where it is a pipe, so that it takes no more from it than it reads,
@@ -89,11 +119,23 @@ impl Input {
         if is_pipe(stdin) {
             return Ok((rustix::io::fcntl_dupfd_cloexec(stdin, 3)?, None));
         }
+        Self::through_pipe(None).map(|(far, input)| (far, Some(input)))
+    }
+
+    /// A pipe, and what `from`, or we are given, that is to be passed on into it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn through_pipe(from: Option<OwnedFd>) -> io::Result<(OwnedFd, Self)> {
         let (far, to) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&to, true)?;
-        let kept = far.try_clone()?;
-        let input = Self { to: Some(to), far: Some(kept), pending: Vec::new(), ended: false, again: None };
-        Ok((far, Some(input)))
+        let mut input = Self::new(from, to);
+        input.far = Some(far.try_clone()?);
+        Ok((far, input))
+    }
+
+    fn source(&self) -> BorrowedFd<'_> {
+        self.from.as_ref().map_or_else(|| stdio::stdin(), AsFd::as_fd)
     }
 
     /// What has to come for this to go on.
@@ -101,10 +143,10 @@ impl Input {
         let to = self.to.as_ref()?;
         if !self.pending.is_empty() {
             Some((to.as_fd(), PollFlags::OUT))
-        } else if self.ended || terminal::is_others(stdio::stdin()) {
+        } else if self.ended || self.is_left() || terminal::is_others(self.source()) {
             None
         } else {
-            Some((stdio::stdin(), PollFlags::IN))
+            Some((self.source(), PollFlags::IN))
         }
     }
 
@@ -118,8 +160,8 @@ impl Input {
     pub fn go_on(&mut self, ready: bool) {
         if ready && self.pending.is_empty() && !self.ended {
             let mut bytes = [0_u8; TURN];
-            match rustix::io::read(stdio::stdin(), &mut bytes) {
-                Ok(length) if length > 0 => self.pending.extend_from_slice(&bytes[..length]),
+            match rustix::io::read(self.source(), &mut bytes) {
+                Ok(length) if length > 0 => self.take(&bytes[..length]),
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Ok(_) | Err(_) => self.ended = true,
             }
@@ -136,10 +178,30 @@ impl Input {
         }
     }
 
+    /// What may begin the words that lead away is kept until the next byte tells.
+    fn take(&mut self, bytes: &[u8]) {
+        let Some(mut typed) = self.leaving else { return self.pending.extend_from_slice(bytes) };
+        for byte in bytes {
+            if *byte == LEAVE[typed] {
+                typed += 1;
+                if typed == LEAVE.len() {
+                    break;
+                }
+            } else {
+                self.pending.extend_from_slice(&LEAVE[..typed]);
+                typed = usize::from(*byte == LEAVE[0]);
+                if typed == 0 {
+                    self.pending.push(*byte);
+                }
+            }
+        }
+        self.leaving = Some(typed);
+    }
+
     /// The end of a pipe stays the end. That of a terminal is read once, and lost where the one who reads changes how the
     /// terminal works meanwhile, as shells do with each line: it is told until nobody is there to read it.
     fn pass_end_on(&mut self) {
-        let Some(to) = self.to.as_ref().filter(|_| self.far.is_none()) else {
+        let Some(to) = self.to.as_ref().filter(|_| self.typed) else {
             self.to = None;
             return;
         };
@@ -155,7 +217,7 @@ impl Input {
 /// What nobody has read of a file is given back to it: whoever started us may go on reading there.
 impl Drop for Input {
     fn drop(&mut self) {
-        let stdin = stdio::stdin();
+        let stdin = self.source();
         let file = fstat(stdin).is_ok_and(|about| FileType::from_raw_mode(about.st_mode).is_file());
         if let (true, Some(far)) = (file, &self.far) {
             let unread = rustix::io::ioctl_fionread(far).unwrap_or(0) + self.pending.len() as u64;
@@ -322,7 +384,7 @@ impl Relay {
         rustix::io::ioctl_fionbio(&near, true)?;
         terminal::copy_size(stdio::stdin(), &near);
         relay.ends.push((near.try_clone()?, 0));
-        relay.input = Some(Input::typed(near.try_clone()?)?);
+        relay.input = Some(Input::typed(near.try_clone()?, None)?);
         relay.near = Some(near);
         // What was redirected is not for the terminal.
         let stderr = if tty || ours[2] { far.try_clone()? } else { relay.pipe(1)? };

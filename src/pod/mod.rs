@@ -10,6 +10,8 @@
 //!                        name        what it is called, where it has a name
 //!                        configured  what of the configuration it was made with
 //!                        grace       seconds that its apps may take to end, where `stop` told
+//!                        input       where whoever attaches hands over what apps read, when nobody waits for its end
+//!                        window      the size of the window that its terminal is seen in then
 //!                        paused      there while its processes are held
 //!                        door-N      on Linux: the way into app N as long as it runs (executor::linux::doors)
 //!                        networks    what CNI plugins answered
@@ -30,6 +32,7 @@
 mod bounds;
 pub mod directory;
 pub mod events;
+mod input;
 pub mod reify;
 pub mod status;
 mod uses;

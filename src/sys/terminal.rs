@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
-    tcsetwinsize,
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, Winsize, isatty, tcgetattr, tcgetpgrp, tcgetwinsize,
+    tcsetattr, tcsetwinsize,
 };
 
 /// What ends the input of a terminal unless it was told otherwise.
@@ -85,6 +85,20 @@ impl Drop for Raw {
         // The terminal may be gone by now.
         let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
     }
+}
+
+/// Rows and columns.
+pub type Size = (u16, u16);
+
+/// The size of a terminal; nothing: it is none.
+pub fn size(of: impl AsFd) -> Option<Size> {
+    tcgetwinsize(of).ok().map(|size| (size.ws_row, size.ws_col))
+}
+
+/// Gives a terminal a size.
+pub fn set_size(to: impl AsFd, (ws_row, ws_col): Size) {
+    // What is no terminal any more has none.
+    let _ = tcsetwinsize(to, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 });
 }
 
 /// Gives the terminal `to` the size of `from`. One that is not a terminal has no size.

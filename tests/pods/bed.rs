@@ -16,8 +16,8 @@ pub struct Bed {
     groups: BTreeSet<PathBuf>,
 }
 
-const PROGRAMS: [&str; 13] =
-    ["sh", "cat", "id", "env", "sleep", "ls", "readlink", "touch", "mkdir", "true", "ln", "mv", "rm"];
+const PROGRAMS: [&str; 14] =
+    ["sh", "cat", "id", "env", "sleep", "ls", "readlink", "touch", "mkdir", "true", "ln", "mv", "rm", "stty"];
 
 impl Bed {
     /// Nothing, with the reason printed, where no pods can be run.

@@ -124,6 +124,71 @@ fn a_command_takes_no_more_of_a_file_than_it_reads_and_a_pipe_is_read_to_its_end
 }
 
 #[test]
+fn what_is_typed_by_whoever_attaches_reaches_a_pod_that_was_left_running() {
+    let Some(bed) = Bed::new() else { return };
+    let reads = "while read x; do echo \"got $x\"; [ \"$x\" = end ] && exit 5; done; exit 9";
+    bed.say(&["run", "-d", "-i", "--name", "reads", &bed.script("reads", reads)]);
+    let attach = |typed: &str| {
+        let mut child = bed.command(&["attach", "reads"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        child
+    };
+    // The end of what one types is not the end for the app.
+    let mut first = attach("one\n");
+    bed.wait_for("the first word", || bed.say(&["logs", "reads"]) == "got one\n");
+    assert_eq!(ended(&bed, "the second", &mut attach("two\nend\n")), Some(5));
+    assert_eq!(ended(&bed, "the first", &mut first), Some(5));
+    assert_eq!(bed.say(&["logs", "reads"]), "got one\ngot two\ngot end\n");
+    tidy(&bed);
+}
+
+#[test]
+fn a_terminal_of_a_pod_that_was_left_running_is_seen_through_ours_and_left_by_two_keys() {
+    let Some(bed) = Bed::new() else { return };
+    let shows = "printf '? '; while read x; do [ $x = end ] && exit 3; printf \"$x of %s? \" \"$(stty size)\"; done";
+    bed.say(&["run", "-d", "-t", "--name", "shows", &bed.script("shows", shows)]);
+    bed.wait_for("a prompt without an end of line", || bed.say(&["logs", "shows"]) == "? ");
+    let (mut near, far) = terminal();
+    let size = rustix::termios::Winsize { ws_row: 33, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&far, size).unwrap();
+    let before = rustix::termios::tcgetattr(&far).unwrap().local_modes;
+    let attach = || {
+        let streams = || Stdio::from(far.try_clone().unwrap());
+        bed.command(&["attach", "--tail", "1", "shows"])
+            .stdin(streams())
+            .stdout(streams())
+            .stderr(streams())
+            .spawn()
+            .unwrap()
+    };
+    let until = |near: &mut File, end: &str| {
+        let mut seen = String::new();
+        while !seen.ends_with(end) {
+            let mut bytes = [0_u8; 256];
+            let length = near.read(&mut bytes).unwrap();
+            seen.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+        }
+        seen
+    };
+    let mut one = attach();
+    until(&mut near, "? ");
+    // A control P with something else behind it is the app's.
+    near.write_all(b"one\n\x10").unwrap();
+    let seen = until(&mut near, "? ");
+    assert!(seen.contains("one of 33 101? "), "{seen:?}");
+    near.write_all(b"\x15two\n\x10\x11").unwrap();
+    assert_eq!(ended(&bed, "the first look", &mut one), Some(0));
+    assert_eq!(rustix::termios::tcgetattr(&far).unwrap().local_modes, before);
+    assert_eq!(bed.status("shows")["state"], "running");
+    bed.wait_for("the second word", || bed.say(&["logs", "shows"]).contains("two of 33 101"));
+    let mut other = attach();
+    near.write_all(b"end\n").unwrap();
+    assert_eq!(ended(&bed, "the second look", &mut other), Some(3));
+    drop(near);
+    tidy(&bed);
+}
+
+#[test]
 fn apps_that_talk_without_end_do_not_put_off_their_stop() {
     let Some(bed) = Bed::new() else { return };
     std::fs::write(bed.layout("base").join("lines"), "\n".repeat(1 << 20)).unwrap();

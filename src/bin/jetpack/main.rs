@@ -248,7 +248,8 @@ fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
     if looks_after_others(cli.command.name()) {
         // For as long as a pod runs, this process is to be small.
         appc::sys::memory::share_heap();
-    } else {
+    } else if cli.command.name() != "attach" {
+        // Who is attached learns of the pod's end from its files.
         appc::sys::signals::end_at_broken_pipe();
     }
     let mut context = context::Context::new(cli.global.root, cli.global.config.as_deref(), cli.global.insecure)?;

@@ -22,7 +22,7 @@ use restarts::Restarting;
 
 use super::journal::{self, Journal};
 use super::logs::Logs;
-use super::plan::{PodPlan, Stream};
+use super::plan::{AppPlan, PodPlan, Stream};
 use super::relay::{Input, Outlet, until};
 use super::supervise::{End, Event, Launch, Pod};
 use super::{Compiled, Error, Kind, Phase, Step};
@@ -162,8 +162,12 @@ fn supervise<H: Launch>(
         directory.set_aside("status", room).map_err(|e| Error::new(Kind::Io, "make room for the status").because(e))?;
     }
     let logs = directory.path().join("logs");
+    let foreground = supervision.foreground;
+    let reads = |app: &AppPlan| matches!(app.stdio.stdin, Stream::Stream | Stream::Tty);
+    let handed = (!foreground && plan.apps.iter().any(reads)).then(|| directory.make_input()).transpose();
+    let handed = handed.map_err(|e| Error::new(Kind::Io, "make the place of the apps' input").because(e))?;
     let (logs, streams, input) =
-        Logs::open(plan, &logs, supervision.foreground, supervision.log_limit, supervision.voice)?;
+        Logs::open(plan, &logs, foreground, handed.as_ref(), supervision.log_limit, supervision.voice)?;
     let mut pod = host.launch(plan, &compiled.steps, streams)?;
     let unoffered = |e| Error::new(Kind::Io, "offer the metadata service").because(e);
     // While the pod's first process sets it up.
@@ -204,12 +208,12 @@ fn supervise<H: Launch>(
         grace: supervision.grace,
         passing: supervision.passing,
         // Somebody waits for it to end.
-        awaited: supervision.foreground,
+        awaited: foreground,
         unsaved: false,
         again: None,
     };
     life.happen(warnings);
-    life.connect_terminal(supervision.foreground)?;
+    life.connect_terminal(foreground, handed)?;
     (0..plan.apps.len()).for_each(|app| life.start_first(app));
     life.watch(watch);
     Ok((life.end(watch), pod))
@@ -241,7 +245,7 @@ struct Life<'a, P: Pod> {
     notify: Option<OsString>,
     /// What we pass on of our own input.
     input: Option<Input>,
-    /// The near end of the pod's terminal that is shown through ours, and ours, raw as long as it is.
+    /// The near end of the pod's terminal, and ours, raw as long as that is shown through it.
     terminal: Option<(OwnedFd, Option<Raw>)>,
     /// Which of our streams were terminals at first.
     terminals: [bool; 3],
@@ -280,18 +284,16 @@ impl<P: Pod> Life<'_, P> {
         }
     }
 
-    /// Shows the pod's terminal through ours, which is raw meanwhile.
-    fn connect_terminal(&mut self, foreground: bool) -> Result<(), Error> {
+    /// Shows the pod's terminal through ours, which is raw meanwhile; in the background what is typed is `handed` over.
+    fn connect_terminal(&mut self, foreground: bool, handed: Option<OwnedFd>) -> Result<(), Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "connect the terminal").because(error);
         let Some(near) = self.pod.terminal() else { return Ok(()) };
         let app = self.plan.apps.iter().position(|app| app.stdio.stdout == Stream::Tty).unwrap_or(0);
         self.logs.add_terminal(app, near.try_clone().map_err(failed)?, foreground)?;
-        if !foreground {
-            return Ok(());
-        }
-        terminal::copy_size(io::stdin(), &near);
-        self.input = Some(Input::typed(near.try_clone().map_err(failed)?).map_err(failed)?);
-        self.terminal = Some((near, Raw::new(io::stdin()).map_err(failed)?));
+        self.input = Some(Input::typed(near.try_clone().map_err(failed)?, handed).map_err(failed)?);
+        let raw = if foreground { Raw::new(io::stdin()).map_err(failed)? } else { None };
+        self.terminal = Some((near, raw));
+        self.resize();
         Ok(())
     }
 

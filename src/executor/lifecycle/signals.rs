@@ -16,16 +16,12 @@ impl<P: Pod> Life<'_, P> {
             libc::SIGINT if self.stopping.is_some() => self.kill_all(),
             libc::SIGINT => self.stop(libc::SIGINT),
             libc::SIGHUP if self.has_lost_its_terminal() => self.stop(libc::SIGHUP),
-            libc::SIGWINCH if self.terminal.is_some() => {
-                if let Some((near, _)) = &self.terminal {
-                    terminal::copy_size(io::stdin(), near);
-                }
-            }
+            libc::SIGWINCH if self.terminal.is_some() => self.resize(),
             // The window has another size, which is nothing to who does not see it; to some servers it is a word of command.
             libc::SIGWINCH if self.terminals.contains(&true) => {}
             libc::SIGCONT => {
                 // Whoever stopped us has had the terminal meanwhile.
-                if let Some((_, raw)) = &mut self.terminal {
+                if let Some((_, raw)) = self.terminal.as_mut().filter(|_| self.awaited) {
                     match raw {
                         Some(raw) => raw.again(),
                         None => *raw = Raw::new(io::stdin()).ok().flatten(),
@@ -34,6 +30,16 @@ impl<P: Pod> Life<'_, P> {
                 self.pass_on(signal)
             }
             _ => self.pass_on(signal),
+        }
+    }
+
+    /// Gives the pod's terminal the size of ours, or of that of whoever has attached to the pod.
+    pub(super) fn resize(&self) {
+        let Some((near, _)) = &self.terminal else { return };
+        if self.awaited {
+            terminal::copy_size(io::stdin(), near);
+        } else if let Some(size) = self.directory.window() {
+            terminal::set_size(near, size);
         }
     }
 
