@@ -67,7 +67,9 @@ if [ "$(id -u)" = 0 ]; then
 fi
 dpkg-deb --control "$package" "$work/control"
 for script in postinst prerm postrm; do sh -n "$work/control/$script"; done
-lintian --allow-root --fail-on error "$package" >"$work/lintian" 2>&1 ||
+# Whoever packages it says who he is by DEBEMAIL.
+nobody=bogus-mail-host,bogus-mail-host-in-debian-changelog,root-in-contact
+lintian --allow-root --fail-on error --suppress-tags "$nobody" "$package" >"$work/lintian" 2>&1 ||
     { cat "$work/lintian"; fail "lintian"; }
 echo "passed: the Debian package"
 
