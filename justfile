@@ -14,6 +14,11 @@ test AREA="":
 pods NAME="":
     cargo test --package appc --locked --test all pods::{{ NAME }}
 
+# What programs say, written anew into the snapshots; `git diff` shows what changed.
+snapshots:
+    SNAPSHOTS=overwrite cargo test --package appc --locked --test all snapshots::
+    SNAPSHOTS=overwrite cargo test --package appc-conformance --locked --test snapshots
+
 # The conformance cases of an area, against this host's executor.
 suite AREA="":
     cargo run --release --package appc-conformance -- run {{ if AREA == "" { "" } else { "--area " + AREA } }}

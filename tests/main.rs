@@ -22,6 +22,7 @@ mod rooms;
 mod schemas;
 mod signatures;
 mod signify;
+mod snapshots;
 mod store;
 mod support;
 mod transport;

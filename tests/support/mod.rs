@@ -5,6 +5,7 @@ pub mod https;
 pub mod image;
 pub mod service;
 pub mod store;
+pub mod transcript;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -23,7 +23,7 @@ pub struct Args {
     #[arg(long, value_name = "T", default_value = "jetpack-linux")]
     target: String,
     /// Only mutants whose name holds this
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     name: String,
     /// How many mutants are tried at the same time [default: twice the number of processors]
     #[arg(long, value_name = "N")]

@@ -21,7 +21,7 @@ pub struct Args {
     /// A target by name, or the path of a target file; several are run one after the other [default: ours for this host and user]
     #[arg(long, value_name = "T")]
     target: Vec<String>,
-    /// The same by the system: our executor on linux, freebsd, or model:freebsd
+    /// A target by its system: our executor on linux, freebsd, or model:freebsd
     #[arg(long, value_name = "SYSTEM", conflicts_with = "target", value_parser = ["linux", "freebsd", "model:freebsd"])]
     executor: Option<String>,
     /// Only clauses of this area; given again, of that too

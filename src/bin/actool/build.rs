@@ -39,7 +39,7 @@ pub struct Args {
     /// How to compress
     #[arg(long, value_name = "CODEC", default_value = "gzip")]
     compression: Codec,
-    /// The same as --compression none
+    /// As --compression none
     #[arg(long, conflicts_with = "compression")]
     no_compression: bool,
     /// How hard to compress: 1 to 9 for gzip and bzip2, 0 to 9 for xz, 1 to 19 for zstd

@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long)]
     name: Option<AcIdentifier>,
     /// Its version; the tag unless told
-    #[arg(long)]
+    #[arg(long, value_name = "VERSION")]
     version_label: Option<String>,
     /// What the image is to run on, as linux/arm64 or freebsd/amd64; the best first
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = platform)]

@@ -23,7 +23,7 @@ use crate::reading;
 #[derive(clap::Args)]
 pub struct Args {
     /// What the files are; seen from their content unless told
-    #[arg(long = "type", value_enum)]
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
     file_type: Option<Type>,
     /// What pod manifests are for
     #[arg(long, value_enum, default_value_t = ProfileArg::Template)]

@@ -11,7 +11,9 @@ use appc::executor::model::freebsd::Saved;
 use crate::context::Context;
 use crate::error::CommandError;
 
-/// Make the datasets for images and pods on a FreeBSD host; what is there already is adopted. Elsewhere nothing has to be made.
+/// Make the datasets for images and pods on a FreeBSD host.
+///
+/// What is there already is adopted. Elsewhere nothing has to be made.
 #[derive(clap::Args)]
 pub struct Args {
     /// The root dataset

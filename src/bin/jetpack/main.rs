@@ -95,7 +95,7 @@ struct Cli {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of all commands")]
 struct Global {
-    /// Where images and pods are kept
+    /// Where images and pods are kept [default: as configured, see `jetpack config`]
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
     /// The configuration, instead of the system's and the user's

@@ -18,7 +18,9 @@ pub struct Args {
     pods: Vec<String>,
 }
 
-/// Let pods that are paused go on (SIGCONT). One that is not is left alone.
+/// Let pods that are paused go on (SIGCONT).
+///
+/// One that is not is left alone.
 #[derive(clap::Args)]
 pub struct ResumeArgs {
     /// UUIDs, beginnings of UUIDs, or names

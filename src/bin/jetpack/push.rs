@@ -17,8 +17,9 @@ use crate::error::CommandError;
 use crate::publishing::Options;
 use crate::{obtain, remote};
 
-/// Push an image: to a registry of OCI images, with what it depends on; or to a site, as `actool publish` makes it, by HTTP PUT or in
-/// a directory. Prints the digest, or the ID and a URL.
+/// Push an image to a registry of OCI images, or to a site as `actool publish` makes it. Prints the digest, or the ID and a URL.
+///
+/// A registry gets it with what it depends on; a site is reached by HTTP PUT or is a directory.
 ///
 /// What a registry has already is not sent again; its credentials are those of `podman login` and `docker login`, a site's those of
 /// `auth.d`. The image and the place may stand in either order.

@@ -7,7 +7,9 @@ use appc::pod::directory;
 use crate::context::Context;
 use crate::error::CommandError;
 
-/// Give a pod another name. Its host name stays what it was.
+/// Give a pod another name.
+///
+/// Its host name stays what it was.
 #[derive(clap::Args)]
 pub struct Args {
     /// A UUID, the beginning of one, or a name

@@ -9,8 +9,9 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::run::{Start, start};
 
-/// Run a pod that `jetpack prepare` made, once; one that could not be started stays prepared. Exit codes are those of
-/// `jetpack run`.
+/// Run a pod that `jetpack prepare` made, once.
+///
+/// One that could not be started stays prepared. Exit codes are those of `jetpack run`.
 #[derive(clap::Args)]
 pub struct Args {
     /// A UUID, the beginning of one, or a name

@@ -9,8 +9,10 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::run::{self, Start};
 
-/// Run a pod that has ended once more, as it was made: with fresh root file systems and empty volumes, under its UUID and name. One
-/// that is prepared is run too. Exit codes are those of `jetpack run`.
+/// Run a pod that has ended once more.
+///
+/// It runs as it was made: with fresh root file systems and empty volumes, under its UUID and name. One that is prepared is run too. Exit
+/// codes are those of `jetpack run`.
 #[derive(clap::Args)]
 pub struct Args {
     /// A UUID, the beginning of one, or a name

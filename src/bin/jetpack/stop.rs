@@ -11,8 +11,9 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::pause;
 
-/// Ask the apps of running pods to end (SIGTERM), and end them when they take too long (SIGKILL). A supervisor that does not
-/// answer is ended too. What has ended already is no error.
+/// Ask the apps of running pods to end (SIGTERM), and end them when they take too long (SIGKILL).
+///
+/// A supervisor that does not answer is ended too. What has ended already is no error.
 #[derive(clap::Args)]
 pub struct Args {
     /// UUIDs, beginnings of UUIDs, or names

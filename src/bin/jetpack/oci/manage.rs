@@ -94,19 +94,19 @@ pub struct UpdateArgs {
     /// The file that says all of it, as `linux.resources` of config.json; `-` is standard input
     #[arg(short, long, value_name = "FILE")]
     resources: Option<PathBuf>,
-    /// Bytes, that may be used
+    /// Bytes that may be used
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     memory: Option<i64>,
-    /// Bytes, to which it is pushed back when memory is short
+    /// Bytes to which it is pushed back when memory is short
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     memory_reservation: Option<i64>,
-    /// Bytes, that may be used together with swap
+    /// Bytes that may be used together with swap
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     memory_swap: Option<i64>,
     /// Taken as others take it: the kernel counts its own memory no longer
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true, hide = true)]
     kernel_memory: Option<i64>,
-    /// Bytes, of the kernel's buffers for TCP
+    /// Bytes of the kernel's buffers for TCP
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     kernel_memory_tcp: Option<i64>,
     /// Microseconds

@@ -87,7 +87,7 @@ enum Command {
     Exec(process::ExecArgs),
     /// Make a container's processes stand still
     Pause(manage::IdArgs),
-    /// Let them go on
+    /// Let a container's processes go on that stand still
     Resume(manage::IdArgs),
     /// Change what bounds a container
     Update(Box<manage::UpdateArgs>),

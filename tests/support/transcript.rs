@@ -1,0 +1,167 @@
+//! What programs say, whole, as a user would see it: command lines typed in a directory of their own, held against files in the
+//! crate's `tests/snapshots/`. `SNAPSHOTS=overwrite` writes those anew.
+//!
+//! ```text
+//! $ actool id missing.aci
+//! ! actool: failed to open missing.aci: No such file or directory (os error 2)
+//! ? 1
+//! ```
+//! Lines behind `!` went to standard error, `?` has the exit status where it is not 0. What differs from run to run and from host to
+//! host has a name in brackets in its place.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use regex::Regex;
+use snapbox::{Assert, Data};
+use tempfile::TempDir;
+
+/// Where the snapshots of this crate are.
+const SNAPSHOTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots");
+
+/// A directory to type command lines in, and what came of it.
+pub struct Scene {
+    place: TempDir,
+    said: String,
+    changing: Vec<(Regex, &'static str)>,
+}
+
+impl Scene {
+    /// A directory where these programs are found by their names, and nothing of the user's own is.
+    pub fn new(programs: &[(&str, &str)]) -> Self {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        for directory in ["bin", "config", "run", "work"] {
+            fs::create_dir(place.path().join(directory)).expect("a new directory");
+        }
+        for (name, file) in programs {
+            symlink(file, place.path().join("bin").join(name)).expect("a new link");
+        }
+        let root = place.path().join("root");
+        fs::write(place.path().join("config/jetpack.toml"), format!("root = {root:?}\n")).expect("a configuration");
+        let path = regex::escape(place.path().to_str().expect("a path of letters"));
+        let changing = [
+            (path.as_str(), "[PLACE]"),
+            (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "[UUID]"),
+            (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|[+-]\d\d:?\d\d))?", "[TIME]"),
+        ];
+        let changing = changing.map(|(pattern, name)| (Regex::new(pattern).expect("a pattern"), name)).into();
+        Self { place, said: String::new(), changing }
+    }
+
+    /// The directory that lines are typed in.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join("work").join(name)
+    }
+
+    /// Writes a file, and the directories that it is in.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("below a directory")).expect("new directories");
+        fs::write(path, content).expect("a new file");
+    }
+
+    /// Has what matches the pattern read as the name, in all that is said.
+    pub fn changing(&mut self, pattern: &str, name: &'static str) {
+        self.changing.push((Regex::new(pattern).expect("a pattern"), name));
+    }
+
+    /// What comes of a line of shell.
+    pub fn output(&self, line: &str) -> Output {
+        let place = self.place.path();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("umask 022; {line}")]).current_dir(place.join("work")).env_clear();
+        command.env("PATH", format!("{}:{path}:/usr/sbin:/sbin", place.join("bin").display()));
+        command.env("HOME", place).env("XDG_CONFIG_HOME", place.join("config"));
+        command.env("XDG_RUNTIME_DIR", place.join("run")).envs([("LC_ALL", "C"), ("TZ", "UTC"), ("COLUMNS", "80")]);
+        // Where none of the three is a terminal, only COLUMNS tells how wide it is.
+        command.stdin(Stdio::null()).output().expect("a shell")
+    }
+
+    /// Types a line that has to succeed and is not shown.
+    #[track_caller]
+    pub fn prepare(&self, line: &str) {
+        let output = self.output(line);
+        assert!(output.status.success(), "{line}: {output:?}");
+    }
+
+    /// Types a line, and shows it with all that comes of it.
+    pub fn line(&mut self, line: &str) -> &mut Self {
+        let output = self.output(line);
+        if !self.said.is_empty() {
+            self.said.push('\n');
+        }
+        writeln!(self.said, "$ {line}").expect("memory");
+        self.said.push_str(&String::from_utf8_lossy(&output.stdout));
+        if !self.said.ends_with('\n') {
+            self.said.push_str("(no end of line)\n");
+        }
+        for said in String::from_utf8_lossy(&output.stderr).lines() {
+            writeln!(self.said, "{}", format!("! {said}").trim_end()).expect("memory");
+        }
+        match output.status.code() {
+            Some(0) => {}
+            Some(code) => writeln!(self.said, "? {code}").expect("memory"),
+            None => writeln!(self.said, "? {}", output.status).expect("memory"),
+        }
+        self
+    }
+
+    /// Holds what was said against a snapshot.
+    #[track_caller]
+    pub fn is(&self, snapshot: &str) {
+        let mut said = self.said.clone();
+        for (pattern, name) in &self.changing {
+            said = pattern.replace_all(&said, *name).into_owned();
+        }
+        assert_snapshot(snapshot, &said);
+    }
+}
+
+#[track_caller]
+fn assert_snapshot(name: &str, said: &str) {
+    let file = Path::new(SNAPSHOTS).join(format!("{name}.txt"));
+    Assert::new().action_env("SNAPSHOTS").eq(said, Data::read_from(&file, None).raw());
+}
+
+/// The programs' commands, each with the help that it gives, as it tells them itself. Those that have commands below them come first.
+pub fn commands(scene: &Scene, program: &str) -> Vec<(String, String)> {
+    let output = scene.output(&format!("{program} --help"));
+    assert!(output.status.success(), "{program} --help: {output:?}");
+    let help = String::from_utf8(output.stdout).expect("text");
+    let below = help.split("\nCommands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+    let below: Vec<String> = below
+        .lines()
+        // What goes on from the line before stands further in.
+        .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| *name != "help")
+        .map(|name| format!("{program} {name}"))
+        .collect();
+    let mut all = vec![(program.to_owned(), help)];
+    all.extend(below.iter().flat_map(|command| commands(scene, command)));
+    all
+}
+
+/// Holds the help of each of these programs' commands against its snapshot; there are no others.
+pub fn assert_helps(scene: &Scene, programs: &[&str]) {
+    let mut known = BTreeSet::new();
+    for (command, help) in programs.iter().flat_map(|program| commands(scene, program)) {
+        let name = command.replace(' ', "-");
+        assert_snapshot(&format!("help/{name}"), &help);
+        known.insert(format!("{name}.txt"));
+    }
+    let there = fs::read_dir(Path::new(SNAPSHOTS).join("help")).expect("snapshots of help").flatten();
+    let left: Vec<_> = there.filter(|entry| !known.contains(entry.file_name().to_string_lossy().as_ref())).collect();
+    for entry in &left {
+        if std::env::var_os("SNAPSHOTS").is_some_and(|action| action == "overwrite") {
+            fs::remove_file(entry.path()).expect("remove a snapshot");
+        } else {
+            panic!("{} is of a command that is no more", entry.path().display());
+        }
+    }
+}
