@@ -112,10 +112,9 @@ fn host_triple() -> Result<String, Failure> {
     let output =
         Command::new(rustc).arg("-vV").output().map_err(|e| Failure::new(format!("failed to start rustc: {e}")))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .map(str::to_owned)
-        .ok_or_else(|| Failure::new("rustc does not tell its host"))
+    text.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned).ok_or_else(|| {
+        Failure::new(format!("rustc does not tell its host: {}", String::from_utf8_lossy(&output.stderr)))
+    })
 }
 
 /// The programs of a target as paths; what is named `cargo:NAME` stands beside the suite, and is built there anew where Cargo built the suite.

@@ -42,7 +42,8 @@ pub struct Failure {
 impl Failure {
     /// A failure in words that read on after "failed: ".
     pub fn new(text: impl Into<String>) -> Failure {
-        Failure { text: text.into(), code: 3 }
+        // Those of TOML end with a line of their own.
+        Failure { text: text.into().trim_end().to_owned(), code: 3 }
     }
 
     /// A mistake in the command line that the parser cannot see.

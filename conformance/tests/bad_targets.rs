@@ -71,7 +71,7 @@ fn a_program_that_speaks_the_protocol_wrongly_is_told() {
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "`{script}`:\n{text}");
         assert!(text.contains(told), "`{script}` is not told as `{told}`:\n{text}");
-        assert!(text.contains("1 cases in"), "the run did not go on after `{script}`:\n{text}");
+        assert!(text.contains("1 case in"), "the run did not go on after `{script}`:\n{text}");
     }
 }
 

@@ -9,6 +9,8 @@
 //! Lines behind `!` went to standard error, `?` has the exit status where it is not 0. What differs from run to run and from host to
 //! host has a name in brackets in its place.
 
+#![allow(dead_code, reason = "it is a part of two crates, and each has need of some")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -164,4 +166,46 @@ pub fn assert_helps(scene: &Scene, programs: &[&str]) {
             panic!("{} is of a command that is no more", entry.path().display());
         }
     }
+}
+
+/// Whether a line types the command.
+fn types(line: &str, command: &str) -> bool {
+    line.match_indices(command).any(|(at, _)| {
+        line[at + command.len()..].chars().next().is_none_or(|next| " >;|&".contains(next))
+            && line[..at].chars().next_back().is_none_or(|before| " (|".contains(before))
+    })
+}
+
+/// Asserts that snapshots show each command doing well, with `--json` too where it has that, and failing. Of the named ones, doing
+/// well need not be shown.
+pub fn assert_shown(scene: &Scene, programs: &[&str], excused: &[&str]) {
+    let (mut well, mut ill) = (Vec::new(), Vec::new());
+    for file in fs::read_dir(SNAPSHOTS).expect("snapshots").flatten().filter(|file| file.path().is_file()) {
+        let said = fs::read_to_string(file.path()).expect("a snapshot");
+        for part in said.split("\n$ ") {
+            let (line, rest) = part.split_once('\n').unwrap_or((part, ""));
+            let shown = if rest.lines().any(|line| line.starts_with("? ")) { &mut ill } else { &mut well };
+            shown.push(line.trim_start_matches("$ ").to_owned());
+        }
+    }
+    let mut missing = Vec::new();
+    for (command, help) in programs.iter().flat_map(|program| commands(scene, program)) {
+        if help.contains("\nCommands:\n") {
+            continue;
+        }
+        let shown =
+            |lines: &[String], option: &str| lines.iter().any(|line| types(line, &command) && line.contains(option));
+        if !excused.contains(&command.as_str()) {
+            if !shown(&well, "") {
+                missing.push(format!("{command}: doing well"));
+            }
+            if help.contains(" --json\n") && !shown(&well, " --json") {
+                missing.push(format!("{command} --json: doing well"));
+            }
+        }
+        if !shown(&ill, "") {
+            missing.push(format!("{command}: failing"));
+        }
+    }
+    assert!(missing.is_empty(), "{SNAPSHOTS} lacks scenes of\n{}", missing.join("\n"));
 }

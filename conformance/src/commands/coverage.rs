@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::lost;
 use crate::Failure;
+use crate::report::counted;
 use crate::suite::Suite;
 
 /// Tell which clauses have a case or a reason to have none; exit status 1 when one has neither
@@ -34,6 +35,10 @@ pub fn run(_: &Args, suite: &Path) -> Result<ExitCode, Failure> {
         tell(format!("neither case nor reason: {} ({}) {}", clause.id, clause.strength, clause.statement))?;
     }
     let covered = suite.clauses.len() - uncovered.len();
-    tell(format!("{covered} of {} clauses have a case or a reason; {} cases", suite.clauses.len(), suite.cases.len()))?;
+    tell(format!(
+        "{covered} of {} clauses have a case or a reason; {}",
+        suite.clauses.len(),
+        counted(suite.cases.len(), "case")
+    ))?;
     Ok(if uncovered.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

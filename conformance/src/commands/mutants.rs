@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Write, stdout};
+use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use crate::engine::{self, Choice, Ready};
 use crate::event::{Event, State};
 use crate::fault::{Fault, Sound};
 use crate::mutants::{self, Mutant};
+use crate::report::counted;
 use crate::suite::Suite;
 
 /// Prove that the checks bite: run implementations that are broken on purpose; exit status 1 when one is not caught
@@ -27,7 +29,7 @@ pub struct Args {
     name: String,
     /// How many mutants are tried at the same time [default: twice the number of processors]
     #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    jobs: Option<NonZero<usize>>,
 }
 
 /// What came of a mutant.
@@ -50,9 +52,13 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
         }
     }
     let chosen: Vec<&Mutant> = mutants.iter().filter(|mutant| mutant.name.contains(&args.name)).collect();
+    if chosen.is_empty() {
+        return Err(Failure::usage(format!("no mutant's name holds {}", args.name)));
+    }
     let ready = Ready::make(suite.target(&args.target)?)?;
     // Most of their time is waiting.
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |count| 2 * count.get()));
+    let jobs =
+        args.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, |count| 2 * count.get()), NonZero::get);
     let broken: BTreeSet<&str> = chosen.iter().map(|mutant| mutant.breaks[0].as_str()).collect();
     let mut sound = BTreeMap::new();
     each(
@@ -96,8 +102,12 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
         writeln!(out, "{line}").and_then(|()| out.flush()).map_err(lost)
     })?;
     let survived = chosen.len() - caught - untried;
-    writeln!(out, "{} mutants: {caught} caught, {survived} survived, {untried} could not be tried here", chosen.len())
-        .map_err(lost)?;
+    writeln!(
+        out,
+        "{}: {caught} caught, {survived} survived, {untried} could not be tried here",
+        counted(chosen.len(), "mutant")
+    )
+    .map_err(lost)?;
     Ok(if survived == 0 && caught > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,6 +1,7 @@
 //! `appc-conformance run`: the cases against one target or several.
 
 use std::io::stdout;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ pub struct Args {
     level: Option<Level>,
     /// How many cases are done at the same time [default: the number of processors]
     #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    jobs: Option<NonZero<usize>>,
     /// Leave the directories of the cases where they are
     #[arg(long)]
     keep: bool,
@@ -70,7 +71,7 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
     if let Some(file) = &args.results {
         std::fs::File::options().append(true).create(true).open(file).map_err(|e| Failure::file(file, e))?;
     }
-    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
     let mut took = Duration::ZERO;
     let mut text = Text::new(stdout().lock(), args.all);
     let mut written = Ok(());

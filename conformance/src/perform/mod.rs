@@ -208,7 +208,7 @@ fn shown(found: Option<&Value>, seen: &Value, path: &str) -> String {
             let seen = one.unwrap_or(seen);
             let exit = seen.get("exit").map(Value::to_string).unwrap_or_else(|| "none".into());
             let stderr = seen.get("stderr").and_then(Value::as_str).unwrap_or_default();
-            format!("nothing there; exit status {exit}; {}", stderr.trim())
+            format!("nothing there; exit status {exit}; {}", stderr.trim()).trim_end_matches("; ").to_owned()
         }
     };
     if text.len() > 900 {

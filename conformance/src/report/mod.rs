@@ -17,7 +17,7 @@ use crate::event::Event;
 
 pub use json::read;
 pub use markdown::results;
-pub use text::Text;
+pub use text::{Text, counted};
 
 /// Writes every report to a directory.
 pub fn write(dir: &Path, events: &[Event]) -> Result<(), Failure> {

@@ -28,7 +28,11 @@ impl<W: Write> Text<W> {
                         writeln!(self.out, "     but:      {why}")?;
                     }
                     if let Some(seen) = &check.evidence {
-                        writeln!(self.out, "     seen:     {}", plain(seen).replace('\n', "\n               "))?;
+                        writeln!(
+                            self.out,
+                            "     seen:     {}",
+                            plain(seen).trim_end().replace('\n', "\n               ")
+                        )?;
                     }
                 }
                 trouble.iter().try_for_each(|what| writeln!(self.out, "TROUBLE [{case}] the target {}", plain(what)))
@@ -53,7 +57,8 @@ impl<W: Write> Text<W> {
                     target.cases.iter().flat_map(|(.., checks)| checks.iter()).filter(|check| check.clause == *id);
                 let why = checks.filter(|check| Some(check.state) == state).find_map(|check| check.why.clone());
                 let why = why.or_else(|| untestable.map(|why| (*why).to_owned())).unwrap_or_default();
-                writeln!(self.out, "  {word:<13} {:<10} {id:<36} {why}", about.strength)?;
+                let line = format!("  {word:<13} {:<10} {id:<36} {why}", about.strength);
+                writeln!(self.out, "{}", line.trim_end())?;
             }
             writeln!(
                 self.out,
@@ -83,8 +88,8 @@ impl<W: Write> Text<W> {
         }
         writeln!(
             self.out,
-            "\n{} cases in {:.1} s",
-            summary.targets.iter().map(|target| target.cases.len()).sum::<usize>(),
+            "\n{} in {:.1} s",
+            counted(summary.targets.iter().map(|target| target.cases.len()).sum(), "case"),
             summary.milliseconds as f64 / 1000.0
         )
     }
@@ -107,6 +112,11 @@ impl<W: Write> Text<W> {
 /// What a target printed, without what would move a terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|one| if one.is_control() && one != '\n' && one != '\t' { '\u{fffd}' } else { one }).collect()
+}
+
+/// How many of something there are.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
