@@ -26,6 +26,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::Failure;
 use crate::executor::consent::Allowance;
+use crate::executor::plan::Rootless;
 use crate::render::Pull;
 use crate::schema::suggest::nearest;
 
@@ -197,6 +198,8 @@ settings! {
     "linux.network6" linux_network6: Option<Block<Ipv6Addr>> = None;
     /// On Linux: the bridge of that network.
     "linux.bridge" linux_bridge: String = crate::executor::plan::Bridge::default().name;
+    /// On Linux: what carries the network `default` for who is not root: pasta, slirp4netns, auto (whichever is there) or none.
+    "linux.rootless-network" linux_rootless_network: Rootless = Rootless::Auto;
     /// How long apps that are asked to stop may take before they are killed.
     "stop-grace" stop_grace: Duration = Duration::from_secs(10), within 0..=CENTURY;
     /// How long `gc` keeps pods that have ended.

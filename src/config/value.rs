@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use super::{Metadata, Protection, Proxy, Signatures};
 use crate::executor::consent::Allowance;
+use crate::executor::plan::Rootless;
 use crate::render::Pull;
 
 /// A type that a key can have.
@@ -217,6 +218,7 @@ words! {
     Signatures { "network" => Network, "all" => All, "none" => None }
     Pull { "never" => Never, "new" => New, "update" => Update }
     Metadata { "own" => Own, "domain" => Domain, "off" => Off }
+    Rootless { "auto" => Auto, "pasta" => Pasta, "slirp4netns" => Slirp4netns, "none" => None }
 }
 
 impl Value for Vec<Allowance> {

@@ -323,6 +323,20 @@ pub(super) fn model_of(pod: &PodDir) -> Result<Option<PathBuf>, Error> {
     pod.read_json_if_there("model").map_err(failed)
 }
 
+/// The addresses that a running pod has in its networks.
+pub fn addresses(pod: &PodDir) -> Vec<std::net::IpAddr> {
+    if pod.state() != State::Running {
+        return Vec::new();
+    }
+    // Where addresses stand in steps, not in what the networks said.
+    let steps = if cfg!(target_os = "freebsd") {
+        journal::read(&pod.path().join("journal"), this::NAME).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    this::addresses(pod, &steps)()
+}
+
 /// Who shall answer the apps' questions, and what they shall be told.
 fn offer(pod: &PodDir, plan: &PodPlan, steps: &[this::Step], root: &Path) -> Result<Option<Offer>, Error> {
     if plan.metadata == Metadata::Off || plan.metadata == Metadata::Own && !this::answers(plan, steps) {
@@ -631,11 +645,11 @@ pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> R
 }
 
 /// What a pod is connected to when nobody says: the network named `default` where one is configured, be it by a file or by
-/// an address block that was `set`, else nothing.
+/// an address block that was `set`, else nothing. Where root is not needed for it, a pod that `publishes` ports is connected too.
 ///
 /// # Errors
 /// [`Kind::Refused`] when what is configured cannot be understood.
-pub fn default_network(set: bool, cni: &super::plan::Cni) -> Result<super::plan::Network, Error> {
+pub fn default_network(set: bool, publishes: bool, cni: &super::plan::Cni) -> Result<super::plan::Network, Error> {
     let default = || super::plan::Network::Named(vec!["default".to_owned()]);
     if Executor::THIS == Executor::Freebsd && set {
         return Ok(default());
@@ -647,8 +661,10 @@ pub fn default_network(set: bool, cni: &super::plan::Cni) -> Result<super::plan:
         if set || networks.described.contains_key("default") {
             return Ok(default());
         }
+    } else if (set || publishes) && super::linux::carries(cni) {
+        return Ok(default());
     }
-    let _ = cni;
+    let _ = (cni, publishes);
     Ok(super::plan::Network::None)
 }
 

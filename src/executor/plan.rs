@@ -109,6 +109,24 @@ pub struct Cni {
     /// What the network `default` is where no file describes one.
     #[serde(default)]
     pub bridge: Bridge,
+    /// What carries it for who is not root.
+    #[serde(default)]
+    pub rootless: Rootless,
+}
+
+/// What carries the packets of pods of ordinary users.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rootless {
+    /// Whichever is there and does here.
+    #[default]
+    Auto,
+    /// `pasta`, of passt.
+    Pasta,
+    /// `slirp4netns`.
+    Slirp4netns,
+    /// Nothing: such pods have loopback alone.
+    None,
 }
 
 /// The network `default` of a Linux host without a file for it: a bridge with an address block.
@@ -134,6 +152,7 @@ impl Default for Cni {
             configurations: "/etc/cni/net.d".into(),
             plugins: ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"].map(PathBuf::from).to_vec(),
             bridge: Bridge::default(),
+            rootless: Rootless::Auto,
         }
     }
 }

@@ -103,7 +103,7 @@ fn pods_are_waited_for_renamed_and_listed_as_asked() {
     assert_eq!(bed.say(&["list", "-q"]).lines().count(), 2);
     let table = bed.say(&["list"]);
     let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(head, ["UUID", "NAME", "STATE", "EXIT", "AGE", "IMAGES", "APPS"]);
+    assert_eq!(head, ["UUID", "NAME", "STATE", "EXIT", "AGE", "ADDRESSES", "IMAGES", "APPS"]);
     for wrong in [["--filter", "x=y"], ["--filter", "state=dead"], ["--format", "{x}"], ["--format", "{uuid"]] {
         let mut line = vec!["list"];
         line.extend(wrong);

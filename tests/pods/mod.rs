@@ -21,6 +21,7 @@ mod outside;
 mod refusals;
 mod restarts;
 mod rootfs;
+mod rootless;
 mod roots;
 mod sockets;
 mod volumes;

@@ -61,7 +61,7 @@ pub struct PodOptions {
     /// Make a port of an app reachable on the host, by its name or by number: [IP:]HOSTPORT:PORT[/udp]
     #[arg(short = 'p', long, value_name = "NAME=[IP:]HOSTPORT")]
     port: Vec<String>,
-    /// Networks: none, host, or names of configured networks
+    /// Networks: none, host, default, or names of configured networks
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     net: Vec<String>,
     /// Name servers in /etc/resolv.conf
@@ -169,7 +169,7 @@ pub fn draft_of(
     };
     let (manifest, resolved) = reify(template, find)?;
     let uuid = Uuid::new_v4();
-    let mut choices = choices(args, context, uuid, manifest.apps.len())?;
+    let mut choices = choices(args, context, uuid, &manifest)?;
     choices.consent = consents(args, context, &manifest, |id| &found[id].image)?;
     let mut app_images = Vec::new();
     let mut image_manifests = Vec::new();
@@ -243,7 +243,7 @@ fn check(template: &PodManifest) -> Result<(), CommandError> {
 }
 
 /// What the command line decides beyond the manifest.
-fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result<Choices, CommandError> {
+fn choices(args: &PodArgs, context: &Context, uuid: Uuid, manifest: &PodManifest) -> Result<Choices, CommandError> {
     let mut choices = Choices::new(uuid, context.root()?.join("pods").join(uuid.to_string()));
     choices.model.clone_from(&context.model);
     choices.freebsd = context.freebsd();
@@ -265,7 +265,7 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
             } else {
                 config.linux_network.value.is_some()
             };
-            local::default_network(set, &choices.cni)?
+            local::default_network(set, publishes(manifest), &choices.cni)?
         }
         ["none"] => Network::None,
         ["host"] => Network::Host,
@@ -278,7 +278,7 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
     choices.dns =
         Dns { servers: args.pod.dns.clone(), search: args.pod.dns_search.clone(), options: args.pod.dns_opt.clone() };
     choices.hosts_entries.clone_from(&args.pod.hosts_entry);
-    for app in 0..apps {
+    for app in 0..manifest.apps.len() {
         let mut base = Stdio::default();
         if app == 0 && args.pod.interactive {
             base.stdin = Stream::Stream;
@@ -292,6 +292,15 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, apps: usize) -> Result
         });
     }
     Ok(choices)
+}
+
+/// Whether ports of the host are to lead into the pod by its network.
+fn publishes(manifest: &PodManifest) -> bool {
+    let handed_over = |name: &AcName| {
+        let apps = manifest.apps.iter().filter_map(|app| app.app.as_ref());
+        apps.flat_map(|app| &app.ports).any(|port| port.name == *name && port.socket_activated)
+    };
+    manifest.ports.iter().any(|port| !handed_over(&port.name))
 }
 
 /// What the operator allows each app beyond what every app may.

@@ -84,6 +84,7 @@ impl Context {
             configurations: config.cni_configurations.value.clone(),
             plugins: config.cni_plugins.value.clone(),
             bridge,
+            rootless: config.linux_rootless_network.value,
         }
     }
 

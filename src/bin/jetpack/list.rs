@@ -1,7 +1,9 @@
 //! `jetpack list`: which pods there are.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
+use appc::executor::local;
 use appc::pod::{PodDir, State};
 use appc::schema::PodManifest;
 use jiff::Timestamp;
@@ -17,7 +19,7 @@ pub struct Args {
     /// a key that is given twice, either
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = Filter::parse)]
     filter: Vec<Filter>,
-    /// Print a line like this for each: {uuid}, {name}, {state}, {exit}, {age}, {started}, {images} and {apps} stand for what it has; \t is a tab
+    /// Print a line like this for each: {uuid}, {name}, {state}, {exit}, {age}, {started}, {addresses}, {images} and {apps} stand for what it has; \t is a tab
     #[arg(long, value_name = "TEXT", value_parser = template, conflicts_with = "json")]
     format: Option<Template>,
     /// Print UUIDs alone
@@ -40,6 +42,8 @@ struct Line {
     /// Names of the apps' images, with their versions.
     images: Vec<String>,
     started: Option<String>,
+    /// Those that it has in its networks.
+    addresses: Vec<IpAddr>,
     exit_code: Option<i32>,
     /// Whether its supervisor was gone before it could write down how the pod ended.
     lost: bool,
@@ -58,6 +62,7 @@ impl Line {
             apps: status.apps.iter().map(|app| app.name.clone()).collect(),
             images: manifest.as_ref().map(images).unwrap_or_default(),
             started: status.started,
+            addresses: local::addresses(pod),
             exit_code: status.exit_code,
             lost: pod.is_lost(),
             damage: pod.read_status().err().map(|error| appc::error::chain(&error)),
@@ -77,6 +82,7 @@ impl Line {
             },
             Field::Age => self.started.as_deref().map(age).unwrap_or_default(),
             Field::Started => self.started.clone().unwrap_or_default(),
+            Field::Addresses => self.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(","),
             Field::Images => self.images.join(","),
             Field::Apps => self.apps.join(","),
         }
@@ -118,17 +124,19 @@ enum Field {
     Exit,
     Age,
     Started,
+    Addresses,
     Images,
     Apps,
 }
 
-const FIELDS: [(&str, Field); 8] = [
+const FIELDS: [(&str, Field); 9] = [
     ("uuid", Field::Uuid),
     ("name", Field::Name),
     ("state", Field::State),
     ("exit", Field::Exit),
     ("age", Field::Age),
     ("started", Field::Started),
+    ("addresses", Field::Addresses),
     ("images", Field::Images),
     ("apps", Field::Apps),
 ];
@@ -224,12 +232,13 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let columns = [Field::Uuid, Field::Name, Field::State, Field::Exit, Field::Age, Field::Images, Field::Apps];
-    let heads = ["UUID", "NAME", "STATE", "EXIT", "AGE", "IMAGES", "APPS"].map(str::to_owned);
-    let rows: Vec<[String; 7]> = lines.iter().map(|line| columns.map(|column| line.field(column))).collect();
+    let columns =
+        [Field::Uuid, Field::Name, Field::State, Field::Exit, Field::Age, Field::Addresses, Field::Images, Field::Apps];
+    let heads = ["UUID", "NAME", "STATE", "EXIT", "AGE", "ADDRESSES", "IMAGES", "APPS"].map(str::to_owned);
+    let rows: Vec<[String; 8]> = lines.iter().map(|line| columns.map(|column| line.field(column))).collect();
     let head = (!args.no_legend && !rows.is_empty()).then_some(&heads);
-    let rows: Vec<&[String; 7]> = head.into_iter().chain(&rows).collect();
-    let widths: [usize; 7] = std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
+    let rows: Vec<&[String; 8]> = head.into_iter().chain(&rows).collect();
+    let widths: [usize; 8] = std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
     for row in rows {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());

@@ -1,5 +1,6 @@
 //! `jetpack status`: how a pod is.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Facts {
     lingers: Option<String>,
     isolation: Report,
     networks: serde_json::Value,
+    /// Those that it has there, as long as it runs.
+    addresses: Vec<IpAddr>,
 }
 
 impl Facts {
@@ -66,6 +69,7 @@ impl Facts {
             lingers: if pod.is_lost() { local::lingers(pod)? } else { None },
             isolation: pod.read_json("report").unwrap_or_default(),
             networks: pod.read_json("networks").unwrap_or_default(),
+            addresses: local::addresses(pod),
         })
     }
 }
@@ -112,6 +116,9 @@ fn print(facts: &Facts) {
         if let Some(value) = value {
             println!("{word}: {value}");
         }
+    }
+    for address in &facts.addresses {
+        println!("address: {address}");
     }
     if let Some(code) = facts.status.exit_code {
         println!("exit code: {code}");

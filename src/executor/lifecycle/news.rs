@@ -53,7 +53,10 @@ impl<P: Pod> Life<'_, P> {
                 Event::Ended { app, phase, end } => self.ended(app, phase, end),
                 Event::Notified { app, text } => self.notified(app, &text),
                 Event::Warning(text) => self.logs.tell(&format!("warning: {text}")),
-                Event::Trouble(error) => self.trouble(&error),
+                Event::Trouble(error) => {
+                    self.trouble(&error);
+                    self.unsaid.get_or_insert_with(|| Instant::now() + SAYING);
+                }
                 Event::Gone => {
                     self.end_restarts();
                     for app in 0..self.running.len() {

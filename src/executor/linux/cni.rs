@@ -239,10 +239,21 @@ struct Entry {
     result: Value,
 }
 
+fn entries(results: &Path) -> Vec<Entry> {
+    fs::read(results).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+/// Puts the result of the connection that makes the pod's interface `interface` into the file `results`.
+pub(super) fn keep(results: &Path, name: &str, interface: &str, result: Value) -> io::Result<()> {
+    let mut entries = entries(results);
+    entries.retain(|entry| entry.interface != interface);
+    entries.push(Entry { name: name.to_owned(), interface: interface.to_owned(), result });
+    fs::write(results, serde_json::to_vec(&entries)?)
+}
+
 /// The addresses that a pod has by the results of its connections, in their order.
 pub fn addresses(results: &Path) -> Vec<IpAddr> {
-    let entries: Vec<Entry> =
-        fs::read(results).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let entries = entries(results);
     let given = entries.iter().flat_map(|entry| entry.result["ips"].as_array().into_iter().flatten());
     given.filter_map(|ip| ip["address"].as_str()?.split('/').next()?.parse().ok()).collect()
 }
@@ -258,13 +269,8 @@ impl Connection {
             let answer = self.call("ADD", plugin, previous.as_ref())?;
             previous = Some(answer.unwrap_or(Value::Null)).filter(|answer| !answer.is_null()).or(previous);
         }
-        let mut entries = self.entries();
-        entries.retain(|entry| entry.interface != self.interface);
-        let result = previous.unwrap_or(Value::Null);
-        entries.push(Entry { name: self.network.name.clone(), interface: self.interface.clone(), result });
-        let failed = |error: io::Error| Error::new(Kind::Io, "keep the network's result").because(error);
-        let bytes = serde_json::to_vec(&entries).map_err(|error| failed(error.into()))?;
-        fs::write(&self.results, bytes).map_err(failed)
+        keep(&self.results, &self.network.name, &self.interface, previous.unwrap_or(Value::Null))
+            .map_err(|error| Error::new(Kind::Io, "keep the network's result").because(error))
     }
 
     /// Takes the connection back, as often as it is asked.
@@ -272,7 +278,7 @@ impl Connection {
     /// # Errors
     /// What a plugin says, as long as the namespace is there.
     pub fn delete(&self) -> Result<(), Error> {
-        let entry = self.entries().into_iter().find(|entry| entry.interface == self.interface);
+        let entry = entries(&self.results).into_iter().find(|entry| entry.interface == self.interface);
         let previous = entry.map(|entry| entry.result).filter(|result| !result.is_null());
         let mut first = Ok(());
         for plugin in self.network.plugins.iter().rev() {
@@ -283,10 +289,6 @@ impl Connection {
             }
         }
         first
-    }
-
-    fn entries(&self) -> Vec<Entry> {
-        fs::read(&self.results).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
     fn call(&self, command: &str, plugin: &Value, previous: Option<&Value>) -> Result<Option<Value>, Error> {

@@ -167,7 +167,9 @@ impl Compiler<'_> {
         let ids_differ = self.user_namespace();
         let mut namespaces = vec![Namespace::Pid, Namespace::Mount, Namespace::Ipc, Namespace::Uts];
         let own_network = plan.network != Network::Host;
-        if plan.network == Network::None {
+        // As root, networks are connected before there is a process.
+        let entered = self.facts.privileged && matches!(plan.network, Network::Named(_));
+        if own_network && !entered {
             namespaces.push(Namespace::Net);
         }
         for (what, clause) in
@@ -205,7 +207,7 @@ impl Compiler<'_> {
                 self.steps.push(Step::Pod(PodStep::OwnDirectory { path, uid, gid }));
             }
         }
-        if let Network::Named(_) = plan.network {
+        if entered {
             let path = plan.directory.join("network");
             self.steps.push(Step::Pod(PodStep::EnterNetwork { path }));
         }

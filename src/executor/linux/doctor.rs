@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::carrier;
 use super::cni::{DEFAULT, Networks};
 use super::delegation::Home;
 use super::facts::{carries_overlays, overlays, user_namespaces_forbidden};
@@ -70,7 +71,7 @@ fn kernel(release: &str) -> Finding {
 
 fn privilege(uid: u32) -> Finding {
     let no = format!(
-        "running as user {uid}: networks are none and host, and limits hold where control groups are delegated"
+        "running as user {uid}: limits hold where control groups are delegated, and of networks there are none, host and default"
     );
     Finding::new("privilege", false, told(uid == 0, "running as root", &no), "be root where pods need more")
 }
@@ -153,6 +154,14 @@ fn module(read: &dyn Fn(&str) -> String) -> String {
 }
 
 fn networks(cni: &Cni, uid: u32) -> Finding {
+    if uid != 0 {
+        let block = cni.bridge.v4;
+        let found = carrier::find(cni.rootless).and_then(|found| carrier::fits(block).map(|()| found));
+        let told = found.map(|(program, _)| format!("default, {} by {}", carrier::address(block), program.name()));
+        let told = told.map_err(|why| format!("none and host alone: {why}"));
+        let remedy = "install passt or slirp4netns, and let everybody open /dev/net/tun";
+        return Finding::new("networks", false, told, remedy);
+    }
     let found = Networks::detect(cni);
     let names: Vec<&str> = found.described.keys().map(String::as_str).collect();
     let kinds = found.described.values().flat_map(|network| &network.plugins);
@@ -161,7 +170,6 @@ fn networks(cni: &Cni, uid: u32) -> Finding {
     missing.sort_unstable();
     missing.dedup();
     let told = match (names.is_empty(), missing.is_empty()) {
-        _ if uid != 0 => Ok("for root only".to_owned()),
         (_, false) => Err(format!("of {} the plugins {} are not there", names.join(", "), missing.join(", "))),
         _ if names.contains(&DEFAULT) => Ok(names.join(", ")),
         _ => found.get(DEFAULT).map_err(|why| format!("default: {why}")).map(|_| {

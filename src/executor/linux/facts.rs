@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
 
+use super::carrier::{self, Program};
 use super::cni::Networks;
 use super::isolators::cgroup::{Controller, Controllers};
 use super::steps::IdMap;
@@ -40,6 +41,11 @@ pub struct HostFacts {
     /// What pods can be connected to.
     #[serde(skip)]
     pub networks: Networks,
+    /// What connects pods to the network `default` without root, or why nothing does.
+    #[serde(skip)]
+    pub carrier: Result<(Program, PathBuf), String>,
+    /// The first port that everybody may listen on.
+    pub first_port: u16,
     /// What the host says about name servers, for pods with a network whose image says nothing.
     pub resolv_conf: Option<String>,
     /// Whether system calls can be filtered.
@@ -73,6 +79,12 @@ impl HostFacts {
         let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETPCAP;
         let privileged = uid == 0 && effective.contains(needed);
         // Who is privileged makes no user namespace, and need not know how it would be.
+        let carried = !privileged && matches!(plan.network, Network::Named(_));
+        let block = plan.cni.bridge.v4;
+        let carrier = match carried {
+            true => carrier::find(plan.cni.rootless).and_then(|found| carrier::fits(block).map(|()| found)),
+            false => Err("no pod asks for it".to_owned()),
+        };
         let mapped = if privileged { Err(String::new()) } else { subordinate::map(uid, gid) };
         Self {
             privileged,
@@ -86,12 +98,18 @@ impl HostFacts {
             oom_score: read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0),
             controllers: if limited { Controllers::detect(privileged) } else { Controllers::default() },
             networks: match plan.network {
-                Network::Named(_) => Networks::detect(&plan.cni),
+                Network::Named(_) if privileged => Networks::detect(&plan.cni),
                 _ => Networks::default(),
             },
-            resolv_conf: (plan.network != Network::None)
-                .then(|| name_servers(&read, plan.network == Network::Host))
-                .flatten(),
+            resolv_conf: match plan.network {
+                Network::None => None,
+                Network::Named(_) if carried => {
+                    carrier.is_ok().then(|| carrier::resolv_conf(block, &read("/etc/resolv.conf")))
+                }
+                Network::Named(_) | Network::Host => name_servers(&read, plan.network == Network::Host),
+            },
+            carrier,
+            first_port: read("/proc/sys/net/ipv4/ip_unprivileged_port_start").trim().parse().unwrap_or(1024),
             seccomp: status.lines().any(|line| line.starts_with("Seccomp:")),
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
             apparmor_profiles: fs::read_to_string("/sys/kernel/security/apparmor/profiles")

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
+use super::carrier::Carrying;
 use super::init::Init;
 use super::inside;
 use super::isolators::cgroup::killed_for_memory;
@@ -31,6 +32,8 @@ pub struct LinuxHost {
     pub fault: Fault,
     /// What holds ports of the host for the pod that is started next.
     pub(crate) held: Vec<OwnedFd>,
+    /// What carries the packets of the pod that is started next.
+    pub(crate) carrying: Option<Carrying>,
     /// What waits for the first process of the pod that is started next: its scope, and the groups in it.
     pub(crate) waiting: Vec<Step>,
 }
@@ -60,8 +63,8 @@ impl Host for LinuxHost {
                 });
                 made.and_then(|()| write_there(&to.join("cgroup.procs"), "0")).map_err(failed)
             }
-            // It waits.
-            Step::StartScope(_) | Step::PlaceFirst { .. } => Ok(()),
+            // They wait.
+            Step::StartScope(_) | Step::PlaceFirst { .. } | Step::Carry(_) => Ok(()),
             Step::MakeGroup { path } => make_group(path).map_err(failed),
             Step::MakeGroupsAbove { path } => make_groups_above(path).map_err(failed),
             Step::EnableControllers { path, controllers } => {
@@ -113,6 +116,10 @@ impl Host for LinuxHost {
             Step::Connect { connection } => connection.delete(),
             Step::HoldPorts { .. } => {
                 self.held.clear();
+                Ok(())
+            }
+            Step::Carry(_) => {
+                self.carrying = None;
                 Ok(())
             }
             Step::CheckSource { .. }
@@ -303,7 +310,7 @@ fn check_source(path: &Path, follow_links: bool) -> Result<(), Error> {
 }
 
 impl LinuxHost {
-    /// Whether the step is of a scope, which takes a process to be there.
+    /// Whether the step takes the pod's first process to be there, as those of a scope do.
     fn waits(&self, step: &Step) -> bool {
         let scope = self.waiting.iter().find_map(|waiting| match waiting {
             Step::StartScope(scope) => Some(&scope.path),
@@ -311,7 +318,7 @@ impl LinuxHost {
         });
         let within = |path: &Path| scope.is_some_and(|scope| path.starts_with(scope));
         match step {
-            Step::StartScope(_) => true,
+            Step::StartScope(_) | Step::Carry(_) => true,
             Step::PlaceFirst { path }
             | Step::MakeGroup { path }
             | Step::EnableControllers { path, .. }
@@ -330,6 +337,7 @@ impl LinuxHost {
                 }
                 Step::PlaceFirst { path } => write_there(&path.join("cgroup.procs"), &pid.to_string())
                     .map_err(|e| Error::new(Kind::Io, step.describe()).because(e))?,
+                Step::Carry(carrier) => self.carrying = Some(carrier.start(pid)?),
                 other => self.apply(other)?,
             }
         }
@@ -367,8 +375,20 @@ impl Launch for LinuxHost {
         let (ready, gone) = (false, false);
         let memory = (0..plan.apps.len()).map(|app| Memory { groups: groups_of(app, steps), killed: 0 }).collect();
         let _held = std::mem::take(&mut self.held);
-        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, memory, _held })
+        let carrying = self.carrying.take();
+        let all = carrying.as_ref().map(|carrying| both(&channel, carrying)).transpose().map_err(failed)?;
+        Ok(LinuxPod { channel, init: child, listener: None, terminal: None, ready, gone, memory, carrying, all, _held })
     }
+}
+
+/// Readable when either is.
+fn both(channel: &Channel, carrying: &Carrying) -> io::Result<OwnedFd> {
+    use rustix::event::epoll;
+    let all = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for one in [channel.as_fd(), carrying.descriptor()] {
+        epoll::add(&all, one, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+    }
+    Ok(all)
 }
 
 /// The control groups that an app's processes join.
@@ -488,6 +508,10 @@ pub struct LinuxPod {
     gone: bool,
     /// One entry an app.
     memory: Vec<Memory>,
+    /// What carries its packets, as long as that runs.
+    carrying: Option<Carrying>,
+    /// What tells of the channel and of the carrier, where there is one.
+    all: Option<OwnedFd>,
     /// What holds ports of the host.
     _held: Vec<OwnedFd>,
 }
@@ -620,11 +644,18 @@ impl Pod for LinuxPod {
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
+        self.all.as_ref().map_or(self.channel.as_fd(), AsFd::as_fd)
     }
 
     fn events(&mut self) -> Result<Vec<Event>, Error> {
         let mut events = Vec::new();
+        if let Some(why) = self.carrying.as_mut().and_then(Carrying::ended) {
+            if let Some(carrying) = self.carrying.take() {
+                carrying.forget();
+            }
+            let error = Error::new(Kind::Io, "keep the pod connected to network default");
+            events.push(Event::Trouble(error.because(why)));
+        }
         // What more there is the next call gives.
         while events.len() < TURN {
             let message = match self.channel.receive(false) {

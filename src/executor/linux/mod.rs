@@ -9,6 +9,7 @@
 //! where are descriptors.
 
 mod bus;
+mod carrier;
 pub mod cni;
 mod compile;
 pub mod container;
@@ -38,6 +39,11 @@ pub use doctor::diagnose;
 pub use facts::HostFacts;
 pub(crate) use host::end_pod_of;
 pub use host::{LinuxHost, LinuxPod};
+
+/// Whether pods are connected to the network `default` here without root.
+pub(crate) fn carries(cni: &super::plan::Cni) -> bool {
+    carrier::find(cni.rootless).is_ok() && carrier::fits(cni.bridge.v4).is_ok()
+}
 
 /// What journals of pods on Linux begin with.
 pub const NAME: &str = "linux";

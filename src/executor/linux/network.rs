@@ -2,7 +2,8 @@
 
 use serde_json::Map;
 
-use super::cni::{Connection, bandwidth, port_mappings};
+use super::carrier::{self, Carrier};
+use super::cni::{Connection, DEFAULT, bandwidth, port_mappings};
 use super::facts::HostFacts;
 use super::steps::Step;
 use crate::executor::isolation::{Outcome, Report};
@@ -18,14 +19,14 @@ pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<V
         decided::ports_without_network(plan, report);
         return Ok(Vec::new());
     };
+    if !facts.privileged {
+        return Ok(carried(plan, names, facts, report)?.map(Step::Carry).into_iter().collect());
+    }
     facts.networks.whole()?;
     let namespace = plan.directory.join("network");
     let mut steps = vec![Step::MakeNetwork { path: namespace.clone() }];
     for (index, name) in names.iter().enumerate() {
         let doing = || format!("connect the pod to network {name}");
-        if !facts.privileged {
-            return Err(Error::new(Kind::Unsupported, doing()).because("that needs root"));
-        }
         let network = facts.networks.get(name).cloned();
         let mut network = network.map_err(|why| Error::new(Kind::Refused, doing()).because(why))?;
         let mut runtime = Map::new();
@@ -66,6 +67,47 @@ pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<V
     Ok(steps)
 }
 
+/// What connects a pod to the network `default` without root; where nothing does that, it has loopback alone, which is told.
+fn carried(plan: &PodPlan, names: &[String], facts: &HostFacts, report: &mut Report) -> Result<Option<Carrier>, Error> {
+    if let Some(other) = names.iter().find(|name| *name != DEFAULT) {
+        let why = "that needs root; without it there is the network default";
+        return Err(Error::new(Kind::Unsupported, format!("connect the pod to network {other}")).because(why));
+    }
+    let block = plan.cni.bridge.v4;
+    let (program, path) = match &facts.carrier {
+        Ok(found) => found.clone(),
+        Err(why) => {
+            report.asked(None, "network default", "net.l3", Outcome::ignored(format!("without root, {why}")));
+            for port in &plan.ports {
+                decided::port(report, port, Outcome::ignored("the pod has no network but loopback"));
+            }
+            return Ok(None);
+        }
+    };
+    let what = format!("network default, {} by {}", carrier::address(block), program.name());
+    report.asked(None, &what, "net.addr", Outcome::Enforced);
+    let mut ports = Vec::new();
+    for port in &plan.ports {
+        let outcome = if !["tcp", "udp"].contains(&port.protocol.as_str()) {
+            Outcome::ignored(format!("{} forwards tcp and udp alone", program.name()))
+        } else if port.protocol == "udp" && port.host_ip.is_some_and(|ip| ip.is_loopback()) {
+            Outcome::ignored(
+                "without root, what comes by udp from the host's loopback is not answered: name another address",
+            )
+        } else if port.host_port < facts.first_port {
+            Outcome::ignored(format!(
+                "without root, ports below {0} cannot be taken: choose another, or `sysctl net.ipv4.ip_unprivileged_port_start={1}` as root",
+                facts.first_port, port.host_port
+            ))
+        } else {
+            ports.push(port.clone());
+            Outcome::Enforced
+        };
+        decided::port(report, port, outcome);
+    }
+    Ok(Some(Carrier { program, path, block, ports, directory: plan.directory.clone() }))
+}
+
 /// The least of all limits on what passes through the pod's interfaces, which its apps share.
 fn limit(plan: &PodPlan) -> Option<u64> {
     let all = plan.isolators.iter().chain(plan.apps.iter().flat_map(|app| &app.isolators));
@@ -81,6 +123,10 @@ pub fn bandwidth_outcome(plan: &PodPlan, facts: &HostFacts, of_app: bool) -> Out
     match &plan.network {
         Network::None => Outcome::Enforced,
         Network::Host => Outcome::ignored("the pod shares the host's network"),
+        Network::Named(_) if !facts.privileged && facts.carrier.is_err() => Outcome::Enforced,
+        Network::Named(_) if !facts.privileged => {
+            Outcome::ignored("without root nothing bounds what passes through it")
+        }
         Network::Named(names) => {
             let able = |name: &String| {
                 facts.networks.has("bandwidth") || facts.networks.get(name).is_ok_and(|n| n.can("bandwidth"))

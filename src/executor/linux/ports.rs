@@ -12,6 +12,12 @@ use crate::executor::plan::PortForward;
 /// As many ports are held; of a longer range, those beyond are looked at only.
 const HELD: usize = 128;
 
+/// That it is taken, in words that read on after "failed to".
+pub fn describe(forward: &PortForward) -> String {
+    let (protocol, port, name) = (&forward.protocol, forward.host_port, &forward.name);
+    format!("take {protocol} port {port} of the host for the port {name}")
+}
+
 /// Sockets that hold the ports of the host of `forward`: nobody else can have them meanwhile. They do not listen, so that who
 /// comes past the plugin's rules is refused at once.
 ///

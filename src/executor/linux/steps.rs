@@ -8,9 +8,11 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::carrier::Carrier;
 use super::cni::Connection;
 use super::container::mounts::Mount;
 use super::container::profile::Profile;
+use super::ports;
 use super::systemd::Scope;
 
 use crate::executor::Step as _;
@@ -95,6 +97,8 @@ pub enum Step {
         /// How.
         connection: Connection,
     },
+    /// Has a program carry the packets of the pod's own network namespace, once there is one; undone by ending it.
+    Carry(Carrier),
     /// Makes the directories that every app finds, for all pods: they stay.
     MakeMountPoints {
         /// The layer that has them.
@@ -595,10 +599,8 @@ impl crate::executor::Step for Step {
             Self::EnableControllers { path, .. } => format!("enable controllers below {}", path.display()),
             Self::SetGroup { path, value, .. } => format!("write {value} into {}", path.display()),
             Self::MakeNetwork { .. } => "make the pod's network namespace".to_owned(),
-            Self::HoldPorts { forward } => {
-                let (protocol, port, name) = (&forward.protocol, forward.host_port, &forward.name);
-                format!("take {protocol} port {port} of the host for the port {name}")
-            }
+            Self::HoldPorts { forward } => ports::describe(forward),
+            Self::Carry(carrier) => carrier.describe(),
             Self::Connect { connection } => format!("connect the pod to network {}", connection.network.name),
             Self::MakeMountPoints { path } => format!("make the mount points in {}", path.display()),
             Self::ListenOnHost { listen, .. } => format!("{} on the host", listen.describe()),

@@ -33,7 +33,11 @@ pub fn map(uid: u32, gid: u32) -> Result<IdMap, String> {
     Ok(IdMap { users: vec![(0, uid, 1), (1, users.0, users.1)], groups: vec![(0, gid, 1), (1, groups.0, groups.1)] })
 }
 
-fn program(name: &str) -> Result<PathBuf, String> {
+/// A program of the host's.
+///
+/// # Errors
+/// That it is not there.
+pub(super) fn program(name: &str) -> Result<PathBuf, String> {
     let found = PLACES
         .iter()
         .map(|place| Path::new(place).join(name))
