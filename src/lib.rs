@@ -7,8 +7,8 @@
 //! Each arrow is one module with one way in. A later module calls an earlier one; never back: of these rooms each uses
 //! only those before it, and the programs use them all (`tests/rooms.rs`).
 //! ```text
-//!  diagnostic error spec id schema sys aci discovery validate transport trust site store render layer oci metadata pod
-//!  executor config fetch
+//!  diagnostic error spec id schema sys aci discovery validate transport trust site store render stream layer oci metadata
+//!  pod executor config fetch
 //! ```
 //!
 //! Beside it, a crate of its own: `appc-codec` (`src/codec`), the inner loops of DEFLATE and SHA-512.
@@ -46,6 +46,8 @@ pub mod site;
 pub mod spec;
 #[cfg(all(feature = "run", unix))]
 pub mod store;
+#[cfg(all(feature = "run", unix))]
+pub mod stream;
 #[cfg(all(feature = "run", unix))]
 pub mod sys;
 #[cfg(feature = "net")]

@@ -24,6 +24,7 @@ mod signatures;
 mod signify;
 mod snapshots;
 mod store;
+mod streams;
 mod support;
 mod transport;
 mod validate;

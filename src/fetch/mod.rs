@@ -18,6 +18,7 @@ mod cached;
 mod registry;
 mod remote;
 mod source;
+mod streamed;
 
 pub use remote::{Event, Remote, Tell};
 

@@ -566,7 +566,7 @@ type Last =
 /// That the signature holds; notes whose it is.
 fn sign(origin: &mut Origin, outcome: &Outcome, wanted: bool) -> Result<(), Box<dyn StdError + Send + Sync>> {
     match outcome.signer() {
-        Some(signer) => origin.signed_by = vec![signer?.fingerprint.to_string()],
+        Some(signer) => super::streamed::signed(origin, signer?),
         None if wanted => return Err("the signature was not checked: the archive was not read to its end".into()),
         None => {}
     }

@@ -103,8 +103,26 @@ impl Store {
         let images = plan.images().into_iter().map(|id| Ok((id.clone(), self.image(id)?)));
         // What has gone cannot be compared with; whoever runs the image is told.
         let Ok(images) = images.collect::<store::Result<BTreeMap<_, _>>>() else { return Ok(Vec::new()) };
-        let (merged, sources) = self.merge(&plan, &images)?;
-        super::verify::compare(&merged, &sources, &tree.join("rootfs"))
+        self.compare_rendered(image, &plan, &images, &tree.join("rootfs"))
+    }
+
+    /// Whether `rootfs` is what `image` comes to here: the same files of the same images.
+    ///
+    /// Errors: those of [`Store::rendered`].
+    pub fn renders_to(&self, image: &Image, rootfs: &Path) -> Result<bool> {
+        let (plan, images) = self.planned(image, &Resolver::local(self))?;
+        Ok(self.compare_rendered(image, &plan, &images, rootfs)?.is_empty())
+    }
+
+    fn compare_rendered(
+        &self,
+        image: &Image,
+        plan: &Plan,
+        images: &BTreeMap<ImageId, Image>,
+        rootfs: &Path,
+    ) -> Result<Vec<store::Damage>> {
+        let (merged, sources) = self.merge(plan, images)?;
+        super::verify::compare(&merged, &sources, rootfs)
             .map_err(|error| Error::new(Kind::Io, format!("verify what {} was rendered to", image.id())).because(error))
     }
 

@@ -99,6 +99,7 @@ impl Store {
             gone.part(self)?
         };
         collected.bytes = gone.free()? + self.trees().sweep()? + self.sweep_partials(grace)?;
+        self.sweep_received()?;
         Ok(collected)
     }
 

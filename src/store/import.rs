@@ -8,13 +8,13 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::aci::{self, ExtractOptions};
+use crate::aci::{self, ExtractOptions, Summary};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::schema::{self, ImageId, ImageManifest};
 
 use super::incoming::Incoming;
 use super::layout::{Held, Store};
-use super::{Error, Image, Kind, Origin, Partial, Result, TreeName, Wanted};
+use super::{Draft, Error, Image, Kind, Origin, Partial, Result, TreeName, Wanted};
 
 /// How to bring an image in.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ impl Store {
         let failed = |error: io::Error| Error::new(Kind::Io, doing.clone()).because(error);
         self.prepare()?;
         self.tidy()?;
-        let (mut work, draft) = {
+        let (work, draft) = {
             let _held = self.hold_shared()?;
             (Incoming::new(self.root(), "image")?, self.trees().draft(None)?)
         };
@@ -103,36 +103,46 @@ impl Store {
         let target = File::open(draft.path()).map_err(failed)?;
         let copy = Copying { source, kept, there, left: wanted.size };
         let summary = aci::import(copy, target.as_fd(), &extract).map_err(|error| refused(&doing, error))?;
-        let id = summary.image_id;
         let (manifest, told) = manifest(&summary.manifest, &doing)?;
-        wanted.check(&id, &manifest, summary.transferred, &origin.source)?;
+        wanted.check(&summary.image_id, &manifest, summary.transferred, &origin.source)?;
         if let Some(Accept(check)) = accept {
             check(&manifest, &mut origin).map_err(|why| Error::new(Kind::Refused, doing.clone()).because(why))?;
         }
-
-        origin.compression = summary.compression.to_string();
-        origin.archive_bytes = summary.transferred;
-        origin.tree_bytes = summary.size;
+        let below = summary.implied.iter().filter_map(|name| Some(name.strip_prefix(b"rootfs/")?.to_vec()));
+        let implied = below.collect();
         origin.notes.extend(summary.diagnostics.iter().map(|found| found.message.clone()));
-        origin.notes.extend(told.iter().filter(|found| is_worth_a_note(found)).map(note));
-        fs::write(work.path().join("manifest"), &summary.manifest).map_err(failed)?;
-        if !summary.implied.is_empty() {
-            fs::write(work.path().join("implied"), implied(&summary.implied)).map_err(failed)?;
-        }
-        origin.write(work.path())?;
         if let Some(partial) = partial {
             partial.give(&archive).map_err(failed)?;
         }
+        // Sealing may unmount the tree to move it, which an open directory forbids.
+        drop(target);
+        self.publish(New { work, draft, summary, implied, manifest, told, origin }, sync, &doing)
+    }
+
+    /// Writes down what is known of an image whose tree and archive were checked, and gives both their names.
+    pub(super) fn publish(&self, new: New, sync: bool, doing: &str) -> Result<Image> {
+        let New { mut work, draft, summary, implied, manifest, told, mut origin } = new;
+        let failed = |error: io::Error| Error::new(Kind::Io, doing.to_owned()).because(error);
+        let id = summary.image_id;
+        origin.compression = summary.compression.to_string();
+        origin.archive_bytes = summary.transferred;
+        origin.tree_bytes = summary.size;
+        origin.notes.extend(told.iter().filter(|found| is_worth_a_note(found)).map(note));
+        fs::write(work.path().join("manifest"), &summary.manifest).map_err(failed)?;
+        if !implied.is_empty() {
+            let text: Vec<u8> = implied.iter().flat_map(|name| name.iter().copied().chain([0])).collect();
+            fs::write(work.path().join("implied"), text).map_err(failed)?;
+        }
+        origin.write(work.path())?;
         if sync {
             aci::sync(work.as_fd()).map_err(|error| failed(error.into()))?;
         }
 
-        // Sealing may unmount the tree to move it, which an open directory forbids.
-        drop(target);
         let _held = self.hold_to_publish(&id)?;
         draft.seal(&TreeName::image(&id))?;
         let directory = self.image_directory(&id);
         self.note(&id, &manifest, &origin, work.path())?;
+        let archive = work.path().join("archive");
         let new = work.publish(&directory)?;
         if !new {
             self.note(&id, &manifest, &origin, &directory)?;
@@ -177,6 +187,20 @@ impl Store {
     }
 }
 
+/// An image that was checked and is not published yet.
+pub(super) struct New {
+    /// Holds the archive.
+    pub(super) work: Incoming,
+    pub(super) draft: Box<dyn Draft>,
+    pub(super) summary: Summary,
+    /// Directories without an entry of their own, relative to the root file system.
+    pub(super) implied: Vec<Vec<u8>>,
+    pub(super) manifest: ImageManifest,
+    /// What is said of the manifest.
+    pub(super) told: Vec<Diagnostic>,
+    pub(super) origin: Origin,
+}
+
 /// What the notes of an image begin with that are about its manifest: whoever runs it may want to know them.
 pub const OF_MANIFEST: &str = "manifest:";
 
@@ -191,25 +215,19 @@ fn note(found: &Diagnostic) -> String {
 }
 
 /// The manifest, if it is valid, and what else is said of it.
-fn manifest(text: &[u8], doing: &str) -> Result<(ImageManifest, Vec<Diagnostic>)> {
+pub(super) fn manifest(text: &[u8], doing: &str) -> Result<(ImageManifest, Vec<Diagnostic>)> {
     let options = schema::Options { purpose: schema::Purpose::Pod, ..schema::Options::default() };
     schema::image_manifest_and_findings(text, &options)
         .map_err(|found| Error::new(Kind::Refused, doing).manifest(&found))
 }
 
-fn refused(doing: &str, error: aci::Error) -> Error {
+pub(super) fn refused(doing: &str, error: aci::Error) -> Error {
     let kind = if matches!(error.kind(), aci::Kind::Io) { Kind::Io } else { Kind::Refused };
     let refused = Error::new(kind, doing);
     match error.clause_id() {
         Some(clause) => refused.clause(clause).because(error),
         None => refused.because(error),
     }
-}
-
-/// Relative to the root file system, a NUL behind each.
-fn implied(names: &[Vec<u8>]) -> Vec<u8> {
-    let below = names.iter().filter_map(|name| name.strip_prefix(b"rootfs/"));
-    below.flat_map(|name| name.iter().copied().chain([0])).collect()
 }
 
 /// Hands on what it reads and keeps a copy; ends with an error behind the size that was promised.

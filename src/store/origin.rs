@@ -21,6 +21,9 @@ pub struct Origin {
     /// Fingerprints of the keys whose signatures were good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signed_by: Vec<String>,
+    /// The file that those signatures stand in, in base64: whoever gets the image from here can ask his own keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
     /// How the archive is compressed.
     #[serde(default)]
     pub compression: String,
@@ -42,6 +45,7 @@ impl Origin {
             source: source.into(),
             imported: Timestamp::now(),
             signed_by: Vec::new(),
+            signature: None,
             compression: String::new(),
             archive_bytes: 0,
             tree_bytes: 0,

@@ -41,6 +41,8 @@ pub struct Partial {
     resumed: bool,
     note: Option<String>,
     keep: bool,
+    /// Fewer bytes are not kept.
+    least: u64,
 }
 
 impl Partials {
@@ -54,8 +56,7 @@ impl Partials {
     ///
     /// Errors: what the system says.
     pub fn open(&self, key: &str, waiting: &dyn Fn()) -> io::Result<(Partial, bool)> {
-        let name: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
-        let path = self.0.join(name);
+        let path = self.path(key);
         let mut waited = false;
         let private = |path: &Path| match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -84,6 +85,23 @@ impl Partials {
                 return Ok((Partial::at(path, lock)?, waited));
             }
         }
+    }
+
+    /// Whether anything is kept of the transfer of `key`, or somebody is at it.
+    pub fn has(&self, key: &str) -> bool {
+        self.path(key).is_dir()
+    }
+
+    /// The bytes that the next one who opens it will find.
+    pub fn held(&self, key: &str) -> u64 {
+        let path = self.path(key);
+        let bytes = fs::metadata(path.join("archive")).map_or(0, |about| about.len());
+        if path.join("note").exists() { bytes.saturating_sub(1) } else { 0 }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        let name: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.0.join(name)
     }
 
     /// Removes what killed processes left, but for the `newest` and what is younger than `grace`; gives the bytes freed.
@@ -134,7 +152,16 @@ impl Partial {
         // The last byte is asked for again: behind the end of something whole there is nothing to be asked for.
         let held = if noted { archive.metadata()?.len().saturating_sub(1) } else { 0 };
         archive.set_len(held)?;
-        Ok(Self { path, lock, archive, held, resumed: false, note: noted.then_some(note), keep: false })
+        Ok(Self {
+            path,
+            lock,
+            archive,
+            held,
+            resumed: false,
+            note: noted.then_some(note),
+            keep: false,
+            least: WORTH_KEEPING,
+        })
     }
 
     /// Bytes that have come before, and what was noted of them.
@@ -223,11 +250,16 @@ impl Partial {
     pub fn keep(&mut self) {
         self.keep = true;
     }
+
+    /// Leaves it for the next one in any case: more belongs to it than is in here.
+    pub fn keep_any(&mut self) {
+        (self.keep, self.least) = (true, 0);
+    }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        let much = || self.archive.metadata().is_ok_and(|about| about.len() >= WORTH_KEEPING);
+        let much = || self.archive.metadata().is_ok_and(|about| about.len() >= self.least);
         if self.keep && self.note.is_some() && much() {
             return;
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::schema::ImageId;
 
 use super::incoming::Incoming;
-use super::{Error, Kind, Result};
+use super::{Error, Kind, Result, Streams};
 
 /// The name of a sealed tree: an image ID (what the image unpacked to), or `plan-` and a hash of what was rendered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +63,11 @@ pub trait Trees: Send + Sync + fmt::Debug {
 
     /// Removes drafts that killed processes left; gives the bytes freed.
     fn sweep(&self) -> Result<u64>;
+
+    /// Trees as streams, where the host has them.
+    fn streams(&self) -> Option<&dyn Streams> {
+        None
+    }
 
     /// Whether an executor stacks several of these trees (overlay) or needs one tree for an image.
     fn stacks(&self) -> bool;

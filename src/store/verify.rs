@@ -1,21 +1,23 @@
 //! Is it still what it was? The archive is hashed again, and the tree compared with it entry by entry.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::aci::{self, Data, Entry, EntryKind, ReadOptions, Sink};
+use crate::aci::{self, Data, Entry, EntryKind, ReadOptions, Sink, Summary};
 use crate::schema::ImageId;
 use crate::sys::xattr;
 
 use super::layout::Store;
 use super::walk::walk;
-use super::{Error, Image, Kind, Result};
+use super::{Error, Image, Kind, Origin, Result};
 
 /// So much is told about one image.
 const MOST_TOLD: usize = 100;
@@ -44,25 +46,15 @@ impl Store {
         let Some(tree) = self.trees().find(&image.tree_name()) else {
             return Ok(vec![Damage { place: "rootfs".into(), what: "it is gone".into() }]);
         };
-        let root = File::open(&tree)
-            .map_err(|error| Error::new(Kind::Io, format!("open {}", tree.display())).because(error))?;
-        let mut comparison = Comparison {
-            root: root.as_fd(),
-            attributes_left_out: image.origin().notes.iter().any(|note| note.starts_with(aci::XATTRS_LEFT_OUT)),
-            seen: HashSet::new(),
-            damage: &mut damage,
-        };
-        match aci::read(archive, read, &mut comparison) {
-            Ok(summary) => {
-                let Comparison { seen, .. } = comparison;
+        match compare_with(archive, read, &tree, attributes_left_out(image.origin()), &mut damage)? {
+            Ok((summary, seen)) => {
                 if summary.image_id != *image.id() {
                     damage.add("archive", format!("its hash is now {}", summary.image_id));
                 }
                 if summary.manifest != image.manifest_bytes() {
                     damage.add("manifest", "it differs from the archive's");
                 }
-                find_strangers(&tree, &seen, image, &mut damage)
-                    .map_err(|error| Error::new(Kind::Io, format!("list {}", tree.display())).because(error))?;
+                find_strangers(&tree, &seen, image.implied(), &mut damage)?;
             }
             Err(error) => damage.add("archive", crate::error::chain(&error)),
         }
@@ -91,6 +83,70 @@ impl Store {
         images.sort();
         Ok((images, others))
     }
+}
+
+/// What is found out about a tree that came from elsewhere, and the archive that it is said to be of.
+pub(super) struct Compared {
+    pub(super) summary: Summary,
+    /// Directories without an entry of their own, relative to the root file system.
+    pub(super) implied: Vec<Vec<u8>>,
+    pub(super) damage: Vec<Damage>,
+}
+
+/// Reads an archive and compares a tree with it that nobody has vouched for.
+///
+/// Errors: [`Kind::Io`]; those of the archive.
+pub(super) fn compare(archive: File, tree: &Path, origin: &Origin) -> Result<Result<Compared, aci::Error>> {
+    let mut damage = Damages::default();
+    let read = ReadOptions::default();
+    let (summary, seen) = match compare_with(archive, &read, tree, attributes_left_out(origin), &mut damage)? {
+        Ok(was) => was,
+        Err(error) => return Ok(Err(error)),
+    };
+    let above = |name: &Vec<u8>| {
+        let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        ends.map(|end| name[..end].to_vec()).collect::<Vec<_>>()
+    };
+    let implied: BTreeSet<Vec<u8>> = seen.iter().flat_map(above).filter(|name| !seen.contains(name)).collect();
+    for name in &implied {
+        // As extracting makes them.
+        let plain = rustix::fs::stat(tree.join(OsStr::from_bytes(name))).is_ok_and(|stat| {
+            let own = (stat.st_uid, stat.st_gid) == (0, 0) || !rustix::process::geteuid().is_root();
+            mode(&stat) & 0o7777 == 0o755 && own && time(&stat) == (0, 0)
+        });
+        if !plain {
+            damage.add(
+                String::from_utf8_lossy(name),
+                "owner, mode or time are not those of a directory without an entry",
+            );
+        }
+    }
+    let implied: Vec<Vec<u8>> =
+        implied.iter().filter_map(|name| Some(name.strip_prefix(b"rootfs/")?.to_vec())).collect();
+    find_strangers(tree, &seen, &implied, &mut damage)?;
+    Ok(Ok(Compared { summary, implied, damage: damage.told }))
+}
+
+/// What an archive is, and the names in it.
+type Was = aci::Result<(Summary, HashSet<Vec<u8>>)>;
+
+fn compare_with(
+    archive: File,
+    read: &ReadOptions,
+    tree: &Path,
+    attributes_left_out: bool,
+    damage: &mut Damages,
+) -> Result<Was> {
+    let root =
+        File::open(tree).map_err(|error| Error::new(Kind::Io, format!("open {}", tree.display())).because(error))?;
+    let mut comparison = Comparison { root: root.as_fd(), attributes_left_out, seen: HashSet::new(), damage };
+    let summary = aci::read(archive, read, &mut comparison);
+    Ok(summary.map(|summary| (summary, comparison.seen)))
+}
+
+/// Not all attributes could be applied at import.
+fn attributes_left_out(origin: &Origin) -> bool {
+    origin.notes.iter().any(|note| note.starts_with(aci::XATTRS_LEFT_OUT))
 }
 
 #[derive(Default)]
@@ -269,14 +325,15 @@ fn time(stat: &Stat) -> (i64, i64) {
 }
 
 /// What is in the tree and not in the archive.
-fn find_strangers(tree: &Path, seen: &HashSet<Vec<u8>>, image: &Image, damage: &mut Damages) -> io::Result<()> {
-    let kept: HashSet<&[u8]> = image.implied().iter().map(Vec::as_slice).collect();
-    walk(&tree.join("rootfs"), |path, _| {
+fn find_strangers(tree: &Path, seen: &HashSet<Vec<u8>>, implied: &[Vec<u8>], damage: &mut Damages) -> Result<()> {
+    let kept: HashSet<&[u8]> = implied.iter().map(Vec::as_slice).collect();
+    let walked = walk(&tree.join("rootfs"), |path, _| {
         let name = if path.is_empty() { b"rootfs".to_vec() } else { [b"rootfs/".as_slice(), path].concat() };
         let known = seen.contains(&name) || kept.contains(path);
         if !known {
             damage.add(String::from_utf8_lossy(&name), "it is not in the archive");
         }
         known
-    })
+    });
+    walked.map_err(|error| Error::new(Kind::Io, format!("list {}", tree.display())).because(error))
 }

@@ -163,6 +163,12 @@ pub fn end_at_broken_pipe() {
     let _ = install(libc::SIGPIPE, libc::SIG_DFL);
 }
 
+/// Lets writing into a pipe that nobody reads fail instead: for who feeds programs that may end before.
+pub fn outlive_broken_pipes() {
+    // Without it this process ends, which is told too.
+    let _ = install(libc::SIGPIPE, libc::SIG_IGN);
+}
+
 /// Signals by their names.
 pub const NAMES: [(&str, i32); 29] = [
     ("HUP", libc::SIGHUP),

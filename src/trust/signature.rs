@@ -30,6 +30,8 @@ pub struct Signer {
     pub users: Vec<String>,
     /// When the signer says it was made; signify's do not.
     pub made: Option<SystemTime>,
+    /// The file that the signature stands in, as it was given.
+    pub file: Vec<u8>,
 }
 
 /// Checks that `signature` (detached, armoured or binary, or of signify) is over all that `data` gives, by a key of `keyring`.
@@ -47,7 +49,10 @@ pub fn verify(keyring: &Keyring, mut data: impl Read, signature: &[u8]) -> Resul
 }
 
 /// A check under way: made from signature and keys, fed with the data, asked at the end.
-pub struct Verifier(Lanes);
+pub struct Verifier {
+    lanes: Lanes,
+    file: Vec<u8>,
+}
 
 enum Lanes {
     OpenPgp(Vec<Lane>),
@@ -67,9 +72,9 @@ impl Verifier {
     pub fn new(keyring: &Keyring, signature: &[u8]) -> Result<Self, Error> {
         if signify::is_meant(signature) {
             let checks = SignifySignature::checks(signature, keyring)?;
-            return Ok(Self(Lanes::Signify(checks)));
+            return Ok(Self { lanes: Lanes::Signify(checks), file: signature.to_vec() });
         }
-        let signatures = parse(signature)?;
+        let (file, signatures) = (signature.to_vec(), parse(signature)?);
         let now = SystemTime::now();
         let mut lanes = Vec::new();
         let mut refusal = None;
@@ -83,13 +88,13 @@ impl Verifier {
         match (lanes.is_empty(), refusal) {
             (true, Some(refusal)) => Err(refusal),
             (true, None) => Err(keyring.unknown(&signatures)),
-            (false, _) => Ok(Self(Lanes::OpenPgp(lanes))),
+            (false, _) => Ok(Self { lanes: Lanes::OpenPgp(lanes), file }),
         }
     }
 
     /// Takes the next bytes of the data.
     pub fn update(&mut self, bytes: &[u8]) {
-        match &mut self.0 {
+        match &mut self.lanes {
             Lanes::OpenPgp(lanes) => lanes.iter_mut().for_each(|lane| lane.hasher.update(bytes)),
             Lanes::Signify(checks) => checks.iter_mut().for_each(|check| check.update(bytes)),
         }
@@ -97,14 +102,14 @@ impl Verifier {
 
     /// Whether a signature holds, now that all data has been seen: the first that does.
     pub fn finish(self) -> Result<Signer, Error> {
-        let judged: Vec<_> = match self.0 {
+        let judged: Vec<_> = match self.lanes {
             Lanes::OpenPgp(lanes) => lanes.into_iter().map(Lane::finish).collect(),
             Lanes::Signify(checks) => checks.into_iter().map(SignifyCheck::finish).collect(),
         };
         let mut refusal = None;
         for verdict in judged {
             match verdict {
-                Ok(signer) => return Ok(signer),
+                Ok(signer) => return Ok(Signer { file: self.file, ..signer }),
                 Err(error) => refusal = refusal.or(Some(error)),
             }
         }
@@ -148,7 +153,7 @@ impl Lane {
             }
             _ => mismatch(),
         })?;
-        Ok(Signer { fingerprint, users, made: Some(made.into()) })
+        Ok(Signer { fingerprint, users, made: Some(made.into()), file: Vec::new() })
     }
 }
 

@@ -194,7 +194,7 @@ impl SignifyCheck {
         if !holds || !comment_holds {
             return Err(mismatch(&key));
         }
-        Ok(Signer { fingerprint: key.fingerprint(), users: vec![key.described()], made: None })
+        Ok(Signer { fingerprint: key.fingerprint(), users: vec![key.described()], made: None, file: Vec::new() })
     }
 }
 

@@ -108,7 +108,10 @@ impl Context {
         #[cfg(target_os = "freebsd")]
         return Ok(appc::executor::freebsd::datasets::open_store(appc::executor::freebsd::Real, &root)?);
         #[cfg(not(target_os = "freebsd"))]
-        Ok(Store::open(root)?)
+        match &self.model {
+            Some(model) => Ok(appc::executor::model::freebsd::open_store(model, &root)?),
+            None => Ok(Store::open(root)?),
+        }
     }
 
     /// The pods below the root.

@@ -140,6 +140,18 @@ fn hint_of(error: &(dyn Error + 'static)) -> Option<&'static str> {
             _ => None,
         };
     }
+    if let Some(error) = error.downcast_ref::<appc::stream::Error>() {
+        return match error.kind() {
+            appc::stream::Kind::Interrupted => Some(
+                "`jetpack image import --zfs --token` prints what `jetpack image export --zfs --resume TOKEN` goes on with",
+            ),
+            appc::stream::Kind::Unsupported => Some(
+                "`jetpack init` makes datasets on a FreeBSD host with ZFS; elsewhere images travel as archives: `jetpack image export IMAGE \
+                 FILE`, `jetpack fetch FILE`",
+            ),
+            _ => None,
+        };
+    }
     if let Some(error) = error.downcast_ref::<appc::executor::Error>() {
         return match error.kind() {
             appc::executor::Kind::Corrupt if error.doing().ends_with("/journal") => {

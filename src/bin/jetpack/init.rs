@@ -48,6 +48,11 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
             }
         })
     })?;
+    if let Some(file) = &context.model {
+        let mut saved = Saved::open(file)?;
+        saved.model.keep_on_disk(&root)?;
+        saved.save()?;
+    }
     for dataset in &done.made {
         println!("{dataset}");
     }

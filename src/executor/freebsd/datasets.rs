@@ -5,6 +5,7 @@
 //! <root>/images               mounted nowhere; what is below it at <mount point of root>/trees/<name>
 //! <root>/images/<id>          one a tree, snapshot @sealed, then readonly=on; id: the first 32 hex digits of the image ID
 //! <root>/images/new-<random>  a tree in the making; renamed when it is sealed
+//! <root>/images/recv-<name>   a tree that is received ([`super::streams`]), likewise
 //! <root>/pods                 mounted nowhere
 //! <root>/pods/<uuid>          the clone of a pod's only app, mounted in the pod's directory
 //! <root>/pods/<uuid>/<app>    those of several apps
@@ -16,8 +17,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::system::{Program, System};
-use crate::store::{Discarded, Draft, Error, Kind, Result, Store, TreeName, Trees};
+use super::system::{Program, Programs, System};
+use crate::store::{Discarded, Draft, Error, Kind, Result, Store, Streams, TreeName, Trees};
 
 /// The name of the snapshot that seals a tree.
 pub const SEALED: &str = "sealed";
@@ -25,7 +26,7 @@ pub const SEALED: &str = "sealed";
 /// Trees below one root dataset.
 pub struct Datasets<S> {
     system: Mutex<S>,
-    root: String,
+    pub(super) root: String,
     mountpoint: PathBuf,
 }
 
@@ -35,32 +36,37 @@ impl<S> fmt::Debug for Datasets<S> {
     }
 }
 
-impl<S: System + Clone + Send + 'static> Datasets<S> {
+impl<S: Programs + Clone + Send + 'static> Datasets<S> {
     /// Below the dataset `root`, which `jetpack init` has made; trees are mounted below `mountpoint`/trees.
     pub fn new(system: S, root: &str, mountpoint: &Path) -> Self {
         Self { system: Mutex::new(system), root: root.to_owned(), mountpoint: mountpoint.to_owned() }
     }
 
-    fn system(&self) -> MutexGuard<'_, S> {
+    /// The same datasets, apart from this value.
+    pub(super) fn another(&self) -> Self {
+        Self { system: Mutex::new(self.system().clone()), root: self.root.clone(), mountpoint: self.mountpoint.clone() }
+    }
+
+    pub(super) fn system(&self) -> MutexGuard<'_, S> {
         // A panic elsewhere leaves no half-made value behind: each call is one program.
         self.system.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn zfs(&self, arguments: &[&str]) -> io::Result<String> {
+    pub(super) fn zfs(&self, arguments: &[&str]) -> io::Result<String> {
         self.system().run(Program::Zfs, arguments, "")?.success()
     }
 
-    fn dataset(&self, short: &str) -> String {
+    pub(super) fn dataset(&self, short: &str) -> String {
         format!("{}/images/{short}", self.root)
     }
 
-    fn directory(&self, short: &str) -> PathBuf {
+    pub(super) fn directory(&self, short: &str) -> PathBuf {
         self.mountpoint.join("trees").join(short)
     }
 }
 
 /// The part of a tree's name that names its dataset and its directory.
-fn short(name: &TreeName) -> String {
+pub(super) fn short(name: &TreeName) -> String {
     let name = name.to_string();
     match name.split_once('-') {
         Some(("plan", hash)) => format!("plan-{}", hash.get(..32).unwrap_or(hash)),
@@ -69,7 +75,7 @@ fn short(name: &TreeName) -> String {
     }
 }
 
-fn failed(doing: String, error: io::Error) -> Error {
+pub(super) fn failed(doing: String, error: io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::NotFound => Kind::Missing,
         io::ErrorKind::ResourceBusy => Kind::Busy,
@@ -78,7 +84,7 @@ fn failed(doing: String, error: io::Error) -> Error {
     Error::new(kind, doing).because(error)
 }
 
-impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
+impl<S: Programs + Clone + Send + 'static> Trees for Datasets<S> {
     fn draft(&self, base: Option<&TreeName>) -> Result<Box<dyn Draft>> {
         let name = format!("new-{}", uuid::Uuid::new_v4().simple());
         let dataset = self.dataset(&name);
@@ -100,14 +106,11 @@ impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
             _ => failed(format!("make the dataset {dataset}"), error),
         })?;
         Ok(Box::new(Making {
-            datasets: Self {
-                system: Mutex::new(self.system().clone()),
-                root: self.root.clone(),
-                mountpoint: self.mountpoint.clone(),
-            },
+            datasets: self.another(),
             dataset: Some(dataset),
             path,
             begun: base.is_some(),
+            sealed: false,
         }))
     }
 
@@ -168,6 +171,10 @@ impl<S: System + Clone + Send + 'static> Trees for Datasets<S> {
     fn stacks(&self) -> bool {
         false
     }
+
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
+    }
 }
 
 /// ZFS frees in the background: nothing is left to do.
@@ -179,14 +186,16 @@ impl Discarded for Destroyed {
     }
 }
 
-struct Making<S: System + Clone + Send + 'static> {
-    datasets: Datasets<S>,
-    dataset: Option<String>,
-    path: PathBuf,
-    begun: bool,
+pub(super) struct Making<S: Programs + Clone + Send + 'static> {
+    pub(super) datasets: Datasets<S>,
+    pub(super) dataset: Option<String>,
+    pub(super) path: PathBuf,
+    pub(super) begun: bool,
+    /// Whether it has its snapshot already: it was received with it.
+    pub(super) sealed: bool,
 }
 
-impl<S: System + Clone + Send + 'static> Draft for Making<S> {
+impl<S: Programs + Clone + Send + 'static> Draft for Making<S> {
     fn path(&self) -> &Path {
         &self.path
     }
@@ -203,7 +212,9 @@ impl<S: System + Clone + Send + 'static> Draft for Making<S> {
         let mountpoint = format!("mountpoint={}", directory.display());
         let tree = format!("appc:tree={name}");
         let snapshot = format!("{dataset}@{SEALED}");
-        self.datasets.zfs(&["snapshot", &snapshot]).map_err(|error| failed(doing("seal"), error))?;
+        if !self.sealed {
+            self.datasets.zfs(&["snapshot", &snapshot]).map_err(|error| failed(doing("seal"), error))?;
+        }
         match self.datasets.zfs(&["rename", "-f", &dataset, &new]) {
             // Somebody was first with the same tree: this one goes when it is dropped. Who was killed before the last step
             // has left one that nobody finds; it is as good as ours.
@@ -230,7 +241,7 @@ impl<S: System + Clone + Send + 'static> Draft for Making<S> {
     }
 }
 
-impl<S: System + Clone + Send + 'static> Drop for Making<S> {
+impl<S: Programs + Clone + Send + 'static> Drop for Making<S> {
     fn drop(&mut self) {
         if let Some(dataset) = self.dataset.take() {
             // What cannot be destroyed now is found by `sweep`.

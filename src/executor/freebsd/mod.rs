@@ -16,6 +16,7 @@
 //! The rootfs is hostile: nothing of it is opened or mounted on through a symbolic link, and after each mount the mount
 //! table is asked whether it stands where it was meant to.
 
+pub(crate) mod begin;
 pub(crate) mod changed;
 pub mod compile;
 mod context;
@@ -29,9 +30,12 @@ mod jail;
 #[cfg(target_os = "freebsd")]
 mod launch;
 #[cfg(target_os = "freebsd")]
+mod programs;
+#[cfg(target_os = "freebsd")]
 mod real;
 mod resources;
 pub mod steps;
+mod streams;
 pub mod system;
 pub mod usage;
 

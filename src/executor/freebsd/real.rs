@@ -5,16 +5,14 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Component, Path};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Turn, Value};
+use super::system::{Found, Hidden, Mounted, NewMount, Setting, System, Turn, Value};
 use crate::id::Id;
 use crate::sys::freebsd::{jail, kernel, mount, named, network, process, resource};
 use crate::sys::passing;
@@ -25,41 +23,10 @@ pub struct Real;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// What a program may say before it is taken for one that went mad.
-const SAID: u64 = 1 << 24;
-
 /// What is read of a file of the host that is a few lines long.
 const SMALL: u64 = 1 << 16;
 
 impl System for Real {
-    fn run(&mut self, program: Program, arguments: &[&str], input: &str) -> io::Result<Ran> {
-        let mut child = Command::new(program.path())
-            .args(arguments)
-            .env_clear()
-            .current_dir("/")
-            .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("start {}: {error}", program.path())))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // One that does not want it all says so by its exit status.
-            let _ = stdin.write_all(input.as_bytes());
-        }
-        let mut complaint = String::new();
-        let mut output = String::new();
-        // These programs complain in a few lines, which the pipe holds until they are read.
-        if let Some(stdout) = child.stdout.take() {
-            stdout.take(SAID).read_to_string(&mut output)?;
-        }
-        if let Some(stderr) = child.stderr.take() {
-            stderr.take(SAID).read_to_string(&mut complaint)?;
-        }
-        let status = child.wait()?;
-        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-        Ok(Ran { code, output, complaint })
-    }
-
     fn turn(&mut self) -> io::Result<Turn> {
         /// Of the host, not of a root: there is one packet filter.
         const TURNS: &str = "/var/run/jetpack.turn";

@@ -1,6 +1,6 @@
 //! What the executor asks of a FreeBSD system, as one trait: the real system and the model implement it.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -196,12 +196,22 @@ impl Setting {
 /// A turn to change what all pods of the host share. It is over when this is dropped.
 pub type Turn = Box<dyn std::any::Any>;
 
-/// A FreeBSD system. Errors are the system's own; `NotFound`, `AlreadyExists`, `ResourceBusy` and `InvalidInput` are
-/// what the kernel's ENOENT, EEXIST, EBUSY and EINVAL become.
-pub trait System {
+/// Programs of the base system, and what goes in and out of them.
+pub trait Programs {
     /// Runs a program to its end.
     fn run(&mut self, program: Program, arguments: &[&str], input: &str) -> io::Result<Ran>;
 
+    /// Runs a program that reads what `source` gives, as much of it as it wants. Where `source` fails its input ends, and the
+    /// error is given when the program has ended.
+    fn feed(&mut self, program: Program, arguments: &[&str], source: &mut dyn Read) -> io::Result<Ran>;
+
+    /// Runs a program whose output goes to `target` as it comes. Where that takes no more, the program is ended.
+    fn drain(&mut self, program: Program, arguments: &[&str], target: &mut dyn Write) -> io::Result<Ran>;
+}
+
+/// A FreeBSD system. Errors are the system's own; `NotFound`, `AlreadyExists`, `ResourceBusy` and `InvalidInput` are
+/// what the kernel's ENOENT, EEXIST, EBUSY and EINVAL become.
+pub trait System: Programs {
     /// Waits for a turn to change what all pods of the host share: no other process of ours has one meanwhile.
     fn turn(&mut self) -> io::Result<Turn>;
 

@@ -4,6 +4,7 @@ mod cat_manifest;
 pub mod export;
 mod extract;
 mod gc;
+mod import;
 mod inspect;
 mod output;
 mod render;
@@ -33,6 +34,7 @@ enum Command {
     Inspect(inspect::Args),
     CatManifest(cat_manifest::Args),
     Export(export::Args),
+    Import(import::Args),
     Extract(extract::Args),
     Render(render::Args),
     Verify(verify::Args),
@@ -50,6 +52,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         Command::Inspect(args) => inspect::run(&args, context),
         Command::CatManifest(args) => cat_manifest::run(args, context),
         Command::Export(args) => export::run(args, context),
+        Command::Import(args) => import::run(&args, context),
         Command::Extract(args) => extract::run(args, context),
         Command::Render(args) => render::run(args, context),
         Command::Verify(args) => verify::run(args, context),

@@ -7,27 +7,35 @@
 //!
 //! Seen on 13.2-RELEASE unless it says otherwise.
 
+mod disk;
+mod filed;
 mod files;
 mod launch;
 mod network;
 #[cfg(test)]
 mod observed;
 mod saved;
+mod streams;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod zfs;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::executor::freebsd::system::{Found, Hidden, Mounted, NewMount, Program, Ran, Setting, System, Turn, Value};
+use crate::executor::freebsd::system::{
+    Found, Hidden, Mounted, NewMount, Program, Programs, Ran, Setting, System, Turn, Value,
+};
 use crate::executor::supervise::End;
 
+pub use disk::Disk;
+pub use filed::{Filed, open_store};
 pub use files::Node;
 pub use launch::{ModelPod, Process};
 pub use saved::Saved;
@@ -68,6 +76,19 @@ pub struct State {
     pub processes: Vec<Process>,
     /// Bytes that are free in the pool; nothing can be written at 0.
     pub free: u64,
+    /// What the pool can hold.
+    #[serde(default = "features")]
+    pub features: BTreeSet<String>,
+    /// Where datasets of images have their files, when those are files of this system.
+    #[serde(default)]
+    pub disk: Option<Disk>,
+}
+
+/// What a pool made by 13.2 can hold, as far as streams have a need of it.
+fn features() -> BTreeSet<String> {
+    ["embedded_data", "extensible_dataset", "large_blocks", "large_dnode", "lz4_compress", "zstd_compress"]
+        .map(str::to_owned)
+        .into()
 }
 
 /// What the packet filter needs to look at pods' rules.
@@ -97,6 +118,8 @@ impl State {
             device_rules: (1..=5).map(|number| (number, Vec::new())).collect(),
             processes: Vec::new(),
             free: u64::MAX,
+            features: features(),
+            disk: None,
         }
     }
 }
@@ -287,7 +310,10 @@ impl Model {
         let name: String = mountpoint.file_name().unwrap_or_default().to_string_lossy().chars().take(39).collect();
         let dataset = format!("{DATASET}/images/{name}");
         let mountpoint = mountpoint.to_owned();
-        inner.add_dataset(&dataset, Some(mountpoint.clone()));
+        // One whose files are on disk is shown them alone.
+        if !inner.state.datasets.contains_key(&dataset) {
+            inner.add_dataset(&dataset, Some(mountpoint.clone()));
+        }
         let layer = mountpoint.join("rootfs");
         inner.state.files.insert(layer.clone(), Node::Directory);
         for (path, node) in rootfs {
@@ -306,7 +332,7 @@ fn refuse_with<T>(kind: io::ErrorKind, words: String) -> io::Result<T> {
     Err(io::Error::new(kind, words))
 }
 
-impl System for Model {
+impl Programs for Model {
     fn run(&mut self, program: Program, arguments: &[&str], input: &str) -> io::Result<Ran> {
         let mut inner = self.lock();
         inner.programs.push(format!("{} {}", program.path(), arguments.join(" ")));
@@ -342,6 +368,18 @@ impl System for Model {
         })
     }
 
+    fn feed(&mut self, _: Program, arguments: &[&str], source: &mut dyn Read) -> io::Result<Ran> {
+        let _ = source;
+        refuse_with(io::ErrorKind::Unsupported, format!("a model in memory takes no `{}`", arguments.join(" ")))
+    }
+
+    fn drain(&mut self, _: Program, arguments: &[&str], target: &mut dyn Write) -> io::Result<Ran> {
+        let _ = target;
+        refuse_with(io::ErrorKind::Unsupported, format!("a model in memory gives no `{}`", arguments.join(" ")))
+    }
+}
+
+impl System for Model {
     fn turn(&mut self) -> io::Result<Turn> {
         let mut inner = self.lock();
         while inner.turn_taken {

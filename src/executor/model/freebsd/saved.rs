@@ -46,6 +46,8 @@ impl Saved {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Model::at(root),
             Err(error) => return Err(failed(error)),
         };
+        // Who was killed has left it to the next one.
+        model.lock().settle().map_err(failed)?;
         Ok(Self { model, file: Some(file.to_owned()), _lock: Some(lock) })
     }
 
@@ -69,7 +71,8 @@ impl Saved {
         let text = serde_json::to_vec(&self.model.state()).map_err(|error| failed(error.into()))?;
         let new = file.with_extension("new");
         fs::write(&new, text).map_err(failed)?;
-        fs::rename(&new, file).map_err(failed)
+        fs::rename(&new, file).map_err(failed)?;
+        self.model.lock().settle().map_err(failed)
     }
 
     /// What the pod is compiled to in this model, its images there.

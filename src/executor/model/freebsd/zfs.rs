@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Inner;
+use super::disk::{Content, Receiving};
 use super::files::Node;
 use crate::executor::freebsd::system::Mounted;
 
@@ -20,6 +21,23 @@ pub struct Dataset {
     pub properties: BTreeMap<String, String>,
     /// What its snapshots hold, by name.
     pub snapshots: BTreeMap<String, BTreeMap<PathBuf, Node>>,
+    /// When it was made, in seconds, of one that is kept in directories.
+    #[serde(default)]
+    pub(super) created: u64,
+    /// The directory with what it holds, likewise.
+    #[serde(default)]
+    pub(super) content: Option<Content>,
+    /// Which its snapshots are, by name, likewise.
+    #[serde(default)]
+    pub(super) guids: BTreeMap<String, u64>,
+    /// What has come of a stream that is to make it.
+    #[serde(default)]
+    pub(super) receiving: Option<Receiving>,
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl Inner {
@@ -77,11 +95,13 @@ impl Inner {
             (Some("snapshot"), [name]) => {
                 let (dataset, snapshot) = name.split_once('@').ok_or("missing '@' delimiter")?;
                 self.there(dataset)?;
-                let content = self.content(dataset);
-                let of = self.state.datasets.get_mut(dataset).ok_or_else(|| missing(dataset))?;
-                if of.snapshots.insert(snapshot.to_owned(), content).is_some() {
+                if self.state.datasets[dataset].snapshots.contains_key(snapshot) {
                     return Err(format!("cannot create snapshot '{name}': dataset already exists"));
                 }
+                let (content, guid) = (self.content(dataset), self.keep_content(dataset)?);
+                let of = self.state.datasets.get_mut(dataset).ok_or_else(|| missing(dataset))?;
+                of.snapshots.insert(snapshot.to_owned(), content);
+                of.guids.extend(guid.map(|guid| (snapshot.to_owned(), guid)));
                 Ok(String::new())
             }
             (Some("diff"), [snapshot, name]) => self.diff(snapshot, name),
@@ -99,23 +119,36 @@ impl Inner {
             (Some("rename"), [from, to]) => self.rename_dataset(from, to),
             (Some("set"), [settings @ .., name]) => self.set(name, settings),
             (Some("get"), [what, name]) => {
+                if let Some((_, label)) = name.split_once('@') {
+                    let guid = self.snapshot_guid(name).ok_or_else(|| missing(name))?;
+                    return if *what == "guid" {
+                        Ok(format!("{guid}\n"))
+                    } else {
+                        Err(format!("{label} has no {what}"))
+                    };
+                }
                 self.there(name)?;
-                let below = format!("{name}/");
-                let of = |dataset: &Dataset| match *what {
-                    "mountpoint" => dataset.mountpoint.as_ref().map_or("none".into(), |on| on.display().to_string()),
-                    "mounted" if self.is_mounted(dataset) => "yes".to_owned(),
-                    "mounted" => "no".to_owned(),
-                    other => dataset.properties.get(other).cloned().unwrap_or_else(|| "-".to_owned()),
-                };
-                let all = self.state.datasets.iter();
-                let wanted = all.filter(|(found, _)| found == name || flag("-r") && found.starts_with(&below));
-                Ok(wanted.map(|(_, dataset)| format!("{}\n", of(dataset))).collect())
+                let all = self.below(name, flag("-r"));
+                Ok(all.map(|(found, dataset)| self.property(found, dataset, what) + "\n").collect())
             }
             (Some("list"), [name]) => {
                 self.there(name)?;
-                let on = self.state.datasets[*name].mountpoint.as_ref();
-                Ok(format!("{name}\t{}\n", on.map_or("none".into(), |on| on.display().to_string())))
+                let wanted =
+                    options.iter().find(|(flag, _)| *flag == "-o").map_or("name,mountpoint", |(_, value)| value);
+                let line = |(found, dataset): (&String, &Dataset)| {
+                    let values: Vec<_> = wanted.split(',').map(|what| self.property(found, dataset, what)).collect();
+                    values.join("\t") + "\n"
+                };
+                Ok(self.below(name, flag("-r")).map(line).collect())
             }
+            (Some("receive"), [name]) if flag("-A") => match self.state.datasets.get(*name) {
+                Some(dataset) if dataset.receiving.is_some() => {
+                    self.state.datasets.remove(*name);
+                    Ok(String::new())
+                }
+                Some(_) => Err(format!("'{name}' does not have any resumable receive state to abort")),
+                None => Err(missing(name)),
+            },
             _ => Err(format!("the model knows no `zfs {}`", arguments.join(" "))),
         }
     }
@@ -126,7 +159,30 @@ impl Inner {
                 let pools = self.state.datasets.keys().filter(|name| !name.contains('/'));
                 Ok(pools.map(|name| format!("{name}\n")).collect())
             }
+            ["get", "-H", "-o", "property,value", "all", pool] if self.state.datasets.contains_key(*pool) => {
+                let features = self.state.features.iter().map(|name| format!("feature@{name}\tactive\n"));
+                Ok(std::iter::once("size\t9.50G\n".to_owned()).chain(features).collect())
+            }
             _ => Err(format!("the model knows no `zpool {}`", arguments.join(" "))),
+        }
+    }
+
+    /// A dataset, and those below it where they are asked for.
+    fn below<'i>(&'i self, name: &'i str, all: bool) -> impl Iterator<Item = (&'i String, &'i Dataset)> {
+        let under = move |found: &str| found.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+        self.state.datasets.iter().filter(move |(found, _)| *found == name || all && under(found))
+    }
+
+    fn property(&self, name: &str, dataset: &Dataset, what: &str) -> String {
+        match what {
+            "name" => name.to_owned(),
+            "mountpoint" => dataset.mountpoint.as_ref().map_or("none".into(), |on| on.display().to_string()),
+            "mounted" if self.is_mounted(dataset) => "yes".to_owned(),
+            "mounted" => "no".to_owned(),
+            "origin" => dataset.origin.clone().unwrap_or_else(|| "-".to_owned()),
+            "creation" => dataset.created.to_string(),
+            "receive_resume_token" => self.resume_token(name, dataset),
+            other => dataset.properties.get(other).cloned().unwrap_or_else(|| "-".to_owned()),
         }
     }
 
@@ -139,7 +195,7 @@ impl Inner {
         if self.state.datasets.contains_key(name) { Ok(()) } else { Err(missing(name)) }
     }
 
-    fn make(&mut self, name: &str, properties: &[(&str, &str)], parents: bool) -> Result<(), String> {
+    fn make(&mut self, name: &str, properties: &[(&str, &str)], parents: bool, of: Option<u64>) -> Result<(), String> {
         if self.state.datasets.contains_key(name) {
             return Err(format!("cannot create '{name}': dataset already exists"));
         }
@@ -156,9 +212,11 @@ impl Inner {
             if !parents || !parent.contains('/') {
                 return Err(format!("cannot create '{name}': parent does not exist"));
             }
-            self.make(parent, &[], true)?;
+            self.make(parent, &[], true, None)?;
         }
-        let mut dataset = Dataset::default();
+        let content = self.make_content(name, of)?;
+        let created = if content.is_some() { now() } else { 0 };
+        let mut dataset = Dataset { content, created, ..Dataset::default() };
         for (key, value) in properties {
             if *key == "mountpoint" && *value != "none" {
                 dataset.mountpoint = Some(PathBuf::from(value));
@@ -176,7 +234,7 @@ impl Inner {
     }
 
     fn create_dataset(&mut self, name: &str, properties: &[(&str, &str)], parents: bool) -> Result<String, String> {
-        self.make(name, properties, parents).map(|()| String::new())
+        self.make(name, properties, parents, None).map(|()| String::new())
     }
 
     fn clone_dataset(
@@ -189,7 +247,8 @@ impl Inner {
         let (dataset, label) = snapshot.split_once('@').ok_or_else(|| missing(snapshot))?;
         let of = self.state.datasets.get(dataset).and_then(|dataset| dataset.snapshots.get(label));
         let content = of.cloned().ok_or_else(|| missing(snapshot))?;
-        self.make(name, properties, parents)?;
+        let guid = self.snapshot_guid(snapshot);
+        self.make(name, properties, parents, guid)?;
         if let Some(made) = self.state.datasets.get_mut(name) {
             made.origin = Some(snapshot.to_owned());
             if let Some(on) = made.mountpoint.clone() {
@@ -258,6 +317,7 @@ impl Inner {
             }
         }
         for one in doomed {
+            self.hide_content(&one)?;
             let Some(dataset) = self.state.datasets.remove(&one) else { continue };
             self.state.mounts.retain(|mount| mount.kind != "zfs" || mount.from != one);
             if let Some(on) = dataset.mountpoint {
@@ -274,6 +334,13 @@ impl Inner {
         }
         if let Some(dataset) = self.state.datasets.remove(from) {
             self.state.datasets.insert(to.to_owned(), dataset);
+        }
+        let snapshots = format!("{from}@");
+        for dataset in self.state.datasets.values_mut() {
+            let label = dataset.origin.as_deref().and_then(|origin| origin.strip_prefix(&snapshots));
+            if let Some(label) = label {
+                dataset.origin = Some(format!("{to}@{label}"));
+            }
         }
         for mount in self.state.mounts.iter_mut().filter(|mount| mount.kind == "zfs" && mount.from == from) {
             to.clone_into(&mut mount.from);
@@ -329,18 +396,20 @@ fn escaped(path: &Path) -> String {
     text
 }
 
-fn missing(name: &str) -> String {
+pub(super) fn missing(name: &str) -> String {
     format!("cannot open '{name}': dataset does not exist")
 }
 
 /// Options with their values, and the rest.
-fn split<'a>(arguments: &[&'a str]) -> (Vec<(&'a str, &'a str)>, Vec<&'a str>) {
+pub(super) fn split<'a>(arguments: &[&'a str]) -> (Vec<(&'a str, &'a str)>, Vec<&'a str>) {
     let mut options = Vec::new();
     let mut rest = Vec::new();
     let mut all = arguments.iter().copied();
     while let Some(argument) = all.next() {
         match argument {
-            "-o" | "-t" | "-d" => options.push((argument, all.next().unwrap_or_default())),
+            "-o" | "-d" | "-i" | "-x" => options.push((argument, all.next().unwrap_or_default())),
+            // A type where datasets are listed, a token where one is sent.
+            "-t" => options.push((argument, all.next().unwrap_or_default())),
             flag if flag.starts_with('-') => options.push((flag, "")),
             name => rest.push(name),
         }
