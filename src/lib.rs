@@ -7,8 +7,8 @@
 //! Each arrow is one module with one way in. A later module calls an earlier one; never back: of these rooms each uses
 //! only those before it, and the programs use them all (`tests/rooms.rs`).
 //! ```text
-//!  diagnostic error spec id schema sys aci discovery validate transport trust site store render stream layer oci metadata
-//!  pod executor config fetch
+//!  diagnostic error spec id schema sys aci chunks discovery validate transport trust site store render stream layer oci
+//!  metadata pod executor config fetch
 //! ```
 //!
 //! Beside it, a crate of its own: `appc-codec` (`src/codec`), the inner loops of DEFLATE and SHA-512.
@@ -20,6 +20,8 @@
 pub const SPEC_VERSION: &str = "0.8.11";
 
 pub mod aci;
+#[cfg(all(feature = "net", feature = "run", unix))]
+pub mod chunks;
 #[cfg(all(feature = "run", unix))]
 pub mod config;
 pub mod diagnostic;

@@ -5,6 +5,7 @@
 
 mod archives;
 mod command_line;
+mod delta;
 mod discover;
 mod drafts;
 mod fetch;

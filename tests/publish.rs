@@ -114,6 +114,13 @@ fn check(www: &Path) -> BTreeSet<String> {
                 let digest: String = sha2::Sha512::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
                 assert_eq!(image["sha512"], digest, "{}", path.display());
                 named.insert(file.as_str().unwrap().to_owned());
+                if image["chunks"].as_array().is_some_and(|maps| maps.contains(file)) {
+                    let map = format!("{}.chunks", file.as_str().unwrap());
+                    let id = image["id"].as_str().unwrap().parse().unwrap();
+                    let made = appc::chunks::Map::of(&*bytes, id, digest).unwrap().write();
+                    assert!(fs::read(www.join(&map)).unwrap() == made, "{map}");
+                    named.insert(map);
+                }
                 for ending in image["signatures"].as_array().unwrap() {
                     let signature = format!("{}{}", file.as_str().unwrap(), ending.as_str().unwrap());
                     let keys = appc::trust::Keyring::parse(format!("{SIGNIFY_PUBLIC}{MINISIGN_PUBLIC}").as_bytes());
@@ -324,6 +331,55 @@ fn an_index_that_leads_elsewhere_is_not_followed() {
 }
 
 #[test]
+fn maps_of_chunks_stand_beside_their_images_and_go_with_them() {
+    let site = Site::new();
+    let one = site.image("1.aci", "localhost/apps/app", "1.0.0", 1000);
+    let two = site.image("2.aci", "localhost/apps/app", "2.0.0", 2000);
+    let maps = || site.files().into_iter().filter(|path| path.ends_with(".chunks")).collect::<Vec<_>>();
+    site.publish(&[&one]);
+    assert!(maps().is_empty() && !site.index().to_string().contains("chunks"));
+    // They come later, are kept, and follow their image to its other names.
+    assert!(!site.publish(&["--chunks", &one]).contains("(unchanged)"));
+    assert_eq!(maps().len(), 2);
+    assert!(site.publish(&["--chunks", &one]).contains("(unchanged)"));
+    assert!(site.publish(&[&one]).contains("(unchanged)"));
+    assert_eq!(site.check(), site.files());
+    site.publish(&[&two]);
+    assert_eq!(maps(), ["aci/localhost/apps/app-1.0.0-linux-amd64.aci.chunks"]);
+    assert_eq!(site.check(), site.files());
+    site.publish(&["--prune", &one]);
+    assert_eq!(maps().len(), 2);
+    // What somebody broke is mended, and goes when its image is replaced by one without.
+    fs::write(site.at("www/aci/localhost/apps/app-1.0.0-linux-amd64.aci.chunks"), "broken").unwrap();
+    site.publish(&["--chunks", &one]);
+    assert_eq!(site.check(), site.files());
+    let again = site.image("1.aci", "localhost/apps/app", "1.0.0", 3000);
+    site.publish(&[&again]);
+    assert!(maps().is_empty());
+    assert_eq!(site.check(), site.files());
+    site.publish(&["--chunks", &again]);
+    site.publish(&["--prune"]);
+    assert!(maps().is_empty());
+    assert_eq!(site.check(), site.files());
+}
+
+#[test]
+fn an_image_in_one_piece_has_a_map_and_it_is_told_what_that_is_worth() {
+    let site = Site::new();
+    let long = site.image("long.aci", "localhost/apps/long", "1", 3 << 20);
+    let output = site.run(&[&site.signed()[..], &["--chunks", &long]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("long.aci is one piece (gzip)"), "{}", text(&output.stderr));
+    // The same image in pieces has the same ID, and needs no word.
+    let cut = site.at("cut.aci");
+    let made = Command::new(env!("CARGO_BIN_EXE_actool")).args(["patch-manifest", &long, &cut]).output().unwrap();
+    let output = site.run(&[&site.signed()[..], &["--chunks", &cut]].concat());
+    assert!(text(&output.stdout).starts_with(text(&made.stdout).trim()), "{}", text(&output.stdout));
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(site.check(), site.files());
+}
+
+#[test]
 fn two_publishers_at_once_both_have_their_way() {
     let site = Site::new();
     let images: Vec<String> = (0..6)
@@ -361,6 +417,7 @@ fn a_publisher_that_is_killed_at_any_moment_leaves_a_whole_site() {
     for round in 1..=50 {
         make(round);
         let some = if round % 3 == 0 { [&["--prune"], &all[..2]].concat() } else { all.clone() };
+        let some = if round % 4 == 0 { some } else { [&["--chunks"], &some[..]].concat() };
         let mut child = site
             .command(&[&site.signed()[..], &some].concat())
             .stdout(Stdio::null())

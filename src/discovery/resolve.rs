@@ -72,6 +72,8 @@ pub struct Endpoint {
     pub asc: Link,
     /// Its signature by signify or minisign, which the specification does not know: where either is, if it has one.
     pub signify: [Link; 2],
+    /// The map of its chunks, which the specification does not know either: where it is, if it has one.
+    pub chunks: Link,
     /// The page that said so.
     pub page: Url,
 }
@@ -231,8 +233,8 @@ impl Walk<'_> {
         for tag in meta::tags(&page.body) {
             match self.tag(&tag) {
                 Ok(Some(Found::Endpoint(links))) => {
-                    let [aci, asc, sig, minisig] = *links;
-                    endpoints.push(Endpoint { aci, asc, signify: [sig, minisig], page: page.url.clone() });
+                    let [aci, asc, sig, minisig, chunks] = *links;
+                    endpoints.push(Endpoint { aci, asc, signify: [sig, minisig], chunks, page: page.url.clone() });
                 }
                 Ok(Some(Found::Keys(link))) => keys.push((link, page.url.clone())),
                 Ok(None) => {}
@@ -273,7 +275,13 @@ impl Walk<'_> {
             TagName::Discovery if !url.contains("{ext}") => Err(ignored("disc.ext", "it has no `{ext}`".to_owned())),
             TagName::Discovery => {
                 let render = |ext| self.render(url, ext).map_err(|why| ignored("disc.meta.template", why));
-                let links = [render("aci")?, render("aci.asc")?, render("aci.sig")?, render("aci.minisig")?];
+                let links = [
+                    render("aci")?,
+                    render("aci.asc")?,
+                    render("aci.sig")?,
+                    render("aci.minisig")?,
+                    render("aci.chunks")?,
+                ];
                 Ok(Some(Found::Endpoint(Box::new(links))))
             }
         }
@@ -306,7 +314,7 @@ struct Ignored {
 }
 
 enum Found {
-    Endpoint(Box<[Link; 4]>),
+    Endpoint(Box<[Link; 5]>),
     Keys(Link),
 }
 

@@ -7,7 +7,9 @@
 //! ```
 //! Invariants: nothing is published that was not checked to its last byte; a signature is wanted of all that comes over
 //! a network unless the operator switched that off; an endpoint that does not deliver image and signature leads to the
-//! next, one that delivers something wrong ends the fetch. What a server says is unchanged is not transferred again.
+//! next, one that delivers something wrong ends the fetch. What a server says is unchanged is not transferred again, and of an image
+//! with a map of its chunks ([`crate::chunks`]) only those that archives of the store lack: what comes of both is checked as if it
+//! had come over the network.
 //!
 //! Images of registries (`docker://`) come another way: the registry says which manifest a name is, its layers are converted as they
 //! come ([`crate::oci`]) and imported through a pipe; which image a digest gave is remembered.
@@ -15,10 +17,12 @@
 //! Clauses: disc.match, disc.match.rule, disc.sigpolicy, disc.auth.401, im.name.discovered, im.deps.size
 
 mod cached;
+mod chunked;
 mod registry;
 mod remote;
 mod source;
 mod streamed;
+mod transfer;
 
 pub use remote::{Event, Remote, Tell};
 

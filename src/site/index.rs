@@ -61,6 +61,16 @@ pub struct Published {
     pub signatures: Vec<String>,
     /// Its files on the site.
     pub files: Vec<String>,
+    /// Those of them beside which there is a map of their chunks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<String>,
+}
+
+impl Published {
+    /// The same, on a site that has not decided yet where it is.
+    pub(super) fn without_files(&self) -> Self {
+        Self { files: Vec::new(), chunks: Vec::new(), ..self.clone() }
+    }
 }
 
 impl Default for Index {
@@ -81,7 +91,8 @@ impl Index {
             return Err(corrupt().because(format!("it is of form {}, and {FORMAT} is known here", index.format)));
         }
         for section in &index.sections {
-            let files = section.images.iter().flat_map(|image| &image.files).chain(&section.moving);
+            let files = section.images.iter().flat_map(|image| image.files.iter().chain(&image.chunks));
+            let files = files.chain(&section.moving);
             for path in files {
                 super::names::check(path)
                     .map_err(|why| corrupt().because(format!("`{}`: {why}", path.escape_debug())))?;

@@ -5,6 +5,7 @@
 //!                 apps/index.html
 //!                 aci/example.com/apps/app-1.0-linux-amd64.aci      images, where the template of the pages has them
 //!                                      app-1.0-linux-amd64.aci.asc  .sig, .minisig: their signatures
+//!                                      app-1.0-linux-amd64.aci.chunks   a map of its chunks, where that is wanted
 //!                                      app-latest-linux-amd64.aci   the same file again
 //!                                      keys.asc, keys.pub           public keys of OpenPGP, of signify
 //!                 index.json                                    what there is, and what is being changed
@@ -24,6 +25,7 @@ mod index;
 mod names;
 mod pages;
 mod publish;
+mod write;
 
 pub use directory::Directory;
 pub use http::Server;

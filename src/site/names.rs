@@ -230,6 +230,7 @@ mod tests {
             published: "2026".to_owned(),
             signatures: Vec::new(),
             files: Vec::new(),
+            chunks: Vec::new(),
         }
     }
 

@@ -10,8 +10,10 @@ use url::Url;
 
 use super::index::{self, Index, Published, Section};
 use super::names::{self, ENDINGS, described};
+use super::write::{Write, map_of, put_if_other, read_map, remove};
 use super::{Content, Error, Kind, Place, Result, digest_of, pages};
-use crate::aci::{self, Nothing, ReadOptions};
+use crate::aci::{self, Compression, Nothing, ReadOptions};
+use crate::chunks::Map;
 use crate::schema::{self, AcIdentifier};
 use crate::trust::{Certificate, Keyring};
 
@@ -39,6 +41,8 @@ pub struct Publication<'p> {
     pub signers: Vec<(&'static str, Box<Sign<'p>>)>,
     /// Whether images that nobody has signed are taken.
     pub unsigned: bool,
+    /// Whether maps of their chunks are put beside the images, with which others are fetched that have most of it.
+    pub chunks: bool,
     /// Whether all other images of the prefix go.
     pub prune: bool,
 }
@@ -69,7 +73,7 @@ pub struct Outcome {
 pub fn publish(place: &mut dyn Place, wanted: &Publication<'_>) -> Result<Outcome> {
     let mut checked = Vec::new();
     for addition in &wanted.images {
-        checked.push(check(addition)?);
+        checked.push(check(addition, wanted.chunks)?);
     }
     for _ in 0..ATTEMPTS {
         let before = place.read(index::PATH)?;
@@ -86,9 +90,13 @@ pub fn publish(place: &mut dyn Place, wanted: &Publication<'_>) -> Result<Outcom
 struct Checked<'c> {
     addition: &'c Addition,
     image: Published,
+    /// The map of its chunks, where one is wanted.
+    map: Option<Vec<u8>>,
+    /// What is to be said of it.
+    told: Option<String>,
 }
 
-fn check(addition: &Addition) -> Result<Checked<'_>> {
+fn check(addition: &Addition, chunks: bool) -> Result<Checked<'_>> {
     let shown = addition.path.display();
     let unread = |error: std::io::Error| Error::new(Kind::Io, format!("read {shown}")).because(error);
     let open = || File::open(&addition.path).map_err(unread);
@@ -109,8 +117,30 @@ fn check(addition: &Addition) -> Result<Checked<'_>> {
         published: Timestamp::now().to_string(),
         signatures: Vec::new(),
         files: Vec::new(),
+        chunks: Vec::new(),
     };
-    Ok(Checked { addition, image })
+    let mut checked = Checked { addition, image, map: None, told: None };
+    if chunks {
+        let (id, sha512) = (checked.image.id.clone(), checked.image.sha512.clone());
+        let map = Map::of(open()?, id, sha512)
+            .map_err(|error| Error::new(Kind::Refused, format!("publish {shown}")).because(error))?;
+        let plain = matches!(summary.compression, Compression::Gzip | Compression::None) && !summary.encrypted;
+        if !plain || !map.is_by_content() {
+            let how = if summary.encrypted { "encrypted".to_owned() } else { summary.compression.to_string() };
+            checked.told = Some(format!(
+                "{shown} is one piece ({how}): what is built anew shares no chunks with it; gzip as it is made here is cut by content"
+            ));
+        }
+        checked.map = Some(map.write());
+    }
+    Ok(checked)
+}
+
+/// What is at hand of an image.
+struct Source {
+    path: PathBuf,
+    signatures: BTreeMap<String, Vec<u8>>,
+    map: Option<Vec<u8>>,
 }
 
 fn error_of(shown: &dyn std::fmt::Display, error: aci::Error) -> Error {
@@ -119,21 +149,6 @@ fn error_of(shown: &dyn std::fmt::Display, error: aci::Error) -> Error {
         Some(clause) => refused.clause(clause).because(error),
         None => refused.because(error),
     }
-}
-
-/// A file of an image, and what it is made of.
-struct Write {
-    path: String,
-    /// A file of this host, where the image is given.
-    source: Option<PathBuf>,
-    /// A file of the site that is it already, or will be by then.
-    there: Option<String>,
-    sha512: String,
-    bytes: u64,
-    /// By ending; the old one is replaced by them.
-    signatures: BTreeMap<String, Vec<u8>>,
-    /// Only the signatures are others.
-    same_image: bool,
 }
 
 /// What there is to do, decided before anything is touched.
@@ -156,15 +171,15 @@ impl Work {
         before: Option<&[u8]>,
     ) -> Result<Self> {
         let mut index = Index::parse(before)?;
-        let mut removals = Vec::new();
+        let (mut removals, mut outcome) = (Vec::new(), Outcome::default());
         for section in &mut index.sections {
             recover(place, section, &mut removals)?;
         }
         let section = section(&index, wanted, checked)?;
         let (keys, keyring) = keys(place, &section, wanted)?;
         let mut new = Section { images: Vec::new(), moving: Vec::new(), ..section.clone() };
-        let mut sources: BTreeMap<String, (PathBuf, BTreeMap<String, Vec<u8>>)> = BTreeMap::new();
-        for Checked { addition, image } in checked {
+        let mut sources: BTreeMap<String, Source> = BTreeMap::new();
+        for Checked { addition, image, map, told } in checked {
             if !names::covers(&new.prefix, &image.name) {
                 let why = format!("{} is not below {}", image.name, new.prefix);
                 return Err(Error::new(Kind::Refused, format!("publish {}", addition.path.display())).because(why));
@@ -172,7 +187,7 @@ impl Work {
             let known = section.images.iter().find(|known| known.sha512 == image.sha512);
             let signatures = sign(addition, known, wanted, &keyring)?;
             let mut image = match known {
-                Some(known) => Published { files: Vec::new(), ..known.clone() },
+                Some(known) => known.without_files(),
                 None => image.clone(),
             };
             image.signatures.extend(signatures.keys().cloned());
@@ -184,7 +199,8 @@ impl Work {
                     .clause("disc.sigpolicy")
                     .because("nobody has signed it, so that nobody would take it"));
             }
-            sources.insert(image.sha512.clone(), (addition.path.clone(), signatures));
+            outcome.told.extend(told.clone());
+            sources.insert(image.sha512.clone(), Source { path: addition.path.clone(), signatures, map: map.clone() });
             new.images.retain(|other| other.sha512 != image.sha512);
             new.images.push(image);
         }
@@ -195,7 +211,7 @@ impl Work {
                 image.sha512 == known.sha512 || (&image.name, &image.labels) == (&known.name, &known.labels)
             };
             if !new.images[..asked].iter().any(replaced) {
-                new.images.push(Published { files: Vec::new(), ..known.clone() });
+                new.images.push(known.without_files());
             }
         }
         for (path, at) in names::files(&new)? {
@@ -212,7 +228,7 @@ impl Work {
             keys: keys.into_iter().map(|(path, bytes, _)| (path, bytes)).collect(),
             writes: Vec::new(),
             removals,
-            outcome: Outcome::default(),
+            outcome,
             changed: false,
         };
         work.compare(place, &section, &mut new, &sources)?;
@@ -240,29 +256,46 @@ impl Work {
         place: &mut dyn Place,
         old: &Section,
         new: &mut Section,
-        sources: &BTreeMap<String, (PathBuf, BTreeMap<String, Vec<u8>>)>,
+        sources: &BTreeMap<String, Source>,
     ) -> Result<()> {
         let was: BTreeMap<&String, &Published> =
             old.images.iter().flat_map(|image| image.files.iter().map(move |path| (path, image))).collect();
         let mut moving: BTreeSet<String> = old.moving.iter().cloned().collect();
         moving.extend(self.removals.iter().cloned());
-        for image in &new.images {
+        for image in &mut new.images {
             // A file that is this image now, and stays as it is.
             let kept: Option<String> =
                 image.files.iter().find(|path| was.get(path).is_some_and(|old| old.sha512 == image.sha512)).cloned();
+            let source = sources.get(&image.sha512);
+            let given = source.and_then(|source| source.map.as_ref());
+            let mapped = |path: &String| {
+                was.get(path).is_some_and(|old| old.sha512 == image.sha512 && old.chunks.contains(path))
+            };
+            // Where some of its files have maps all have.
+            let map = match (given, image.files.iter().find(|path| mapped(path))) {
+                (Some(map), _) => Some(map.clone()),
+                (None, Some(path)) => read_map(place, path, &image.sha512)?,
+                (None, None) => None,
+            };
             let mut first = kept.clone();
             for path in &image.files {
                 let same_image = was.get(path).is_some_and(|old| old.sha512 == image.sha512);
-                let signatures = sources.get(&image.sha512).map(|(_, signatures)| signatures);
-                let mut resigned = false;
+                let signatures = source.map(|source| &source.signatures);
+                let mut other = map.is_some() != mapped(path);
                 for (ending, signature) in signatures.into_iter().flatten().filter(|_| same_image) {
-                    resigned |= place.read(&format!("{path}{ending}"))?.as_ref() != Some(signature);
+                    other |= place.read(&format!("{path}{ending}"))?.as_ref() != Some(signature);
                 }
-                if same_image && !resigned {
+                if let (Some(map), true, false) = (given, same_image, other) {
+                    other |= place.read(&map_of(path))?.as_ref() != Some(map);
+                }
+                if map.is_some() {
+                    image.chunks.push(path.clone());
+                }
+                if same_image && !other {
                     continue;
                 }
-                let source = sources.get(&image.sha512).map(|(source, _)| source.clone());
-                if source.is_none() && first.is_none() {
+                let file = source.map(|source| source.path.clone());
+                if file.is_none() && first.is_none() {
                     return Err(Error::new(Kind::Corrupt, format!("find a file of {}", described(image))));
                 }
                 let mut signatures = signatures.cloned().unwrap_or_default();
@@ -273,9 +306,16 @@ impl Work {
                         signatures.insert(ending.clone(), bytes);
                     }
                 }
-                let (path_of, there) = (path.clone(), first.clone());
-                let (sha512, bytes) = (image.sha512.clone(), image.bytes);
-                self.writes.push(Write { path: path_of, source, there, sha512, bytes, signatures, same_image });
+                self.writes.push(Write {
+                    path: path.clone(),
+                    source: file,
+                    there: first.clone(),
+                    sha512: image.sha512.clone(),
+                    bytes: image.bytes,
+                    signatures,
+                    map: map.clone(),
+                    same_image,
+                });
                 moving.insert(path.clone());
                 first.get_or_insert_with(|| path.clone());
             }
@@ -284,7 +324,9 @@ impl Work {
         let gone: Vec<String> = was.keys().filter(|path| !is.contains(**path)).map(|path| (*path).clone()).collect();
         moving.extend(gone.iter().cloned());
         self.removals.extend(gone);
-        self.removals.retain(|path| !is.contains(path));
+        let maps: BTreeSet<String> =
+            new.images.iter().flat_map(|image| &image.chunks).map(|path| map_of(path)).collect();
+        self.removals.retain(|path| !is.contains(path) && !maps.contains(path));
         self.changed |= !moving.is_empty();
         // What may be found, should this be cut off: the images that were and those that will be, in the files that stay.
         let mut between = Section { moving: moving.iter().cloned().collect(), keys: old.keys.clone(), ..new.clone() };
@@ -292,6 +334,7 @@ impl Work {
         between.images.extend(others.cloned());
         for image in &mut between.images {
             image.files.retain(|path| !moving.contains(path));
+            image.chunks.retain(|path| !moving.contains(path));
         }
         self.between.set(between);
         Ok(())
@@ -306,7 +349,7 @@ impl Work {
             let between = self.between.write()?;
             put_if_other(place, index::PATH, &between)?;
             for write in &self.writes {
-                self::write(place, write)?;
+                super::write::write(place, write)?;
             }
             for path in &self.removals {
                 remove(place, path)?;
@@ -458,6 +501,14 @@ fn recover(place: &mut dyn Place, section: &mut Section, removals: &mut Vec<Stri
                 image.files.push(path.clone());
                 image.files.sort();
                 image.files.dedup();
+                if read_map(place, path, &image.sha512)?.is_some() {
+                    image.chunks.push(path.clone());
+                    image.chunks.sort();
+                    image.chunks.dedup();
+                } else if place.read(&map_of(path))?.is_some() {
+                    // Of what was there before, or will be there.
+                    removals.push(map_of(path));
+                }
             }
         }
         if !whole {
@@ -477,53 +528,4 @@ fn url_of(section: &Section, path: &str) -> Result<String> {
     let mut url: Url = names::base(section)?.parse().map_err(|_| corrupt())?;
     url.path_segments_mut().map_err(|()| corrupt())?.pop_if_empty().extend(below.split('/'));
     Ok(url.to_string())
-}
-
-fn put_if_other(place: &mut dyn Place, path: &str, bytes: &[u8]) -> Result<()> {
-    match place.read(path)?.is_some_and(|there| there == bytes) {
-        true => Ok(()),
-        false => place.put(path, &Content::Bytes(bytes)),
-    }
-}
-
-/// Signatures of both, then the image, then the signatures of it alone.
-fn write(place: &mut dyn Place, write: &Write) -> Result<()> {
-    let Write { path, source, there, sha512, bytes, signatures, same_image } = write;
-    let at = |ending: &str| format!("{path}{ending}");
-    if *same_image {
-        for (ending, signature) in signatures {
-            put_if_other(place, &at(ending), signature)?;
-        }
-        return Ok(());
-    }
-    let mut replaced = Vec::new();
-    for ending in ENDINGS {
-        let old = place.read(&at(ending))?;
-        match (signatures.get(ending), old) {
-            (Some(signature), Some(old)) if *signature != old => {
-                let both = [signature.as_slice(), b"\n", &old].concat();
-                place.put(&at(ending), &Content::Bytes(&both))?;
-                replaced.push((ending, signature));
-            }
-            (Some(signature), None) => place.put(&at(ending), &Content::Bytes(signature))?,
-            (None, Some(_)) => place.remove(&at(ending))?,
-            _ => {}
-        }
-    }
-    let content = source.as_ref().map(|source| Content::File(source, sha512, *bytes));
-    match (there, &content) {
-        (Some(there), content) => place.copy(there, path, content.as_ref())?,
-        (None, Some(content)) => place.put(path, content)?,
-        (None, None) => return Err(Error::new(Kind::Corrupt, format!("find what {path} is"))),
-    }
-    for (ending, signature) in replaced {
-        place.put(&at(ending), &Content::Bytes(signature))?;
-    }
-    Ok(())
-}
-
-/// The image first, so that there is none without its signature.
-fn remove(place: &mut dyn Place, path: &str) -> Result<()> {
-    place.remove(path)?;
-    ENDINGS.iter().try_for_each(|ending| place.remove(&format!("{path}{ending}")))
 }

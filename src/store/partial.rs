@@ -179,6 +179,14 @@ impl Partial {
         self.resumed = true;
     }
 
+    /// Forgets what has come behind the first `bytes`.
+    ///
+    /// Errors: what the system says.
+    pub fn hold(&mut self, bytes: u64) -> io::Result<()> {
+        self.held = self.held.min(bytes);
+        self.archive.set_len(self.held)
+    }
+
     /// Forgets what has come. Nothing of what comes is taken up after a kill where there is no note.
     ///
     /// Errors: what the system says.

@@ -17,7 +17,7 @@ use super::coding::Coding;
 use super::forward::Forward;
 use super::message::{Authorization, Held, Request, Response, Validators};
 use super::proxy::{Proxies, Route};
-use super::resume::{Range, Reopen, content_range};
+use super::resume::{Range, Reopen, content_range, part_of};
 use super::tls::{Tls, is_authority_as_server};
 use super::wire::{self, Counted, Meter};
 use super::{Error, Kind, Limits, Settings};
@@ -76,9 +76,10 @@ impl Client {
     pub fn send(&self, request: &Request) -> Result<Response, Error> {
         let limits = self.limits();
         let deadline = (!request.image).then(|| Instant::now() + limits.document);
-        let (hop, rest) = match request.held.as_ref().filter(|held| request.image && held.bytes > 0) {
-            Some(held) => self.follow_behind(request, held)?,
-            None => (self.follow(request, None, deadline)?, None),
+        let (hop, rest) = match (&request.part, request.held.as_ref().filter(|held| request.image && held.bytes > 0)) {
+            (Some(part), _) => (self.follow(request, Some(&Range::of(part)), None)?, None),
+            (None, Some(held)) => self.follow_behind(request, held)?,
+            (None, None) => (self.follow(request, None, deadline)?, None),
         };
         let headers = hop.response.headers();
         let mut validators = Validators::of(headers);
@@ -89,7 +90,12 @@ impl Client {
         let max_age = max_age(headers);
         let status = hop.response.status().as_u16();
         let refuse = |why: String| Err(Error::new(Kind::Unreachable, format!("get {}", hop.url)).because(why));
-        if status == 206 && rest.is_none() {
+        let part = request.part.as_ref().filter(|_| status == 206);
+        let part_of = part.and_then(|part| match part_of(headers)? {
+            (bytes, whole) if bytes == part.bytes && !part.of.differ(headers) => whole,
+            _ => None,
+        });
+        if status == 206 && rest.is_none() && part.is_none() {
             return refuse("the server gave a part, and the whole was asked for".to_owned());
         }
         // Of an image its very bytes are wanted: they are what was signed.
@@ -99,31 +105,37 @@ impl Client {
             _ => Coding::Plain,
         };
         // What the server says of lengths in answers without body means something else.
-        let total = match &rest {
-            Some(rest) => rest.total,
-            None => (status == 200 && coding == Coding::Plain).then(|| content_length(headers)).flatten(),
+        let total = match (&rest, part) {
+            (Some(rest), _) => rest.total,
+            (None, Some(part)) => Some(part.bytes.end - part.bytes.start),
+            (None, None) => (status == 200 && coding == Coding::Plain).then(|| content_length(headers)).flatten(),
         };
-        let from = rest.as_ref().map_or(0, |rest| rest.from);
-        let limit = if request.image { limits.image_bytes } else { limits.document_bytes };
+        let begins = rest.as_ref().map_or(0, |rest| rest.from);
+        let from = part.map_or(begins, |part| part.bytes.start);
+        let limit = match part {
+            Some(part) => part.bytes.end - part.bytes.start,
+            None if request.image => limits.image_bytes,
+            None => limits.document_bytes,
+        };
         let reopen = (request.image && (status == 200 || rest.is_some())).then(|| {
-            let again = Request { unless: None, held: None, watch: None, ..request.clone() };
+            let again = Request { unless: None, held: None, part: None, watch: None, ..request.clone() };
             Reopen::new(self.clone(), again, validators.clone())
         });
         let headers = headers.clone();
         let source = coding.decoded(hop.response.into_body().into_with_config().limit(u64::MAX).reader());
         let source = Counted::new(source, limit, limits.idle, deadline);
         let body = Body::new(Box::new(source), hop.url.clone(), total, limit, limits)
-            .behind(from)
+            .behind(begins)
             .resumed_by(reopen)
             .until(deadline)
             .watched_by(request.watch.clone());
         let public = hop.url.host_str().is_some_and(|host| !self.0.seen.is_private(host));
-        Ok(Response { status, from, url: hop.url, public, validators, max_age, body, headers })
+        Ok(Response { status, from, part_of, url: hop.url, public, validators, max_age, body, headers })
     }
 
     /// Asks for what comes behind what is held; for all of it where the server has another by now or gives no parts.
     fn follow_behind(&self, request: &Request, held: &Held) -> Result<(Hop, Option<Rest>), Error> {
-        let range = Range { from: held.bytes, if_range: held.validators.if_range() };
+        let range = Range { from: held.bytes, to: None, if_range: held.validators.if_range() };
         let hop = self.follow(request, Some(&range), None)?;
         let headers = hop.response.headers();
         let (start, whole) = content_range(headers).unwrap_or_default();
@@ -310,7 +322,8 @@ impl Client {
             }
         }
         if let Some(range) = range {
-            builder = builder.header(header::RANGE, format!("bytes={}-", range.from));
+            let last = range.to.map(|to| to.saturating_sub(1).to_string()).unwrap_or_default();
+            builder = builder.header(header::RANGE, format!("bytes={}-{last}", range.from));
             if let Some(same) = &range.if_range {
                 builder = builder.header(header::IF_RANGE, same);
             }

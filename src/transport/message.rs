@@ -1,5 +1,6 @@
 //! What a server is asked for, and what it answers.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, StatusCode, header};
@@ -21,6 +22,8 @@ pub struct Request {
     pub image: bool,
     /// What is there of an image: the rest is enough if it is still the same.
     pub held: Option<Held>,
+    /// Only this part of an image is asked for.
+    pub part: Option<Part>,
     /// Who is told how far it has come.
     pub watch: Option<Watch>,
     /// The kinds of documents that are taken, as the `Accept` header has them.
@@ -62,6 +65,7 @@ impl Request {
             unless: None,
             image: false,
             held: None,
+            part: None,
             watch: None,
             accept: None,
             authorization: None,
@@ -120,12 +124,24 @@ pub struct Held {
     pub validators: Validators,
 }
 
+/// Some bytes of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which; at least one.
+    pub bytes: Range<u64>,
+    /// What they are to be of; the whole is asked for where it is another by now.
+    pub of: Validators,
+}
+
 /// An answer after all redirects.
 pub struct Response {
     /// HTTP status code: 2xx, 304, 4xx or 5xx.
     pub status: u16,
-    /// The byte that the body begins with: zero, or the first one that was not held.
+    /// The byte that the body begins with: zero, or the first one that was not held, or of the part that was asked for.
     pub from: u64,
+    /// Bytes of the whole, where the body is just the part that was asked for. A status of 206 without is of another part, or of
+    /// something else; all of it is there where a server gives no parts.
+    pub part_of: Option<u64>,
     /// Where it came from in the end.
     pub url: Url,
     /// Whether that has a public address.

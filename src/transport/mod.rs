@@ -36,7 +36,7 @@ pub use cache::{Cache, Entry, News};
 pub use client::Client;
 pub use credentials::Credentials;
 pub use exchange::{Answer, Content, Sending};
-pub use message::{Authorization, Held, Request, Response, Validators};
+pub use message::{Authorization, Held, Part, Request, Response, Validators};
 
 /// What went wrong with a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Broken transfers, taken up again where they broke.
 
 use std::io::{self, Read};
+use std::ops;
 use std::thread;
 use std::time::Instant;
 
@@ -8,18 +9,26 @@ use ureq::http::{HeaderMap, StatusCode, header};
 
 use super::Client;
 use super::client::content_length;
-use super::message::{Request, Validators};
+use super::message::{Part, Request, Validators};
 use super::wire::Counted;
 
 /// Bytes after which a broken transfer counts as going well again: a TLS record. Servers that give so much between any two
 /// breaks are still far above the rate below which transfers are given up.
 const PROGRESS: u64 = 16 << 10;
 
-/// The rest of a body, from a byte on.
+/// A part of a body: the rest from a byte on, or up to another.
 pub(super) struct Range {
     pub(super) from: u64,
+    /// The byte behind it, where that is not the end.
+    pub(super) to: Option<u64>,
     /// What tells that it is still the same.
     pub(super) if_range: Option<String>,
+}
+
+impl Range {
+    pub(super) fn of(part: &Part) -> Self {
+        Self { from: part.bytes.start, to: Some(part.bytes.end), if_range: part.of.if_range() }
+    }
 }
 
 /// How a broken transfer is taken up again: same request, from where it broke, if it is still the same. Servers that
@@ -65,7 +74,7 @@ impl Reopen {
         thread::sleep(limits.back_off * 2u32.saturating_pow(self.failures.min(8)));
         self.failures += 1;
         self.since = 0;
-        let range = Range { from, if_range: self.validators.if_range() };
+        let range = Range { from, to: None, if_range: self.validators.if_range() };
         let follow =
             |range| self.client.follow(&self.request, range, None).map_err(|error| crate::error::chain(&error));
         let mut hop = follow((!self.whole).then_some(&range))?;
@@ -120,14 +129,20 @@ impl Reopen {
 
 /// First byte and length of the whole, as the header has them.
 pub(super) fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    part_of(headers).map(|(bytes, whole)| (bytes.start, whole))
+}
+
+/// Which bytes an answer has, and the length of the whole, as the header has them.
+pub(super) fn part_of(headers: &HeaderMap) -> Option<(ops::Range<u64>, Option<u64>)> {
     range_of(headers.get(header::CONTENT_RANGE)?.to_str().ok()?)
 }
 
 /// `bytes 5-9/10`.
-fn range_of(text: &str) -> Option<(u64, Option<u64>)> {
+fn range_of(text: &str) -> Option<(ops::Range<u64>, Option<u64>)> {
     let (range, whole) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (start, _) = range.split_once('-')?;
-    Some((start.trim().parse().ok()?, whole.trim().parse().ok()))
+    let (start, end) = range.split_once('-')?;
+    let end = end.trim().parse::<u64>().ok()?.checked_add(1)?;
+    Some((start.trim().parse().ok()?..end, whole.trim().parse().ok()))
 }
 
 #[cfg(test)]
@@ -136,8 +151,9 @@ mod tests {
 
     #[test]
     fn a_content_range_is_read() {
-        assert_eq!(range_of("bytes 5-9/10"), Some((5, Some(10))));
-        assert_eq!(range_of("bytes 5-9/*"), Some((5, None)));
+        assert_eq!(range_of("bytes 5-9/10"), Some((5..10, Some(10))));
+        assert_eq!(range_of("bytes 5-9/*"), Some((5..10, None)));
         assert_eq!(range_of("items 5-9/10"), None);
+        assert_eq!(range_of("bytes 5-18446744073709551615/10"), None);
     }
 }

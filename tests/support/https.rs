@@ -76,15 +76,17 @@ impl Reply {
         if request.headers.get("if-none-match").is_some_and(|tag| tag == etag) {
             return Self::status(304).header("ETag", etag);
         }
-        let from = request
-            .headers
-            .get("range")
-            .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        let part = request.headers.get("range").and_then(|range| {
+            let (from, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+            let from: usize = from.parse().ok()?;
+            let end = if last.is_empty() { bytes.len() } else { bytes.len().min(last.parse::<usize>().ok()? + 1) };
+            (from < end).then_some(from..end)
+        });
         let same = request.headers.get("if-range").is_none_or(|tag| tag == etag);
-        match from.filter(|from: &usize| same && *from < bytes.len()) {
-            Some(from) => {
-                let range = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
-                let part = Self { status: 206, ..Self::ok(&bytes[from..]) };
+        match part.filter(|_| same) {
+            Some(part) => {
+                let range = format!("bytes {}-{}/{}", part.start, part.end - 1, bytes.len());
+                let part = Self { status: 206, ..Self::ok(&bytes[part]) };
                 part.header("Content-Range", range).header("ETag", etag)
             }
             None => Self::ok(bytes).header("ETag", etag),

@@ -43,6 +43,9 @@ pub struct Options {
     /// Publish what nobody has signed
     #[arg(long)]
     unsigned: bool,
+    /// Put a map of its chunks beside each image: who has another that is mostly the same fetches only the rest
+    #[arg(long)]
+    chunks: bool,
     /// Take away all other images of the prefix
     #[arg(long)]
     prune: bool,
@@ -57,7 +60,7 @@ impl Options {
     #[allow(dead_code, reason = "one of the programs has other places")]
     pub fn are_given(&self) -> bool {
         let one = self.prefix.is_some() || self.url.is_some() || self.key.is_some() || self.signify_key.is_some();
-        one || self.unsigned || self.prune || !self.signature.is_empty() || !self.public_key.is_empty()
+        one || self.unsigned || self.chunks || self.prune || !self.signature.is_empty() || !self.public_key.is_empty()
     }
 
     /// Publishes images, and prints for each its ID and a URL. Those of a site that is new are below `new_at` unless told.
@@ -119,6 +122,7 @@ impl Options {
             keys,
             signers: signers.collect(),
             unsigned: self.unsigned,
+            chunks: self.chunks,
             prune: self.prune,
         };
         let done = site::publish(place, &publication).map_err(hinted)?;

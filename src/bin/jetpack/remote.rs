@@ -112,7 +112,14 @@ fn tell(verbose: bool) -> Tell {
         }
         Event::Skipped(link, error) => eprintln!("jetpack: {link} gives nothing: {}", appc::error::chain(*error)),
         Event::Waiting(what) => eprintln!("jetpack: waiting for another process that is fetching {what}"),
+        Event::Whole(url, why) => eprintln!("jetpack: {url} is fetched whole: {why}"),
+        Event::Assembled { url, fetched, bytes } => {
+            let (fetched, bytes) = (megabytes(*fetched), megabytes(*bytes));
+            eprintln!("jetpack: {fetched} of {bytes} of {url} fetched, the rest was here");
+        }
         _ if !verbose => {}
+        Event::Chunks(url) => eprintln!("jetpack: getting the map of chunks {url}"),
+        Event::NoMap(url, why) => eprintln!("jetpack: no map of chunks at {url}: {why}"),
         Event::Resumed(url, bytes) => eprintln!("jetpack: {bytes} bytes of {url} are there from before"),
         Event::Discovery(step) => eprintln!("jetpack: {step}"),
         Event::Signature(url) => eprintln!("jetpack: getting the signature {url}"),
@@ -121,6 +128,13 @@ fn tell(verbose: bool) -> Tell {
         Event::Unchanged(url) => eprintln!("jetpack: unchanged since it was fetched: {url}"),
         _ => {}
     })
+}
+
+fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0..100_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
 }
 
 /// A remote that is made when it is first needed: what is wrong with it is told then, and costs nobody who needs none.
