@@ -1,11 +1,12 @@
 //! Root file systems made of images, against a slow and obvious model: the specification's recipe, step by step, over lists.
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use crate::support::store::{Entry, Seen, What, archive, import, is_root, manifest, name_files, read_tree, small};
 use appc::render::{Kind, Resolver};
-use appc::store::{Image, Store};
+use appc::store::{Directories, Discarded, Draft, Image, Store, TreeName, Trees};
 use appc_needs::{Need, skip};
 use proptest::prelude::*;
 use serde_json::json;
@@ -226,6 +227,56 @@ fn shown_by_overlay(layers: &[std::path::PathBuf], at: &Path) -> Option<BTreeMap
     Some(tree)
 }
 
+/// Directories that begin as others do, as datasets can.
+#[derive(Debug)]
+struct Cloning(Directories);
+
+struct Cloned(Box<dyn Draft>);
+
+impl Draft for Cloned {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn begun(&self) -> bool {
+        true
+    }
+
+    fn seal(self: Box<Self>, name: &TreeName) -> appc::store::Result<()> {
+        self.0.seal(name)
+    }
+}
+
+impl Trees for Cloning {
+    fn draft(&self, base: Option<&TreeName>) -> appc::store::Result<Box<dyn Draft>> {
+        let draft = self.0.draft(None)?;
+        let Some(base) = base.and_then(|base| self.0.find(base)) else { return Ok(draft) };
+        let copied = Command::new("cp").arg("-a").arg(base.join(".")).arg(draft.path()).status().unwrap();
+        assert!(copied.success());
+        Ok(Box::new(Cloned(draft)))
+    }
+
+    fn find(&self, name: &TreeName) -> Option<PathBuf> {
+        self.0.find(name)
+    }
+
+    fn names(&self) -> appc::store::Result<Vec<TreeName>> {
+        self.0.names()
+    }
+
+    fn discard(&self, names: &[TreeName]) -> appc::store::Result<Box<dyn Discarded>> {
+        self.0.discard(names)
+    }
+
+    fn sweep(&self) -> appc::store::Result<u64> {
+        self.0.sweep()
+    }
+
+    fn stacks(&self) -> bool {
+        false
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
@@ -241,6 +292,11 @@ proptest! {
         let flat = store.flattened(&image).unwrap();
         prop_assert_eq!(flat.layers.len(), 1);
         prop_assert_eq!(&comparable(read_tree(&flat.layers[0])), &expected);
+
+        let root = directory.path().join("cloning");
+        let cloning = Store::open_with(&root, Arc::new(Cloning(Directories::new(&root)))).unwrap();
+        let amended = cloning.rendered(&import_all(&cloning, &parts)).unwrap();
+        prop_assert_eq!(&comparable(read_tree(&amended.layers[0])), &expected);
 
         let apart = directory.path().join("apart");
         std::fs::create_dir(&apart).unwrap();

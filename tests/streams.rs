@@ -167,6 +167,12 @@ fn an_image_and_its_base_travel_with_archive_tree_and_origin_and_run_on_the_othe
     }
     let archives = [&from, &to].map(|pool| pool.run(&["image", "export", APP, "-"]).stdout);
     assert_eq!(archives[0], archives[1]);
+    // What was rendered stands on its base, here as there.
+    let base: Value = serde_json::from_str(&to.ok(&["image", "show", "--json", "example.com/base"])).unwrap();
+    let base = &base["id"].as_str().unwrap()["sha512-".len()..][..32];
+    assert_eq!(to.dataset("plan-")["origin"], format!("zroot/jetpack/images/{base}@sealed"));
+    let ran = to.ok(&["run", "--rm", APP, "--exec", "/noise"]);
+    assert!(ran.contains("@recorded"), "{ran}");
     // Again: all is there.
     let (ok, told) = said(&to.import(&stream));
     assert!(ok && told.matches("is there already").count() == 2, "{told}");
@@ -187,6 +193,40 @@ fn what_the_other_side_has_is_left_out_and_missed_where_it_has_not() {
     to.taken(&base);
     to.taken(&alone);
     assert_eq!(to.images(), BOTH);
+    to.is_tidy();
+}
+
+#[test]
+fn a_rendered_tree_is_made_anew_where_its_base_came_in_another_way() {
+    let (_place, from, to) = pools();
+    to.fetch(&with_dependencies("example.com/base", &LABELS, &[], 700_000));
+    let (ok, told) = said(&to.import(&from.export(&["--incremental", APP])));
+    assert!(ok && told.contains("is made when the image is run"), "{told}");
+    assert_eq!(to.datasets().len(), 2);
+    assert!(to.ok(&["run", "--rm", APP, "--exec", "/noise"]).contains("@recorded"));
+    assert_eq!((to.images().len(), to.datasets().len()), (2, 3));
+    to.is_tidy();
+}
+
+#[test]
+fn a_base_that_trees_began_as_goes_out_of_sight_and_then_with_them() {
+    let (_place, from, to) = pools();
+    to.taken(&from.export(&[APP]));
+    to.ok(&["image", "rm", "example.com/base"]);
+    let datasets = to.datasets();
+    assert!(datasets.iter().any(|name| name.starts_with("gone-")) && datasets.len() == 3, "{datasets:?}");
+    // It may come again, and goes beside the first.
+    to.taken(&from.export(&["example.com/base"]));
+    assert_eq!(to.images(), BOTH);
+    // A tree whose base is no tree any more is sent whole.
+    let third = Pool { root: to.root.with_file_name("third") };
+    third.ok(&["init"]);
+    third.taken(&to.export(&[APP]));
+    assert_eq!(third.images(), BOTH);
+    assert!(third.dataset("plan-")["origin"].is_null());
+    to.ok(&["image", "rm", APP, "example.com/base"]);
+    to.ok(&["image", "gc", "--grace", "0s"]);
+    assert!(to.datasets().is_empty(), "{:?}", to.datasets());
     to.is_tidy();
 }
 

@@ -58,6 +58,11 @@ impl Merged {
         self.paths.iter().map(|(path, source)| (path.as_slice(), *source))
     }
 
+    /// What `path` is made from.
+    pub(super) fn source(&self, path: &[u8]) -> Option<Source> {
+        self.paths.get(path).copied()
+    }
+
     /// Whether there is anything at `path`.
     pub fn has(&self, path: &[u8]) -> bool {
         self.paths.contains_key(path)

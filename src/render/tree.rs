@@ -33,6 +33,14 @@ impl Plan {
         self.passes.iter().map(|pass| &pass.image).collect()
     }
 
+    /// The tree of an image that is all in it, beneath everything else.
+    fn begins_as(&self) -> Option<TreeName> {
+        match self.passes.as_slice() {
+            [first, _, ..] if first.keep.is_empty() => Some(TreeName::image(&first.image)),
+            _ => None,
+        }
+    }
+
     /// The name of the one tree that it comes to: that of the image itself when nothing is to be done.
     pub fn tree(&self) -> TreeName {
         match self.passes.as_slice() {
@@ -82,7 +90,11 @@ impl Store {
     /// Errors: those of [`Store::rendered`]; what was written stays, for the caller to remove.
     pub fn render_into(&self, image: &Image, target: &Path, resolver: &Resolver<'_>) -> Result<Written> {
         let (plan, images) = self.planned(image, resolver)?;
-        self.write(&plan, &images, target, Sharing::Apart)
+        let failed =
+            |error: io::Error| Error::new(Kind::Io, format!("render into {}", target.display())).because(error);
+        let (merged, sources) = self.merge(&plan, &images)?;
+        let directory = File::open(target).map_err(failed)?;
+        write::write(&merged, &sources, &directory, Sharing::Apart).map_err(failed)
     }
 
     /// How `image` is made, as it was decided when it was fetched, or as it is decided now.
@@ -171,8 +183,18 @@ impl Store {
                 }
             }
             let failed = |error: store::Error| Error::new(Kind::of(&error), rendering(image)).because(error);
-            let draft = self.draft_tree().map_err(failed)?;
-            self.write(plan, images, draft.path(), Sharing::Frozen)?;
+            let draft = self.draft_tree(plan.begins_as().as_ref()).map_err(failed)?;
+            let (merged, sources) = self.merge(plan, images)?;
+            let unwritten = |error: io::Error| {
+                Error::new(Kind::Io, format!("render into {}", draft.path().display())).because(error)
+            };
+            let target = File::open(draft.path()).map_err(unwritten)?;
+            match draft.begun() {
+                true => write::amend(&merged, &sources, &target).map_err(unwritten)?,
+                false => drop(write::write(&merged, &sources, &target, Sharing::Frozen).map_err(unwritten)?),
+            }
+            // Sealing may unmount the tree to move it, which an open directory forbids.
+            drop((target, sources));
             self.seal_tree(draft, &name).map_err(failed)?;
         }
     }
@@ -198,20 +220,6 @@ impl Store {
     fn image_tree(&self, image: &Image) -> Result<PathBuf> {
         let tree = self.tree(image).map_err(|error| Error::new(Kind::Corrupt, rendering(image)).because(error))?;
         Ok(tree.join("rootfs"))
-    }
-
-    fn write(
-        &self,
-        plan: &Plan,
-        images: &BTreeMap<ImageId, Image>,
-        target: &Path,
-        sharing: Sharing,
-    ) -> Result<Written> {
-        let failed =
-            |error: io::Error| Error::new(Kind::Io, format!("render into {}", target.display())).because(error);
-        let (merged, sources) = self.merge(plan, images)?;
-        let directory = File::open(target).map_err(failed)?;
-        write::write(&merged, &sources, &directory, sharing).map_err(failed)
     }
 
     /// What the plan comes to, and the open root of each pass.

@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamp
 use rustix::io::Errno;
 
 use super::attributes;
-use super::merge::Merged;
+use super::merge::{Merged, Source};
 
 /// How files get from the trees that they come from into the one that is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +41,7 @@ pub struct Written {
 /// Errors: those of the system, with the path. What was written stays: it is the caller's private directory.
 pub(super) fn write(merged: &Merged, sources: &[File], target: &File, sharing: Sharing) -> io::Result<Written> {
     rustix::fs::mkdirat(target, "rootfs", Mode::RWXU)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root = File::from(rustix::fs::openat(target, "rootfs", flags, Mode::empty())?);
-    let mut writer = Writer {
-        sources,
-        root,
-        reflinks: true,
-        hard_links: sharing == Sharing::Frozen,
-        owners: rustix::process::geteuid().is_root(),
-        groups: HashMap::new(),
-        shared: HashMap::new(),
-        refused: HashSet::new(),
-        written: Written::default(),
-    };
+    let mut writer = Writer::new(sources, target, sharing)?;
     for (path, source) in merged.paths() {
         if !path.is_empty() {
             writer.place(path, source.pass).map_err(|error| at(path, error))?;
@@ -64,6 +52,51 @@ pub(super) fn write(merged: &Merged, sources: &[File], target: &File, sharing: S
         writer.finish_directory(path, source.pass).map_err(|error| at(path, error))?;
     }
     Ok(writer.written)
+}
+
+/// Makes what `merged` is of the directory `target`, whose `rootfs` is a copy of the first source: what is of that stays as it is,
+/// so that a file system goes on sharing it.
+///
+/// Errors: as of [`write`].
+pub(super) fn amend(merged: &Merged, sources: &[File], target: &File) -> io::Result<()> {
+    let mut writer = Writer::new(sources, target, Sharing::Apart)?;
+    // What an image's tree has beside its files is that image's.
+    match rustix::fs::unlinkat(target, "manifest", AtFlags::empty()) {
+        Err(Errno::NOENT) | Ok(()) => {}
+        Err(error) => return Err(at(b"manifest", error.into())),
+    }
+    let mut touched: HashSet<Vec<u8>> = HashSet::new();
+    let mut goes: Vec<Vec<u8>> = Vec::new();
+    // All of the first source is in the tree, so it tells what is there.
+    for (path, directory) in writer.there()? {
+        let stays = merged.source(&path).is_some_and(|source| source.pass == 0 || source.directory && directory);
+        if !stays {
+            goes.push(path);
+        }
+    }
+    // From below upwards.
+    for path in goes.iter().rev() {
+        writer.touch(path, &mut touched)?;
+        writer.remove(path).map_err(|error| at(path, error))?;
+    }
+    for (path, source) in merged.paths().filter(|(path, source)| source.pass != 0 && !path.is_empty()) {
+        if source.directory && writer.has_directory(path) {
+            touched.insert(path.to_vec());
+            continue;
+        }
+        writer.touch(path, &mut touched)?;
+        writer.place(path, source.pass).map_err(|error| at(path, error))?;
+        if source.directory {
+            touched.insert(path.to_vec());
+        }
+    }
+    let root = merged.source(b"").is_some_and(|source| source.pass != 0);
+    let of_directory =
+        |(path, source): &(&[u8], Source)| source.directory && (touched.contains(*path) || root && path.is_empty());
+    for (path, source) in merged.paths().rev().filter(of_directory) {
+        writer.finish_directory(path, source.pass).map_err(|error| at(path, error))?;
+    }
+    Ok(())
 }
 
 struct Writer<'a> {
@@ -81,7 +114,71 @@ struct Writer<'a> {
     written: Written,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(sources: &'a [File], target: &File, sharing: Sharing) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = File::from(rustix::fs::openat(target, "rootfs", flags, Mode::empty())?);
+        Ok(Self {
+            sources,
+            root,
+            reflinks: true,
+            hard_links: sharing == Sharing::Frozen,
+            owners: rustix::process::geteuid().is_root(),
+            groups: HashMap::new(),
+            shared: HashMap::new(),
+            refused: HashSet::new(),
+            written: Written::default(),
+        })
+    }
+
+    /// What the tree holds, parents first, and whether each is a directory.
+    fn there(&self) -> io::Result<Vec<(Vec<u8>, bool)>> {
+        let mut all = Vec::new();
+        let mut left = vec![Vec::new()];
+        while let Some(above) = left.pop() {
+            let path: &[u8] = if above.is_empty() { b"." } else { &above };
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let directory = rustix::fs::openat(&self.root, path, flags, Mode::empty())?;
+            for entry in rustix::fs::Dir::read_from(&directory)? {
+                let entry = entry?;
+                let name = entry.file_name().to_bytes();
+                if matches!(name, b"." | b"..") {
+                    continue;
+                }
+                let path = if above.is_empty() { name.to_vec() } else { [&above, b"/".as_slice(), name].concat() };
+                let stat = rustix::fs::statat(&self.root, path.as_slice(), AtFlags::SYMLINK_NOFOLLOW)?;
+                let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                if is_directory {
+                    left.push(path.clone());
+                }
+                all.push((path, is_directory));
+            }
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    /// That the directory which holds `path` is about to be changed.
+    fn touch(&self, path: &[u8], touched: &mut HashSet<Vec<u8>>) -> io::Result<()> {
+        let above = path.iter().rposition(|byte| *byte == b'/').map_or(&path[..0], |end| &path[..end]);
+        if touched.insert(above.to_vec()) && !self.owners {
+            // Its own mode may forbid it; it is given back in the end.
+            let above = if above.is_empty() { b".".as_slice() } else { above };
+            rustix::fs::chmodat(&self.root, above, Mode::RWXU, AtFlags::empty())?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &[u8]) -> io::Result<()> {
+        let flags = if self.has_directory(path) { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        Ok(rustix::fs::unlinkat(&self.root, path, flags)?)
+    }
+
+    fn has_directory(&self, path: &[u8]) -> bool {
+        let stat = rustix::fs::statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+    }
+
     fn place(&mut self, path: &[u8], pass: usize) -> io::Result<()> {
         let source = self.sources[pass].as_fd();
         let stat = rustix::fs::statat(source, path, AtFlags::SYMLINK_NOFOLLOW)?;

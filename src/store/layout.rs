@@ -68,11 +68,11 @@ impl Store {
         &*self.trees
     }
 
-    /// A tree in the making.
-    pub(crate) fn draft_tree(&self) -> Result<Box<dyn Draft>> {
+    /// A tree in the making; where the host can, it begins as `base` is ([`Draft::begun`]).
+    pub(crate) fn draft_tree(&self, base: Option<&TreeName>) -> Result<Box<dyn Draft>> {
         self.prepare()?;
         let _held = self.hold_shared()?;
-        self.trees.draft(None)
+        self.trees.draft(base)
     }
 
     /// Publishes a tree.

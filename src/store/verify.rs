@@ -124,6 +124,11 @@ pub(super) fn compare(archive: File, tree: &Path, origin: &Origin) -> Result<Res
     let implied: Vec<Vec<u8>> =
         implied.iter().filter_map(|name| Some(name.strip_prefix(b"rootfs/")?.to_vec())).collect();
     find_strangers(tree, &seen, &implied, &mut damage)?;
+    let beside = std::fs::read_dir(tree).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let beside = beside.map_err(|error| Error::new(Kind::Io, format!("list {}", tree.display())).because(error))?;
+    for entry in beside.iter().filter(|entry| !matches!(entry.file_name().as_bytes(), b"rootfs" | b"manifest")) {
+        damage.add(entry.file_name().to_string_lossy(), "it is not in the archive");
+    }
     Ok(Ok(Compared { summary, implied, damage: damage.told }))
 }
 

@@ -5,6 +5,7 @@
 //! <root>/images               mounted nowhere; what is below it at <mount point of root>/trees/<name>
 //! <root>/images/<id>          one a tree, snapshot @sealed, then readonly=on; id: the first 32 hex digits of the image ID
 //! <root>/images/new-<random>  a tree in the making; renamed when it is sealed
+//! <root>/images/gone-<random> a tree that was discarded while others are clones of it; destroyed with the last of them
 //! <root>/images/recv-<name>   a tree that is received ([`super::streams`]), likewise
 //! <root>/pods                 mounted nowhere
 //! <root>/pods/<uuid>          the clone of a pod's only app, mounted in the pod's directory
@@ -22,6 +23,9 @@ use crate::store::{Discarded, Draft, Error, Kind, Result, Store, Streams, TreeNa
 
 /// The name of the snapshot that seals a tree.
 pub const SEALED: &str = "sealed";
+
+/// How the last component of a dataset begins that is no tree any more.
+const GONE: &str = "gone-";
 
 /// Trees below one root dataset.
 pub struct Datasets<S> {
@@ -58,6 +62,29 @@ impl<S: Programs + Clone + Send + 'static> Datasets<S> {
 
     pub(super) fn dataset(&self, short: &str) -> String {
         format!("{}/images/{short}", self.root)
+    }
+
+    /// Whether nothing but trees began as this one is.
+    fn has_trees_only(&self, dataset: &str) -> bool {
+        let images = format!("{}/images/", self.root);
+        let clones = self.zfs(&["get", "-H", "-p", "-o", "value", "clones", &format!("{dataset}@{SEALED}")]);
+        clones.is_ok_and(|told| told.trim().split(',').all(|clone| clone.starts_with(&images)))
+    }
+
+    /// Takes a tree out of sight that cannot be destroyed as long as there are clones of it. Gives its new name.
+    fn set_aside(&self, dataset: &str, directory: &Path) -> Result<String> {
+        let aside = self.dataset(&format!("{GONE}{}", uuid::Uuid::new_v4().simple()));
+        let steps: [&[&str]; 3] = [
+            // From here on nobody finds it, and a sweep does.
+            &["rename", "-f", dataset, &aside],
+            &["inherit", "appc:tree", &aside],
+            &["set", "canmount=off", "mountpoint=none", &aside],
+        ];
+        for step in steps {
+            self.zfs(step).map_err(|error| failed(format!("take {dataset} out of sight"), error))?;
+        }
+        let _ = std::fs::remove_dir(directory);
+        Ok(aside)
     }
 
     pub(super) fn directory(&self, short: &str) -> PathBuf {
@@ -127,12 +154,16 @@ impl<S: Programs + Clone + Send + 'static> Trees for Datasets<S> {
     }
 
     fn discard(&self, names: &[TreeName]) -> Result<Box<dyn Discarded>> {
-        let mut freed = 0;
+        let (mut freed, mut later) = (0, Vec::new());
         for name in names {
             let dataset = self.dataset(&short(name));
             let used = self.zfs(&["get", "-H", "-p", "-o", "value", "used", &dataset]);
             match self.zfs(&["destroy", "-r", &dataset]) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                // Other trees began as it is.
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy && self.has_trees_only(&dataset) => {
+                    later.push(self.set_aside(&dataset, &self.directory(&short(name)))?);
+                }
                 // A pod's rootfs is a clone of it: in use, whatever the store thinks.
                 Err(error) => return Err(failed(format!("destroy {dataset}"), error)),
                 Ok(_) => {
@@ -142,7 +173,7 @@ impl<S: Programs + Clone + Send + 'static> Trees for Datasets<S> {
                 }
             }
         }
-        Ok(Box::new(Destroyed(freed)))
+        Ok(Box::new(Destroyed { datasets: self.another(), freed, later }))
     }
 
     fn sweep(&self) -> Result<u64> {
@@ -159,9 +190,10 @@ impl<S: Programs + Clone + Send + 'static> Trees for Datasets<S> {
             let (Some(name), Some(used), Some(creation)) = (fields.next(), fields.next(), fields.next()) else {
                 continue;
             };
-            let draft = name.rsplit('/').next().is_some_and(|last| last.starts_with("new-"));
+            let begins = |with: &str| name.rsplit('/').next().is_some_and(|last| last.starts_with(with));
             let old = creation.parse::<u64>().is_ok_and(|creation| creation + OLD < now);
-            if draft && old && self.zfs(&["destroy", "-r", name]).is_ok() {
+            // One that was set aside goes with the last tree that began as it was.
+            if (begins(GONE) || begins("new-") && old) && self.zfs(&["destroy", "-r", name]).is_ok() {
                 freed += used.parse::<u64>().unwrap_or(0);
             }
         }
@@ -177,12 +209,20 @@ impl<S: Programs + Clone + Send + 'static> Trees for Datasets<S> {
     }
 }
 
-/// ZFS frees in the background: nothing is left to do.
-struct Destroyed(u64);
+/// ZFS frees in the background: what is left to do is what others were clones of.
+struct Destroyed<S> {
+    datasets: Datasets<S>,
+    freed: u64,
+    later: Vec<String>,
+}
 
-impl Discarded for Destroyed {
+impl<S: Programs + Clone + Send + 'static> Discarded for Destroyed<S> {
     fn free(self: Box<Self>) -> Result<u64> {
-        Ok(self.0)
+        for dataset in &self.later {
+            // One that still has clones goes with them, by a later sweep.
+            let _ = self.datasets.zfs(&["destroy", "-r", dataset]);
+        }
+        Ok(self.freed)
     }
 }
 

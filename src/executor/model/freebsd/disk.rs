@@ -124,12 +124,14 @@ impl Inner {
             known.extend(dataset.receiving.iter().map(|of| disk.place.join(format!("receiving-{}", of.id))));
             let (Some(content), Some(wanted)) = (&dataset.content, self.directory_of(name)) else { continue };
             if inode(&wanted) != Some(content.inode) {
-                let beside = wanted.parent().map(fs::read_dir).transpose().ok().flatten();
-                let mut candidates = fs::read_dir(&disk.place)?.chain(beside.into_iter().flatten()).flatten();
-                let trees = dataset.mountpoint.as_ref().and_then(|on| fs::read_dir(on.parent()?).ok());
-                let mut others = trees.into_iter().flatten().flatten();
-                let is = |entry: &fs::DirEntry| inode(&entry.path()) == Some(content.inode);
-                if let Some(found) = candidates.find(&is).or_else(|| others.find(&is)) {
+                let trees = disk.place.with_file_name("trees");
+                let places = [Some(disk.place.as_path()), wanted.parent(), Some(trees.as_path())];
+                let mut candidates =
+                    places.into_iter().flatten().filter_map(|place| fs::read_dir(place).ok()).flatten();
+                let is = |entry: &io::Result<fs::DirEntry>| {
+                    entry.as_ref().is_ok_and(|entry| inode(&entry.path()) == Some(content.inode))
+                };
+                if let Some(Ok(found)) = candidates.find(is) {
                     // What was mounted on is empty, and lies beneath.
                     let _ = fs::remove_dir(&wanted);
                     if let Some(parent) = wanted.parent() {

@@ -55,7 +55,8 @@ pub(super) fn write(tree: &Path, from: Option<&Path>, into: &mut dyn Write) -> i
     }
     for entry in &now {
         let path = tree.join(OsStr::from_bytes(&entry.path));
-        if before.get(&entry.path) == Some(entry) && same(entry, &path, from)? {
+        // Directories always: what is made in one on the other side changes its time.
+        if entry.is != Is::Directory && before.get(&entry.path) == Some(entry) && same(entry, &path, from)? {
             continue;
         }
         put(entry, into)?;

@@ -121,15 +121,24 @@ impl Inner {
             (Some("get"), [what, name]) => {
                 if let Some((_, label)) = name.split_once('@') {
                     let guid = self.snapshot_guid(name).ok_or_else(|| missing(name))?;
-                    return if *what == "guid" {
-                        Ok(format!("{guid}\n"))
-                    } else {
-                        Err(format!("{label} has no {what}"))
+                    let clones =
+                        self.state.datasets.iter().filter(|(_, dataset)| dataset.origin.as_deref() == Some(*name));
+                    return match *what {
+                        "guid" => Ok(format!("{guid}\n")),
+                        "clones" => Ok(clones.map(|(clone, _)| clone.as_str()).collect::<Vec<_>>().join(",") + "\n"),
+                        _ => Err(format!("the model knows no {what} of @{label}")),
                     };
                 }
                 self.there(name)?;
                 let all = self.below(name, flag("-r"));
                 Ok(all.map(|(found, dataset)| self.property(found, dataset, what) + "\n").collect())
+            }
+            (Some("inherit"), [property, name]) => {
+                self.there(name)?;
+                if let Some(dataset) = self.state.datasets.get_mut(*name) {
+                    dataset.properties.remove(*property);
+                }
+                Ok(String::new())
             }
             (Some("list"), [name]) => {
                 self.there(name)?;
@@ -355,6 +364,11 @@ impl Inner {
             let Some(dataset) = self.state.datasets.get_mut(name) else { continue };
             dataset.properties.insert(key.to_owned(), value.to_owned());
             match (key, dataset.mountpoint.clone()) {
+                ("mountpoint", Some(old)) if value == "none" => {
+                    dataset.mountpoint = None;
+                    self.state.files.retain(|path, _| !path.starts_with(&old));
+                    self.state.mounts.retain(|mount| mount.kind != "zfs" || mount.from != name);
+                }
                 ("mountpoint", Some(old)) => {
                     let new = PathBuf::from(value);
                     dataset.mountpoint = Some(new.clone());
