@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use super::tar::printable;
 use super::{Data, Entry, EntryKind, Error, Findings, Kind, ReadOptions, Result, Sink, Summary, Time, read};
 use crate::diagnostic::Diagnostic;
+use crate::sys::unowned::with_subordinate_ids;
 use crate::sys::{beneath, xattr};
 
 /// Bytes of what is remembered until the end: directories with their xattrs, devices that were left out. Each takes 100 beside its
@@ -37,6 +38,11 @@ const MAX_TOLD: usize = 8;
 pub(crate) const OWNERS_LEFT_OUT: &str = "owners that were not applied";
 /// How the note on attributes begins.
 pub(crate) const XATTRS_LEFT_OUT: &str = "extended attributes that were not applied";
+
+/// How the note on setuid and setgid bits begins.
+const MODES_LEFT_OUT: &str = "setuid and setgid bits that were not applied without their owner";
+/// How the notes begin on what another user might have applied.
+pub(crate) const LEFT_OUT: [&str; 3] = [OWNERS_LEFT_OUT, MODES_LEFT_OUT, XATTRS_LEFT_OUT];
 
 /// How to extract.
 #[derive(Clone, Debug)]
@@ -76,6 +82,20 @@ pub enum Owners {
     WherePossible,
     /// All belongs to who runs this, which is told.
     Ignore,
+    /// Of an ordinary user, who is root in a user namespace: applied there, with his subordinate ids. What those do not have is told. Only
+    /// there all of the tree can be read, changed and removed.
+    Subordinate,
+}
+
+impl Owners {
+    /// Those of trees that nobody handles but who knows about subordinate ids.
+    pub fn of_pods() -> Self {
+        #[cfg(target_os = "linux")]
+        if crate::sys::linux::subordinate::wanted() {
+            return Self::Subordinate;
+        }
+        ExtractOptions::default().owners
+    }
 }
 
 /// What becomes of device nodes. Making them takes root.
@@ -100,6 +120,7 @@ pub fn import(source: impl Read + Send, into: BorrowedFd<'_>, options: &ExtractO
         directories: BTreeMap::new(),
         waiting: 0,
         left: BTreeSet::new(),
+        later: Vec::new(),
         told: Told::default(),
     };
     let mut summary = read(source, &reading, &mut tree)?;
@@ -141,7 +162,19 @@ struct Tree<'a> {
     waiting: usize,
     /// Device nodes that were left out: hard links to them are too.
     left: BTreeSet<Vec<u8>>,
+    /// What is given its owner in a user namespace, some at once.
+    later: Vec<Later>,
     told: Told,
+}
+
+/// So many are given their owners at once.
+const AT_ONCE: usize = 4096;
+
+/// What waits for its owner.
+struct Later {
+    name: Vec<u8>,
+    kind: EntryKind,
+    metadata: Metadata,
 }
 
 /// What a directory shall be like.
@@ -158,6 +191,12 @@ struct Metadata {
     gid: u32,
     mtime: Time,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Metadata {
+    fn of(entry: &Entry, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+        Self { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs }
+    }
 }
 
 impl Sink for Tree<'_> {
@@ -204,18 +243,14 @@ impl Sink for Tree<'_> {
             }
             EntryKind::File | EntryKind::Directory => {}
         }
-        let (uid, gid) = owner(entry.uid, entry.gid);
-        let change = || chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
-        let owned =
-            self.told.owner(self.options.owners, &entry.name, (entry.uid, entry.gid), change).map_err(failed)?;
-        if entry.kind != EntryKind::Symlink {
-            let mode = if owned { entry.mode } else { self.told.unlent(&entry.name, entry.mode) };
-            beneath::set_mode(parent.as_fd(), name.as_bytes(), mode).map_err(|error| failed(errno(&error)))?;
-        }
         for (attribute, _) in &entry.xattrs {
             self.told.xattrs.add(format!("{} of {}", printable(attribute), entry.display_name()));
         }
-        utimensat(parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
+        let metadata = Metadata::of(entry, Vec::new());
+        if self.waits(&metadata) {
+            return self.later(entry, metadata);
+        }
+        self.told.apply_at(self.options.owners, parent.as_fd(), &entry.name, entry.kind, &metadata).map_err(failed)
     }
 }
 
@@ -228,13 +263,7 @@ impl Tree<'_> {
     }
 
     fn directory(&mut self, entry: &Entry) -> Result<()> {
-        let metadata = Metadata {
-            mode: entry.mode,
-            uid: entry.uid,
-            gid: entry.gid,
-            mtime: entry.mtime,
-            xattrs: entry.xattrs.clone(),
-        };
+        let metadata = Metadata::of(entry, entry.xattrs.clone());
         match self.directories.get_mut(&entry.name) {
             Some(known) if known.implied => {
                 *known = Directory { implied: false, metadata };
@@ -298,24 +327,74 @@ impl Tree<'_> {
         if entry.extents.is_some() {
             fs::ftruncate(&file, entry.size).map_err(failed)?;
         }
-        let metadata =
-            Metadata { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs: Vec::new() };
-        self.told.apply(self.options, &file, &entry.name, &metadata, &entry.xattrs).map_err(failed)
+        let metadata = Metadata::of(entry, entry.xattrs.clone());
+        if self.waits(&metadata) {
+            return self.later(entry, metadata);
+        }
+        self.told.apply(self.options, &file, &entry.name, &metadata).map_err(failed)
+    }
+
+    /// Whether that takes a user namespace in which the user is root: owners beyond root's, and what lends out the owner's rights.
+    fn waits(&self, metadata: &Metadata) -> bool {
+        let privileged = |(name, _): &(Vec<u8>, Vec<u8>)| name.starts_with(b"security.");
+        self.options.owners == Owners::Subordinate
+            && ((metadata.uid, metadata.gid) != (0, 0)
+                || metadata.mode & 0o6000 != 0
+                || metadata.xattrs.iter().any(privileged))
+    }
+
+    fn later(&mut self, entry: &Entry, metadata: Metadata) -> Result<()> {
+        self.later.push(Later { name: entry.name.clone(), kind: entry.kind, metadata });
+        if self.later.len() < AT_ONCE { Ok(()) } else { self.catch_up() }
+    }
+
+    /// Gives what is no directory what it waits for.
+    fn catch_up(&mut self) -> Result<()> {
+        let later = std::mem::take(&mut self.later);
+        if later.is_empty() {
+            return Ok(());
+        }
+        let (root, options, told) = (self.root, self.options, &mut self.told);
+        as_root(options, |options| {
+            later.iter().try_for_each(|Later { name, kind, metadata }| {
+                let done = match kind {
+                    EntryKind::File => beneath::open(root, name, OFlags::RDONLY)
+                        .and_then(|file| Ok(told.apply(options, &file, name, metadata)?)),
+                    _ => beneath::open(root, split(name).0, beneath::HANDLE)
+                        .and_then(|parent| Ok(told.apply_at(options.owners, parent.as_fd(), name, *kind, metadata)?)),
+                };
+                done.map_err(|error| unfinished(name, error))
+            })
+        })
     }
 
     /// Gives all directories what they wait for.
     fn finish(&mut self) -> Result<()> {
         self.parent = None;
-        for (name, Directory { metadata, .. }) in std::mem::take(&mut self.directories).into_iter().rev() {
-            let doing = || format!("extract `{}`", printable(&name));
-            let directory = beneath::open(self.root, &name, OFlags::RDONLY | OFlags::DIRECTORY)
-                .map_err(|error| Error::new(Kind::Io, doing()).because(error))?;
-            self.told
-                .apply(self.options, &directory, &name, &metadata, &metadata.xattrs)
-                .map_err(|error| Error::new(Kind::Io, doing()).because(io::Error::from(error)))?;
-        }
-        Ok(())
+        self.catch_up()?;
+        let directories = std::mem::take(&mut self.directories);
+        let waits = directories.values().any(|directory| self.waits(&directory.metadata));
+        let (root, told) = (self.root, &mut self.told);
+        let mut finish = |options: &ExtractOptions| {
+            directories.iter().rev().try_for_each(|(name, Directory { metadata, .. })| {
+                beneath::open(root, name, OFlags::RDONLY | OFlags::DIRECTORY)
+                    .and_then(|directory| Ok(told.apply(options, &directory, name, metadata)?))
+                    .map_err(|error| unfinished(name, error))
+            })
+        };
+        if waits { as_root(self.options, finish) } else { finish(self.options) }
     }
+}
+
+/// Does `work` where the user is root and has subordinate ids; where that is not to be had after all, as far as it goes without.
+fn as_root(options: &ExtractOptions, work: impl FnOnce(&ExtractOptions) -> Result<()>) -> Result<()> {
+    let options = ExtractOptions { owners: Owners::WherePossible, ..options.clone() };
+    with_subordinate_ids(|| work(&options))
+        .map_err(|error| Error::new(Kind::Io, "give files their owners").because(error))?
+}
+
+fn unfinished(name: &[u8], error: io::Error) -> Error {
+    Error::new(Kind::Io, format!("extract `{}`", printable(name))).because(error)
 }
 
 /// What was not applied.
@@ -358,8 +437,14 @@ impl Told {
         wanted: (u32, u32),
         change: impl FnOnce() -> rustix::io::Result<()>,
     ) -> rustix::io::Result<bool> {
-        match (owners, if owners == Owners::Ignore { Ok(()) } else { change() }) {
-            (Owners::Ignore, _) | (Owners::WherePossible, Err(Errno::PERM | Errno::INVAL)) => {
+        let done = match owners {
+            Owners::Ignore => Ok(()),
+            // It is his already.
+            Owners::Subordinate if wanted == (0, 0) => return Ok(true),
+            _ => change(),
+        };
+        match (owners, done) {
+            (Owners::Ignore, _) | (Owners::WherePossible | Owners::Subordinate, Err(Errno::PERM | Errno::INVAL)) => {
                 // Who is not root is root in its own pods.
                 if wanted != (0, 0) {
                     self.owners.add(printable(name));
@@ -378,12 +463,12 @@ impl Told {
         file: &OwnedFd,
         name: &[u8],
         metadata: &Metadata,
-        xattrs: &[(Vec<u8>, Vec<u8>)],
     ) -> rustix::io::Result<()> {
         let (uid, gid) = owner(metadata.uid, metadata.gid);
         let owned = self.owner(options.owners, name, (metadata.uid, metadata.gid), || fchown(file, uid, gid))?;
         let mode = if owned { metadata.mode } else { self.unlent(name, metadata.mode) };
-        let (early, late): (Vec<_>, Vec<_>) = xattrs.iter().partition(|(attribute, _)| attribute.starts_with(b"user."));
+        let (early, late): (Vec<_>, Vec<_>) =
+            metadata.xattrs.iter().partition(|(attribute, _)| attribute.starts_with(b"user."));
         for (attribute, value) in early {
             self.xattr(options, file, name, attribute, value)?;
         }
@@ -392,6 +477,26 @@ impl Told {
             self.xattr(options, file, name, attribute, value)?;
         }
         futimens(file, &times(metadata.mtime))
+    }
+
+    /// The same of what cannot be opened, or is not to be, by its directory.
+    fn apply_at(
+        &mut self,
+        owners: Owners,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        kind: EntryKind,
+        metadata: &Metadata,
+    ) -> rustix::io::Result<()> {
+        let last = split(name).1;
+        let (uid, gid) = owner(metadata.uid, metadata.gid);
+        let change = || chownat(parent, last, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
+        let owned = self.owner(owners, name, (metadata.uid, metadata.gid), change)?;
+        if kind != EntryKind::Symlink {
+            let mode = if owned { metadata.mode } else { self.unlent(name, metadata.mode) };
+            beneath::set_mode(parent, last, mode).map_err(|error| errno(&error))?;
+        }
+        utimensat(parent, last, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// A mode without setuid and setgid: as somebody else's they would lend out rights that the image never had.
@@ -433,7 +538,7 @@ impl Told {
     fn notes(self) -> Vec<Diagnostic> {
         [
             self.owners.note("x.aci.extract-owner", OWNERS_LEFT_OUT),
-            self.modes.note("x.aci.extract-mode", "setuid and setgid bits that were not applied without their owner"),
+            self.modes.note("x.aci.extract-mode", MODES_LEFT_OUT),
             self.devices.note("x.aci.extract-device", "device nodes that were left out"),
             self.xattrs.note("x.aci.extract-xattr", XATTRS_LEFT_OUT),
         ]

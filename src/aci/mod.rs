@@ -56,7 +56,7 @@ pub use compare::{Change, Comparison, EntryChange, ValueChange, compare};
 #[cfg(feature = "run")]
 pub use extract::{Devices, ExtractOptions, Owners, import};
 #[cfg(feature = "run")]
-pub(crate) use extract::{OWNERS_LEFT_OUT, XATTRS_LEFT_OUT, sync};
+pub(crate) use extract::{LEFT_OUT, OWNERS_LEFT_OUT, XATTRS_LEFT_OUT, sync};
 #[cfg(feature = "run")]
 pub(crate) use hash::{Hash, Sha256, Sha512};
 #[cfg(feature = "run")]

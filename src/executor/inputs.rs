@@ -82,7 +82,7 @@ impl Layer<'_> {
             if let Some(theirs) = tree.at(inside.as_os_str().as_bytes())?
                 && let Some(top) = theirs.top()
             {
-                copy::dress(top, File::open(&place)?.as_fd(), true)?;
+                copy::dress(top, File::open(&place)?.as_fd())?;
                 self.theirs.insert(place);
             }
         }

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::schema::ImageId;
 use crate::store::{self, Image, Store, TreeName};
+use crate::sys::unowned::with_subordinate_ids;
 
 use super::merge::{Laid, Merged};
 use super::write::{self, Sharing, Written};
@@ -92,9 +93,13 @@ impl Store {
         let (plan, images) = self.planned(image, resolver)?;
         let failed =
             |error: io::Error| Error::new(Kind::Io, format!("render into {}", target.display())).because(error);
-        let (merged, sources) = self.merge(&plan, &images)?;
-        let directory = File::open(target).map_err(failed)?;
-        write::write(&merged, &sources, &directory, Sharing::Apart).map_err(failed)
+        // A tree apart is the user's own, who has no more than his own ids at hand when he handles it.
+        let owners = rustix::process::geteuid().is_root();
+        beyond_own(|| {
+            let (merged, sources) = self.merge(&plan, &images)?;
+            let directory = File::open(target).map_err(failed)?;
+            write::write(&merged, &sources, &directory, Sharing::Apart, owners).map_err(failed)
+        })
     }
 
     /// How `image` is made, as it was decided when it was fetched, or as it is decided now.
@@ -133,9 +138,12 @@ impl Store {
         images: &BTreeMap<ImageId, Image>,
         rootfs: &Path,
     ) -> Result<Vec<store::Damage>> {
-        let (merged, sources) = self.merge(plan, images)?;
-        super::verify::compare(&merged, &sources, rootfs)
-            .map_err(|error| Error::new(Kind::Io, format!("verify what {} was rendered to", image.id())).because(error))
+        beyond_own(|| {
+            let (merged, sources) = self.merge(plan, images)?;
+            super::verify::compare(&merged, &sources, rootfs).map_err(|error| {
+                Error::new(Kind::Io, format!("verify what {} was rendered to", image.id())).because(error)
+            })
+        })
     }
 
     fn made(&self, image: &Image, resolver: &Resolver<'_>, stacked: bool) -> Result<Rendered> {
@@ -184,17 +192,21 @@ impl Store {
             }
             let failed = |error: store::Error| Error::new(Kind::of(&error), rendering(image)).because(error);
             let draft = self.draft_tree(plan.begins_as().as_ref()).map_err(failed)?;
-            let (merged, sources) = self.merge(plan, images)?;
             let unwritten = |error: io::Error| {
                 Error::new(Kind::Io, format!("render into {}", draft.path().display())).because(error)
             };
-            let target = File::open(draft.path()).map_err(unwritten)?;
-            match draft.begun() {
-                true => write::amend(&merged, &sources, &target).map_err(unwritten)?,
-                false => drop(write::write(&merged, &sources, &target, Sharing::Frozen).map_err(unwritten)?),
-            }
-            // Sealing may unmount the tree to move it, which an open directory forbids.
-            drop((target, sources));
+            // What is opened is closed by the end: sealing may unmount the tree to move it.
+            beyond_own(|| {
+                let (merged, sources) = self.merge(plan, images)?;
+                let target = File::open(draft.path()).map_err(unwritten)?;
+                let owners = rustix::process::geteuid().is_root();
+                match draft.begun() {
+                    true => write::amend(&merged, &sources, &target, owners).map_err(unwritten),
+                    false => {
+                        write::write(&merged, &sources, &target, Sharing::Frozen, owners).map(drop).map_err(unwritten)
+                    }
+                }
+            })?;
             self.seal_tree(draft, &name).map_err(failed)?;
         }
     }
@@ -248,6 +260,11 @@ impl Store {
     fn kept_plan(&self, image: &Image) -> Option<Plan> {
         serde_json::from_slice(&fs::read(image.directory().join("plan")).ok()?).ok()
     }
+}
+
+/// What `work` gives, done with the subordinate ids that trees of an ordinary user's images have, where he has some.
+fn beyond_own<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    with_subordinate_ids(work).map_err(|error| Error::new(Kind::Io, "work on the trees of images").because(error))?
 }
 
 fn rendering(image: &Image) -> String {

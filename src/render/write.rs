@@ -36,12 +36,18 @@ pub struct Written {
 }
 
 /// Makes `rootfs` in the private directory `target` out of `sources`, one open root a pass. Hard links within a pass are hard
-/// links in the result. Metadata is all that the sources have; owners only as far as this user may give them.
+/// links in the result. Metadata is all that the sources have; owners where it says so, and without them no rights that go with them.
 ///
 /// Errors: those of the system, with the path. What was written stays: it is the caller's private directory.
-pub(super) fn write(merged: &Merged, sources: &[File], target: &File, sharing: Sharing) -> io::Result<Written> {
+pub(super) fn write(
+    merged: &Merged,
+    sources: &[File],
+    target: &File,
+    sharing: Sharing,
+    owners: bool,
+) -> io::Result<Written> {
     rustix::fs::mkdirat(target, "rootfs", Mode::RWXU)?;
-    let mut writer = Writer::new(sources, target, sharing)?;
+    let mut writer = Writer::new(sources, target, sharing, owners)?;
     for (path, source) in merged.paths() {
         if !path.is_empty() {
             writer.place(path, source.pass).map_err(|error| at(path, error))?;
@@ -58,8 +64,8 @@ pub(super) fn write(merged: &Merged, sources: &[File], target: &File, sharing: S
 /// so that a file system goes on sharing it.
 ///
 /// Errors: as of [`write`].
-pub(super) fn amend(merged: &Merged, sources: &[File], target: &File) -> io::Result<()> {
-    let mut writer = Writer::new(sources, target, Sharing::Apart)?;
+pub(super) fn amend(merged: &Merged, sources: &[File], target: &File, owners: bool) -> io::Result<()> {
+    let mut writer = Writer::new(sources, target, Sharing::Apart, owners)?;
     // What an image's tree has beside its files is that image's.
     match rustix::fs::unlinkat(target, "manifest", AtFlags::empty()) {
         Err(Errno::NOENT) | Ok(()) => {}
@@ -115,7 +121,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(sources: &'a [File], target: &File, sharing: Sharing) -> io::Result<Self> {
+    fn new(sources: &'a [File], target: &File, sharing: Sharing, owners: bool) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = File::from(rustix::fs::openat(target, "rootfs", flags, Mode::empty())?);
         Ok(Self {
@@ -123,7 +129,7 @@ impl<'a> Writer<'a> {
             root,
             reflinks: true,
             hard_links: sharing == Sharing::Frozen,
-            owners: rustix::process::geteuid().is_root(),
+            owners,
             groups: HashMap::new(),
             shared: HashMap::new(),
             refused: HashSet::new(),
@@ -271,7 +277,7 @@ impl<'a> Writer<'a> {
             rustix::fs::fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
         }
         attributes::copy(from, to, |_| true)?;
-        rustix::fs::fchmod(to, mode(stat))?;
+        rustix::fs::fchmod(to, self.mode(stat))?;
         Ok(rustix::fs::futimens(to, &times(stat))?)
     }
 
@@ -283,9 +289,15 @@ impl<'a> Writer<'a> {
         }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             // Made by us in a private directory a moment ago, and no link.
-            rustix::fs::chmodat(&self.root, path, mode(stat), AtFlags::empty())?;
+            rustix::fs::chmodat(&self.root, path, self.mode(stat), AtFlags::empty())?;
         }
         Ok(rustix::fs::utimensat(&self.root, path, &times(stat), flags)?)
+    }
+
+    fn mode(&self, stat: &Stat) -> Mode {
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        // They would lend out rights of somebody else than the owner was.
+        if self.owners { mode } else { mode - (Mode::SUID | Mode::SGID) }
     }
 
     fn finish_directory(&self, path: &[u8], pass: usize) -> io::Result<()> {
@@ -346,10 +358,6 @@ fn make_node(root: &File, path: &[u8], kind: FileType, stat: &Stat) -> io::Resul
     // What is no device has no number there, which FreeBSD does not take for none.
     let device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
     Ok(rustix::fs::mknodat(root, path, kind, Mode::RUSR | Mode::WUSR, if device { stat.st_rdev } else { 0 })?)
-}
-
-fn mode(stat: &Stat) -> Mode {
-    Mode::from_raw_mode(stat.st_mode)
 }
 
 fn times(stat: &Stat) -> Timestamps {

@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::aci::{self, ExtractOptions, Summary};
+use crate::aci::{self, ExtractOptions, Owners, Summary};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::schema::{self, ImageId, ImageManifest};
 
@@ -57,7 +57,7 @@ impl Import {
         Self {
             origin: Origin::new(source),
             wanted: Wanted::default(),
-            extract: ExtractOptions::default(),
+            extract: ExtractOptions { owners: Owners::of_pods(), ..ExtractOptions::default() },
             accept: None,
         }
     }
@@ -145,6 +145,8 @@ impl Store {
         let archive = work.path().join("archive");
         let new = work.publish(&directory)?;
         if !new {
+            // The tree is the one that was there.
+            origin.keep_lost(&self.image(&id)?.origin().clone());
             self.note(&id, &manifest, &origin, &directory)?;
             // The same image, perhaps compressed in another way: what is kept is what the origin tells of.
             fs::rename(&archive, directory.join("archive")).map_err(failed)?;

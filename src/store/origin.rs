@@ -58,6 +58,13 @@ impl Origin {
         self.notes.iter().map(String::as_str).find(|note| note.starts_with(crate::aci::OWNERS_LEFT_OUT))
     }
 
+    /// What could not be kept is what could not when the tree was made, which was `first`.
+    pub(super) fn keep_lost(&mut self, first: &Self) {
+        let lost = |note: &String| crate::aci::LEFT_OUT.iter().any(|begins| note.starts_with(begins));
+        self.notes.retain(|note| !lost(note));
+        self.notes.extend(first.notes.iter().filter(|note| lost(note)).cloned());
+    }
+
     pub(super) fn read(directory: &Path) -> Result<Self> {
         let path = directory.join("origin");
         let text = fs::read_to_string(&path)

@@ -9,12 +9,18 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
+use crate::sys::unowned::with_all_ids;
+
 /// Removes the directory `path` and all below it; gives the bytes of the files that this was the last link of.
 ///
 /// No recursion and two descriptors at a time, however deep an image went: directories found on the way are moved up
 /// beside the one that held them. Nothing is followed. Directories without permissions are given them first, so that an ordinary
-/// user can remove what he owns. A second call goes on where a killed one stopped.
+/// user can remove what he owns; so he can what belongs to his subordinate ids. A second call goes on where a killed one stopped.
 pub(crate) fn remove(path: &Path) -> io::Result<u64> {
+    with_all_ids(|| take_apart(path))
+}
+
+fn take_apart(path: &Path) -> io::Result<u64> {
     let Some(name) = path.file_name() else { return Err(io::ErrorKind::InvalidInput.into()) };
     let parent = File::open(path.parent().unwrap_or(Path::new(".")))?;
     let name = CString::new(name.as_bytes())?;

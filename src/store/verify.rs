@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::aci::{self, Data, Entry, EntryKind, ReadOptions, Sink, Summary};
 use crate::schema::ImageId;
+use crate::sys::unowned::with_subordinate_ids;
 use crate::sys::xattr;
 
 use super::layout::Store;
@@ -180,7 +181,21 @@ impl Sink for Comparison<'_> {
     fn entry(&mut self, entry: &Entry, data: &mut Data<'_, '_>) -> aci::Result<()> {
         let Some(_) = entry.in_rootfs() else { return Ok(()) };
         self.seen.insert(entry.name.clone());
-        let there = rustix::fs::statat(self.root, entry.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
+        let root = self.root;
+        let stat = || rustix::fs::statat(root, entry.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW);
+        let there = stat();
+        // Capabilities of a file read otherwise out of the user namespace that they were given in.
+        let privileged = entry.xattrs.iter().any(|(name, _)| name.starts_with(b"security."));
+        if privileged || !there.as_ref().is_ok_and(is_own) {
+            let failed = |error: io::Error| aci::Error::new(aci::Kind::Io, "look at the tree").because(error);
+            return with_subordinate_ids(|| self.look(entry, stat(), data)).map_err(failed)?;
+        }
+        self.look(entry, there, data)
+    }
+}
+
+impl Comparison<'_> {
+    fn look(&mut self, entry: &Entry, there: rustix::io::Result<Stat>, data: &mut Data<'_, '_>) -> aci::Result<()> {
         let stat = match there {
             Ok(stat) => stat,
             // Left out at import, which the origin's notes tell.
@@ -199,6 +214,11 @@ impl Sink for Comparison<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether it belongs to this process's own user and group.
+fn is_own(stat: &Stat) -> bool {
+    (stat.st_uid, stat.st_gid) == (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
 }
 
 enum Different {
@@ -332,13 +352,14 @@ fn time(stat: &Stat) -> (i64, i64) {
 /// What is in the tree and not in the archive.
 fn find_strangers(tree: &Path, seen: &HashSet<Vec<u8>>, implied: &[Vec<u8>], damage: &mut Damages) -> Result<()> {
     let kept: HashSet<&[u8]> = implied.iter().map(Vec::as_slice).collect();
-    let walked = walk(&tree.join("rootfs"), |path, _| {
+    let look = |path: &[u8], _| {
         let name = if path.is_empty() { b"rootfs".to_vec() } else { [b"rootfs/".as_slice(), path].concat() };
         let known = seen.contains(&name) || kept.contains(path);
         if !known {
             damage.add(String::from_utf8_lossy(&name), "it is not in the archive");
         }
         known
-    });
+    };
+    let walked = with_subordinate_ids(|| walk(&tree.join("rootfs"), look)).and_then(|walked| walked);
     walked.map_err(|error| Error::new(Kind::Io, format!("list {}", tree.display())).because(error))
 }

@@ -17,4 +17,5 @@ pub mod secret;
 pub mod signals;
 pub mod terminal;
 pub mod unfinished;
+pub mod unowned;
 pub mod xattr;

@@ -18,6 +18,7 @@ mod isolators;
 mod lifecycle;
 mod networks;
 mod outside;
+mod owners;
 mod refusals;
 mod restarts;
 mod rootfs;

@@ -50,6 +50,8 @@ struct Manner<'t> {
     special: bool,
     /// Bits and attributes that give rights are kept.
     rights: bool,
+    /// Owners are kept.
+    owners: bool,
     /// What is of another kind gives way.
     replace: bool,
     /// A layer: directories that are there already take on what they are in it, and nobody looks on meanwhile.
@@ -65,17 +67,23 @@ const DEEPEST: usize = 2048;
 pub fn tree(from: &Path, to: &Path) -> io::Result<()> {
     let source = openat(CWD, from, DIRECTORY, Mode::empty())?;
     let target = openat(CWD, to, DIRECTORY, Mode::empty())?;
-    let manner = Manner { special: true, rights: true, replace: true, layer: true, tell: &|_, _| {} };
+    let manner = Manner { special: true, rights: true, owners: true, replace: true, layer: true, tell: &|_, _| {} };
     Copier::new(manner, target.as_fd())?.contents(source.as_fd(), target.as_fd(), b"", 0)?;
-    dress(&source, &target, true)
+    dress(&source, &target)
 }
 
-/// Gives an open file or directory the owner, attributes, mode and times of another; owners as far as this user may. What gives
-/// rights to whoever runs a file comes along only with `rights`.
-pub fn dress(from: impl AsFd, to: impl AsFd, rights: bool) -> io::Result<()> {
+/// Gives an open file or directory the owner, attributes, mode and times of another; owners as far as this user may.
+pub fn dress(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+    dress_as(from, to, true, true)
+}
+
+/// The same, where owners come along only with `owners`, and what gives rights to whoever runs a file with `rights`.
+fn dress_as(from: impl AsFd, to: impl AsFd, owners: bool, rights: bool) -> io::Result<()> {
     let about = fstat(&from)?;
     // Owner first: a change of it takes away setuid bits and capabilities. Mode last: it may forbid attributes.
-    owned(rustix::fs::fchown(&to, Some(Uid::from_raw(about.st_uid)), Some(Gid::from_raw(about.st_gid))))?;
+    if owners {
+        owned(rustix::fs::fchown(&to, Some(Uid::from_raw(about.st_uid)), Some(Gid::from_raw(about.st_gid))))?;
+    }
     let of_rights = |name: &[u8]| name.starts_with(b"security.") || name.starts_with(b"trusted.");
     attributes::copy(&from, &to, |name| rights || !of_rights(name))?;
     let directory = FileType::from_raw_mode(about.st_mode) == FileType::Directory;
@@ -95,10 +103,13 @@ pub(super) struct Copy<'t> {
 }
 
 impl<'t> Copy<'t> {
-    /// With `rights` where the host's files are copied to an app.
+    /// With all `rights` where the host's files are copied to an app. On the host files of an ordinary user's pods are his own, whatever
+    /// ids he has in them.
     pub(super) fn new(options: &Options<'t>, rights: bool) -> io::Result<Self> {
         let Options { special, overwrite, tell, .. } = *options;
-        let manner = Manner { special, rights: rights || special, replace: overwrite, layer: false, tell };
+        let owners = rights || rustix::process::geteuid().is_root();
+        let rights = rights || special && owners;
+        let manner = Manner { special, rights, owners, replace: overwrite, layer: false, tell };
         Ok(Self { manner, again: Again::new()? })
     }
 
@@ -266,7 +277,7 @@ impl<'a> Copier<'a> {
                 let mut target = File::from(openat(to, at, flags, Mode::from_raw_mode(0o600))?);
                 // The kernel shares the blocks where the file system can.
                 copy_content(&mut source, &mut target)?;
-                dress(&source, &target, self.manner.rights)?;
+                dress_as(&source, &target, self.manner.owners, self.manner.rights)?;
             }
             FileType::Symlink => {
                 symlinkat(readlinkat(entry.from, entry.name, Vec::new())?, to, at)?;
@@ -318,7 +329,11 @@ impl<'a> Copier<'a> {
         let source = openat(source, c".", DIRECTORY, Mode::empty())?;
         self.contents(source.as_fd(), target.as_fd(), full, depth + 1)?;
         self.at = full.to_vec();
-        if made || self.manner.layer { dress(&source, &target, self.manner.rights) } else { Ok(()) }
+        if made || self.manner.layer {
+            dress_as(&source, &target, self.manner.owners, self.manner.rights)
+        } else {
+            Ok(())
+        }
     }
 
     /// Makes `new` one more name of the file that was made of the same one, if there is one and its place is still its own.
@@ -348,7 +363,9 @@ impl<'a> Copier<'a> {
             return Err(io::Error::other("something else has come in its place meanwhile"));
         }
         let (uid, gid) = (Uid::from_raw(about.st_uid), Gid::from_raw(about.st_gid));
-        owned(chownat(&made, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH))?;
+        if self.manner.owners {
+            owned(chownat(&made, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH))?;
+        }
         if kind != FileType::Symlink {
             self.again.set_mode(made.as_fd(), Mode::from_raw_mode(about.st_mode & 0o7777))?;
         }

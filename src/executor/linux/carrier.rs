@@ -27,11 +27,11 @@ use serde_json::{Value, json};
 
 use super::cni::{self, DEFAULT};
 use super::ports;
-use super::subordinate::program;
 use crate::executor::plan::{PortForward, Rootless};
 use crate::executor::relay::until;
 use crate::executor::{Error, Kind};
 use crate::sys::linux::process as sys;
+use crate::sys::linux::subordinate::program;
 
 /// What the interface is called in the pod.
 const INTERFACE: &str = "eth0";

@@ -41,6 +41,9 @@ const DEVICE_NAMES: [&str; 15] = [
 /// The group of terminals, by convention of every distribution.
 const TTY_GROUP: u32 = 5;
 
+/// The last user and group that images may expect to be there: `nogroup`.
+const LAST_ID: u32 = 65_534;
+
 /// The kernel's own limit of a host name.
 const HOSTNAME_LIMIT: usize = 64;
 
@@ -187,12 +190,18 @@ impl Compiler<'_> {
         }
         let ids = if self.user_namespace() {
             namespaces.insert(0, Namespace::User);
-            let how = match &self.facts.no_subordinate_ids {
-                Some(why) => format!("without root, only user and group 0 exist in the pod: {why}"),
-                None => "without root, users and groups beyond 0 are subordinate ids; files of images belong to 0"
-                    .to_owned(),
+            let last = |map: &[(u32, u32, u32)]| map.iter().map(|(first, _, count)| first + (count - 1)).max();
+            let ids = &self.facts.ids;
+            let outcome = match (&self.facts.no_subordinate_ids, last(&ids.users).min(last(&ids.groups))) {
+                (Some(why), _) => {
+                    Outcome::modified(format!("without root, only user and group 0 exist in the pod: {why}"))
+                }
+                (None, Some(last)) if last < LAST_ID => Outcome::modified(format!(
+                    "without root, users and groups are those up to {last}, which /etc/subuid and /etc/subgid grant"
+                )),
+                (None, _) => Outcome::Enforced,
             };
-            self.report.promised(None, "users", "im.app.user.numeric", Outcome::modified(how));
+            self.report.promised(None, "users", "im.app.user.numeric", outcome);
             Some(self.facts.ids.clone())
         } else {
             None

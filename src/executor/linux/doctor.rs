@@ -8,9 +8,9 @@ use super::cni::{DEFAULT, Networks};
 use super::delegation::Home;
 use super::facts::{carries_overlays, overlays, user_namespaces_forbidden};
 use super::isolators::cgroup::{Controller, Controllers};
-use super::subordinate;
 use crate::executor::finding::Finding;
 use crate::executor::plan::Cni;
+use crate::sys::linux::subordinate::IdMap;
 
 /// The oldest kernel that has all that pods are made with: mounts by descriptor, and attributes of mounts.
 const OLDEST: (u32, u32) = (5, 12);
@@ -32,7 +32,7 @@ pub fn diagnose(cni: &Cni, root: &Path) -> Vec<Finding> {
             user_namespaces_forbidden(&read).map_or_else(|| Ok("anyone may make them".to_owned()), Err),
             "set that to another value by sysctl, or give jetpack an AppArmor profile with `userns,`; else run it as root",
         ));
-        let mapped = subordinate::map(uid, gid).map(|map| {
+        let mapped = IdMap::granted(uid, gid).map(|map| {
             let count = |ranges: &[(u32, u32, u32)]| ranges.iter().map(|(.., count)| u64::from(*count)).sum::<u64>();
             format!("{} users and {} groups", count(&map.users), count(&map.groups))
         });

@@ -11,7 +11,6 @@ use super::carrier::{self, Program};
 use super::cni::Networks;
 use super::isolators::cgroup::{Controller, Controllers};
 use super::steps::IdMap;
-use super::subordinate;
 use crate::executor::plan::{Network, PodPlan, VolumeKind, VolumePlan};
 
 /// What `compile` has to know about a host.
@@ -85,12 +84,12 @@ impl HostFacts {
             true => carrier::find(plan.cni.rootless).and_then(|found| carrier::fits(block).map(|()| found)),
             false => Err("no pod asks for it".to_owned()),
         };
-        let mapped = if privileged { Err(String::new()) } else { subordinate::map(uid, gid) };
+        let mapped = if privileged { Err(String::new()) } else { IdMap::granted(uid, gid) };
         Self {
             privileged,
             no_user_namespaces: if privileged { None } else { user_namespaces_forbidden(&read) },
             no_subordinate_ids: mapped.as_ref().err().filter(|_| !privileged).cloned(),
-            ids: mapped.unwrap_or_else(|_| subordinate::one(uid, gid)),
+            ids: mapped.unwrap_or_else(|_| IdMap::one(uid, gid)),
             groups: further_groups(gid),
             overlay: overlays(&read("/proc/filesystems")) && carries_overlays(&plan.directory),
             capabilities: bounding(&status),

@@ -393,7 +393,7 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, user_marks: bool) -> io
     if let Some(top) = lower.last()
         && !work.join("work").exists()
     {
-        crate::executor::copy::dress(File::open(top)?, File::open(upper)?, true)?;
+        crate::executor::copy::dress(File::open(top)?, File::open(upper)?)?;
     }
     let (upper, work) = (host_directory(upper)?, host_directory(work)?);
     let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());

@@ -14,9 +14,9 @@ use super::init::Init;
 use super::inside;
 use super::isolators::cgroup::killed_for_memory;
 use super::message::{Order, Report};
+use super::ports;
 use super::steps::{IdMap, ProcessStep, Step};
 use super::systemd::Scope;
-use super::{ports, subordinate};
 use crate::executor::journal::Fault;
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::PodPlan;
@@ -96,7 +96,7 @@ impl Host for LinuxHost {
 
     fn undo(&mut self, step: &Step) -> Result<(), Error> {
         match step {
-            Step::MakeDirectory { path, .. } => remove_directory(path),
+            Step::MakeDirectory { path, .. } => crate::executor::remove_tree(path),
             // Those in a scope may be gone with it already.
             Step::MakeGroup { path } => remove_group(path),
             Step::StartScope(scope) => end_scope(scope),
@@ -136,23 +136,6 @@ impl Host for LinuxHost {
             | Step::App { .. }
             | Step::Process { .. } => Ok(()),
         }
-    }
-}
-
-/// What apps of a pod without root have made may belong to subordinate ids, which only a user namespace gives power over.
-fn remove_directory(path: &Path) -> Result<(), Error> {
-    let removed = crate::executor::remove_tree(path);
-    let Err(error) = removed else { return Ok(()) };
-    let ids = subordinate::map(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let Ok(ids) = ids else { return Err(error) };
-    let child = clone_mapped(namespace::USER, Some(&ids), || match crate::executor::remove_tree(path) {
-        Ok(()) => 0,
-        Err(_) => 1,
-    })?;
-    let ended = waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED);
-    match ended {
-        Ok(Some(status)) if status.exit_status() == Some(0) => Ok(()),
-        _ => Err(error),
     }
 }
 
@@ -478,11 +461,17 @@ fn namespaces_refused(error: io::Error, user: bool) -> Error {
     })
 }
 
+/// Has ids of the new user namespace of the process `pid` mapped that are granted to the user.
+pub(super) fn map_subordinate_ids(pid: i32, ids: &IdMap) -> Result<(), Error> {
+    let failed = |why: String| Error::new(Kind::Unsupported, "map the subordinate ids of the pod").because(why);
+    ids.write(pid).map_err(failed)
+}
+
 /// Maps ids of the new user namespace of the process `pid`, as whoever is not root may.
 pub(super) fn map_own_ids(pid: Pid, ids: &IdMap) -> Result<(), Error> {
     let pid = pid.as_raw_nonzero();
     if ids.users.len() > 1 {
-        return subordinate::write(pid.get(), ids);
+        return map_subordinate_ids(pid.get(), ids);
     }
     let write = |name: &str, text: &str| {
         let path = format!("/proc/{pid}/{name}");

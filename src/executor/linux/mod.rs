@@ -31,7 +31,6 @@ mod ports;
 mod process;
 mod readiness;
 pub mod steps;
-mod subordinate;
 pub mod systemd;
 
 pub use compile::compile;

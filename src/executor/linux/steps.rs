@@ -21,6 +21,7 @@ use crate::executor::plan::PortForward;
 use crate::id::Id;
 use crate::pod::Bounds;
 use crate::sys::linux::process::namespace;
+pub use crate::sys::linux::subordinate::IdMap;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -198,15 +199,6 @@ impl Namespace {
             Self::Time => "time",
         }
     }
-}
-
-/// How ids inside a user namespace map to the host's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdMap {
-    /// (first inside, first on the host, how many) for users.
-    pub users: Vec<(u32, u32, u32)>,
-    /// The same for groups.
-    pub groups: Vec<(u32, u32, u32)>,
 }
 
 /// A change in the pod's namespaces.

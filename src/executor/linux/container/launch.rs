@@ -40,7 +40,7 @@ use crate::executor::journal::Journal;
 use crate::executor::linux::filesystem::Filesystem;
 use crate::executor::linux::message::Complaint;
 use crate::executor::linux::steps::{AppStep, IdMap, Namespace, ProcessStep, Step};
-use crate::executor::linux::{LinuxHost, NAME, host, init, subordinate};
+use crate::executor::linux::{LinuxHost, NAME, host, init};
 use crate::executor::{Compiled, Error, Kind, Step as _};
 use crate::id::Id;
 use crate::oci::bundle::{Bundle, Config, ConsoleSize};
@@ -366,7 +366,7 @@ fn bring_in(pid: Pid, container: &Container, steps: &[Step]) -> Result<(), Error
 fn map_ids(pid: Pid, ids: &IdMap) -> Result<(), Error> {
     if !rustix::process::geteuid().is_root() {
         let several = ids.users.len() > 1 || ids.users.iter().any(|(.., count)| *count > 1);
-        return if several { subordinate::write(pid.as_raw_pid(), ids) } else { host::map_own_ids(pid, ids) };
+        return if several { host::map_subordinate_ids(pid.as_raw_pid(), ids) } else { host::map_own_ids(pid, ids) };
     }
     for (file, map) in [("uid_map", &ids.users), ("gid_map", &ids.groups)] {
         let lines = map.iter().map(|(inside, outside, count)| format!("{inside} {outside} {count}\n"));
