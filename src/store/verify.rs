@@ -271,6 +271,9 @@ impl Comparison<'_> {
         if rustix::process::geteuid().is_root() && !owned {
             return differs("its owner differs");
         }
+        if has_flags(stat) {
+            return differs("it has file flags");
+        }
         if time(stat) != (entry.mtime.seconds, i64::from(entry.mtime.nanos)) {
             return differs("its time differs");
         }
@@ -287,7 +290,11 @@ impl Comparison<'_> {
     fn compare_attributes(&self, entry: &Entry) -> Result<Option<String>, Different> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(self.root, entry.name.as_slice(), flags, Mode::empty())?;
-        let is = attributes(file.as_fd()).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let failed = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        if has_list(file.as_fd()).map_err(failed)? {
+            return Ok(Some("it has an access control list".to_owned()));
+        }
+        let is = attributes(file.as_fd()).map_err(failed)?;
         let was: BTreeMap<_, _> = entry.xattrs.iter().filter(|(name, _)| is_kept(name)).cloned().collect();
         let other = |name: &&Vec<u8>| match is.get(*name) {
             Some(value) => was.get(*name) != Some(value),
@@ -336,6 +343,29 @@ pub(crate) fn attributes(file: BorrowedFd<'_>) -> io::Result<BTreeMap<Vec<u8>, V
 
 fn is_kept(name: &[u8]) -> bool {
     name == b"security.capability" || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
+}
+
+/// What lets more or less be done with a file than its mode says; no image brings it.
+#[cfg(target_os = "freebsd")]
+fn has_flags(stat: &Stat) -> bool {
+    // ZFS notes by this one what a backup has to look at.
+    const ARCHIVE: u32 = 0x800;
+    stat.st_flags & !ARCHIVE != 0
+}
+
+#[cfg(target_os = "freebsd")]
+fn has_list(file: BorrowedFd<'_>) -> io::Result<bool> {
+    crate::sys::freebsd::acl::is_trivial(file).map(|trivial| !trivial)
+}
+
+#[cfg(not(target_os = "freebsd"))]
+fn has_flags(_: &Stat) -> bool {
+    false
+}
+
+#[cfg(not(target_os = "freebsd"))]
+fn has_list(_: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(false)
 }
 
 // The fields' widths differ between systems.

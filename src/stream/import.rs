@@ -28,8 +28,8 @@ pub enum Outcome<'o> {
     Known(&'o ImageId),
     /// An image's root file system came as one tree, too.
     Rendered(&'o ImageId),
-    /// It did, and is not taken: it is made here when the image is run.
-    NotRendered(&'o ImageId),
+    /// It did, and is not taken for this reason: it is made here when the image is run.
+    NotRendered(&'o ImageId, &'o str),
     /// Another process receives the same.
     Waiting(&'o TreeName),
 }
@@ -174,24 +174,26 @@ impl Coming<'_> {
         }
         let mut part = reader.part(BLOCKS);
         if !wanted {
-            self.tell(&Outcome::NotRendered(of));
+            self.tell(&Outcome::NotRendered(of, "it would be made of other images here"));
             return part.skip().map(drop);
         }
         let mut partial = self.receiving()?;
         self.begin_archive(&mut partial)?;
         match self.blocks(&mut part) {
             Ok(()) => {}
-            // The base came here in another way: this tree cannot stand on it.
-            Err(error) if *error.kind() == store::Kind::Missing => {
-                self.tell(&Outcome::NotRendered(of));
-                return part.skip().map(drop);
-            }
             Err(error) => {
+                let kind = *error.kind();
                 let error = interrupted(error, name);
                 if *error.kind() == Kind::Interrupted {
                     partial.keep_any();
                 }
-                return Err(error);
+                // What was sent is at fault, or the way: else it is a tree that this pool cannot have, as its base came here in another way.
+                if kind == store::Kind::Refused || matches!(error.kind(), Kind::Interrupted | Kind::Malformed) {
+                    return Err(error);
+                }
+                self.streams.abandon(name).map_err(local)?;
+                self.tell(&Outcome::NotRendered(of, &crate::error::chain(&error)));
+                return part.skip().map(drop);
             }
         }
         let same = |tree: &Path| {
@@ -199,7 +201,7 @@ impl Coming<'_> {
             compared.map_err(|error| error.of_kind(store::Kind::Io))
         };
         let same = self.store.adopt_rendered(self.streams, name, same).map_err(local)?;
-        self.tell(&if same { Outcome::Rendered(of) } else { Outcome::NotRendered(of) });
+        self.tell(&if same { Outcome::Rendered(of) } else { Outcome::NotRendered(of, "its files are others") });
         Ok(())
     }
 

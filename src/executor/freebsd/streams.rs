@@ -155,7 +155,16 @@ impl<S: Programs + Clone + Send + 'static> Streams for Datasets<S> {
             _ => {}
         }
         let path = self.directory(&format!("{RECEIVED}{name}"));
-        Ok(Box::new(Making { datasets: self.another(), dataset: Some(dataset), path, begun: true, sealed: true }))
+        let making =
+            Making { datasets: self.another(), dataset: Some(dataset.clone()), path, begun: true, sealed: true };
+        // These alone come with the files, whatever the stream is; by others names would mean other files here.
+        let names = "casesensitivity,normalization,utf8only";
+        let own = self.properties(names, &format!("{}/images", self.root))?;
+        if self.properties(names, &dataset)? != own {
+            let refused = Error::new(Kind::Refused, format!("receive the tree {name}"));
+            return Err(refused.because(format!("its {names} are not those of this store's datasets")));
+        }
+        Ok(Box::new(making))
     }
 
     fn unfinished(&self) -> Result<Vec<TreeName>> {

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod acl;
 pub mod flags;
 pub mod jail;
 pub mod kernel;

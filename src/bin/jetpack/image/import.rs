@@ -63,9 +63,9 @@ fn tell(outcome: &Outcome<'_>) {
             }
         }
         Outcome::Known(id) => eprintln!("jetpack: {id} is there already"),
-        Outcome::NotRendered(id) => {
+        Outcome::NotRendered(id, why) => {
             eprintln!(
-                "jetpack: the root file system of {id} is not taken as it came; it is made when the image is run"
+                "jetpack: the root file system of {id} is not taken as it came, and made when the image is run: {why}"
             );
         }
         Outcome::Waiting(tree) => eprintln!("jetpack: another process receives {tree}; waiting for it"),

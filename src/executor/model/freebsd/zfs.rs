@@ -130,8 +130,10 @@ impl Inner {
                     };
                 }
                 self.there(name)?;
-                let all = self.below(name, flag("-r"));
-                Ok(all.map(|(found, dataset)| self.property(found, dataset, what) + "\n").collect())
+                let values = self.below(name, flag("-r")).flat_map(|(found, dataset)| {
+                    what.split(',').map(|what| self.property(found, dataset, what) + "\n")
+                });
+                Ok(values.collect())
             }
             (Some("inherit"), [property, name]) => {
                 self.there(name)?;
@@ -191,7 +193,15 @@ impl Inner {
             "origin" => dataset.origin.clone().unwrap_or_else(|| "-".to_owned()),
             "creation" => dataset.created.to_string(),
             "receive_resume_token" => self.resume_token(name, dataset),
-            other => dataset.properties.get(other).cloned().unwrap_or_else(|| "-".to_owned()),
+            other => {
+                let by_itself = match other {
+                    "casesensitivity" => "sensitive",
+                    "normalization" => "none",
+                    "utf8only" => "off",
+                    _ => "-",
+                };
+                dataset.properties.get(other).cloned().unwrap_or_else(|| by_itself.to_owned())
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use crate::id::Id;
 mod lacking;
 mod laws;
 mod networks;
+mod streams;
 
 fn id(number: u32) -> Id {
     Id::try_from(number).expect("the number of somebody")
