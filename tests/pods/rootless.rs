@@ -287,6 +287,34 @@ fn a_carrier_has_nothing_of_the_supervisors_and_ends_with_it() {
 }
 
 #[test]
+fn a_pod_that_does_not_come_up_leaves_no_carrier() {
+    let Some(bed) = Bed::of_root() else { return };
+    let Some(image) = server(&bed) else { return };
+    for carrier in CARRIERS {
+        let Some(wire) = Wire::new(&bed, 4, carrier) else { return };
+        let line = ["--net", "default", "--port", "web=8080", &image];
+        let plan: Value = serde_json::from_str(&wire.say(&[&["plan", "--json"], &line[..]].concat())).unwrap();
+        let steps = plan["steps"].as_array().unwrap();
+        let number = |key: &str| steps.iter().position(|step| step.get(key).is_some()).unwrap();
+        for step in [number("carry"), number("make-namespaces"), number("pod"), steps.len() - 1] {
+            for how in ["fail", "kill"] {
+                let (code, out, err) =
+                    wire.jetpack(&[&["run", "--inject", &format!("{how}:{step}")], &line[..]].concat());
+                if code == 125 && err.contains("user namespace") {
+                    return skip(Need::UserPods, format_args!("no pods without root here: {err}"));
+                }
+                assert!(code != 0 && out.is_empty(), "{carrier} {how} {step}: {out}{err}");
+                bed.wait_for("the carrier's end", || wire.carrying().is_none());
+                assert_eq!(wire.hear("127.0.0.1", 8080), "");
+                wire.say(&["gc"]);
+                assert_eq!(wire.say(&["list"]), "", "{carrier} {how} {step}");
+            }
+        }
+    }
+    bed.assert_nothing_left();
+}
+
+#[test]
 fn without_a_carrier_what_to_do_is_told_and_strictly_refused() {
     let Some(bed) = Bed::of_root() else { return };
     let Some(image) = server(&bed) else { return };
