@@ -23,6 +23,7 @@ mod rooms;
 mod schemas;
 mod signatures;
 mod signify;
+#[cfg(target_os = "linux")]
 mod snapshots;
 mod store;
 mod streams;

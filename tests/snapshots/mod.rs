@@ -10,7 +10,6 @@ const PROGRAMS: [(&str, &str); 3] = [
 ];
 
 #[test]
-#[cfg(target_os = "linux")]
 fn every_command_helps() {
     assert_helps(&Scene::new(&PROGRAMS), &PROGRAMS.map(|(name, _)| name));
 }

@@ -5,6 +5,7 @@ pub mod https;
 pub mod image;
 pub mod service;
 pub mod store;
+#[cfg(target_os = "linux")]
 pub mod transcript;
 
 use std::io::{BufRead as _, BufReader};
