@@ -27,6 +27,7 @@ pub mod isolators;
 mod message;
 mod network;
 mod parameters;
+mod pod;
 mod ports;
 mod process;
 mod readiness;
@@ -36,8 +37,9 @@ pub mod systemd;
 pub use compile::compile;
 pub use doctor::diagnose;
 pub use facts::HostFacts;
-pub(crate) use host::end_pod_of;
-pub use host::{LinuxHost, LinuxPod};
+pub use host::LinuxHost;
+pub use pod::LinuxPod;
+pub(crate) use pod::end_pod_of;
 
 /// Whether pods are connected to the network `default` here without root.
 pub(crate) fn carries(cni: &super::plan::Cni) -> bool {
