@@ -149,6 +149,32 @@ if [ -x /usr/bin/actool ]; then
     echo "OK the Go actool finds the images"
 fi
 
+# By chunks: of an image that was built again what is new in it, from a server that gives parts, and all of it from one that does not.
+mkdir -p "$work/large/rootfs"
+for number in $(seq 40); do head -c 100000 /dev/urandom >"$work/large/rootfs/$number"; done
+large() { # FILE VERSION
+    find "$work/large/rootfs" -exec touch -d @1000000000 {} +
+    jq -n --arg version "$2" '{acKind: "ImageManifest", acVersion: "0.8.11", name: "localhost/apps/large",
+        labels: [{name: "version", value: $version}, {name: "os", value: "linux"}, {name: "arch", value: "amd64"}]}' >"$work/large/manifest"
+    actool build --overwrite "$work/large" "$1" || fail "build the large one"
+}
+one=$(large "$work/large-1.aci" 1.0.0)
+head -c 100000 /dev/urandom >"$work/large/rootfs/20"
+two=$(large "$work/large-2.aci" 2.0.0)
+publish --chunks --signify-key "$work/s.sec" "$work/large-1.aci" >/dev/null || fail "publish by chunks"
+of_nginx() { jetpack --root "$work/root" fetch --port "$port" localhost/apps/large,os=linux,arch=amd64; }
+of_python() { jetpack --root "$work/root-python" fetch "https://localhost:$((port + 2))/aci/localhost/apps/large-$1-linux-amd64.aci"; }
+[ "$(of_nginx)" = "$one" ] && [ "$(of_python 1.0.0)" = "$one" ] || fail "fetch the large one"
+publish --chunks --signify-key "$work/s.sec" "$work/large-2.aci" >/dev/null || fail "publish by chunks again"
+: >"$work/access.log"
+[ "$(of_nginx)" = "$two" ] || fail "fetch by chunks"
+grep -q ' fetched, the rest was here$' "$work/err" || fail "it was not fetched by chunks"
+sent=$(awk '/large-/ { sum += $10 } END { print sum }' "$work/access.log")
+[ "$sent" -lt $(($(stat -c %s "$work/large-2.aci") / 4)) ] || fail "$sent bytes were moved"
+[ "$(of_python 2.0.0)" = "$two" ] || fail "fetch from a server without parts"
+grep -q 'is fetched whole: the server gives no parts' "$work/err" || fail "no word of a server without parts"
+echo "OK by chunks from nginx, $sent bytes of $(stat -c %s "$work/large-2.aci"), and whole from Python"
+
 # By HTTP.
 root=https://localhost:$((port + 1))
 push() { jetpack --root "$work/root" push --prefix localhost/apps --signify-key "$work/s.sec" "$@"; }
@@ -170,11 +196,15 @@ whole() { # DIRECTORY
         echo "$digest  $1/$file" | sha512sum --check --quiet - || fail "$file is not what the index says"
         actool verify --keyring "$work/s.pub" "$1/$file" "$1/$file.sig" >/dev/null || fail "the signature of $file"
     done <"$work/named"
+    jq -r '.sections[].images[] | .sha512 as $digest | .chunks[]? | "\($digest) \(.)"' "$1/index.json" >"$work/mapped"
+    while read -r digest file; do
+        [ "$(head -n 1 "$1/$file.chunks" | jq -r .sha512)" = "$digest" ] || fail "the map of $file"
+    done <"$work/mapped"
 }
 whole "$work/pushed"
 for round in $(seq 50); do
     image "$work/again.aci" localhost/apps/app1 1.1.0
-    (exec "$bin/jetpack" --root "$work/root" push --signify-key "$work/s.sec" "$root" "$work/again.aci") >/dev/null 2>&1 &
+    (exec "$bin/jetpack" --root "$work/root" push --chunks --signify-key "$work/s.sec" "$root" "$work/again.aci") >/dev/null 2>&1 &
     victim=$!
     sleep "0.$(printf %03d $((RANDOM % 250)))"
     kill -9 "$victim" 2>/dev/null || true
@@ -182,8 +212,9 @@ for round in $(seq 50); do
     sleep 0.02
     whole "$work/pushed"
 done
-push "$root" "$work/again.aci" >/dev/null || fail "a push behind those that were killed"
+push --chunks "$root" "$work/again.aci" >/dev/null || fail "a push behind those that were killed"
 whole "$work/pushed"
+[ -s "$work/mapped" ] || fail "no map was pushed"
 jq -e '[.sections[].moving // [] | length] | add == 0' "$work/pushed/index.json" >/dev/null || fail "something is unfinished"
 jetpack --root "$work/pulled" fetch --port $((port + 1)) localhost/apps/app1:1.1.0,os=linux,arch=amd64 >/dev/null || fail "fetch behind those that were killed"
 echo "OK fifty pushes killed at random moments left a whole site"

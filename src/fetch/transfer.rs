@@ -132,10 +132,7 @@ impl Remote {
         request.watch.clone_from(&self.watch);
         request.held =
             partial.held().and_then(|(bytes, note)| Some(Held { bytes, validators: cached::validators(note)? }));
-        let archives = match chunks {
-            Chunks::May => archives(place, store),
-            _ => Vec::new(),
-        };
+        let may = matches!(chunks, Chunks::May);
         let ask = |request: &Request, partial: &mut Partial| {
             // A server that is not there now may be there again.
             self.ask(request).inspect_err(|_| partial.keep())
@@ -144,7 +141,7 @@ impl Remote {
         if let Some(known) = known {
             let unless = Some(known.entry.validators.clone());
             // Should it be another by now, a part of it may be enough: not all is asked for yet.
-            let part = (!archives.is_empty()).then(|| Part { bytes: 0..1, of: Validators::default() });
+            let part = may.then(|| Part { bytes: 0..1, of: Validators::default() });
             let answer = ask(&Request { unless, part, ..request.clone() }, partial)?;
             if answer.status == 304 {
                 let entry = Entry::of(&answer).map(|new| Entry { fresh_until: new.fresh_until, ..known.entry });
@@ -153,7 +150,7 @@ impl Remote {
                 return Ok(known.image);
             }
             // 416: it has not even one byte, says the server.
-            response = Some(answer).filter(|answer| !matches!(answer.status, 206 | 416) || archives.is_empty());
+            response = Some(answer).filter(|answer| !may || !matches!(answer.status, 206 | 416));
         }
         let verifier = match keyring.map(|keyring| self.verifier(place, keyring)) {
             // Where nobody but the user says that there is an image, there may be none.
@@ -169,8 +166,8 @@ impl Remote {
             None => None,
         };
         let mut coming = None;
-        if response.is_none() && !archives.is_empty() {
-            match self.by_chunks(fetch, &request, &archives, partial)? {
+        if may && response.is_none() {
+            match self.by_chunks(fetch, &request, partial)? {
                 ByChunks::Some(some, parts) => {
                     *chunks = Chunks::Were(parts);
                     coming = Some(*some);
@@ -222,16 +219,14 @@ impl Remote {
         Ok(image)
     }
 
-    /// Asks for the map of the image's chunks, and for the first part of what no archive has.
-    fn by_chunks(
-        &self,
-        fetch: &Fetching<'_>,
-        request: &Request,
-        archives: &[ImageId],
-        partial: &mut Partial,
-    ) -> Result<ByChunks, Error> {
+    /// Where archives may have some of it, asks for the map of the image's chunks, and for the first part of what they lack.
+    fn by_chunks(&self, fetch: &Fetching<'_>, request: &Request, partial: &mut Partial) -> Result<ByChunks, Error> {
         let Fetching { place, wanted, store, .. } = *fetch;
         let url = place.image;
+        let archives = archives(place, store);
+        if archives.is_empty() {
+            return Ok(ByChunks::No);
+        }
         let Some((map, bytes)) = self.map(place) else { return Ok(ByChunks::No) };
         let most = wanted.size.unwrap_or(u64::MAX).min(self.client.limits().image_bytes);
         if map.bytes > most || wanted.id.as_ref().is_some_and(|id| *id != map.image) {
