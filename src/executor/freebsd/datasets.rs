@@ -74,11 +74,11 @@ impl<S: Programs + Clone + Send + 'static> Datasets<S> {
     /// Takes a tree out of sight that cannot be destroyed as long as there are clones of it. Gives its new name.
     fn set_aside(&self, dataset: &str, directory: &Path) -> Result<String> {
         let aside = self.dataset(&format!("{GONE}{}", uuid::Uuid::new_v4().simple()));
+        // Who is killed on the way leaves one that nobody finds, and that the next to seal the same takes for his.
         let steps: [&[&str]; 3] = [
-            // From here on nobody finds it, and a sweep does.
+            &["set", "mountpoint=none", dataset],
+            &["inherit", "appc:tree", dataset],
             &["rename", "-f", dataset, &aside],
-            &["inherit", "appc:tree", &aside],
-            &["set", "canmount=off", "mountpoint=none", &aside],
         ];
         for step in steps {
             self.zfs(step).map_err(|error| failed(format!("take {dataset} out of sight"), error))?;
@@ -179,7 +179,19 @@ impl<S: Programs + Clone + Send + 'static> Trees for Datasets<S> {
     fn sweep(&self) -> Result<u64> {
         let images = format!("{}/images", self.root);
         let listed = self
-            .zfs(&["list", "-H", "-p", "-r", "-d", "1", "-t", "filesystem", "-o", "name,used,creation", &images])
+            .zfs(&[
+                "list",
+                "-H",
+                "-p",
+                "-r",
+                "-d",
+                "1",
+                "-t",
+                "filesystem",
+                "-o",
+                "name,used,creation,mountpoint",
+                &images,
+            ])
             .map_err(|error| failed(format!("list the datasets below {images}"), error))?;
         // A draft is made and filled in one go: an old one is what a killed process left.
         const OLD: u64 = 24 * 60 * 60;
@@ -190,10 +202,12 @@ impl<S: Programs + Clone + Send + 'static> Trees for Datasets<S> {
             let (Some(name), Some(used), Some(creation)) = (fields.next(), fields.next(), fields.next()) else {
                 continue;
             };
-            let begins = |with: &str| name.rsplit('/').next().is_some_and(|last| last.starts_with(with));
+            // The parent is listed, too.
+            let Some(last) = name.strip_prefix(&*images).and_then(|rest| rest.strip_prefix('/')) else { continue };
             let old = creation.parse::<u64>().is_ok_and(|creation| creation + OLD < now);
-            // One that was set aside goes with the last tree that began as it was.
-            if (begins(GONE) || begins("new-") && old) && self.zfs(&["destroy", "-r", name]).is_ok() {
+            // What was set aside, or was about to be, goes with the last tree that began as it was.
+            let aside = last.starts_with(GONE) || fields.next() == Some("none");
+            if (aside || last.starts_with("new-") && old) && self.zfs(&["destroy", "-r", name]).is_ok() {
                 freed += used.parse::<u64>().unwrap_or(0);
             }
         }

@@ -394,6 +394,11 @@ impl Inner {
                         mount.on.clone_from(&new);
                     }
                 }
+                ("mountpoint", None) if value != "none" => {
+                    let on = PathBuf::from(value);
+                    dataset.mountpoint = Some(on.clone());
+                    self.mount_dataset(name, &on);
+                }
                 ("readonly", _) => {
                     let mounts = self.state.mounts.iter_mut();
                     for mount in mounts.filter(|mount| mount.kind == "zfs" && mount.from == name) {
