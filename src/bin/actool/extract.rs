@@ -40,6 +40,10 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     if args.devices {
         options.devices = Devices::Make;
     }
+    if args.directory.symlink_metadata().is_ok() {
+        let directory = args.directory.display();
+        return Err(CommandError::failed(format!("make {directory}: it is there already")));
+    }
     let extracted = aci::extract(input::open(&args.image)?, &args.directory, &options);
     let summary = input::of(&args.image, extracted)?;
     print::findings(&summary.diagnostics);

@@ -25,6 +25,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
+    if args.directory.is_file() {
+        let what = format!("{} is no directory", args.directory.display());
+        return Err(CommandError::usage(what).hint("the document root stands before the images"));
+    }
     args.options.publish(&mut Directory::open(&args.directory)?, &args.images, None)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -14,7 +14,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     if args.json {
-        println!("{}", serde_json::json!({ "actool": env!("CARGO_PKG_VERSION"), "appc": appc::SPEC_VERSION }));
+        crate::output::json(serde_json::json!({ "actool": env!("CARGO_PKG_VERSION"), "appc": appc::SPEC_VERSION }))?;
         return Ok(ExitCode::SUCCESS);
     }
     println!("actool version {}", env!("CARGO_PKG_VERSION"));

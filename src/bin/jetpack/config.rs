@@ -25,11 +25,28 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         return Ok(ExitCode::SUCCESS);
     }
     for (key, value, origin, about) in facts {
+        let about = comment(about);
         // What is printed is a configuration again, and it has no word for nothing.
         match value {
-            Value::Null => print!("# {about}\n#{key} =  # {origin}\n"),
-            value => print!("# {about}\n{key} = {value}  # {origin}\n"),
+            Value::Null => print!("{about}#{key} =  # {origin}\n"),
+            value => print!("{about}{key} = {value}  # {origin}\n"),
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Words as lines of a comment that a terminal and a file have room for.
+fn comment(words: &str) -> String {
+    const WIDTH: usize = 80;
+    let (mut lines, mut line) = (String::new(), String::from("#"));
+    for word in words.split(' ') {
+        if line.len() > 1 && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push_str(&line);
+            lines.push('\n');
+            line.truncate(1);
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    lines + &line + "\n"
 }

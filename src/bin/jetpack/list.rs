@@ -38,6 +38,7 @@ struct Line {
     uuid: String,
     name: Option<String>,
     state: State,
+    paused: bool,
     apps: Vec<String>,
     /// Names of the apps' images, with their versions.
     images: Vec<String>,
@@ -59,6 +60,7 @@ impl Line {
             uuid: pod.uuid().to_string(),
             name: pod.given_name(),
             state: pod.state(),
+            paused: pod.is_paused(),
             apps: status.apps.iter().map(|app| app.name.clone()).collect(),
             images: manifest.as_ref().map(images).unwrap_or_default(),
             started: status.started,
@@ -73,6 +75,7 @@ impl Line {
         match field {
             Field::Uuid => self.uuid.clone(),
             Field::Name => self.name.clone().unwrap_or_default(),
+            Field::State if self.paused => PAUSED.to_owned(),
             Field::State => self.state.to_string(),
             Field::Exit => match self.exit_code {
                 Some(code) => code.to_string(),
@@ -88,6 +91,9 @@ impl Line {
         }
     }
 }
+
+/// What a pod that runs is shown as while its processes are held.
+const PAUSED: &str = "paused";
 
 /// Of several apps of one image it is named once.
 fn images(manifest: &PodManifest) -> Vec<String> {
@@ -187,7 +193,7 @@ impl Filter {
             "exit" => Field::Exit,
             _ => return Err(format!("`{key}` is none of uuid, name, state, app, image, exit")),
         };
-        let states = ["embryo", "preparing", "prepared", "running", "exited", "removing"];
+        let states = ["embryo", "preparing", "prepared", "running", PAUSED, "exited", "removing"];
         if field == Field::State && !states.contains(&value) {
             return Err(format!("`{value}` is none of {}", states.join(", ")));
         }
@@ -200,6 +206,8 @@ impl Filter {
             Field::Name => line.field(Field::Name).contains(&self.value),
             Field::Apps => line.apps.contains(&self.value),
             Field::Images => line.images.iter().any(|image| image.contains(&self.value)),
+            // What is paused runs all the same.
+            Field::State => line.field(Field::State) == self.value || line.state.to_string() == self.value,
             field => line.field(field) == self.value,
         }
     }

@@ -65,7 +65,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         (None, Some(target)) => (&args.target, target?),
         (None, None) => {
             return Err(CommandError::usage(format!("`{}` is no place for an image", args.target))
-                .hint("docker://NAME, the URL of a document root, or a directory"));
+                .hint("docker://NAME, the URL of a document root, or a directory: a new one as ./NAME"));
         }
     };
     let image = obtain::reference(image).map_err(CommandError::usage)?;

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use appc::discovery::ImageName;
 use appc::schema::AcIdentifier;
 use appc::trust::{Certificate, CosignKey, Fingerprint, KeyStore, Origin, Scope};
+use serde_json::{Value, json};
 use url::Url;
 
 use crate::context::Context;
@@ -231,6 +232,7 @@ fn confirmed() -> Result<bool, CommandError> {
 
 #[derive(serde::Serialize)]
 struct Listed {
+    kind: &'static str,
     fingerprint: String,
     /// None for all names.
     prefix: Option<String>,
@@ -244,6 +246,7 @@ struct Listed {
 fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, CommandError> {
     let now = SystemTime::now();
     let listed = remote::key_store(context)?.list()?.into_iter().map(|key| Listed {
+        kind: "key",
         fingerprint: key.certificate.fingerprint().to_string(),
         prefix: match key.scope {
             Scope::Root => None,
@@ -255,14 +258,18 @@ fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, CommandError> {
         unusable: key.certificate.usable(now).err().map(|error| appc::error::chain(&error)),
     });
     let listed: Vec<Listed> = listed.collect();
+    let (registries, cosign) = (remote::key_store(context)?.registries()?, remote::key_store(context)?.cosign_keys()?);
     if args.json {
-        crate::output::json(listed)?;
+        let registries = registries.iter().map(|registry| json!({ "kind": "registry", "prefix": registry }));
+        let cosign = cosign.iter().map(|key| json!({ "kind": "cosign", "prefix": key.prefix(), "key": key.id() }));
+        let keys = listed.iter().map(|key| json!(key));
+        crate::output::json(registries.chain(cosign).chain(keys).collect::<Vec<Value>>())?;
         return Ok(ExitCode::SUCCESS);
     }
-    for registry in remote::key_store(context)?.registries()? {
+    for registry in registries {
         println!("registry  {registry}");
     }
-    for key in remote::key_store(context)?.cosign_keys()? {
+    for key in cosign {
         println!("cosign  {}  {}", key.prefix(), key.id());
     }
     for key in listed {

@@ -114,7 +114,7 @@ fn text(store: &Store, image: &Image) -> String {
         Err(error) => line("made of", &format!("failed to {}", appc::error::chain(&error))),
     }
     line("source", &origin.source);
-    line("imported", &origin.imported.to_string());
+    line("imported", &origin.imported.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     for key in &origin.signed_by {
         line("signed by", key);
     }

@@ -180,7 +180,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         }
     };
     if cli.global.version {
-        println!("{NAME} version {}\nspec: {}", env!("CARGO_PKG_VERSION"), appc::oci::bundle::VERSION);
+        print!("{NAME} version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), appc::oci::bundle::VERSION);
         return ExitCode::SUCCESS;
     }
     let told = cli.global.log.clone().map(|file| (file, cli.global.log_format));
