@@ -24,7 +24,7 @@ use rustix::io::Errno;
 use super::tar::printable;
 use super::{Data, Entry, EntryKind, Error, Findings, Kind, ReadOptions, Result, Sink, Summary, Time, read};
 use crate::diagnostic::Diagnostic;
-use crate::sys::unowned::with_subordinate_ids;
+use crate::sys::unowned::{with_all_ids, with_subordinate_ids};
 use crate::sys::{beneath, xattr};
 
 /// Bytes of what is remembered until the end: directories with their xattrs, devices that were left out. Each takes 100 beside its
@@ -121,6 +121,7 @@ pub fn import(source: impl Read + Send, into: BorrowedFd<'_>, options: &ExtractO
         waiting: 0,
         left: BTreeSet::new(),
         later: Vec::new(),
+        later_bytes: 0,
         told: Told::default(),
     };
     let mut summary = read(source, &reading, &mut tree)?;
@@ -164,11 +165,14 @@ struct Tree<'a> {
     left: BTreeSet<Vec<u8>>,
     /// What is given its owner in a user namespace, some at once.
     later: Vec<Later>,
+    later_bytes: usize,
     told: Told,
 }
 
 /// So many are given their owners at once.
 const AT_ONCE: usize = 4096;
+/// And with so many bytes of names and attributes, which the archive chooses.
+const BYTES_AT_ONCE: usize = 4 << 20;
 
 /// What waits for its owner.
 struct Later {
@@ -225,10 +229,13 @@ impl Sink for Tree<'_> {
             }
             EntryKind::Hardlink => {
                 let (directory, target) = split(&entry.target);
-                let from =
-                    beneath::open(self.root, directory, beneath::HANDLE).map_err(|error| failed(errno(&error)))?;
                 // Without AT_SYMLINK_FOLLOW a symbolic link is linked itself. Owner, mode and times are the target's.
-                return linkat(from, OsStr::from_bytes(target), parent, name, AtFlags::empty()).map_err(failed);
+                let link = || {
+                    let from = beneath::open(self.root, directory, beneath::HANDLE)?;
+                    Ok(linkat(from, OsStr::from_bytes(target), parent, name, AtFlags::empty())?)
+                };
+                // One that has its owner by now is not this user's to link, where links are protected.
+                return with_all_ids(link).map_err(|error| failed(errno(&error)));
             }
             EntryKind::Symlink => symlinkat(OsStr::from_bytes(&entry.target), parent, name).map_err(failed)?,
             EntryKind::Fifo => mknodat(parent, name, FileType::Fifo, Mode::RWXU, 0).map_err(failed)?,
@@ -344,13 +351,16 @@ impl Tree<'_> {
     }
 
     fn later(&mut self, entry: &Entry, metadata: Metadata) -> Result<()> {
+        let xattrs: usize = metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.later_bytes += entry.name.len() + xattrs;
         self.later.push(Later { name: entry.name.clone(), kind: entry.kind, metadata });
-        if self.later.len() < AT_ONCE { Ok(()) } else { self.catch_up() }
+        if self.later.len() < AT_ONCE && self.later_bytes < BYTES_AT_ONCE { Ok(()) } else { self.catch_up() }
     }
 
     /// Gives what is no directory what it waits for.
     fn catch_up(&mut self) -> Result<()> {
         let later = std::mem::take(&mut self.later);
+        self.later_bytes = 0;
         if later.is_empty() {
             return Ok(());
         }

@@ -207,6 +207,8 @@ pub(super) struct Parts {
 }
 
 struct State {
+    /// What answers the first run already.
+    first: Option<Response>,
     /// The run to be asked for next.
     next: usize,
     /// Runs that were given.
@@ -230,14 +232,13 @@ impl Assembly {
             of: response.validators.clone(),
             bytes: plan.bytes,
             runs: std::mem::take(&mut plan.runs),
-            state: Mutex::new(State { next: 1, given: 0, stopped: false, unfit: None }),
+            state: Mutex::new(State { first: Some(response), next: 0, given: 0, stopped: false, unfit: None }),
             changed: Condvar::new(),
         });
         let (telling, coming) = channel();
-        let mut first = Some(response);
         let start = |_| {
-            let (parts, telling, first) = (Arc::clone(&parts), telling.clone(), first.take());
-            thread::Builder::new().spawn(move || parts.work(first, &telling)).ok()
+            let (parts, telling) = (Arc::clone(&parts), telling.clone());
+            thread::Builder::new().spawn(move || parts.work(&telling)).ok()
         };
         let workers = (0..CONNECTIONS.min(parts.runs.len())).filter_map(start).collect();
         let watch = watch.map(|watch| (request.url.clone(), watch));
@@ -337,18 +338,16 @@ impl Parts {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a connection does: the first run, which is answered already, or the next, and so on.
-    fn work(&self, first: Option<Response>, telling: &Sender<Come>) {
-        let mut todo = first.map(|response| (0, Some(response))).or_else(|| self.next());
-        while let Some((number, response)) = todo {
+    /// What a connection does: one run after the other.
+    fn work(&self, telling: &Sender<Come>) {
+        while let Some((number, response)) = self.next() {
             let Some(run) = self.runs.get(number) else { return };
             // Who gave up does not listen.
             let _ = telling.send((number, self.get(run, response)));
-            todo = self.next();
         }
     }
 
-    /// The run that is to be asked for, once it is not too far ahead.
+    /// The run that is to be asked for, once it is not too far ahead, and what answers the first one.
     fn next(&self) -> Option<(usize, Option<Response>)> {
         let mut state = self.state();
         loop {
@@ -357,7 +356,7 @@ impl Parts {
             }
             if state.next < state.given + AHEAD {
                 state.next += 1;
-                return Some((state.next - 1, None));
+                return Some((state.next - 1, state.first.take()));
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

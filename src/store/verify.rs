@@ -47,7 +47,7 @@ impl Store {
         let Some(tree) = self.trees().find(&image.tree_name()) else {
             return Ok(vec![Damage { place: "rootfs".into(), what: "it is gone".into() }]);
         };
-        match compare_with(archive, read, &tree, attributes_left_out(image.origin()), &mut damage)? {
+        match compare_with(archive, read, &tree, image.origin(), &mut damage)? {
             Ok((summary, seen)) => {
                 if summary.image_id != *image.id() {
                     damage.add("archive", format!("its hash is now {}", summary.image_id));
@@ -100,7 +100,7 @@ pub(super) struct Compared {
 pub(super) fn compare(archive: File, tree: &Path, origin: &Origin) -> Result<Result<Compared, aci::Error>> {
     let mut damage = Damages::default();
     let read = ReadOptions::default();
-    let (summary, seen) = match compare_with(archive, &read, tree, attributes_left_out(origin), &mut damage)? {
+    let (summary, seen) = match compare_with(archive, &read, tree, origin, &mut damage)? {
         Ok(was) => was,
         Err(error) => return Ok(Err(error)),
     };
@@ -136,23 +136,20 @@ pub(super) fn compare(archive: File, tree: &Path, origin: &Origin) -> Result<Res
 /// What an archive is, and the names in it.
 type Was = aci::Result<(Summary, HashSet<Vec<u8>>)>;
 
-fn compare_with(
-    archive: File,
-    read: &ReadOptions,
-    tree: &Path,
-    attributes_left_out: bool,
-    damage: &mut Damages,
-) -> Result<Was> {
+fn compare_with(archive: File, read: &ReadOptions, tree: &Path, origin: &Origin, damage: &mut Damages) -> Result<Was> {
     let root =
         File::open(tree).map_err(|error| Error::new(Kind::Io, format!("open {}", tree.display())).because(error))?;
-    let mut comparison = Comparison { root: root.as_fd(), attributes_left_out, seen: HashSet::new(), damage };
+    let left_out = |what| origin.notes.iter().any(|note| note.starts_with(what));
+    let mut comparison = Comparison {
+        root: root.as_fd(),
+        as_root: rustix::process::geteuid().is_root(),
+        owners_left_out: left_out(aci::OWNERS_LEFT_OUT),
+        attributes_left_out: left_out(aci::XATTRS_LEFT_OUT),
+        seen: HashSet::new(),
+        damage,
+    };
     let summary = aci::read(archive, read, &mut comparison);
     Ok(summary.map(|summary| (summary, comparison.seen)))
-}
-
-/// Not all attributes could be applied at import.
-fn attributes_left_out(origin: &Origin) -> bool {
-    origin.notes.iter().any(|note| note.starts_with(aci::XATTRS_LEFT_OUT))
 }
 
 #[derive(Default)]
@@ -171,6 +168,10 @@ impl Damages {
 /// Compares each entry with what it was unpacked to.
 struct Comparison<'a> {
     root: BorrowedFd<'a>,
+    /// Whether this process is root's, wherever it looks at an entry.
+    as_root: bool,
+    /// Not all owners could be applied at import.
+    owners_left_out: bool,
     /// Not all attributes could be applied at import.
     attributes_left_out: bool,
     seen: HashSet<Vec<u8>>,
@@ -268,7 +269,8 @@ impl Comparison<'_> {
         if kind != FileType::Symlink && mode(stat) & kept != entry.mode & kept {
             return differs("its mode differs");
         }
-        if rustix::process::geteuid().is_root() && !owned {
+        let kept = self.as_root || rustix::process::geteuid().is_root() && !self.owners_left_out;
+        if kept && !owned {
             return differs("its owner differs");
         }
         if has_flags(stat) {

@@ -188,3 +188,34 @@ fn ids_that_nobody_granted_are_told_and_strictly_refused() {
     let (code, out, err) = user.jetpack(&["run", "--rm", "--strict", "--net", "none", &image]);
     assert_eq!((code, out.as_str(), err.as_str()), (0, "33\n44\nprivate\n", ""));
 }
+
+#[test]
+fn a_link_is_made_to_a_file_that_has_its_owner_already_and_a_later_grant_damages_nothing() {
+    let Some(bed) = Bed::of_root() else { return };
+    let Some(user) = User::new(&bed) else { return };
+    let rootfs = bed.path("home/far/rootfs");
+    fs::create_dir_all(&rootfs).unwrap();
+    // More files of others than are given their owners at once, between a file and its other name.
+    for number in 0..4200 {
+        let file = rootfs.join(format!("f{number:04}"));
+        fs::write(&file, "").unwrap();
+        chown(&file, Some(1), Some(1)).unwrap();
+    }
+    fs::hard_link(rootfs.join("f0000"), rootfs.join("z")).unwrap();
+    let manifest = json!({"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example.com/far"});
+    fs::write(bed.path("home/far/manifest"), manifest.to_string()).unwrap();
+    let image = bed.path("home/far.aci");
+    let built =
+        Command::new(env!("CARGO_BIN_EXE_actool")).arg("build").arg(rootfs.parent().unwrap()).arg(&image).status();
+    assert!(built.unwrap().success());
+    let image = image.to_str().unwrap();
+    let id = user.say(&["fetch", image]);
+    assert!(user.say(&["image", "verify", id.trim()]).contains("ok"));
+    user.say(&["image", "rm", id.trim()]);
+    // Of what was imported without ids owners are no question when there are some.
+    user.grant(1);
+    user.say(&["fetch", image]);
+    user.grant(65_536);
+    assert!(user.say(&["image", "verify", id.trim()]).contains("ok"));
+    user.say(&["image", "rm", id.trim()]);
+}

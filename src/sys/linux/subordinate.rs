@@ -9,9 +9,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Signal, WaitId, WaitIdOptions, dumpable_behavior, getegid, geteuid, getppid, pidfd_send_signal,
     set_dumpable_behavior, set_parent_process_death_signal, waitid,
@@ -101,13 +102,17 @@ fn granted(file: &str, passwd: &str, uid: u32) -> Option<(u32, u32)> {
     })
 }
 
-/// The namespace that work is done in, once it was made.
-static NAMESPACE: Mutex<Option<OwnedFd>> = Mutex::new(None);
+/// The namespace that work is done in, or why there is none, once it was asked for.
+static NAMESPACE: Mutex<Option<Result<OwnedFd, String>>> = Mutex::new(None);
+
+/// Whether this process, which is not root's, has subordinate ids.
+static GRANTED: OnceLock<bool> = OnceLock::new();
 
 /// Whether this process does not have what belongs to subordinate ids by itself, and has it [`within`].
 pub fn wanted() -> bool {
     let uid = geteuid();
-    !uid.is_root() && IdMap::granted(uid.as_raw(), getegid().as_raw()).is_ok()
+    // Asked first: what works within shares what this process knows.
+    !uid.is_root() && *GRANTED.get_or_init(|| IdMap::granted(uid.as_raw(), getegid().as_raw()).is_ok())
 }
 
 /// Does `body` as root of a user namespace in which the subordinate ids of this user are the ids from 1 on: what belongs to them it may
@@ -118,14 +123,18 @@ pub fn wanted() -> bool {
 /// Why there is no such namespace.
 pub fn within<T>(body: impl FnOnce() -> T) -> io::Result<T> {
     let mut kept = NAMESPACE.lock().unwrap_or_else(PoisonError::into_inner);
-    let namespace = match &*kept {
-        Some(namespace) => namespace,
-        None => kept.insert(make()?),
-    }
-    .try_clone()?;
+    let made = kept.get_or_insert_with(|| make().map_err(|error| error.to_string()));
+    let namespace = made.as_ref().map_err(|why| io::Error::other(why.clone()))?.try_clone()?;
     drop(kept);
+    let parent = rustix::process::getpid();
     let (mut given, mut refused) = (None, None);
-    let child = process::lend(|| match process::enter(namespace.as_fd(), namespace::USER) {
+    // Who is killed does not leave it at work.
+    let enter = || {
+        process::enter(namespace.as_fd(), namespace::USER)?;
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+    };
+    let child = process::lend(|| match enter() {
         Ok(()) => {
             given = Some(body());
             0
@@ -135,7 +144,15 @@ pub fn within<T>(body: impl FnOnce() -> T) -> io::Result<T> {
             1
         }
     })?;
-    waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED)?;
+    let reaped = loop {
+        match waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            reaped => break reaped,
+        }
+    };
+    if given.is_none() {
+        reaped?;
+    }
     given.ok_or_else(|| refused.unwrap_or_else(|| io::Error::other("it ended before its work was done")))
 }
 
