@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::merge::Merged;
-use crate::store::{Damage, attributes, walk};
+use crate::store::{Damage, attributes, has_flags, has_list, walk};
 
 /// Compares the tree `rootfs` with the trees that it was merged from, one open root a pass. What this user may not read is
 /// not compared.
@@ -54,8 +54,17 @@ fn difference(source: &File, root: &File, path: &[u8]) -> Result<Option<&'static
     if time(&was) != time(&is) {
         return Ok(Some("its time differs"));
     }
+    if has_flags(&is) {
+        return Ok(Some("it has file flags"));
+    }
     let kind = FileType::from_raw_mode(is.st_mode);
+    if matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) && was.st_rdev != is.st_rdev {
+        return Ok(Some("it is another device"));
+    }
     if matches!(kind, FileType::RegularFile | FileType::Directory) {
+        if has_list(open(root, path)?.as_fd()).map_err(failed)? {
+            return Ok(Some("it has an access control list"));
+        }
         let attributes = |root: &File| attributes(open(root, path)?.as_fd()).map_err(failed);
         if attributes(source)? != attributes(root)? {
             return Ok(Some("its attributes differ"));

@@ -306,6 +306,10 @@ impl<'a> Writer<'a> {
         let from = File::from(rustix::fs::openat(&self.sources[pass], path, flags, Mode::empty())?);
         let to = File::from(rustix::fs::openat(&self.root, path, flags, Mode::empty())?);
         let stat = rustix::fs::fstat(&from)?;
+        // Those that another image's directory has are not this one's.
+        for name in crate::store::attributes(to.as_fd())?.into_keys() {
+            crate::sys::xattr::remove(to.as_fd(), &name)?;
+        }
         self.dress_file(&from, &to, &stat)
     }
 }

@@ -65,7 +65,7 @@ pub use streams::{Progress, Sent, Snapshot, Streams};
 pub(crate) use sweep::remove_tree;
 pub use trees::{Directories, Discarded, Draft, TreeName, Trees};
 pub use verify::Damage;
-pub(crate) use verify::attributes;
+pub(crate) use verify::{attributes, has_flags, has_list};
 pub(crate) use walk::walk;
 pub use wanted::Wanted;
 

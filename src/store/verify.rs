@@ -111,10 +111,13 @@ pub(super) fn compare(archive: File, tree: &Path, origin: &Origin) -> Result<Res
     let implied: BTreeSet<Vec<u8>> = seen.iter().flat_map(above).filter(|name| !seen.contains(name)).collect();
     for name in &implied {
         // As extracting makes them.
-        let plain = rustix::fs::stat(tree.join(OsStr::from_bytes(name))).is_ok_and(|stat| {
+        let path = tree.join(OsStr::from_bytes(name));
+        let plain = rustix::fs::lstat(&path).is_ok_and(|stat| {
             let own = (stat.st_uid, stat.st_gid) == (0, 0) || !rustix::process::geteuid().is_root();
-            mode(&stat) & 0o7777 == 0o755 && own && time(&stat) == (0, 0)
+            let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            directory && mode(&stat) & 0o7777 == 0o755 && own && time(&stat) == (0, 0) && !has_flags(&stat)
         });
+        let plain = plain && File::open(&path).is_ok_and(|file| has_list(file.as_fd()).is_ok_and(|has| !has));
         if !plain {
             damage.add(
                 String::from_utf8_lossy(name),
@@ -347,26 +350,29 @@ fn is_kept(name: &[u8]) -> bool {
     name == b"security.capability" || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.")
 }
 
-/// What lets more or less be done with a file than its mode says; no image brings it.
+/// Whether it has what lets more or less be done with a file than its mode says; no image brings it.
 #[cfg(target_os = "freebsd")]
-fn has_flags(stat: &Stat) -> bool {
+pub(crate) fn has_flags(stat: &Stat) -> bool {
     // ZFS notes by this one what a backup has to look at.
     const ARCHIVE: u32 = 0x800;
     stat.st_flags & !ARCHIVE != 0
 }
 
+/// Whether it has a list that says more than its mode; no image brings one.
 #[cfg(target_os = "freebsd")]
-fn has_list(file: BorrowedFd<'_>) -> io::Result<bool> {
+pub(crate) fn has_list(file: BorrowedFd<'_>) -> io::Result<bool> {
     crate::sys::freebsd::acl::is_trivial(file).map(|trivial| !trivial)
 }
 
+/// There are none.
 #[cfg(not(target_os = "freebsd"))]
-fn has_flags(_: &Stat) -> bool {
+pub(crate) fn has_flags(_: &Stat) -> bool {
     false
 }
 
+/// There are none.
 #[cfg(not(target_os = "freebsd"))]
-fn has_list(_: BorrowedFd<'_>) -> io::Result<bool> {
+pub(crate) fn has_list(_: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(false)
 }
 

@@ -47,7 +47,7 @@ fn attach(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         let hint = format!("`jetpack logs {name}` shows what its apps have said");
         return Err(CommandError::failed(format!("attach to pod {}: it is {}", pod.uuid(), pod.state())).hint(hint));
     }
-    let watch = Watch::new(if args.no_signals { &[] } else { &FORWARDED })?;
+    let watch = Watch::new(&FORWARDED)?;
     let Reached { app, mut input, terminal } = reach(&pod, app, args.no_stdin)?;
     let mut detached = false;
     let shown = logs::Args::from_now_on(name.to_owned(), app, args.tail);
@@ -62,6 +62,8 @@ fn attach(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
                 libc::SIGHUP => detached = true,
                 libc::SIGWINCH => see(&pod, terminal.as_ref())?,
                 libc::SIGCONT => terminal.iter().for_each(Raw::again),
+                // The terminal is to be given back as it was.
+                signal if args.no_signals => detached |= is_end(signal),
                 signal => unless_ended(pod.signal_supervisor(signal))?,
             }
         }
@@ -117,6 +119,10 @@ fn see(pod: &PodDir, terminal: Option<&Raw>) -> Result<(), CommandError> {
         Some(size) => unless_ended(pod.set_window(size)),
         None => Ok(()),
     }
+}
+
+fn is_end(signal: i32) -> bool {
+    matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
 }
 
 fn unless_ended(done: Result<(), appc::pod::Error>) -> Result<(), CommandError> {

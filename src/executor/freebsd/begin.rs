@@ -17,6 +17,9 @@ const FILE_SYSTEM: u32 = 2;
 /// Where the name of the snapshot begins, which ends with a NUL.
 const NAME: usize = 56;
 
+/// The most bytes that the record may bring along, which the kernel keeps at once: a place to go on at is some hundred.
+const LONGEST_PAYLOAD: u32 = 64 << 10;
+
 /// What a pool has to have for what a stream holds.
 const NEEDS: [(u32, &str); 7] = [
     (16, "embedded_data"),
@@ -86,7 +89,11 @@ impl Begin {
         let name = &record[NAME..];
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         let name = String::from_utf8_lossy(&name[..end]).into_owned();
-        Ok(Self { features, to: long(40), from: long(48), name, payload: short(4) })
+        let payload = short(4);
+        if payload > LONGEST_PAYLOAD {
+            return Err("what it says of itself is too long".to_owned());
+        }
+        Ok(Self { features, to: long(40), from: long(48), name, payload })
     }
 
     /// The record of this machine, as the model sends it.
