@@ -151,7 +151,8 @@ fi
 
 # By chunks: of an image that was built again what is new in it, from a server that gives parts, and all of it from one that does not.
 mkdir -p "$work/large/rootfs"
-for number in $(seq 40); do head -c 100000 /dev/urandom >"$work/large/rootfs/$number"; done
+# So large that a few of the longest chunks are a small part: where they end is chance.
+for number in $(seq 120); do head -c 100000 /dev/urandom >"$work/large/rootfs/$number"; done
 large() { # FILE VERSION
     find "$work/large/rootfs" -exec touch -d @1000000000 {} +
     jq -n --arg version "$2" '{acKind: "ImageManifest", acVersion: "0.8.11", name: "localhost/apps/large",
