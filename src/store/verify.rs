@@ -272,8 +272,8 @@ impl Comparison<'_> {
         if kind != FileType::Symlink && mode(stat) & kept != entry.mode & kept {
             return differs("its mode differs");
         }
-        let kept = self.as_root || rustix::process::geteuid().is_root() && !self.owners_left_out;
-        if kept && !owned {
+        let owners_kept = self.as_root || rustix::process::geteuid().is_root() && !self.owners_left_out;
+        if owners_kept && !owned {
             return differs("its owner differs");
         }
         if has_flags(stat) {
