@@ -1,6 +1,7 @@
 //! Command lines as newcomers write them: what is nearly right is told as what was probably meant.
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -215,7 +216,12 @@ fn what_is_half_made_goes_when_the_user_ends_the_program() {
     fs::create_dir_all(layout.join("rootfs")).unwrap();
     let manifest = r#"{"acKind": "ImageManifest", "acVersion": "0.8.11", "name": "example.com/a"}"#;
     fs::write(layout.join("manifest"), manifest).unwrap();
-    fs::File::create(layout.join("rootfs/large")).unwrap().set_len(4 << 30).unwrap();
+    // Of holes there is nothing to compress; of this, some seconds' worth.
+    io::copy(
+        &mut fs::File::open("/dev/urandom").unwrap().take(64 << 20),
+        &mut fs::File::create(layout.join("rootfs/large")).unwrap(),
+    )
+    .unwrap();
     let begun = || {
         let entries = fs::read_dir(place.path()).unwrap().flatten();
         entries.filter(|entry| entry.file_name().to_string_lossy().contains(".partial-")).count()
