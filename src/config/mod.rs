@@ -26,6 +26,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::Failure;
 use crate::executor::consent::Allowance;
+use crate::executor::level::Level;
 use crate::executor::plan::Rootless;
 use crate::render::Pull;
 use crate::schema::suggest::nearest;
@@ -177,6 +178,8 @@ settings! {
     "metadata" metadata: Metadata = Metadata::Own;
     /// The unix socket of the domain service; nothing: `metadata.sock` below the root.
     "metadata-socket" metadata_socket: Option<PathBuf> = None;
+    /// How far pods are kept apart from the host where --isolation does not say: chroot, shared, default or strict.
+    "isolation" isolation: Level = Level::Default;
     /// What pods are connected to: networks by name, or none, or host; nothing: the network named default where there is
     /// one, else none.
     "network" network: Vec<String> = Vec::new();

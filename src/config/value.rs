@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use super::{Metadata, Protection, Proxy, Signatures};
 use crate::executor::consent::Allowance;
+use crate::executor::level::Level;
 use crate::executor::plan::Rootless;
 use crate::render::Pull;
 
@@ -215,6 +216,7 @@ macro_rules! words {
 }
 
 words! {
+    Level { "chroot" => Chroot, "shared" => Shared, "default" => Default, "strict" => Strict }
     Signatures { "network" => Network, "all" => All, "none" => None }
     Pull { "never" => Never, "new" => New, "update" => Update }
     Metadata { "own" => Own, "domain" => Domain, "off" => Off }

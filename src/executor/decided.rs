@@ -179,6 +179,21 @@ pub fn tell(plan: &PodPlan, report: &mut Report) {
     }
 }
 
+/// What a pod has of its own at its level; `network` is what becomes of a network of its own where it is to have one.
+pub fn apart(plan: &PodPlan, report: &mut Report, network: Outcome) {
+    let shared = |what: &str| Outcome::modified(format!("the apps share the host's {what}: isolation {}", plan.level));
+    report.of_level(None, "process namespace", "pod.ns.pid", Outcome::Enforced);
+    let ipc = if plan.level.own_ipc() { Outcome::Enforced } else { shared("System V IPC and message queues") };
+    report.of_level(None, "ipc namespace", "pod.ns.ipc", ipc);
+    let name = if plan.level.own_name() { Outcome::Enforced } else { shared("name") };
+    report.of_level(None, "host name", "pod.ns.uts", name);
+    let network = match &plan.network {
+        Network::Host => Outcome::modified("the apps share the host's network"),
+        Network::None | Network::Named(_) => network,
+    };
+    report.of_level(None, "network namespace", "pod.ns.net", network);
+}
+
 /// What becomes of a port of the host that was asked for.
 pub fn port(report: &mut Report, port: &PortForward, outcome: Outcome) {
     report.asked(None, &format!("port {}", port.name), "pm.ports.expose", outcome);

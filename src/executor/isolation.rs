@@ -7,11 +7,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::level::Level;
 use super::{Error, Kind};
 
 /// What holds for a pod and what does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
+    /// How far the pod is kept apart.
+    #[serde(default, skip_serializing_if = "Level::is_default")]
+    pub level: Level,
     /// One entry a promise, in the order in which they were looked at.
     pub verdicts: Vec<Verdict>,
 }
@@ -57,6 +61,11 @@ impl Report {
         Self::default()
     }
 
+    /// Starts that of a pod at `level`.
+    pub fn at(level: Level) -> Self {
+        Self { level, ..Self::default() }
+    }
+
     /// Adds what became of something that a manifest or the command line asked for.
     pub fn asked(&mut self, app: Option<&str>, subject: &str, clause: &str, outcome: Outcome) {
         self.add(app, subject, clause, true, outcome);
@@ -65,6 +74,11 @@ impl Report {
     /// Adds what became of something that every app is promised.
     pub fn promised(&mut self, app: Option<&str>, subject: &str, clause: &str, outcome: Outcome) {
         self.add(app, subject, clause, false, outcome);
+    }
+
+    /// Adds what became of something that the level is about: who chose one asks for it, else it is promised.
+    pub fn of_level(&mut self, app: Option<&str>, subject: &str, clause: &str, outcome: Outcome) {
+        self.add(app, subject, clause, !self.level.is_default(), outcome);
     }
 
     fn add(&mut self, app: Option<&str>, subject: &str, clause: &str, asked: bool, outcome: Outcome) {

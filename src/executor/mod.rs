@@ -27,6 +27,7 @@ pub mod host_name;
 pub mod inputs;
 pub mod isolation;
 pub mod journal;
+pub mod level;
 pub mod lifecycle;
 #[cfg(target_os = "linux")]
 pub mod linux;

@@ -15,6 +15,7 @@ use crate::id::Id;
 
 use super::host_name::HostName;
 use super::isolation::Outcome;
+use super::level::Level;
 
 /// A pod: its apps and what they share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct PodPlan {
     /// Devices of the host that volumes may be.
     #[serde(default)]
     pub devices: Vec<PathBuf>,
+    /// How far it is kept apart from the host.
+    #[serde(default)]
+    pub level: Level,
     /// What isolates and bounds the pod as a whole.
     pub isolators: Vec<Isolation>,
     /// What the pod is connected to.

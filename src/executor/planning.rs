@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use super::host_name::HostName;
+use super::level::Level;
 use super::plan::{
     AppPlan, AppPort, Cni, Consent, Dns, Isolation, Metadata, MountPlan, Network, PodPlan, PortForward, Restart, Stdio,
     VolumeKind, VolumePlan,
@@ -29,7 +30,7 @@ pub struct Choices {
     pub uuid: Uuid,
     /// Its name.
     pub name: Option<String>,
-    /// Its host name; nothing: made of name or UUID.
+    /// Its host name, where it has one of its own, else the host's; nothing: made of name or UUID.
     pub hostname: Option<HostName>,
     /// Its directory.
     pub directory: PathBuf,
@@ -45,6 +46,8 @@ pub struct Choices {
     pub metadata: Metadata,
     /// Whether symbolic links in sources of host volumes are followed (decision 46).
     pub follow_links: bool,
+    /// How far it is kept apart from the host.
+    pub level: Level,
     /// Whether the pod is refused where something that it asks for does not hold.
     pub strict: bool,
     /// Which of its apps are started again when they have ended.
@@ -75,6 +78,7 @@ impl Choices {
             hosts_entries: Vec::new(),
             metadata: Metadata::Own,
             follow_links: false,
+            level: Level::Default,
             strict: false,
             restart: Restart::No,
             devices: Vec::new(),
@@ -137,6 +141,8 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
                 read_only: volumes[volume].read_only || point.is_some_and(|point| point.read_only),
             });
         }
+        let mut isolators = isolations(&effective.isolators);
+        choices.level.add_to(&mut isolators);
         apps.push(AppPlan {
             name: app.name.to_string(),
             image_id: image.id.clone(),
@@ -145,7 +151,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
             os_release: image.manifest.label("osrelease").map(str::to_owned),
             layers: image.layers.clone(),
             lost_owners: image.lost_owners.clone(),
-            read_only_rootfs: app.read_only_root_fs,
+            read_only_rootfs: app.read_only_root_fs || choices.level.read_only(),
             exec: effective.exec.clone(),
             user: effective.user.to_string(),
             group: effective.group.to_string(),
@@ -159,7 +165,7 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
             pre_start: effective.handler(EventHandlerName::PreStart).map(|handler| handler.exec.clone()),
             post_stop: effective.handler(EventHandlerName::PostStop).map(|handler| handler.exec.clone()),
             mounts,
-            isolators: isolations(&effective.isolators),
+            isolators,
             consent: choices.consent.get(index).cloned().unwrap_or_default(),
             stdio: choices.stdio.get(index).copied().unwrap_or_default(),
             ports: app_ports(effective)?,
@@ -168,11 +174,16 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
         });
     }
     let uuid = choices.uuid;
-    let hostname = choices.hostname.clone().map(String::from).or_else(|| choices.name.clone());
+    let hostname = choices.hostname.clone().map(String::from);
+    let hostname = match choices.level.own_name() {
+        true => hostname.or_else(|| choices.name.clone()).unwrap_or_else(|| uuid.to_string()),
+        // What the host is called.
+        false => hostname.unwrap_or_default(),
+    };
     Ok(PodPlan {
         uuid,
         name: choices.name.clone(),
-        hostname: hostname.unwrap_or_else(|| uuid.to_string()),
+        hostname,
         directory: choices.directory.clone(),
         ports: ports(pod, images)?,
         apps,
@@ -184,7 +195,8 @@ pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result
         dns: choices.dns.clone(),
         hosts_entries: choices.hosts_entries.clone(),
         metadata: choices.metadata.clone(),
-        strict: choices.strict,
+        level: choices.level,
+        strict: choices.strict || choices.level.strict(),
         restart: choices.restart,
     })
 }

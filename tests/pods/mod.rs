@@ -15,6 +15,7 @@ mod entering;
 mod faults;
 mod groups;
 mod isolators;
+mod levels;
 mod lifecycle;
 mod networks;
 mod outside;

@@ -12,10 +12,10 @@ use appc::discovery::{ImageName, RegistryName};
 use appc::executor::consent::Allowance;
 use appc::executor::host_name::{HostName, NoHostName};
 use appc::executor::isolation::Report;
-use appc::executor::local::{self, Draft};
-use appc::executor::plan::{Consent, Dns, Metadata, Network, Restart, Stdio, Stream};
+use appc::executor::level::Level;
+use appc::executor::local::Draft;
+use appc::executor::plan::{Consent, Dns, Restart, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
-use appc::metadata::socket;
 use appc::pod::{ResolvedImage, directory, reify};
 use appc::render::{Pull, Rendered};
 use appc::schema::{
@@ -33,6 +33,7 @@ use crate::familiar;
 use crate::meant;
 use crate::obtain::{Obtained, obtain};
 use crate::options::{ImageWords, Images};
+use crate::surroundings;
 
 /// What a pod is made of.
 #[derive(clap::Args)]
@@ -61,6 +62,9 @@ pub struct PodOptions {
     /// Make a port of an app reachable on the host, by its name or by number: [IP:]HOSTPORT:PORT[/udp]
     #[arg(short = 'p', long, value_name = "NAME=[IP:]HOSTPORT")]
     port: Vec<String>,
+    /// How far the pod is kept apart from the host [default: as configured, default unless it says otherwise]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    isolation: Option<Level>,
     /// Networks: none, host, default, or names of configured networks
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     net: Vec<String>,
@@ -145,12 +149,14 @@ pub fn draft_of(
     instead: Option<&Instead<'_>>,
     context: &Context,
 ) -> Result<(Draft, Vec<Rendered>), CommandError> {
-    let network = crate::remote::Network { strict: args.pod.strict, ..context.network.clone() };
+    let level = surroundings::level(args.pod.isolation, instead.is_some(), context)?;
+    let strict = args.pod.strict || level.strict();
+    let network = crate::remote::Network { strict, ..context.network.clone() };
     let context = &Context { network, ..context.clone() };
     let store = context.store()?;
     let mut found = BTreeMap::new();
     let template = match &args.pod_manifest {
-        Some(file) => with_registries(read_manifest(file, args.pod.strict)?, args, context, &store, &mut found)?,
+        Some(file) => with_registries(read_manifest(file, strict)?, args, context, &store, &mut found)?,
         None => from_images(args, instead, context, &store, &mut found)?,
     };
     let template = with_volumes_of_their_own(with_pod_options(template, args, &found)?, &found);
@@ -169,7 +175,7 @@ pub fn draft_of(
     };
     let (manifest, resolved) = reify(template, find)?;
     let uuid = Uuid::new_v4();
-    let mut choices = choices(args, context, uuid, &manifest)?;
+    let mut choices = choices(args, level, context, uuid, &manifest)?;
     choices.consent = consents(args, context, &manifest, |id| &found[id].image)?;
     let mut app_images = Vec::new();
     let mut image_manifests = Vec::new();
@@ -243,38 +249,29 @@ fn check(template: &PodManifest) -> Result<(), CommandError> {
 }
 
 /// What the command line decides beyond the manifest.
-fn choices(args: &PodArgs, context: &Context, uuid: Uuid, manifest: &PodManifest) -> Result<Choices, CommandError> {
+fn choices(
+    args: &PodArgs,
+    level: Level,
+    context: &Context,
+    uuid: Uuid,
+    manifest: &PodManifest,
+) -> Result<Choices, CommandError> {
     let mut choices = Choices::new(uuid, context.root()?.join("pods").join(uuid.to_string()));
     choices.model.clone_from(&context.model);
     choices.freebsd = context.freebsd();
     // An app's name may be longer than a pod's.
     let of_app = args.images.pod_name.clone().filter(|name| args.pod_manifest.is_some() || directory::fit_name(name));
     choices.name = args.pod.pod_name.clone().or(of_app);
-    choices.hostname.clone_from(&args.pod.hostname);
+    choices.level = level;
+    choices.hostname = surroundings::hostname(args.pod.hostname.as_ref(), level)?;
     choices.follow_links = args.pod.follow_links;
     choices.strict = args.pod.strict;
     choices.restart = args.pod.restart;
     choices.devices = context.config.devices.value.iter().chain(&args.pod.device).cloned().collect();
-    let net = if args.pod.net.is_empty() { &context.config.network.value } else { &args.pod.net };
     choices.cni = context.cni();
-    choices.network = match net.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => {
-            let config = &context.config;
-            let set = if cfg!(target_os = "freebsd") {
-                config.freebsd_network.value.is_some()
-            } else {
-                config.linux_network.value.is_some()
-            };
-            local::default_network(set, publishes(manifest), &choices.cni)?
-        }
-        ["none"] => Network::None,
-        ["host"] => Network::Host,
-        names if names.contains(&"none") || names.contains(&"host") => {
-            return Err(wrong("net", &net.join(","), "none and host stand alone"));
-        }
-        _ => Network::Named(net.clone()),
-    };
-    choices.metadata = metadata(args, context, &choices.network)?;
+    choices.network = surroundings::network(&args.pod.net, level, context, manifest, &choices.cni)?;
+    let who = if args.pod.no_metadata { Some(config::Metadata::Off) } else { args.pod.mds };
+    choices.metadata = surroundings::metadata(who, context, &choices.network)?;
     choices.dns =
         Dns { servers: args.pod.dns.clone(), search: args.pod.dns_search.clone(), options: args.pod.dns_opt.clone() };
     choices.hosts_entries.clone_from(&args.pod.hosts_entry);
@@ -292,15 +289,6 @@ fn choices(args: &PodArgs, context: &Context, uuid: Uuid, manifest: &PodManifest
         });
     }
     Ok(choices)
-}
-
-/// Whether ports of the host are to lead into the pod by its network.
-fn publishes(manifest: &PodManifest) -> bool {
-    let handed_over = |name: &AcName| {
-        let apps = manifest.apps.iter().filter_map(|app| app.app.as_ref());
-        apps.flat_map(|app| &app.ports).any(|port| port.name == *name && port.socket_activated)
-    };
-    manifest.ports.iter().any(|port| !handed_over(&port.name))
 }
 
 /// What the operator allows each app beyond what every app may.
@@ -368,24 +356,6 @@ fn hosts_entry(text: &str) -> Result<(IpAddr, Vec<HostName>), String> {
 fn dns_option(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.to_owned()) } else { Err("an option is one word, as in `ndots:2`".to_owned()) }
-}
-
-/// Who answers the apps' questions about the pod.
-fn metadata(args: &PodArgs, context: &Context, network: &Network) -> Result<Metadata, CommandError> {
-    let configured = args.pod.mds.unwrap_or(context.config.metadata.value);
-    let who = if args.pod.no_metadata { config::Metadata::Off } else { configured };
-    Ok(match who {
-        config::Metadata::Own => Metadata::Own,
-        config::Metadata::Off => Metadata::Off,
-        config::Metadata::Domain if *network == Network::None => {
-            return Err(CommandError::usage("a pod without network cannot reach the domain's metadata service")
-                .hint("--net names a network; --mds=own answers inside the pod"));
-        }
-        config::Metadata::Domain => {
-            let root = context.root()?;
-            Metadata::Domain(context.config.metadata_socket.value.clone().unwrap_or_else(|| socket(&root)))
-        }
-    })
 }
 
 fn with_pod_options(

@@ -67,6 +67,7 @@ mod signing;
 mod start;
 mod status;
 mod stop;
+mod surroundings;
 mod trust;
 mod version;
 mod wait;

@@ -38,6 +38,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         println!("{number:4}  {step}");
     }
     println!();
+    println!("isolation {}", outline.report.level);
     for verdict in &outline.report.verdicts {
         println!("{verdict}");
     }

@@ -158,6 +158,9 @@ fn print(facts: &Facts) {
         }
         println!("app {}: {}", app.name, words.join(", "));
     }
+    if !facts.isolation.level.is_default() {
+        println!("isolation: {}", facts.isolation.level);
+    }
     for verdict in &facts.isolation.verdicts {
         println!("isolation: {verdict}");
     }

@@ -19,7 +19,7 @@ use crate::id::Id;
 /// # Errors
 /// [`Kind::Refused`] where the plan cannot hold, [`Kind::Unsupported`] where the host lacks what it needs.
 pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Error> {
-    let mut report = Report::new();
+    let mut report = Report::at(plan.level);
     decided::tell(plan, &mut report);
     if !facts.privileged {
         return Err(Error::new(Kind::Unsupported, format!("run pod {}", plan.uuid))
@@ -414,14 +414,11 @@ fn network<'a>(
     steps: &mut Vec<Step>,
     report: &mut Report,
 ) -> Result<Option<(&'a NetworkFacts, String)>, Error> {
-    if plan.network != Network::Host && !facts.vnet {
-        report.promised(
-            None,
-            "own network",
-            "pod.ns.net",
-            Outcome::ignored("this kernel has no VIMAGE: the pod has no network at all, loopback neither"),
-        );
-    }
+    let own = match facts.vnet {
+        true => Outcome::Enforced,
+        false => Outcome::ignored("this kernel has no VIMAGE: the pod has no network at all, loopback neither"),
+    };
+    decided::apart(plan, report, own);
     let Network::Named(names) = &plan.network else {
         decided::ports_without_network(plan, report);
         return Ok(None);

@@ -2,7 +2,11 @@
 
 use super::facts::HostFacts;
 use super::system::Value;
+use crate::executor::level::Level;
 use crate::executor::plan::{Network, PodPlan};
+
+/// The highest secure level: not even packet filters are changed.
+const SECUREST: i32 = 3;
 
 /// The name of a pod's jail. A dot would make it a child of another jail; a UUID has none.
 pub(super) fn name(plan: &PodPlan) -> String {
@@ -43,24 +47,28 @@ pub(super) fn parameters(
     release: Option<&Release>,
 ) -> Vec<(String, Value)> {
     let text = |value: &str| Value::Text(value.to_owned());
+    let strictest = plan.level == Level::Strict;
+    let ipc = if plan.level.own_ipc() { Value::New } else { Value::Inherit };
     let mut all = vec![
         ("name", text(&name(plan))),
         ("path", text(&plan.directory.join("root").to_string_lossy())),
         ("persist", Value::Flag),
-        ("host.hostname", text(&plan.hostname)),
-        ("host.hostuuid", text(&plan.uuid.to_string())),
-        // Apps see their own mounts, and nothing outside the jail.
-        ("enforce_statfs", Value::Number(1)),
+        // Apps see their own mounts, and nothing outside the jail; at the strictest level their roots alone.
+        ("enforce_statfs", Value::Number(if strictest { 2 } else { 1 })),
         ("children.max", Value::Number(0)),
-        ("securelevel", Value::Number(facts.settings.securelevel)),
+        ("securelevel", Value::Number(if strictest { SECUREST } else { facts.settings.securelevel })),
         ("devfs_ruleset", Value::Number(i32::from(facts.device_rules.number()))),
-        ("sysvmsg", Value::New),
-        ("sysvsem", Value::New),
-        ("sysvshm", Value::New),
+        ("sysvmsg", ipc.clone()),
+        ("sysvsem", ipc.clone()),
+        ("sysvshm", ipc),
         // These two are on by default.
         ("allow.noset_hostname", Value::Flag),
         ("allow.nounprivileged_proc_debug", Value::Flag),
     ];
+    match plan.level.own_name() {
+        true => all.extend([("host.hostname", text(&plan.hostname)), ("host.hostuuid", text(&plan.uuid.to_string()))]),
+        false => all.push(("host", Value::Inherit)),
+    }
     match plan.network {
         Network::Host => all.extend([("ip4", Value::Inherit), ("ip6", Value::Inherit)]),
         _ if facts.vnet => all.push(("vnet", Value::New)),

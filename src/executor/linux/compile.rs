@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use super::facts::HostFacts;
 use super::groups::Groups;
 use super::isolators::capabilities::{self, Bounding};
+use super::isolators::outcome::{allowed_calls, bounded, filtered};
+use super::isolators::seccomp;
 use super::isolators::seccomp::Selection;
-use super::isolators::{default_calls, seccomp};
 use super::steps::{AppStep, Namespace, PodStep, ProcessStep, SecurityModule, Step};
 use super::{network, parameters};
 use crate::executor::isolation::{Outcome, Report};
@@ -52,7 +53,7 @@ const HOSTNAME_LIMIT: usize = 64;
 /// # Errors
 /// [`Kind::Refused`] when the plan contradicts itself or this host; [`Kind::Unsupported`] when this host cannot run pods.
 pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Error> {
-    let mut report = Report::new();
+    let mut report = Report::at(plan.level);
     decided::tell(plan, &mut report);
     let groups = Groups::new(plan, facts, &mut report);
     let mut compiler = Compiler { plan, facts, steps: Vec::new(), report, joined: groups.joined, shown: groups.shown };
@@ -97,6 +98,16 @@ impl Compiler<'_> {
 
     fn user_namespace(&self) -> bool {
         !self.facts.privileged
+    }
+
+    /// What an app may ever hold.
+    fn bounding(&self, app: &AppPlan) -> Bounding {
+        let named =
+            |i: &Isolation| matches!(i, Isolation::CapabilitiesRemove { .. } | Isolation::CapabilitiesRetain { .. });
+        match self.plan.level.capabilities_by_default() || app.isolators.iter().any(named) {
+            true => capabilities::bounding(&app.isolators, &app.consent),
+            false => Bounding::default(),
+        }
     }
 
     /// Whether an id of the pod is one of the host's.
@@ -168,23 +179,16 @@ impl Compiler<'_> {
     fn pod(&mut self) {
         let plan = self.plan;
         let ids_differ = self.user_namespace();
-        let mut namespaces = vec![Namespace::Pid, Namespace::Mount, Namespace::Ipc, Namespace::Uts];
+        let mut namespaces = vec![Namespace::Pid, Namespace::Mount];
+        namespaces.extend(plan.level.own_ipc().then_some(Namespace::Ipc));
+        namespaces.extend(plan.level.own_name().then_some(Namespace::Uts));
         let own_network = plan.network != Network::Host;
         // As root, networks are connected before there is a process.
         let entered = self.facts.privileged && matches!(plan.network, Network::Named(_));
         if own_network && !entered {
             namespaces.push(Namespace::Net);
         }
-        for (what, clause) in
-            [("process namespace", "pod.ns.pid"), ("ipc namespace", "pod.ns.ipc"), ("host name", "pod.ns.uts")]
-        {
-            self.report.promised(None, what, clause, Outcome::Enforced);
-        }
-        let network = match &plan.network {
-            Network::Host => Outcome::modified("the apps share the host's network"),
-            Network::None | Network::Named(_) => Outcome::Enforced,
-        };
-        self.report.promised(None, "network namespace", "pod.ns.net", network);
+        decided::apart(plan, &mut self.report, Outcome::Enforced);
         if plan.network == Network::None {
             self.report.promised(None, "loopback and no other network", "net.loopback", Outcome::Enforced);
         }
@@ -220,7 +224,9 @@ impl Compiler<'_> {
             let path = plan.directory.join("network");
             self.steps.push(Step::Pod(PodStep::EnterNetwork { path }));
         }
-        self.steps.push(Step::Pod(PodStep::SetHostname { name: plan.hostname.clone() }));
+        if plan.level.own_name() {
+            self.steps.push(Step::Pod(PodStep::SetHostname { name: plan.hostname.clone() }));
+        }
         if own_network {
             self.steps.push(Step::Pod(PodStep::RaiseLoopback));
         }
@@ -237,7 +243,9 @@ impl Compiler<'_> {
                 Isolation::Sysctl { values } => {
                     let mut refused = Vec::new();
                     for (key, value) in values {
-                        match parameters::forbidden(key, own_network) {
+                        match parameters::forbidden(key, own_network)
+                            .or_else(|| parameters::of_the_host(key, plan.level))
+                        {
                             Some(why) => refused.push(format!("{key}: {why}")),
                             None => self
                                 .steps
@@ -320,10 +328,16 @@ impl Compiler<'_> {
         steps.push(AppStep::MountDev { bind });
         steps.push(AppStep::MountPts { gid: self.mapped(TTY_GROUP, false).then_some(TTY_GROUP) });
         steps.push(AppStep::MountShm);
-        steps.push(AppStep::MountMqueue);
+        // Without privilege the kernel shows message queues to who made their namespace.
+        if self.plan.level.own_ipc() || !self.user_namespace() {
+            steps.push(AppStep::MountMqueue);
+        } else {
+            let why = "without root the host's message queues are not shown";
+            self.report.promised(Some(&app.name), "/dev/mqueue", "pod.ns.ipc", Outcome::ignored(why));
+        }
         steps.append(&mut devices.into_iter().map(|mount| self.volume(mount)).collect::<Result<Vec<_>, _>>()?);
         steps.extend(MASKED.map(|path| AppStep::Mask { path: path.into() }));
-        if capabilities::bounding(&app.isolators, &app.consent).keep.has("CAP_SYS_PTRACE") {
+        if self.bounding(app).keep.has("CAP_SYS_PTRACE") {
             // What the pod's first process holds is not for who may look into all processes.
             steps.push(AppStep::Mask { path: "/proc/1".into() });
         }
@@ -440,7 +454,7 @@ impl Compiler<'_> {
                 Outcome::Enforced
             }
         };
-        self.report.promised(Some(&app.name), "default system call filter", "iso.seccomp-remove.absent", outcome);
+        self.report.of_level(Some(&app.name), "default system call filter", "iso.seccomp-remove.absent", outcome);
     }
 
     fn process(&mut self, number: usize, app: &AppPlan) -> Result<(), Error> {
@@ -454,7 +468,7 @@ impl Compiler<'_> {
         steps.extend(self.labels(app)?);
         steps.push(ProcessStep::ChangeDirectory { path: app.working_directory.clone() });
         let name = Some(app.name.as_str());
-        let bounding = capabilities::bounding(&app.isolators, &app.consent);
+        let bounding = self.bounding(app);
         let lacking = bounding.keep.0 & !self.facts.capabilities;
         let selection = seccomp::select(&app.isolators)?;
         let mut no_new_privileges = false;
@@ -500,8 +514,14 @@ impl Compiler<'_> {
             .iter()
             .any(|i| matches!(i, Isolation::CapabilitiesRemove { .. } | Isolation::CapabilitiesRetain { .. }))
         {
-            let outcome =
-                if lacking == 0 { Outcome::Enforced } else { Outcome::modified("this host's own processes lack some") };
+            let outcome = match lacking {
+                _ if !self.plan.level.capabilities_by_default() => Outcome::modified(format!(
+                    "none without an isolator that retains some: isolation {}",
+                    self.plan.level
+                )),
+                0 => Outcome::Enforced,
+                _ => Outcome::modified("this host's own processes lack some"),
+            };
             self.report.promised(name, "default capabilities", "iso.caps.default", outcome);
         }
         steps.push(ProcessStep::BoundCapabilities { keep: bounding.keep.0 });
@@ -538,59 +558,6 @@ impl Compiler<'_> {
         self.steps.extend(steps.into_iter().map(|step| Step::Process { app: number, step }));
         Ok(())
     }
-}
-
-/// What became of a capability isolator.
-fn bounded(bounding: &Bounding, lacking: bool) -> Outcome {
-    let mut how = Vec::new();
-    if !bounding.refused.is_empty() {
-        how.push(format!(
-            "the operator does not allow {}, which is beyond the default set (caps-allow)",
-            bounding.refused.join(", ")
-        ));
-    }
-    if !bounding.unknown.is_empty() {
-        how.push(format!("this system does not know {}", bounding.unknown.join(", ")));
-    }
-    if lacking {
-        how.push("this host's own processes lack some of the capabilities".to_owned());
-    }
-    if how.is_empty() { Outcome::Enforced } else { Outcome::modified(how.join("; ")) }
-}
-
-/// Which calls the default filter lets pass beyond those that come with capabilities; nothing: all.
-fn allowed_calls(selection: &Selection, app: &AppPlan) -> Option<Vec<String>> {
-    let mut allowed = app.consent.calls.clone();
-    if allowed.iter().any(|call| call == "all") || app.consent.own_calls && selection.nothing_blocked {
-        return None;
-    }
-    if app.consent.own_calls {
-        // Every list of calls has these; what some of their uses do is another matter.
-        let plain = |call: &&String| !["clone", "clone3", "socket"].contains(&call.as_str());
-        allowed.extend(selection.named.iter().filter(plain).cloned());
-    }
-    Some(allowed)
-}
-
-/// What became of a seccomp isolator.
-fn filtered(selection: &Selection, app: &AppPlan, bounding: &Bounding) -> Outcome {
-    let mut how = Vec::new();
-    if !selection.unknown.is_empty() {
-        how.push(format!("this system does not know {}", selection.unknown.join(", ")));
-    }
-    if let Some(allowed) = allowed_calls(selection, app) {
-        let retains = app.isolators.iter().any(|isolation| matches!(isolation, Isolation::SeccompRetain { .. }));
-        let refused = |call: &&str| {
-            default_calls::needs_consent(call, bounding.keep) && !allowed.iter().any(|allowed| allowed == call)
-        };
-        let refused: Vec<&str> = selection.named.iter().map(String::as_str).filter(refused).collect();
-        if retains && selection.nothing_blocked {
-            how.push("the operator does not allow the calls that a pod has no need of (seccomp-allow)".to_owned());
-        } else if !refused.is_empty() {
-            how.push(format!("the operator does not allow {} (seccomp-allow)", refused.join(", ")));
-        }
-    }
-    if how.is_empty() { Outcome::Enforced } else { Outcome::modified(how.join("; ")) }
 }
 
 /// The lowest layer of every app, shared by all pods below one root: directories for what the executor mounts, so that

@@ -1,6 +1,8 @@
 //! Kernel parameters that a pod can have of its own: those of its namespaces.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::executor::level::Level;
 
 /// Where a parameter is below `/proc/sys`. As sysctl(8) has it, the first separator says which one is meant, so that
 /// `net/ipv4/conf/eth0.1/forwarding` has an interface with a dot.
@@ -39,6 +41,18 @@ pub fn forbidden(key: &str, own_network: bool) -> Option<&'static str> {
     Some("it is not one that a pod has of its own")
 }
 
+/// Why a kernel parameter that pods have of their own is the host's at this level.
+pub fn of_the_host(key: &str, level: Level) -> Option<&'static str> {
+    let path = path(key);
+    match path.starts_with("net") {
+        true => None,
+        false if path == Path::new("kernel/domainname") => {
+            (!level.own_name()).then_some("the pod shares the host's name")
+        }
+        false => (!level.own_ipc()).then_some("the pod shares the host's IPC"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,6 +68,16 @@ mod tests {
             assert!(forbidden(key, true).is_some(), "{key}");
         }
         assert!(forbidden("net.ipv4.ip_forward", false).is_some());
+    }
+
+    #[test]
+    fn what_a_level_shares_is_not_set() {
+        let shared =
+            |key| [Level::Chroot, Level::Shared, Level::Default].map(|level| of_the_host(key, level).is_some());
+        assert_eq!(shared("kernel.shmmax"), [true, false, false]);
+        assert_eq!(shared("fs/mqueue/msg_max"), [true, false, false]);
+        assert_eq!(shared("kernel.domainname"), [true, true, false]);
+        assert_eq!(shared("net.ipv4.ip_forward"), [false, false, false]);
     }
 
     #[test]

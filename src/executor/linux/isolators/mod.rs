@@ -7,5 +7,6 @@ pub mod capabilities;
 pub mod cgroup;
 pub mod default_calls;
 mod errno;
+pub(super) mod outcome;
 pub mod seccomp;
 mod seccomp_sets;

@@ -95,6 +95,7 @@ pub(super) fn pod(model: &Model, number: u128, apps: Vec<AppPlan>) -> PodPlan {
         dns: Dns::default(),
         hosts_entries: Vec::new(),
         metadata: Metadata::Off,
+        level: Default::default(),
         strict: false,
         restart: Default::default(),
     }
@@ -301,4 +302,45 @@ fn apps_that_fail_are_started_again_as_the_plan_has_it() {
     assert_eq!(lives(2, Restart::OnFailure(None), &[3, 4]), (0, 2, Some(End::Status(4)), 3));
     assert_eq!(lives(3, Restart::OnFailure(Some(1)), &[3, 4, 5]), (4, 1, Some(End::Status(3)), 2));
     assert_eq!(lives(4, Restart::OnFailure(Some(1)), &[]), (0, 0, None, 1));
+}
+
+#[test]
+fn each_level_is_a_jail_of_its_own_kind_and_leaves_nothing() {
+    use crate::executor::level::Level::{Chroot, Default, Shared, Strict};
+    for (level, apart) in [
+        (Chroot, ["host inherit", "sysvshm inherit", "enforce_statfs 1", "securelevel 2"]),
+        (Shared, ["host inherit", "sysvshm new", "enforce_statfs 1", "securelevel 2"]),
+        (Default, ["host.hostname pod", "sysvshm new", "enforce_statfs 1", "securelevel 2"]),
+        (Strict, ["host.hostname pod", "sysvshm new", "enforce_statfs 2", "securelevel 3"]),
+    ] {
+        let (model, layers) = host(1);
+        let mut plan = pod(&model, 1, vec![app(0, &layers[0])]);
+        plan.level = level;
+        plan.network = level.network().unwrap_or_default();
+        let before = model.state();
+        let compiled = compile(&plan, &facts(&model, &plan)).unwrap();
+        applied(&model, &compiled.steps);
+        let jail = model.state().jails.into_values().next().unwrap();
+        let said = |name: &str| match jail.parameters.get(name)? {
+            Value::Text(text) => Some(format!("{name} {text}")),
+            Value::Number(number) => Some(format!("{name} {number}")),
+            Value::Inherit => Some(format!("{name} inherit")),
+            Value::New => Some(format!("{name} new")),
+            Value::Flag => Some(name.to_owned()),
+        };
+        let found = ["host", "host.hostname", "sysvshm", "enforce_statfs", "securelevel"].map(said);
+        assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), apart, "{level}");
+        assert_eq!(said("ip4"), (level < Default).then(|| "ip4 inherit".to_owned()), "{level}");
+        assert!(!jail.parameters.keys().any(|name| name.starts_with("allow.") && !name.starts_with("allow.no")));
+        // What a level gives up is what it is refused for.
+        let given_up: Vec<&str> = compiled.report.unmet().map(|verdict| verdict.clause.as_str()).collect();
+        let expected: &[&str] = match level {
+            Chroot => &["pod.ns.ipc", "pod.ns.uts", "pod.ns.net"],
+            Shared => &["pod.ns.uts", "pod.ns.net"],
+            Default | Strict => &[],
+        };
+        assert_eq!(given_up, expected, "{level}");
+        undone(&model, &compiled.steps);
+        assert_eq!(before, model.state());
+    }
 }

@@ -112,7 +112,7 @@ fn what_is_lost_without_networks_of_jails_own_is_told() {
     plan.metadata = Metadata::Own;
     let compiled = compile(&plan, &facts(&model, &plan)).unwrap();
     let weaker: Vec<String> = compiled.report.weaker().map(ToString::to_string).collect();
-    for words in ["own network", "metadata service"] {
+    for words in ["network namespace", "metadata service"] {
         assert!(weaker.iter().any(|line| line.contains(words) && line.contains("VIMAGE")), "{words}: {weaker:?}");
     }
     applied(&model, &compiled.steps);
