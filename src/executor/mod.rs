@@ -20,7 +20,7 @@ pub mod changed;
 pub mod consent;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod copy;
-pub mod decided;
+pub(crate) mod decided;
 pub mod finding;
 pub mod freebsd;
 pub mod host_name;
@@ -31,7 +31,7 @@ pub mod level;
 pub mod lifecycle;
 #[cfg(target_os = "linux")]
 pub mod linux;
-pub mod listening;
+pub(crate) mod listening;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod local;
 pub mod logs;

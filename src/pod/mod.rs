@@ -33,7 +33,7 @@ mod bounds;
 pub mod directory;
 pub mod events;
 mod input;
-pub mod reify;
+pub(crate) mod reify;
 pub mod status;
 mod uses;
 

@@ -30,7 +30,7 @@
 mod builds;
 mod collect;
 mod find;
-pub mod ground;
+pub(crate) mod ground;
 mod image;
 mod import;
 mod incoming;

@@ -18,14 +18,14 @@
 
 pub(crate) mod begin;
 pub(crate) mod changed;
-pub mod compile;
+pub(crate) mod compile;
 mod context;
 pub mod datasets;
 mod doctor;
 #[cfg(target_os = "freebsd")]
-pub mod enter;
+pub(crate) mod enter;
 pub mod facts;
-pub mod host;
+pub(crate) mod host;
 mod jail;
 #[cfg(target_os = "freebsd")]
 mod launch;
@@ -34,7 +34,7 @@ mod programs;
 #[cfg(target_os = "freebsd")]
 mod real;
 mod resources;
-pub mod steps;
+pub(crate) mod steps;
 mod streams;
 pub mod system;
 pub mod usage;

@@ -10,19 +10,19 @@
 
 mod bus;
 mod carrier;
-pub mod cni;
+pub(crate) mod cni;
 mod compile;
 pub mod container;
 pub mod delegation;
 mod doctor;
-pub mod doors;
-pub mod enter;
+pub(crate) mod doors;
+pub(crate) mod enter;
 mod facts;
-pub mod filesystem;
+pub(crate) mod filesystem;
 mod groups;
 mod host;
 mod init;
-pub mod inside;
+pub(crate) mod inside;
 pub mod isolators;
 mod message;
 mod network;

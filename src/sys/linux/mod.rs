@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 pub mod channel;
-pub mod mount;
-pub mod process;
-pub mod program;
-pub mod sender;
-pub mod subordinate;
+pub(crate) mod mount;
+pub(crate) mod process;
+pub(crate) mod program;
+pub(crate) mod sender;
+pub(crate) mod subordinate;

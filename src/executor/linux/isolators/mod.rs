@@ -5,8 +5,8 @@
 pub(super) mod bpf;
 pub mod capabilities;
 pub mod cgroup;
-pub mod default_calls;
+pub(crate) mod default_calls;
 mod errno;
 pub(super) mod outcome;
-pub mod seccomp;
+pub(crate) mod seccomp;
 mod seccomp_sets;
