@@ -6,7 +6,7 @@ use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
 
 use crate::aci::{self, ReadOptions};
-use crate::diagnostic::{Diagnostic, FileReport, FileType};
+use crate::diagnostic::{Diagnostic, FileReport, FileType, UNREADABLE};
 use crate::schema::{self, Kind, validate::judge};
 
 /// Bytes of a manifest that are read unless told otherwise.
@@ -38,7 +38,7 @@ impl Default for Options {
 
 /// Checks what a reader gives: an image or a manifest. `path` is what the report calls it.
 pub fn reader(path: &str, mut source: impl Read + Send, options: &Options) -> FileReport {
-    let unreadable = |error| unreadable(path, options.file_type.unwrap_or(FileType::Manifest), &error);
+    let unreadable = |error| unreadable(path, options.file_type.unwrap_or_else(|| called(path)), &error);
     // A manifest comes whole with the first call, and its end with the second.
     let mut text = vec![0; FIRST];
     let mut read = 0;
@@ -53,9 +53,7 @@ pub fn reader(path: &str, mut source: impl Read + Send, options: &Options) -> Fi
     text.truncate(read);
     let looks = || match sniff(&text[..read.min(HEAD)]) {
         // What is called an image and has none of a manifest's looks is a broken image.
-        FileType::Manifest if path.ends_with(".aci") && text.trim_ascii_start().first() != Some(&b'{') => {
-            FileType::Image
-        }
+        FileType::Manifest if text.trim_ascii_start().first() != Some(&b'{') => called(path),
         looks => looks,
     };
     match options.file_type.unwrap_or_else(looks) {
@@ -112,14 +110,16 @@ pub fn layout(path: &str, directory: &Path, options: &Options) -> FileReport {
 
 /// A report that says why a file cannot be read.
 pub fn unreadable(path: &str, file_type: FileType, error: &std::io::Error) -> FileReport {
-    FileReport::new(path, file_type).with([Diagnostic::error("x.file.unreadable", format!("cannot be read: {error}"))])
+    FileReport::new(path, file_type).with([Diagnostic::error(UNREADABLE, format!("cannot be read: {error}"))])
+}
+
+/// What a file is by its name, where nothing is known of its content.
+pub fn called(path: &str) -> FileType {
+    if path.ends_with(".aci") { FileType::Image } else { FileType::Manifest }
 }
 
 fn failed(error: &aci::Error) -> Diagnostic {
-    Diagnostic::error(
-        error.clause_id().unwrap_or("x.file.unreadable"),
-        format!("failed to {}", crate::error::chain(error)),
-    )
+    Diagnostic::error(error.clause_id().unwrap_or(UNREADABLE), format!("failed to {}", crate::error::chain(error)))
 }
 
 fn finish(

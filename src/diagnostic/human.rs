@@ -28,6 +28,9 @@ pub fn write(out: &mut dyn Write, file: &FileReport, style: Style) -> io::Result
     if style.quiet {
         return Ok(());
     }
+    if file.is_unreadable() {
+        return writeln!(out, "{}: cannot be read", visible(&file.path));
+    }
     let what = match file.file_type {
         FileType::Image => "image",
         FileType::Layout => "image layout",
@@ -139,6 +142,7 @@ impl Paint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::UNREADABLE;
 
     fn shown(file: &FileReport, style: Style) -> String {
         let mut out = Vec::new();
@@ -172,6 +176,13 @@ error[im.labels.unique]: label `os` is given twice
 a.json: invalid manifest: 1 error
 ";
         assert_eq!(shown(&report(), Style::default()), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_called_a_kind_of_file() {
+        let gone = Diagnostic::error(UNREADABLE, "cannot be read: no such file");
+        let file = FileReport::new("gone.aci", FileType::Image).with([gone]);
+        assert_eq!(shown(&file, Style::default()).lines().last(), Some("gone.aci: cannot be read"));
     }
 
     #[test]

@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use super::{Diagnostic, Severity};
 
+/// The clause of a file that cannot be read.
+pub const UNREADABLE: &str = "x.file.unreadable";
+
 /// What a file was checked as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -48,6 +51,11 @@ impl FileReport {
         self.diagnostics.extend(diagnostics);
         self.valid = self.count(Severity::Error) == 0;
         self
+    }
+
+    /// Whether it could not be read, so that nothing is said of the rest of it.
+    pub fn is_unreadable(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.clause == UNREADABLE)
     }
 
     /// How many findings of a severity there are.

@@ -167,7 +167,7 @@ fn check(file: &Path, options: &Options) -> FileReport {
     if path == "-" {
         return validate::reader("-", io::stdin(), options);
     }
-    let asked = options.file_type.unwrap_or(FileType::Manifest);
+    let asked = options.file_type.unwrap_or_else(|| validate::called(&path));
     // The first read tells a directory from a file, which spares asking for each of many files.
     let mut head = vec![0; 16 << 10];
     let opened = File::open(file).and_then(|mut open| {
