@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use appc::aci::{self, BuildOptions, Compression, ExtractOptions, Kind, Overwrite, ReadOptions};
 use appc::sys::xattr;
@@ -184,6 +185,35 @@ fn the_manifest_has_the_time_of_the_epoch_or_of_the_newest_file() {
     let newest = walk(&from.join("rootfs")).into_iter().map(|metadata| metadata.mtime()).max().unwrap();
     assert_eq!(seconds(&plain()), u64::try_from(newest).unwrap());
     assert_eq!(seconds(&BuildOptions { epoch: Some(12345), ..plain() }), 12345);
+}
+
+#[test]
+fn times_later_than_the_epoch_become_it_and_earlier_ones_stay() {
+    let place = tempfile::tempdir().unwrap();
+    let from = place.path().join("layout");
+    fs::create_dir_all(from.join("rootfs/etc")).unwrap();
+    fs::write(from.join("manifest"), MANIFEST).unwrap();
+    let epoch = 1_000_000_000;
+    let at = |seconds, nanos| UNIX_EPOCH + Duration::new(seconds, nanos);
+    let times = [
+        ("earlier", at(epoch - 1, 500_000_000), at(epoch - 1, 500_000_000)),
+        ("exact", at(epoch, 0), at(epoch, 0)),
+        ("fraction", at(epoch, 1), at(epoch, 0)),
+        ("later", at(epoch + 7, 0), at(epoch, 0)),
+    ];
+    for (name, time, _) in times {
+        File::create(from.join("rootfs/etc").join(name)).unwrap().set_modified(time).unwrap();
+    }
+    // Newer than all of them: the directory and the link.
+    symlink("later", from.join("rootfs/etc/link")).unwrap();
+    let (_, bytes) = built(&from, &BuildOptions { epoch: Some(1_000_000_000), ..plain() });
+    let into = place.path().join("image");
+    aci::extract(&bytes[..], &into, &ExtractOptions { sync: false, ..ExtractOptions::default() }).unwrap();
+    let modified = |name: &str| into.join("rootfs/etc").join(name).symlink_metadata().unwrap().modified().unwrap();
+    for (name, _, due) in times {
+        assert_eq!(modified(name), due, "{name}");
+    }
+    assert_eq!((modified("link"), modified("")), (at(epoch, 0), at(epoch, 0)));
 }
 
 fn walk(path: &Path) -> Vec<fs::Metadata> {

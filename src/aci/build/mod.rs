@@ -5,7 +5,7 @@
 //!                                                     '-> compressors (gzip: all cores) -> in order -> out
 //! ```
 //! Entries stand in byte order of their names, directories before what is in them. The manifest's time is `SOURCE_DATE_EPOCH`,
-//! else the newest one under `rootfs`. Names of owners are left out: they are the host's. What a ustar header cannot say is in
+//! else the newest one under `rootfs`; no file's time is later than that. Names of owners are left out: they are the host's. What a ustar header cannot say is in
 //! a PAX header before it: long names, large numbers, fractions of seconds, xattrs, sparse maps.
 //!
 //! Clauses: `aci.preserve.*`, `aci.ext`.
@@ -52,7 +52,7 @@ pub struct BuildOptions {
     pub manifest: Option<Vec<u8>>,
     /// Whether the directory is the root file system itself and no layout; `manifest` is needed then.
     pub bare: bool,
-    /// The time of the manifest in seconds since 1970: `SOURCE_DATE_EPOCH`.
+    /// `SOURCE_DATE_EPOCH`, in seconds since 1970: the time of the manifest and of all files that have a later one.
     pub epoch: Option<i64>,
     /// Counts the bytes of the uncompressed archive as it is made.
     pub progress: Option<Arc<AtomicU64>>,
@@ -108,7 +108,7 @@ pub fn build(directory: &Path, options: &BuildOptions, out: impl Write + Send) -
     let (written, digest) = output::run::<Sha512, _>(&codec, options.progress.as_deref(), out, |output| {
         let mut entries = entry::Entries::new(output, options.owner_root);
         entries.manifest(&manifest, epoch)?;
-        walk.run(&mut entries)?;
+        walk.run(&mut entries, options.epoch)?;
         entries.finish()
     })?;
     let mut diagnostics = written.diagnostics;

@@ -90,10 +90,12 @@ impl<'a> Walk<'a> {
         Ok(newest)
     }
 
-    /// Hands all that is under `rootfs` to `entries`, and `rootfs` itself.
-    pub(super) fn run(&self, entries: &mut Entries<'_, '_>) -> Result<()> {
+    /// Hands all that is under `rootfs` to `entries`, and `rootfs` itself. What is later than `latest` becomes it.
+    pub(super) fn run(&self, entries: &mut Entries<'_, '_>, latest: Option<i64>) -> Result<()> {
         let mut packer = Packer::default();
-        self.visit(&mut |directory, name, stat, path| packer.pack(entries, directory, name, stat, path, |time| time))
+        let latest = latest.map(|seconds| Time { seconds, nanos: 0 });
+        let when = |time: Time| latest.map_or(time, |latest| time.min(latest));
+        self.visit(&mut |directory, name, stat, path| packer.pack(entries, directory, name, stat, path, when))
     }
 
     /// Calls `visit` with directory, name, status and path of `rootfs` and all below it that is not left out, sorted.

@@ -22,7 +22,8 @@ use crate::print;
 /// Build an image from a layout: a directory with manifest and rootfs. Prints the image ID.
 ///
 /// With --rootfs there is no layout: the directory is what the image holds, and its manifest is written as `actool init` would.
-/// The same input gives the same image, bit for bit. The manifest's time is SOURCE_DATE_EPOCH, else the newest one in rootfs.
+/// The same input gives the same image, bit for bit. The manifest's time is the newest one in rootfs; with SOURCE_DATE_EPOCH it is that one,
+/// and so is the time of every file that has a later one.
 #[derive(clap::Args)]
 pub struct Args {
     /// The layout, and the image to be written
