@@ -213,6 +213,56 @@ fn mounts_devices_and_paths_are_what_the_configuration_says() {
 }
 
 #[test]
+fn the_kernel_lists_mounts_in_the_order_of_the_configuration() {
+    let Some(bed) = Bed::new("order") else { return };
+    let targets = ["/a", "/b", "/c", "/d"];
+    let said = bed.says("cat /proc/self/mountinfo", |config| {
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        for (number, target) in targets.iter().enumerate() {
+            mounts.push(match number % 2 {
+                0 => json!({ "destination": target, "type": "tmpfs", "source": "t" }),
+                _ => json!({ "destination": target, "source": "/etc", "options": ["bind", "slave"] }),
+            });
+        }
+        config["root"]["readonly"] = json!(false);
+    });
+    let listed: Vec<&str> = said.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+    let listed: Vec<&str> = listed.into_iter().filter(|at| targets.contains(at)).collect();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut release = release.split('.').map_while(|part| part.parse::<u32>().ok());
+    if ((6, 8)..(6, 15)).contains(&(release.next().unwrap_or(0), release.next().unwrap_or(0))) {
+        return skip(Need::Mounts, "this kernel lists mounts by their age, and copies none that is mounted nowhere");
+    }
+    assert_eq!(listed, targets, "{said}");
+}
+
+#[test]
+fn a_container_whose_mounts_are_the_hosts_is_kept_in_its_root_and_leaves_none() {
+    let Some(bed) = Bed::new("shared") else { return };
+    bed.write(&["sleep", "1000"], |config| {
+        config["linux"]["namespaces"] = json!([]);
+        config["hostname"] = Value::Null;
+    });
+    let mounts = || {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let below = fs::canonicalize(bed.rootfs("")).unwrap().display().to_string();
+        table.lines().filter(|line| line.split(' ').nth(4).unwrap().starts_with(&below)).count()
+    };
+    bed.quietly(&["run", "--detach", &bed.id]);
+    assert!(mounts() > 1, "they show on the host");
+    let pid = bed.state()["pid"].to_string();
+    for kind in ["mnt", "pid", "net", "uts", "ipc"] {
+        let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+        assert_eq!(of(&pid), of("self"), "{kind}");
+    }
+    let inside = bed.call(&["exec", &bed.id, "sh", "-c", "ls /; cat /proc/$$/root/bin/../../../nothing; ls /../.."]);
+    assert_eq!(words(&inside.stdout), "bin\ndev\nproc\nsys\nbin\ndev\nproc\nsys", "{}", words(&inside.stderr));
+    bed.quietly(&["delete", "--force", &bed.id]);
+    assert_eq!(mounts(), 0);
+    assert!(fs::read_link(format!("/proc/{pid}/exe")).is_err(), "it still runs");
+}
+
+#[test]
 fn calls_are_filtered_by_their_arguments() {
     let Some(bed) = Bed::new("seccomp") else { return };
     let said = bed.says("mkdir /tmp/a 2>&1; kill -0 1 && echo sent; kill -s USR1 1 2>&1; true", |config| {
@@ -242,6 +292,28 @@ fn hooks_run_where_and_when_they_should() {
         }
     });
     assert_eq!(fs::read_to_string(&log).unwrap(), "prestart\ncreateRuntime\ncreateContainer\npoststart\npoststop\n");
+    // What each is told that the container is doing.
+    let go = bed.rootfs("go");
+    bed.says("until [ -e /go ]; do sleep 1; done", |config| {
+        for name in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+            let script = format!("sed -E 's/.*\"status\":\"([a-z]+)\".*/{name} \\1\\n/' >> {}", log.display());
+            let script = if name == "poststart" { format!("{script}; touch {}", go.display()) } else { script };
+            config["hooks"][name] =
+                json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]);
+        }
+    });
+    let told = fs::read_to_string(&log).unwrap();
+    let told: Vec<&str> = told.lines().skip(5).filter(|line| !line.is_empty()).collect();
+    assert_eq!(
+        told,
+        [
+            "prestart created",
+            "createRuntime creating",
+            "createContainer creating",
+            "poststart running",
+            "poststop stopped"
+        ]
+    );
     let said = bed.refuses(|config| config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/false" }] }));
     assert!(said.contains("run createRuntime hook #0"), "{said}");
 }

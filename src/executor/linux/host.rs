@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::carrier::Carrying;
+use super::filesystem::host_directory;
 use super::init::Init;
 use super::inside;
 use super::pod::LinuxPod;
@@ -21,6 +22,7 @@ use crate::executor::plan::PodPlan;
 use crate::executor::supervise::{Launch, Streams};
 use crate::executor::{Error, Host, Kind, Step as _};
 use crate::sys::linux::channel;
+use crate::sys::linux::mount;
 use crate::sys::linux::process::{self as sys, Child, namespace};
 
 /// This host.
@@ -81,6 +83,7 @@ impl Host for LinuxHost {
             }
             Step::Connect { connection } => connection.add(),
             Step::MakeMountPoints { path } => make_mount_points(path).map_err(failed),
+            Step::ShowRootfs { at, .. } => show_rootfs(at).map_err(failed),
             // These are carried out inside, when the pod is launched.
             Step::ListenOnHost { .. }
             | Step::JoinNamespace { .. }
@@ -112,6 +115,9 @@ impl Host for LinuxHost {
                 }
             }
             Step::Connect { connection } => connection.delete(),
+            Step::ShowRootfs { at, below } => {
+                hide_rootfs(at, *below).map_err(|error| Error::new(Kind::Io, step.describe()).because(error))
+            }
             Step::HoldPorts { .. } => {
                 self.held.clear();
                 Ok(())
@@ -135,6 +141,36 @@ impl Host for LinuxHost {
             | Step::Process { .. } => Ok(()),
         }
     }
+}
+
+/// What is mounted in it later shows nowhere else.
+fn show_rootfs(at: &Path) -> io::Result<()> {
+    let copy = mount::copy(host_directory(at)?.as_fd(), true)?;
+    mount::attach(copy.as_fd(), host_directory(at)?.as_fd())?;
+    mount::make_private(copy.as_fd())
+}
+
+/// Takes away what has been mounted on a directory beyond the first `below`, with all that is mounted in it.
+fn hide_rootfs(at: &Path, below: usize) -> io::Result<()> {
+    while mounted_on(at) > below {
+        rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH)?;
+    }
+    Ok(())
+}
+
+/// How many mounts are on top of each other at a directory.
+pub fn mounted_on(at: &Path) -> usize {
+    let Ok(at) = fs::canonicalize(at) else { return 0 };
+    // As the kernel writes them: what would end a word stands by its number.
+    let mut name = Vec::new();
+    for byte in at.as_os_str().as_encoded_bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => name.extend(format!("\\{byte:03o}").into_bytes()),
+            byte => name.push(*byte),
+        }
+    }
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    table.split(|byte| *byte == b'\n').filter(|line| line.split(|byte| *byte == b' ').nth(4) == Some(&name[..])).count()
 }
 
 /// Has systemd take away what it has made, and waits for it: of a group that others remove it does not hear.

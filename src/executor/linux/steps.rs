@@ -112,6 +112,13 @@ pub enum Step {
         /// The address; nothing: all.
         address: Option<std::net::Ipv4Addr>,
     },
+    /// Mounts the rootfs of a container without a mount namespace on itself, so that what is mounted in it can be taken away with it.
+    ShowRootfs {
+        /// The directory.
+        at: PathBuf,
+        /// How many mounts were there before: those are others'.
+        below: usize,
+    },
     /// Enters the namespace of others before new ones are made.
     JoinNamespace {
         /// Its kind.
@@ -354,6 +361,11 @@ pub enum AppStep {
         /// Whether it is where the host's own mounts are.
         shared: bool,
     },
+    /// Makes a directory of the host the rootfs, with what is mounted there.
+    UseRootfs {
+        /// The directory.
+        at: PathBuf,
+    },
     /// Mounts something.
     Mount(Mount),
     /// Makes a device node, or another special file.
@@ -386,6 +398,8 @@ pub enum AppStep {
     },
     /// Moves the rootfs over the host's root, where it cannot be pivoted into.
     MoveRoot,
+    /// Makes the rootfs the root of this process alone, whose mounts are the host's.
+    ChangeRoot,
 }
 
 /// A device node, or another special file, inside.
@@ -555,6 +569,7 @@ impl crate::executor::Step for Step {
                 | Self::MakeGroup { .. }
                 | Self::MakeNetwork { .. }
                 | Self::Connect { .. }
+                | Self::ShowRootfs { .. }
         )
     }
 
@@ -566,6 +581,8 @@ impl crate::executor::Step for Step {
                 plain && path.iter().any(|part| part.to_str().is_some_and(|name| pod.named(name)))
             }
             Self::Connect { connection } => pod.named(&connection.container) && pod.has(&connection.namespace),
+            // Pods have none.
+            Self::ShowRootfs { .. } => false,
             _ => true,
         }
     }
@@ -596,6 +613,7 @@ impl crate::executor::Step for Step {
             Self::Connect { connection } => format!("connect the pod to network {}", connection.network.name),
             Self::MakeMountPoints { path } => format!("make the mount points in {}", path.display()),
             Self::ListenOnHost { listen, .. } => format!("{} on the host", listen.describe()),
+            Self::ShowRootfs { at, .. } => format!("show {} among the host's mounts", at.display()),
             Self::MakeNamespaces { .. } => "make the pod's namespaces".to_owned(),
             Self::Pod(step) => step.describe(),
             Self::App { step, .. } => step.describe(),
@@ -647,8 +665,8 @@ impl AppStep {
             }
             Self::ProvideFile { path, .. } => format!("provide {}", inside(path)),
             Self::FreezeRootfs => "make the rootfs read-only".to_owned(),
-            Self::PivotRoot | Self::MoveRoot => "change to the rootfs".to_owned(),
-            Self::StandRootfs { at, .. } => format!("make {} the rootfs", at.display()),
+            Self::PivotRoot | Self::MoveRoot | Self::ChangeRoot => "change to the rootfs".to_owned(),
+            Self::StandRootfs { at, .. } | Self::UseRootfs { at } => format!("make {} the rootfs", at.display()),
             Self::Mount(mount) => mount.describe(),
             Self::MakeNode(node) => format!("make the device {}", inside(&node.path)),
             Self::Link { path, .. } => format!("make the link {}", inside(path)),

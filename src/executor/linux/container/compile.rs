@@ -29,6 +29,8 @@ pub struct Facts {
     pub apparmor: bool,
     /// Whether SELinux is on.
     pub selinux: bool,
+    /// How many mounts are where the rootfs is.
+    pub mounted: usize,
 }
 
 impl Facts {
@@ -40,6 +42,7 @@ impl Facts {
             trees: Trees::detect(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
             selinux: std::fs::exists("/sys/fs/selinux/status").unwrap_or(false),
+            mounted: 0,
         }
     }
 }
@@ -307,11 +310,9 @@ impl Compiler<'_> {
     }
 
     fn filesystem(&mut self, joined: &[(String, Vec<String>, PathBuf)]) -> Result<(), Error> {
-        if !self.own("mount") {
-            return Err(refused(
-                "linux.namespaces",
-                "without a mount namespace the host's own mounts would be changed",
-            ));
+        let own = self.own("mount");
+        if !own && self.own("user") {
+            return Err(refused("linux.namespaces", "users of a namespace cannot mount in one that is not theirs"));
         }
         let root = self.config().root.clone().unwrap_or_default();
         let wanted = self.linux.rootfs_propagation.clone();
@@ -328,7 +329,13 @@ impl Compiler<'_> {
             _ => libc::MS_SLAVE,
         };
         let at = self.bundle.directory.join(&root.path);
-        let mut steps = vec![AppStep::StandRootfs { at, propagation: first, shared }];
+        let mut steps = Vec::new();
+        if own {
+            steps.push(AppStep::StandRootfs { at, propagation: first, shared });
+        } else {
+            self.steps.push(Step::ShowRootfs { at: at.clone(), below: self.facts.mounted });
+            steps.push(AppStep::UseRootfs { at });
+        }
         let mut late = Vec::new();
         let mut own_dev = true;
         for (number, asked) in self.config().mounts.clone().iter().enumerate() {
@@ -365,7 +372,11 @@ impl Compiler<'_> {
         steps.extend(late.into_iter().map(AppStep::Mount));
         steps.extend(self.linux.readonly_paths.iter().map(|path| AppStep::MakeReadOnly { path: path.clone() }));
         steps.extend(self.linux.masked_paths.iter().map(|path| AppStep::Hide { path: path.clone() }));
-        steps.push(if self.options.no_pivot { AppStep::MoveRoot } else { AppStep::PivotRoot });
+        steps.push(match (own, self.options.no_pivot) {
+            (false, _) => AppStep::ChangeRoot,
+            (true, true) => AppStep::MoveRoot,
+            (true, false) => AppStep::PivotRoot,
+        });
         if let Some((flag, recursive)) = propagation {
             steps.push(AppStep::Propagate { flag, recursive });
         }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
-    DumpableBehavior, Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, set_dumpable_behavior, setsid, waitid,
+    DumpableBehavior, Pid, PidfdFlags, WaitId, WaitIdOptions, chdir, chroot, fchdir, pidfd_open, set_dumpable_behavior,
+    setsid, waitid,
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
@@ -18,7 +19,7 @@ use super::launch::{
     self, Said, become_root, hand_over, leave, pass_on, put_into_groups, set_limits, tell, use_terminal, write_pid,
 };
 use super::process;
-use super::state::{Container, Status};
+use super::state::{Container, Kept, Status};
 use crate::executor::isolation::Report;
 use crate::executor::linux::inside::{self, Reach};
 use crate::executor::linux::message::Complaint;
@@ -79,8 +80,13 @@ pub fn enter(container: &Container, process: &bundle::Process, wish: &Wish) -> R
     let flags = namespaces(&config, init)?;
     let (near, far) = channel::pair().map_err(failed)?;
     let users = config.namespace("user").is_some();
+    // A mount namespace has its root; in the host's own the container's is only its first process's.
+    let root = match config.namespace("mount") {
+        Some(_) => None,
+        None => Some(root_of(&container.kept, init).map_err(failed)?),
+    };
     let (mut near, mut born) =
-        (Some(near), Some(Entering { process, steps: &steps, wish, channel: far, console, users }));
+        (Some(near), Some(Entering { process, steps: &steps, wish, channel: far, console, users, root }));
     let stage = sys::clone(0, || {
         drop(near.take());
         let Some(entering) = born.take() else { return 1 };
@@ -89,7 +95,7 @@ pub fn enter(container: &Container, process: &bundle::Process, wish: &Wish) -> R
         let mut entering = Some(entering);
         let done = set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(io::Error::from)
-            .and_then(|()| sys::enter(of.as_fd(), flags))
+            .and_then(|()| if flags == 0 { Ok(()) } else { sys::enter(of.as_fd(), flags) })
             .and_then(|()| sys::clone_beside(0, || entering.take().map_or(1, Entering::live)));
         match done {
             Ok(_) => 0,
@@ -115,6 +121,18 @@ pub fn enter(container: &Container, process: &bundle::Process, wish: &Wish) -> R
             Err(done.err().unwrap_or_else(|| failed(io::Error::other("it ended without a word"))))
         }
     }
+}
+
+/// The root of the container's first process, which is the rootfs unless that has left it.
+fn root_of(kept: &Kept, init: Pid) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |path: &Path| rustix::fs::open(path, flags, Mode::empty());
+    let root = open(Path::new(&format!("/proc/{}/root", init.as_raw_pid())))?;
+    let (its, rootfs) = (rustix::fs::fstat(&root)?, rustix::fs::fstat(open(&kept.rootfs)?)?);
+    if (its.st_dev, its.st_ino) != (rootfs.st_dev, rootfs.st_ino) {
+        return Err(io::Error::other("its process has another root than the rootfs"));
+    }
+    Ok(root)
 }
 
 /// All kinds that the container's process has and the caller has not: it may have some of its own making.
@@ -193,6 +211,7 @@ struct Entering<'a> {
     channel: Channel,
     console: Option<OwnedFd>,
     users: bool,
+    root: Option<OwnedFd>,
 }
 
 impl Entering<'_> {
@@ -220,6 +239,7 @@ impl Entering<'_> {
         setsid().map_err(|e| failed("make a session")(e.into()))?;
         let mut keep = vec![self.channel.as_fd().as_raw_fd()];
         keep.extend(self.console.as_ref().map(AsRawFd::as_raw_fd));
+        keep.extend(self.root.as_ref().map(AsRawFd::as_raw_fd));
         sys::close_from(3 + self.wish.preserve, &keep).map_err(failed("close what was inherited"))?;
         (3..3 + self.wish.preserve)
             .filter(|number| !keep.contains(number))
@@ -231,6 +251,12 @@ impl Entering<'_> {
         }
         if self.users {
             become_root().map_err(failed("become root of the user namespace"))?;
+        }
+        if let Some(root) = self.root.take() {
+            fchdir(&root)
+                .and_then(|()| chroot("."))
+                .and_then(|()| chdir("/"))
+                .map_err(|e| failed("change to the rootfs")(e.into()))?;
         }
         if let Some(console) = self.console.take() {
             terminal()

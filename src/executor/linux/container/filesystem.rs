@@ -29,11 +29,13 @@ const TREES: [&str; 2] = ["proc", "sysfs"];
 
 impl Filesystem {
     /// Takes what bind mounts of `steps` show, and the root file system, before anything is mounted: it is shown as it is on the host, and
-    /// goes on to show what is mounted there as far as that is asked for. After this nothing that is mounted shows outside.
+    /// goes on to show what is mounted there as far as that is asked for. After this nothing that is mounted shows outside, unless the
+    /// container's mounts are the host's.
     ///
     /// # Errors
     /// The system's, naming the mount.
     pub fn take_sources(&mut self, steps: &[Step]) -> Result<(), Error> {
+        let mut own = false;
         for step in steps {
             let Step::App { step, .. } = step else { continue };
             let failed = |error: io::Error| {
@@ -47,7 +49,9 @@ impl Filesystem {
                         mount::change(root.as_fd(), 0, 0, *propagation, true).map_err(failed)?;
                     }
                     self.root = Some(mount::copy(host_directory(at).map_err(failed)?.as_fd(), true).map_err(failed)?);
+                    own = true;
                 }
+                AppStep::UseRootfs { at } => self.root = Some(host_directory(at).map_err(failed)?),
                 AppStep::Mount(Mount { source: Source::Bind { path, recursive }, ids, .. }) => {
                     let flags = OFlags::PATH | OFlags::CLOEXEC;
                     let open = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
@@ -60,6 +64,9 @@ impl Filesystem {
                 }
                 _ => {}
             }
+        }
+        if !own {
+            return Ok(());
         }
         let root = inside::root().and_then(|root| mount::make_private(root.as_fd()));
         root.map_err(|e| Error::new(Kind::Io, "separate the mounts from the host's").because(e))
@@ -74,6 +81,12 @@ impl Filesystem {
             AppStep::Link { path, target } => self.link(path, target),
             AppStep::ShowConsole => self.show_console(),
             AppStep::Propagate { flag, recursive } => mount::change(self.root()?, 0, 0, *flag, *recursive),
+            AppStep::UseRootfs { .. } => Ok(()),
+            AppStep::ChangeRoot => {
+                fchdir(self.root()?)?;
+                chroot(".")?;
+                Ok(rustix::process::chdir("/")?)
+            }
             AppStep::MoveRoot => {
                 fchdir(self.root()?)?;
                 mount::attach(self.root()?, inside::root()?.as_fd())?;
@@ -92,7 +105,10 @@ impl Filesystem {
                 there
             }
             Source::Bind { .. } => {
-                let source = self.sources.pop_front().ok_or_else(|| io::Error::other("its source was not taken"))?;
+                let taken = self.sources.pop_front().ok_or_else(|| io::Error::other("its source was not taken"))?;
+                // Kernels from 6.8 on list mounts by when they were made: a copy of now stands behind what was mounted before it. Those
+                // before 6.15 copy nothing that is mounted nowhere.
+                let source = mount::copy(taken.as_fd(), true).unwrap_or(taken);
                 if asked.set | asked.clear != 0 {
                     mount::change(source.as_fd(), asked.set, asked.clear, 0, false)?;
                 }

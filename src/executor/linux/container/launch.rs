@@ -141,7 +141,8 @@ pub fn create(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Result<(Co
         };
         return Err(Error::new(Kind::Refused, "use --console-socket").because(why.replace("runc", "the runtime")));
     }
-    let facts = Facts::detect();
+    let rootfs = bundle.directory.join(bundle.config.root.clone().unwrap_or_default().path);
+    let facts = Facts { mounted: host::mounted_on(&rootfs), ..Facts::detect() };
     let compiled = compile(bundle, id, &wish.options, &facts)?;
     compiled.report.judge(wish.strict)?;
     let me = std::process::id().cast_signed();
@@ -151,7 +152,7 @@ pub fn create(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Result<(Co
         id: id.to_owned(),
         oci_version: bundle.config.oci_version.clone(),
         bundle: bundle.directory.clone(),
-        rootfs: bundle.directory.join(bundle.config.root.clone().unwrap_or_default().path),
+        rootfs,
         created: format!("{:.9}", jiff::Timestamp::now()),
         owner: rustix::process::geteuid().as_raw(),
         maker,
@@ -321,8 +322,9 @@ fn watch(
             Said::Mounted => {
                 // While it is still root: those of others cannot be set by everyone who is.
                 set_limits(child.as_ref().map(|(pid, _)| *pid), steps)?;
+                // Those of older days run before `start` is over; here they can only run before it begins, and are told what then is.
+                hooks::run("prestart", &config.hooks.prestart, &container.shown(Status::Created))?;
                 let state = container.shown(Status::Creating);
-                hooks::run("prestart", &config.hooks.prestart, &state)?;
                 hooks::run("createRuntime", &config.hooks.create_runtime, &state)?;
             }
             Said::Ready => {
@@ -492,7 +494,7 @@ impl Born<'_> {
         let hooked = self.shown();
         for step in self.steps {
             let Step::App { step, .. } = step else { continue };
-            if matches!(step, AppStep::PivotRoot | AppStep::MoveRoot) {
+            if matches!(step, AppStep::PivotRoot | AppStep::MoveRoot | AppStep::ChangeRoot) {
                 tell(&self.channel, &Said::Mounted);
                 leave(&self.channel)?;
                 hooks::run("createContainer", &config.hooks.create_container, &hooked)?;
