@@ -92,7 +92,13 @@ pub fn run(args: &Args, suite: &Path) -> Result<ExitCode, Failure> {
         report::write(dir, &events)?;
     }
     if let Some(file) = &args.results {
-        std::fs::write(file, report::results(&events)).map_err(|e| Failure::file(file, e))?;
+        let before = std::fs::read_to_string(file).map_err(|e| Failure::file(file, e))?;
+        let mut text = report::results(&events);
+        match report::kept(&before) {
+            "" => {}
+            kept => text.extend(["\n", kept]),
+        }
+        std::fs::write(file, text).map_err(|e| Failure::file(file, e))?;
     }
     written.and_then(|()| text.end(&events)).map_err(lost)?;
     Ok(if good(&events) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

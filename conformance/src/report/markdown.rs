@@ -33,6 +33,14 @@ fn row<'a>(out: &mut String, name: &str, target: &Target<'_>, clauses: impl Iter
     );
 }
 
+/// From here on a document of results is others': what compares whole programs writes there.
+pub const OTHERS: &str = "<!-- Below: ";
+
+/// What `document` has of others.
+pub fn kept(document: &str) -> &str {
+    document.find(OTHERS).map_or("", |at| &document[at..])
+}
+
 /// The results in full: for every target its areas, and every clause that it does not meet, with the reason.
 pub fn results(events: &[Event]) -> String {
     let summary = Summary::of(events);
@@ -91,5 +99,18 @@ fn unmet(out: &mut String, summary: &Summary<'_>, target: &Target<'_>) {
     }
     if !lines.is_empty() {
         let _ = write!(out, "\n| state | strength | clause | why |\n| --- | --- | --- | --- |\n{lines}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_others_stays_in_the_document() {
+        let mine = results(&[]);
+        assert_eq!(kept(&mine), "");
+        let both = format!("{mine}\n{OTHERS}made elsewhere -->\n\n## More\n");
+        assert_eq!(kept(&both), format!("{OTHERS}made elsewhere -->\n\n## More\n"));
     }
 }

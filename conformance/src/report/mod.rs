@@ -16,7 +16,7 @@ use crate::Failure;
 use crate::event::Event;
 
 pub use json::read;
-pub use markdown::results;
+pub use markdown::{kept, results};
 pub use text::{Text, counted};
 
 /// Writes every report to a directory.
