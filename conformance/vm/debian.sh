@@ -12,7 +12,8 @@
 #   --only WHO  one of the two users
 #
 # The system is made of Debian's packages by mmdebstrap and kept in ${XDG_CACHE_HOME:-~/.cache}/appc/vm under a hash of what it
-# is made of. qemu uses KVM where APPC_VM_ACCEL=kvm says so, else it emulates. Ends with `skipped: <reason>` where it cannot run.
+# is made of. qemu uses KVM where that is seen to start the kernel, else it emulates; APPC_VM_ACCEL=kvm or =tcg has it one way.
+# Ends with `skipped: <reason>` where it cannot run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -193,17 +194,32 @@ END
 chmod 755 "$cargo/checks"
 mke2fs -q -t ext4 -d "$cargo" "$work/disk" 3G >/dev/null
 
+# That /dev/kvm is there says little: one inside of another machine may start no kernel, or take minutes for what is emulated in
+# seconds. The kernel itself, without a disk, ends in a panic, and has to come that far in time.
+kvm_works() {
+    [ -w /dev/kvm ] || return
+    timeout --signal=KILL 20 qemu-system-x86_64 -accel kvm -cpu max -m 512 -kernel "$system/vmlinuz" -append "console=ttyS0 panic=-1" \
+        -nic none -nographic -no-reboot </dev/null 2>&1 | grep -a 'Kernel panic' >/dev/null
+}
+accel=${APPC_VM_ACCEL:-}
+if [ -z "$accel" ]; then
+    if kvm_works; then accel=kvm; else accel=tcg; fi
+fi
+[ "$accel" != tcg ] || accel=tcg,thread=multi
+echo "qemu: ${accel%%,*}"
+
 options="root=/dev/vda rw console=ttyS0 quiet"
 [ $module = apparmor ] || options+=" security=selinux selinux=1 enforcing=0"
 $shell || options+=" appc.checks"
 [ -z "$only" ] || options+=" appc.only=$only"
-machine=(-accel "${APPC_VM_ACCEL:-tcg,thread=multi}" -cpu max -m 3072 -smp 2 -kernel "$system/vmlinuz" -initrd "$system/initrd"
+machine=(-accel "$accel" -cpu max -m 3072 -smp 2 -kernel "$system/vmlinuz" -initrd "$system/initrd"
     -drive "file=$system/disk,if=virtio,format=raw,snapshot=on" -drive "file=$work/disk,if=virtio,format=raw,cache=unsafe"
     -nic none -nographic -no-reboot)
 if $shell; then
     qemu-system-x86_64 "${machine[@]}" -append "$options"
     exit
 fi
+: >"$work/console"
 timeout "${APPC_VM_TIMEOUT:-1800}" qemu-system-x86_64 "${machine[@]}" -append "$options" </dev/null >"$work/console" 2>&1 &
 emulator=$!
 # What the guest says, as it says it.
