@@ -510,6 +510,16 @@ pub enum Isolation {
         /// Keys as `net.ipv4.tcp_keepalive_time`.
         values: BTreeMap<String, String>,
     },
+    /// Processes and threads.
+    MaxProcesses {
+        /// At once.
+        limit: u64,
+    },
+    /// What is killed when memory runs out.
+    OomGroup {
+        /// All, not one process.
+        value: bool,
+    },
     /// One whose name nobody knows: reported, not applied.
     Unknown {
         /// Its name.
@@ -536,6 +546,8 @@ impl Isolation {
             Self::BlockIops { .. } => "resource/block-iops",
             Self::NetworkBandwidth { .. } => "resource/network-bandwidth",
             Self::Sysctl { .. } => "os/unix/sysctl",
+            Self::MaxProcesses { .. } => "os/unix/max-processes",
+            Self::OomGroup { .. } => "os/linux/oom-group",
             Self::Unknown { name } => name,
         }
     }
@@ -558,7 +570,8 @@ impl Isolation {
             Self::BlockIops { .. } => "res.block-iops.limit",
             Self::NetworkBandwidth { .. } => "res.network-bandwidth.limit",
             Self::Sysctl { .. } => "sysctl.shape",
-            Self::Unknown { .. } => "iso.unknown.ignore",
+            // The specification knows neither: who does not may ignore them.
+            Self::MaxProcesses { .. } | Self::OomGroup { .. } | Self::Unknown { .. } => "iso.unknown.ignore",
         }
     }
 }

@@ -353,6 +353,10 @@ fn isolation(value: &IsolatorValue) -> Isolation {
         IsolatorValue::Sysctl(sysctl) => {
             Isolation::Sysctl { values: sysctl.iter().map(|(key, value)| (key.to_string(), value.clone())).collect() }
         }
+        IsolatorValue::MaxProcesses(limit) => {
+            Isolation::MaxProcesses { limit: u64::try_from(limit.get()).unwrap_or_default() }
+        }
+        IsolatorValue::OomGroup(value) => Isolation::OomGroup { value: *value },
         IsolatorValue::Other(name, _) => Isolation::Unknown { name: name.to_string() },
     }
 }

@@ -23,11 +23,11 @@ macro_rules! isolators {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum IsolatorValue {
             $($(#[$doc])* $variant($type),)*
-            /// An isolator that the specification does not know: its name and whatever value it has.
+            /// An isolator that is not known: its name and whatever value it has.
             Other(AcIdentifier, Value),
         }
 
-        /// The isolators of the specification: name, where it may stand, whether it may stand there once only.
+        /// The isolators that are known: name, where it may stand, whether it may stand there once only.
         pub const KNOWN: &[Known] = &[$(Known { name: $name, scope: Scope::$scope, single: $single }),*];
 
         impl IsolatorValue {
@@ -89,9 +89,13 @@ isolators! {
     NetworkBandwidth(DeviceLimit) = "resource/network-bandwidth", Both, false;
     /// Kernel parameters of the pod (sysctl.*).
     Sysctl(Sysctl) = "os/unix/sysctl", Pod, true;
+    /// Processes and threads at once. One of our own: the specification knows it not.
+    MaxProcesses(Bounded<1, 4_194_304>) = "os/unix/max-processes", Both, false;
+    /// Whether all is killed when memory runs out, not one process. One of our own, likewise.
+    OomGroup(bool) = "os/linux/oom-group", Both, false;
 }
 
-/// What the specification says about an isolator of its own.
+/// What is said about an isolator that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
     /// Its name.
@@ -113,7 +117,7 @@ pub enum Scope {
     Both,
 }
 
-/// What the specification says about the isolator of a name; `None` for one it does not know.
+/// What is said about the isolator of a name; `None` for one that nobody knows.
 pub fn known(name: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.name == name)
 }
@@ -233,6 +237,9 @@ mod tests {
             r#"{"name":"os/linux/no-new-privileges"}"#,
             r#"{"name":"os/linux/oom-score-adj","value":1001}"#,
             r#"{"name":"os/linux/cpu-shares","value":1}"#,
+            r#"{"name":"os/unix/max-processes","value":0}"#,
+            r#"{"name":"os/unix/max-processes","value":"64"}"#,
+            r#"{"name":"os/linux/oom-group","value":1}"#,
             r#"{"name":"os/linux/seccomp-remove-set","value":{"set":[]}}"#,
             r#"{"name":"Bad","value":1}"#,
         ] {

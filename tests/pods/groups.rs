@@ -10,7 +10,7 @@ use appc::executor::Host;
 use appc::executor::linux::LinuxHost;
 use appc::executor::linux::steps::Step;
 use appc_needs::{Need, skip};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::bed::Bed;
 
@@ -332,5 +332,77 @@ fn control_groups_that_cannot_be_written_are_told_and_refused_under_strict() {
     assert!(err.contains("resource/memory ignored: /sys/fs/cgroup") && err.contains("is mounted read-only"), "{err}");
     assert_eq!(run(&["--strict"]).0, 125);
     bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+/// Whether what these options ask for is enforced, under this name; else why not, as a skip.
+fn enforced(bed: &Bed, options: &[&str], name: &str) -> bool {
+    let image = bed.script("asked", "true");
+    let told = bed.say(&[&["plan", "--json"], options, &[&image]].concat());
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let verdict = told["report"]["verdicts"].as_array().unwrap().iter().find(|one| one["subject"] == name).unwrap();
+    if verdict["outcome"] != "enforced" {
+        skip(Need::Limits, format_args!("{verdict}"));
+    }
+    verdict["outcome"] == "enforced"
+}
+
+/// A pod manifest of apps with images of these names.
+fn manifest(bed: &Bed, apps: &[&str], isolators: &Value) -> String {
+    let apps: Vec<Value> =
+        apps.iter().map(|name| json!({"name": name, "image": {"name": format!("example.com/{name}")}})).collect();
+    let pod = json!({"acKind": "PodManifest", "acVersion": "0.8.11", "apps": apps, "isolators": isolators});
+    let path = bed.path("pod.json");
+    std::fs::write(&path, pod.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_app_has_as_many_processes_as_it_may_and_no_more() {
+    let Some(bed) = Bed::new() else { return };
+    if !enforced(&bed, &["--pids", "8"], "os/unix/max-processes") {
+        return;
+    }
+    // The shell is one of them.
+    let script = |more: u32| format!("i=0; while [ $i -lt {more} ]; do sleep 1000 & i=$((i+1)); done; echo all");
+    for (more, fits) in [(7, true), (8, false)] {
+        let image = bed.script("many", &script(more));
+        bed.say(&["fetch", &image]);
+        let whole = manifest(&bed, &["many"], &json!([{"name": "os/unix/max-processes", "value": 8}]));
+        for line in [&["run", "--rm", "--pids", "8", &image][..], &["run", "--rm", "--pod-manifest", &whole]] {
+            let (code, out, err) = bed.tell(line);
+            assert_eq!((code == 0, out.contains("all")), (fits, fits), "{line:?}: {out}{err}");
+            assert!(fits || err.contains("fork"), "{err}");
+        }
+    }
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn an_app_or_a_pod_that_runs_out_of_memory_is_killed_whole_where_that_is_asked_for() {
+    let Some(bed) = Bed::new() else { return };
+    let whole = ["--memory", "64M", "--isolator", "os/linux/oom-group=true"];
+    if !enforced(&bed, &whole, "os/linux/oom-group") || !bed.add_program("base", "tail") {
+        return;
+    }
+    let hungry = bed.script("hungry", "cat /dev/zero | tail -c 500000000 >/dev/null; echo survived");
+    let idle = bed.script("idle", "sleep 1000");
+    let one = bed.tell(&["run", "--rm", "--memory", "64M", &hungry]);
+    assert_eq!((one.0, one.1.contains("survived")), (0, true), "{one:?}");
+    let (code, out, err) = bed.tell(&[&["run", "--rm"], &whole[..], &[&hungry]].concat());
+    assert_eq!((code, out.as_str()), (137, ""), "{err}");
+    assert!(err.contains("app hungry: killed for lack of memory"), "{err}");
+    bed.say(&["fetch", &hungry]);
+    bed.say(&["fetch", &idle]);
+    let isolators =
+        json!([{"name": "resource/memory", "value": {"limit": "64Mi"}}, {"name": "os/linux/oom-group", "value": true}]);
+    let pod = manifest(&bed, &["hungry", "idle"], &isolators);
+    let (code, out, err) = bed.tell(&["run", "--name", "both", "--pod-manifest", &pod]);
+    assert_eq!((code, out.contains("survived")), (137, false), "{out}{err}");
+    let status = bed.status("both");
+    for app in 0..2 {
+        assert_eq!(status["apps"][app]["cause"], "oom", "{status}");
+    }
+    bed.say(&["rm", "both"]);
     bed.assert_nothing_left();
 }

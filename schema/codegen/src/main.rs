@@ -20,7 +20,7 @@ const BY_HAND: [(&str, &str); 2] =
     [("Isolator", "crate::schema::isolator::Isolator"), ("Quantity", "crate::schema::quantity::Quantity")];
 
 /// Definitions that are plain values in Rust, within the isolator that has them.
-const NO_TYPE: [&str; 3] = ["noNewPrivileges", "oomScoreAdj", "cpuShares"];
+const NO_TYPE: [&str; 5] = ["noNewPrivileges", "oomScoreAdj", "cpuShares", "maxProcesses", "oomGroup"];
 
 const HEAD: &str = "\
 // Generated from the JSON Schemas under `schema/` by `cargo run -p schema-codegen`. Do not edit.

@@ -194,6 +194,11 @@ fn isolators(list: &mut Vec<Isolator>, words: &ImageWords) -> Result<()> {
                 let limit: Quantity = word(option, text, "quantity", text)?;
                 replace(option, text, &format!("resource/{option}"), json!({"limit": limit}), &[])?;
             }
+            "pids" => {
+                let limit = text.parse().ok().filter(|limit| (1..=4_194_304).contains(limit));
+                let limit: i64 = limit.ok_or_else(|| wrong(option, text, "it is no number from 1 to 4194304"))?;
+                replace(option, text, "os/unix/max-processes", json!(limit), &[])?;
+            }
             "caps-retain" | "caps-remove" => {
                 let name = CAPABILITIES[usize::from(*option == "caps-remove")];
                 let set: Vec<String> = text.split(',').filter(|word| !word.is_empty()).map(capability).collect();

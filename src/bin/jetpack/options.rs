@@ -44,7 +44,7 @@ const IMAGE: &str =
 const HEADING: &str = "Options for the image that follows (with one image, they may stand behind it)";
 
 /// Options with a value: name, what the value is called, help.
-const VALUED: [(&str, &str, &str); 20] = [
+const VALUED: [(&str, &str, &str); 21] = [
     ("name", "NAME", "Name of the app; of the pod too when it has one image"),
     ("exec", "PROGRAM", "Program in place of the app's own; arguments follow `--`"),
     ("user", "USER[:GROUP]", "User: a name in the image, a number, or a path whose owner counts"),
@@ -59,6 +59,7 @@ const VALUED: [(&str, &str, &str); 20] = [
     ("isolator", "NAME=JSON", "Add an isolator, or replace the one of its name"),
     ("cpu", "CORES", "Limit processor time, as 500m"),
     ("memory", "BYTES", "Limit memory, as 256M"),
+    ("pids", "NUMBER", "Limit processes and threads"),
     ("caps-retain", "CAP,...", "Retain only these capabilities"),
     ("caps-remove", "CAP,...", "Remove these capabilities from the default set"),
     ("seccomp", "mode=retain|remove,set=CALL...,errno=E", "Filter system calls"),

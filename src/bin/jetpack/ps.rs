@@ -69,7 +69,8 @@ pub fn top(args: &TopArgs, context: &Context) -> Result<ExitCode, CommandError> 
             all.insert(pod.uuid().to_string(), serde_json::Value::Object(used));
         } else {
             println!("{}", pod.uuid());
-            let shown = |name: &str| usage::SHOWN.contains(&name) || name.ends_with("stall");
+            let shown =
+                |name: &str| usage::SHOWN.contains(&name) || name.ends_with("stall") || name.ends_with("pressure");
             for (name, value) in used.iter().filter(|(name, _)| shown(name)) {
                 println!("  {name:<12} {value}");
             }
@@ -127,8 +128,15 @@ pub mod linux {
         Ok(pids)
     }
 
-    /// Where a process waits for a resource that is short, by what the kernel calls it.
-    const STALLS: [(&str, &str); 3] = [("cpu", "cpustall"), ("memory", "memorystall"), ("io", "iostall")];
+    /// What a process may wait for as it is short.
+    const SHORT: [&str; 3] = ["cpu", "memory", "io"];
+
+    /// What the kernel counts by name in a file of a group: the file, the line, what we call it.
+    const COUNTED: [(&str, &str, &str); 3] = [
+        ("cpu.stat", "throttled_usec", "cputhrottled"),
+        ("memory.events", "oom_kill", "oomkills"),
+        ("pids.events", "max", "forksrefused"),
+    ];
 
     /// The pod's control group of version 2, where it has one.
     fn group(pod: &PodDir) -> Option<std::path::PathBuf> {
@@ -146,18 +154,38 @@ pub mod linux {
             .find(|group| group.join("cgroup.procs").exists())
     }
 
-    /// What the kernel has counted for the pod's group: the most memory, in bytes, and how long some process has waited for what
-    /// is short, in microseconds.
-    fn accounted(group: &std::path::Path) -> Vec<(String, u64)> {
-        let read = |name: &str| fs::read_to_string(group.join(name)).ok();
-        let peak = read("memory.peak").and_then(|text| text.trim().parse().ok());
-        let stall = |what: &str| {
-            let text = read(&format!("{what}.pressure"))?;
-            let some = text.lines().find(|line| line.starts_with("some "))?;
-            some.split_once("total=")?.1.trim().parse().ok()
-        };
-        let stalls = STALLS.iter().filter_map(|(what, name)| Some(((*name).to_owned(), stall(what)?)));
-        peak.map(|peak| ("memorypeak".to_owned(), peak)).into_iter().chain(stalls).collect()
+    /// What the kernel has counted for the pod's group, where that has the controller: bytes of memory with what files hold of it, now
+    /// and at most; microseconds for which some process has waited for what is short, and how much of the last ten seconds that was, in
+    /// hundredths; what limits have done; bytes read and written.
+    pub(super) fn accounted(group: &std::path::Path) -> Vec<(String, u64)> {
+        let read = |name: &str| fs::read_to_string(group.join(name)).unwrap_or_default();
+        let mut all = Vec::new();
+        let mut add = |name: &str, value: Option<u64>| all.extend(value.map(|value| (name.to_owned(), value)));
+        add("memorycharged", read("memory.current").trim().parse().ok());
+        add("memorypeak", read("memory.peak").trim().parse().ok());
+        for what in SHORT {
+            let text = read(&format!("{what}.pressure"));
+            let some = text.lines().find_map(|line| line.strip_prefix("some "));
+            let field = |name: &str| {
+                let mut words = some?.split(' ');
+                words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+            };
+            // Before the point stands what is whole.
+            let recent = field("avg10").and_then(|share| share.split('.').next());
+            add(&format!("{what}stall"), field("total").and_then(|total| total.parse().ok()));
+            add(&format!("{what}pressure"), recent.and_then(|share| share.parse().ok()));
+        }
+        for (file, line, name) in COUNTED {
+            let text = read(file);
+            let value = text.lines().find_map(|one| one.strip_prefix(line)?.strip_prefix(' ')?.parse().ok());
+            add(name, value);
+        }
+        let moved = read("io.stat");
+        for (key, name) in [("rbytes=", "ioread"), ("wbytes=", "iowritten")] {
+            let each = moved.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok());
+            add(name, each.reduce(u64::saturating_add));
+        }
+        all
     }
 
     /// What they use together, under the names that FreeBSD gives the same, and what the kernel has counted for the pod's control
@@ -256,5 +284,41 @@ pub mod linux {
             crate::output::json(facts)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::linux::accounted;
+
+    #[test]
+    fn what_the_kernel_counts_for_a_group_is_told_and_what_it_does_not_is_left_out() {
+        let group = tempfile::tempdir().unwrap();
+        assert_eq!(accounted(group.path()), []);
+        for (name, text) in [
+            ("memory.current", "8192\n"),
+            ("memory.peak", "nonsense\n"),
+            ("cpu.pressure", "some avg10=12.50 avg60=1.00 avg300=0.00 total=731\n"),
+            ("io.pressure", "full avg10=1.00 avg60=1.00 avg300=0.00 total=9\n"),
+            ("cpu.stat", "usage_usec 5\nnr_throttled 2\nthrottled_usec 77\n"),
+            ("memory.events", "oom 3\noom_kill 2\noom_group_kill 1\n"),
+            ("pids.events", "max 4\n"),
+            ("io.stat", "8:0 rbytes=1 wbytes=2 rios=9\n8:16 rbytes=10 wbytes=20\n"),
+        ] {
+            std::fs::write(group.path().join(name), text).unwrap();
+        }
+        let told = accounted(group.path());
+        let told: Vec<(&str, u64)> = told.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let expected = [
+            ("memorycharged", 8192),
+            ("cpustall", 731),
+            ("cpupressure", 12),
+            ("cputhrottled", 77),
+            ("oomkills", 2),
+            ("forksrefused", 4),
+            ("ioread", 11),
+            ("iowritten", 22),
+        ];
+        assert_eq!(told, expected);
     }
 }

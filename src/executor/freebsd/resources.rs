@@ -87,6 +87,16 @@ fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &Hos
         Isolation::BlockBandwidth { limit } => throttle(facts, held, ["readbps", "writebps"], *limit, honest),
         Isolation::BlockIops { limit } => throttle(facts, held, ["readiops", "writeiops"], *limit, honest),
         Isolation::NetworkBandwidth { .. } => Outcome::ignored(NO_SHAPER),
+        Isolation::OomGroup { value: true } if app.is_some() => {
+            Outcome::ignored("a process that passes the limit is killed alone")
+        }
+        Isolation::OomGroup { value: true } => Outcome::modified("the pod ends when an app's own process is killed"),
+        Isolation::OomGroup { value: false } => Outcome::Enforced,
+        Isolation::MaxProcesses { .. } if !facts.racct => Outcome::ignored(NO_RACCT),
+        Isolation::MaxProcesses { limit } => {
+            held.rules.push(format!("maxproc:deny={limit}"));
+            honest(Outcome::Enforced)
+        }
         Isolation::NoNewPrivileges { value: false } => Outcome::Enforced,
         Isolation::NoNewPrivileges { value: true } if facts.release.0 >= 14 => {
             held.no_new_privileges = true;

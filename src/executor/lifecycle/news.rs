@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Life, Phase, now};
-use crate::executor::plan::AppPlan;
+use crate::executor::plan::{AppPlan, Isolation};
 use crate::executor::supervise::{End, Event, Pod};
 use crate::pod::status::{AppStatus, Cause};
 
@@ -48,6 +48,7 @@ impl<P: Pod> Life<'_, P> {
                     if !self.status.apps[app].stopped {
                         self.status.apps[app].cause = Some(Cause::Oom);
                         self.logs.tell(&format!("app {}: killed for lack of memory", self.plan.apps[app].name));
+                        self.end_together();
                     }
                 }
                 Event::Ended { app, phase, end } => self.ended(app, phase, end),
@@ -77,6 +78,20 @@ impl<P: Pod> Life<'_, P> {
                 }
             }
         }
+    }
+
+    /// Where the pod is killed whole for lack of memory, the others go with the one that was.
+    fn end_together(&mut self) {
+        if !self.plan.isolators.iter().any(|one| matches!(one, Isolation::OomGroup { value: true })) {
+            return;
+        }
+        self.end_restarts();
+        for app in 0..self.running.len() {
+            if self.running[app].is_some() {
+                self.status.apps[app].cause = Some(Cause::Oom);
+            }
+        }
+        self.stopping = Some(Instant::now());
     }
 
     /// What an app says about itself: `READY=1` once, `STATUS=` as often as it likes.

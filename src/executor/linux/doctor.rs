@@ -93,7 +93,7 @@ fn namespaces() -> Finding {
 
 fn groups(controllers: &Controllers) -> Finding {
     let (mut there, mut missing) = (Vec::new(), Vec::new());
-    for controller in [Controller::Cpu, Controller::Memory, Controller::Io] {
+    for controller in Controller::ALL {
         let name = controller.word();
         match controllers.hierarchies.get(&controller) {
             Some(found) => there.push(format!("{name} (version {})", if found.unified { 2 } else { 1 })),
@@ -204,9 +204,10 @@ mod tests {
         let some = groups(&all);
         assert_eq!(
             (some.good, &*some.found),
-            (false, "cpu (version 2), memory (version 1); not io: that is not limited")
+            (false, "cpu (version 2), memory (version 1); not io, pids: that is not limited")
         );
         all.hierarchies.insert(Controller::Io, hierarchy(true));
+        all.hierarchies.insert(Controller::Pids, hierarchy(true));
         assert!(groups(&all).good);
         let nowhere = Cni {
             configurations: "/nonexistent/net.d".into(),

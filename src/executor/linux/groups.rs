@@ -24,8 +24,10 @@ pub const FIRST: &str = "first";
 
 /// Limits that are set on the inner group too: programs size themselves by what they find there, and what bounds them
 /// stands above all the same.
-const SHOWN: [&str; 7] = [
+const SHOWN: [&str; 9] = [
     "memory.max",
+    OOM_GROUP,
+    "pids.max",
     "memory.swap.max",
     "memory.limit_in_bytes",
     "memory.memsw.limit_in_bytes",
@@ -33,6 +35,9 @@ const SHOWN: [&str; 7] = [
     "cpu.cfs_period_us",
     "cpu.cfs_quota_us",
 ];
+
+/// What says that a group is killed whole.
+const OOM_GROUP: &str = "memory.oom.group";
 
 /// What the pod's isolators come to in control groups.
 #[derive(Default)]
@@ -62,6 +67,8 @@ impl Groups {
                     let empty = list.is_empty();
                     settings.extend(list.into_iter().map(|setting| (app, setting)));
                     match (empty, bounded) {
+                        // It is what the kernel does anyway.
+                        (true, _) if matches!(isolation, Isolation::OomGroup { .. }) => Outcome::Enforced,
                         (true, _) => Outcome::ignored("this host has no such device"),
                         (false, Some(_)) => Outcome::modified("bounded by what the whole pod may use"),
                         (false, None) => Outcome::Enforced,
@@ -117,7 +124,7 @@ impl Groups {
         let pod = match facts.controllers.home.as_ref().filter(|_| unified) {
             Some(Home::Systemd(manager)) => {
                 let pod = manager.place(&format!("jetpack-{}.scope", plan.uuid));
-                let limits = of(None).filter_map(property).collect();
+                let limits = of(None).map(with_first).filter_map(|one| property(&one)).collect();
                 self.steps.push(Step::StartScope(Scope { manager: manager.clone(), path: pod.clone(), limits }));
                 self.steps.push(Step::MakeGroup { path: pod.join(FIRST) });
                 self.steps.push(Step::PlaceFirst { path: pod.join(FIRST) });
@@ -140,7 +147,10 @@ impl Groups {
             let path = pod.join("memory.use_hierarchy");
             self.steps.push(Step::SetGroup { path, value: "1".to_owned(), optional: true });
         }
-        self.steps.extend(of(None).map(|setting| set(&pod, setting)));
+        let scope = matches!(facts.controllers.home, Some(Home::Systemd(_))) && unified;
+        // The kernel kills an app whole; whoever supervises the pod ends the others then, and is not to be killed with them.
+        let own = of(None).filter(|setting| setting.file != OOM_GROUP);
+        self.steps.extend(own.map(|one| if scope { set(&pod, &with_first(one)) } else { set(&pod, one) }));
         for (number, app) in plan.apps.iter().enumerate() {
             // The kernel has files there, one of which is called as an app may be: `tasks`.
             let outer = pod.join(format!("app-{}", app.name));
@@ -183,12 +193,19 @@ fn set(group: &Path, setting: &Setting) -> Step {
     }
 }
 
+/// A limit of a pod whose first process is in its group, and does not count.
+fn with_first(setting: &Setting) -> Setting {
+    let more = setting.value.parse().ok().filter(|_| setting.file == "pids.max").map(|limit: u64| limit + 1);
+    more.map_or_else(|| setting.clone(), |value| Setting { value: value.to_string(), ..setting.clone() })
+}
+
 /// The name and value that systemd has for a limit, where it has one, so that it keeps it in force.
 fn property(setting: &Setting) -> Option<(String, u64)> {
     let (name, value) = match setting.file.as_str() {
         "memory.max" => ("MemoryMax", setting.value.parse().ok()?),
         "memory.low" => ("MemoryLow", setting.value.parse().ok()?),
         "memory.swap.max" => ("MemorySwapMax", setting.value.parse().ok()?),
+        "pids.max" => ("TasksMax", setting.value.parse().ok()?),
         "cpu.weight" => ("CPUWeight", setting.value.parse().ok()?),
         "cpu.max" => {
             let (quota, period) = setting.value.split_once(' ')?;
@@ -215,6 +232,9 @@ fn bounded(isolation: &Isolation, pod: &[Isolation], in_app: bool) -> Option<Iso
         }
         (Isolation::Memory { request, limit }, Isolation::Memory { limit: pods, .. }) => {
             Some(Isolation::Memory { request: least(*request, *pods), limit: least(*limit, *pods) })
+        }
+        (Isolation::MaxProcesses { limit }, Isolation::MaxProcesses { limit: pods }) => {
+            Some(Isolation::MaxProcesses { limit: *limit.min(pods) })
         }
         _ => None,
     });

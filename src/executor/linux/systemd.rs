@@ -119,9 +119,11 @@ impl Scope {
             ("CPUAccounting", Value::Flag(true)),
             ("MemoryAccounting", Value::Flag(true)),
             ("TasksAccounting", Value::Flag(true)),
-            // What systemd sets by itself is for services.
-            ("TasksMax", Value::Long(u64::MAX)),
         ];
+        if !self.limits.iter().any(|(name, _)| name == "TasksMax") {
+            // What systemd sets by itself is for services.
+            properties.push(("TasksMax", Value::Long(u64::MAX)));
+        }
         properties.extend(self.limits.iter().map(|(name, value)| (name.as_str(), Value::Long(*value))));
         let arguments = [Value::Text(self.name()), Value::Text("fail"), Value::Properties(&properties), Value::NoUnits];
         let mut ended = Vec::new();

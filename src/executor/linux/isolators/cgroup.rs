@@ -29,14 +29,20 @@ pub enum Controller {
     Memory,
     /// Block devices; `blkio` in version 1.
     Io,
+    /// Processes and threads.
+    Pids,
 }
 
 impl Controller {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Cpu, Self::Memory, Self::Io, Self::Pids];
+
     /// The one that enforces `isolation`, where it is a matter of control groups.
     pub fn of(isolation: &Isolation) -> Option<Self> {
         match isolation {
             Isolation::Cpu { .. } | Isolation::CpuShares { .. } => Some(Self::Cpu),
-            Isolation::Memory { .. } => Some(Self::Memory),
+            Isolation::Memory { .. } | Isolation::OomGroup { .. } => Some(Self::Memory),
+            Isolation::MaxProcesses { .. } => Some(Self::Pids),
             Isolation::BlockBandwidth { .. } | Isolation::BlockIops { .. } => Some(Self::Io),
             _ => None,
         }
@@ -48,6 +54,7 @@ impl Controller {
             Self::Cpu => "cpu",
             Self::Memory => "memory",
             Self::Io => "io",
+            Self::Pids => "pids",
         }
     }
 
@@ -125,6 +132,7 @@ impl Controllers {
                     "cpu" => Controller::Cpu,
                     "memory" => Controller::Memory,
                     "blkio" | "io" => Controller::Io,
+                    "pids" => Controller::Pids,
                     _ => continue,
                 };
                 found.entry(controller).or_insert_with(|| Hierarchy { root: root.clone(), unified });
@@ -231,6 +239,12 @@ impl Controllers {
                         settings.push(set("memory.swap.max", "0".to_owned()));
                     }
                 }
+            }
+            Isolation::MaxProcesses { limit } => settings.push(set("pids.max", limit.to_string())),
+            Isolation::OomGroup { value: false } => {}
+            Isolation::OomGroup { value: true } if unified => settings.push(set("memory.oom.group", "1".to_owned())),
+            Isolation::OomGroup { value: true } => {
+                return Some(Err("control groups of version 1 kill one process at a time".to_owned()));
             }
             Isolation::BlockBandwidth { limit } => {
                 settings.extend(self.throttle(unified, *limit, ["rbps", "wbps"], ["read_bps", "write_bps"]));
