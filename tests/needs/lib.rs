@@ -47,10 +47,12 @@ pub enum Need {
     Avx2,
     /// Linux.
     Linux,
+    /// Another host, or another system.
+    Elsewhere,
 }
 
 impl Need {
-    const ALL: [(Self, &'static str); 18] = [
+    const ALL: [(Self, &'static str); 19] = [
         (Self::Root, "root"),
         (Self::Pods, "pods"),
         (Self::OrdinaryUser, "ordinary-user"),
@@ -69,6 +71,7 @@ impl Need {
         (Self::SarifSchema, "sarif-schema"),
         (Self::Avx2, "avx2"),
         (Self::Linux, "linux"),
+        (Self::Elsewhere, "elsewhere"),
     ];
 
     fn named(name: &str) -> Option<Self> {
