@@ -23,15 +23,15 @@ use crate::error::Failure;
 use crate::schema::ImageId;
 
 /// What the name of a map ends in, behind that of the image.
-pub const ENDING: &str = ".chunks";
+pub(crate) const ENDING: &str = ".chunks";
 /// The most bytes of a chunk.
-pub const MOST: u32 = 1 << 20;
+pub(crate) const MOST: u32 = 1 << 20;
 /// The least, but for the last: files of many small members have no more chunks for that.
 const LEAST: usize = 4 << 10;
 /// Of what is cut by its content, as a power of two.
 const USUAL: u32 = 17;
 /// The most bytes of a map: chunks of 30 GB as they are mostly.
-pub const MAX_MAP: u64 = 16 << 20;
+pub(crate) const MAX_MAP: u64 = 16 << 20;
 /// The most bytes before the chunks in a map.
 const MAX_HEAD: usize = 1024;
 /// Bytes of a chunk in a map.
@@ -112,7 +112,7 @@ impl Map {
     /// The map that these bytes are.
     ///
     /// Errors: [`Kind::Malformed`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let malformed = || Error::new(Kind::Malformed, "read the map of chunks");
         if bytes.len() as u64 > MAX_MAP {
             return Err(malformed().because(format!("more than {MAX_MAP} bytes")));
@@ -157,7 +157,7 @@ impl Map {
     }
 
     /// Whether most of it was cut by what stands there, so that another file can have the same.
-    pub fn is_by_content(&self) -> bool {
+    pub(crate) fn is_by_content(&self) -> bool {
         let full = self.chunks.iter().filter(|chunk| chunk.length == MOST).count() as u64;
         full * u64::from(MOST) * 2 <= self.bytes
     }
@@ -166,7 +166,7 @@ impl Map {
 /// Cuts what `source` gives into chunks; `each` is told where each begins, until it has enough.
 ///
 /// Errors: those of reading.
-pub fn cut(source: impl Read, each: &mut dyn FnMut(u64, Chunk) -> ControlFlow<()>) -> io::Result<()> {
+pub(crate) fn cut(source: impl Read, each: &mut dyn FnMut(u64, Chunk) -> ControlFlow<()>) -> io::Result<()> {
     let mut source = source;
     let mut first = Vec::new();
     source.by_ref().take(2).read_to_end(&mut first)?;

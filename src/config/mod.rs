@@ -40,7 +40,7 @@ pub use value::{Block, parse_duration};
 const LARGEST: u64 = 1 << 20;
 
 /// Gives what a variable of the environment says.
-pub type Variables<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
+pub(crate) type Variables<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 /// Why the configuration does not hold.
 pub type Error = Failure<Kind>;

@@ -62,22 +62,22 @@ impl Report {
     }
 
     /// Starts that of a pod at `level`.
-    pub fn at(level: Level) -> Self {
+    pub(crate) fn at(level: Level) -> Self {
         Self { level, ..Self::default() }
     }
 
     /// Adds what became of something that a manifest or the command line asked for.
-    pub fn asked(&mut self, app: Option<&str>, subject: &str, clause: &str, outcome: Outcome) {
+    pub(crate) fn asked(&mut self, app: Option<&str>, subject: &str, clause: &str, outcome: Outcome) {
         self.add(app, subject, clause, true, outcome);
     }
 
     /// Adds what became of something that every app is promised.
-    pub fn promised(&mut self, app: Option<&str>, subject: &str, clause: &str, outcome: Outcome) {
+    pub(crate) fn promised(&mut self, app: Option<&str>, subject: &str, clause: &str, outcome: Outcome) {
         self.add(app, subject, clause, false, outcome);
     }
 
     /// Adds what became of something that the level is about: who chose one asks for it, else it is promised.
-    pub fn of_level(&mut self, app: Option<&str>, subject: &str, clause: &str, outcome: Outcome) {
+    pub(crate) fn of_level(&mut self, app: Option<&str>, subject: &str, clause: &str, outcome: Outcome) {
         self.add(app, subject, clause, !self.level.is_default(), outcome);
     }
 
@@ -97,7 +97,7 @@ impl Report {
     }
 
     /// What was asked for and does not hold as it was asked: `--strict` refuses to run then (`iso.strict`).
-    pub fn unmet(&self) -> impl Iterator<Item = &Verdict> {
+    pub(crate) fn unmet(&self) -> impl Iterator<Item = &Verdict> {
         self.weaker().filter(|verdict| verdict.asked)
     }
 
@@ -132,12 +132,12 @@ impl std::error::Error for Unmet {}
 
 impl Outcome {
     /// Something else holds in its place.
-    pub fn modified(how: impl Into<String>) -> Self {
+    pub(crate) fn modified(how: impl Into<String>) -> Self {
         Self::Modified { how: how.into() }
     }
 
     /// It does not hold.
-    pub fn ignored(why: impl Into<String>) -> Self {
+    pub(crate) fn ignored(why: impl Into<String>) -> Self {
         Self::Ignored { why: why.into() }
     }
 }

@@ -21,7 +21,7 @@ use super::{Error, Host, Kind, Step};
 use crate::pod::Bounds;
 
 /// The journal of one pod, open for appending.
-pub struct Journal {
+pub(crate) struct Journal {
     file: File,
     applied: usize,
     fault: Fault,
@@ -52,7 +52,7 @@ struct Header {
 
 impl Journal {
     /// Starts the journal at `path`, which must not exist, of a pod of the root `root` that is made by so many steps.
-    pub fn create(path: &Path, executor: &str, root: Option<Uuid>, steps: usize) -> Result<Self, Error> {
+    pub(crate) fn create(path: &Path, executor: &str, root: Option<Uuid>, steps: usize) -> Result<Self, Error> {
         let open = OpenOptions::new().append(true).create_new(true).open(path);
         let file = open.map_err(|e| Error::new(Kind::Io, format!("create {}", path.display())).because(e))?;
         let mut journal = Self { file, applied: 0, fault: Fault::None };
@@ -61,7 +61,7 @@ impl Journal {
     }
 
     /// Lets something go wrong on purpose.
-    pub fn inject(&mut self, fault: Fault) {
+    pub(crate) fn inject(&mut self, fault: Fault) {
         self.fault = fault;
     }
 
@@ -90,7 +90,7 @@ impl Journal {
     ///
     /// # Errors
     /// The failing step's; what could not be undone is told with it.
-    pub fn apply_all<H: Host>(&mut self, host: &mut H, steps: &[H::Step]) -> Result<(), Error> {
+    pub(crate) fn apply_all<H: Host>(&mut self, host: &mut H, steps: &[H::Step]) -> Result<(), Error> {
         let mut written = 0;
         for (number, step) in steps.iter().enumerate() {
             if written == number {
@@ -117,7 +117,7 @@ impl Journal {
 }
 
 /// What is said of a step that fails on purpose.
-pub fn injected(doing: String) -> Error {
+pub(crate) fn injected(doing: String) -> Error {
     Error::new(Kind::Injected, doing).because("a fault was injected here")
 }
 
@@ -156,7 +156,7 @@ fn lines<S: Step>(path: &Path) -> Result<Read<S>, Error> {
 ///
 /// # Errors
 /// [`Kind::Corrupt`]; so also when another executor than `executor` wrote it, whose steps are not for this host.
-pub fn read<S: Step>(path: &Path, executor: &str) -> Result<Vec<S>, Error> {
+pub(crate) fn read<S: Step>(path: &Path, executor: &str) -> Result<Vec<S>, Error> {
     known(path, executor).map(|(_, steps)| steps)
 }
 
@@ -165,7 +165,7 @@ pub fn read<S: Step>(path: &Path, executor: &str) -> Result<Vec<S>, Error> {
 ///
 /// # Errors
 /// [`Kind::Corrupt`]; [`Kind::Io`].
-pub fn to_undo<S: Step>(
+pub(crate) fn to_undo<S: Step>(
     path: &Path,
     executor: &str,
     bounds: &Bounds,
@@ -201,7 +201,7 @@ pub fn to_undo<S: Step>(
 ///
 /// # Errors
 /// Those of [`read`]; [`Kind::Corrupt`] where steps are missing.
-pub fn read_whole<S: Step>(path: &Path, executor: &str) -> Result<Vec<S>, Error> {
+pub(crate) fn read_whole<S: Step>(path: &Path, executor: &str) -> Result<Vec<S>, Error> {
     let (all, steps) = known(path, executor)?;
     match all {
         Some(all) if all != steps.len() => {
@@ -228,7 +228,7 @@ fn known<S: Step>(path: &Path, executor: &str) -> Result<(Option<usize>, Vec<S>)
 }
 
 /// Undoes `steps` in reverse. One that fails does not keep the others from being undone; the first failure is given back.
-pub fn undo_all<H: Host>(host: &mut H, steps: &[H::Step]) -> Result<(), Error> {
+pub(crate) fn undo_all<H: Host>(host: &mut H, steps: &[H::Step]) -> Result<(), Error> {
     let mut first = Ok(());
     for step in steps.iter().rev() {
         if let Err(error) = host.undo(step)

@@ -37,7 +37,7 @@ pub enum Level {
 
 impl Level {
     /// Whether System V IPC and message queues are the pod's own.
-    pub fn own_ipc(self) -> bool {
+    pub(crate) fn own_ipc(self) -> bool {
         self >= Self::Shared
     }
 
@@ -47,7 +47,8 @@ impl Level {
     }
 
     /// Whether an app has capabilities that none of its isolators names.
-    pub fn capabilities_by_default(self) -> bool {
+    #[cfg(any(target_os = "linux", test))]
+    pub(crate) fn capabilities_by_default(self) -> bool {
         self < Self::Strict
     }
 
@@ -71,7 +72,7 @@ impl Level {
     }
 
     /// Adds what the level asks of an app.
-    pub fn add_to(self, isolators: &mut Vec<Isolation>) {
+    pub(crate) fn add_to(self, isolators: &mut Vec<Isolation>) {
         if self == Self::Strict {
             isolators.retain(|other| !matches!(other, Isolation::NoNewPrivileges { .. }));
             isolators.push(Isolation::NoNewPrivileges { value: true });

@@ -46,7 +46,7 @@ struct Source {
 }
 
 /// The logs of a pod's apps and where they come from.
-pub struct Logs {
+pub(crate) struct Logs {
     files: Vec<LogFile>,
     sources: Vec<Source>,
     outlets: [Outlet; 2],
@@ -71,7 +71,7 @@ impl Logs {
     /// Makes the standard streams of all apps of `plan`, their logs below `directory`; gives what is passed on to those that have
     /// ours as their input, or, in the background, what is `handed` over. In the foreground, what is logged is passed to the
     /// supervisor's own output too. A log of more than `limit` bytes is moved aside.
-    pub fn open(
+    pub(crate) fn open(
         plan: &PodPlan,
         directory: &Path,
         foreground: bool,
@@ -136,7 +136,7 @@ impl Logs {
     }
 
     /// Adds the near end of an app's terminal: what the app shows there is logged as its output.
-    pub fn add_terminal(&mut self, app: usize, near: OwnedFd, foreground: bool) -> Result<(), Error> {
+    pub(crate) fn add_terminal(&mut self, app: usize, near: OwnedFd, foreground: bool) -> Result<(), Error> {
         let failed = |error| Error::new(Kind::Io, "read the terminal").because(io::Error::from(error));
         rustix::io::ioctl_fionbio(&near, true).map_err(failed)?;
         self.sources.push(Source {
@@ -152,25 +152,25 @@ impl Logs {
     }
 
     /// Standard output and standard error.
-    pub fn outlets(&self) -> &[Outlet; 2] {
+    pub(crate) fn outlets(&self) -> &[Outlet; 2] {
         &self.outlets
     }
 
     /// Says something to whoever watches, in the order in which it happens.
-    pub fn tell(&mut self, words: &str) {
+    pub(crate) fn tell(&mut self, words: &str) {
         self.outlets[1].give(format!("{}\n", (self.voice)(&visible::line(words))).as_bytes());
     }
 
     /// The streams that can be read now: their numbers and descriptors. Those for an outlet that is full wait until it is not, and
     /// so does who writes there.
-    pub fn readable(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+    pub(crate) fn readable(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
         let open = |source: &Source| source.outlet.is_none_or(|outlet| self.outlets[outlet].has_room());
         let sources = self.sources.iter().enumerate().filter(move |(_, source)| open(source));
         sources.filter_map(|(number, source)| Some((number, source.near.as_ref()?.as_fd())))
     }
 
     /// Reads once what the stream of this number has to say.
-    pub fn pump(&mut self, source: usize) -> Result<(), Error> {
+    pub(crate) fn pump(&mut self, source: usize) -> Result<(), Error> {
         let Self { files, sources, outlets, .. } = self;
         let source = &mut sources[source];
         source.pump(&mut files[source.app], outlets).map(drop)
@@ -178,7 +178,7 @@ impl Logs {
 
     /// Writes on. Gives the apps whose terminal nobody looks at from now on; what goes nowhere else has nobody to go to then, and who
     /// writes it is told so by the system.
-    pub fn write_on(&mut self) -> Vec<usize> {
+    pub(crate) fn write_on(&mut self) -> Vec<usize> {
         self.outlets.iter_mut().for_each(Outlet::go_on);
         let mut unseen = Vec::new();
         for source in &mut self.sources {
@@ -200,7 +200,7 @@ impl Logs {
     ///
     /// # Errors
     /// The first stream's that could not be read to its end; the others were, for all that.
-    pub fn finish(&mut self, watch: &Watch) -> Result<(), Error> {
+    pub(crate) fn finish(&mut self, watch: &Watch) -> Result<(), Error> {
         let Self { files, sources, outlets, .. } = self;
         let mut first = Ok(());
         for source in sources {
@@ -228,12 +228,12 @@ impl Logs {
     }
 
     /// Writes what could not be written before. Says whether nothing waits any more.
-    pub fn catch_up(&mut self) -> bool {
+    pub(crate) fn catch_up(&mut self) -> bool {
         self.files.iter_mut().map(LogFile::catch_up).filter(|done| !done).count() == 0
     }
 
     /// What could not be written since somebody asked, one entry a log: what fails again for the same reason is not news.
-    pub fn troubles(&mut self) -> Vec<Error> {
+    pub(crate) fn troubles(&mut self) -> Vec<Error> {
         self.files.iter_mut().filter_map(|file| file.trouble.take()).collect()
     }
 }

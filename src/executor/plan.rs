@@ -76,7 +76,7 @@ pub enum Restart {
 
 impl Restart {
     /// Whether an app is started again that was so `before` often.
-    pub fn wants(self, failed: bool, before: u64) -> bool {
+    pub(crate) fn wants(self, failed: bool, before: u64) -> bool {
         match self {
             Self::No => false,
             Self::OnFailure(most) => failed && most.is_none_or(|most| before < most),
@@ -176,7 +176,7 @@ pub enum Metadata {
 
 impl Metadata {
     /// What becomes of the promise that there is a service (`mds.provided`).
-    pub fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         match self {
             Self::Own => Outcome::Enforced,
             Self::Domain(socket) => Outcome::modified(format!(
@@ -193,7 +193,7 @@ impl PodPlan {
     ///
     /// # Errors
     /// The apps that there are, where none is meant.
-    pub fn app(&self, name: Option<&str>) -> Result<usize, String> {
+    pub(crate) fn app(&self, name: Option<&str>) -> Result<usize, String> {
         let found = match name {
             Some(name) => self.apps.iter().position(|app| app.name == name),
             None => (self.apps.len() == 1).then_some(0),
@@ -216,14 +216,14 @@ pub struct AppPlan {
     pub arch: Option<String>,
     /// The `osrelease` label of its image, where it has one: which release of its system its programs shall see.
     #[serde(default)]
-    pub os_release: Option<String>,
+    pub(crate) os_release: Option<String>,
     /// The rendered layers of its rootfs, lowest first; never written to.
     pub layers: Vec<PathBuf>,
     /// Whose owners in the image could not be kept when it was imported, in words.
     #[serde(default)]
     pub lost_owners: Option<String>,
     /// Whether the app sees its rootfs read-only (`pm.apps.rorootfs`).
-    pub read_only_rootfs: bool,
+    pub(crate) read_only_rootfs: bool,
     /// The main process: a path inside the rootfs, or a name looked up along `PATH` (decision 41), and its arguments.
     pub exec: Vec<String>,
     /// The user, as the manifest has it (decision 40).
@@ -257,7 +257,7 @@ pub struct AppPlan {
     pub notifies: bool,
     /// By which signal it is asked to end, as its annotation names it; without, by TERM.
     #[serde(default)]
-    pub stop_signal: Option<String>,
+    pub(crate) stop_signal: Option<String>,
 }
 
 /// What an app may beyond what every app may: an image can ask for it, and the operator has to say so.
@@ -275,7 +275,8 @@ pub struct Consent {
 
 impl Consent {
     /// Whether the app may have a capability if it asks for it.
-    pub fn to_capability(&self, name: &str) -> bool {
+    #[cfg(target_os = "linux")]
+    pub(crate) fn to_capability(&self, name: &str) -> bool {
         self.own_capabilities || self.capabilities.iter().any(|allowed| allowed == name || allowed == "all")
     }
 }
@@ -297,7 +298,7 @@ pub struct AppPort {
 
 impl AppPort {
     /// The last port.
-    pub fn last(&self) -> u16 {
+    pub(crate) fn last(&self) -> u16 {
         self.port.saturating_add(self.count.saturating_sub(1))
     }
 }
@@ -369,11 +370,11 @@ pub struct PortForward {
     /// `tcp` or `udp`.
     pub protocol: String,
     /// The first port of the host.
-    pub host_port: u16,
+    pub(crate) host_port: u16,
     /// The address of the host it is bound to; nothing: all.
-    pub host_ip: Option<Ipv4Addr>,
+    pub(crate) host_ip: Option<Ipv4Addr>,
     /// The first port inside the pod.
-    pub pod_port: u16,
+    pub(crate) pod_port: u16,
     /// How many consecutive ports.
     pub count: u16,
     /// The app that finds the listening sockets open when it starts (`socketActivated`).
@@ -529,7 +530,7 @@ pub enum Isolation {
 
 impl Isolation {
     /// The isolator's name in manifests.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::CapabilitiesRemove { .. } => "os/linux/capabilities-remove-set",
             Self::CapabilitiesRetain { .. } => "os/linux/capabilities-retain-set",
@@ -553,7 +554,7 @@ impl Isolation {
     }
 
     /// The clause that says what the isolator does, or that it may be ignored.
-    pub fn clause(&self) -> &'static str {
+    pub(crate) fn clause(&self) -> &'static str {
         match self {
             Self::CapabilitiesRemove { .. } => "iso.caps-remove.effect",
             Self::CapabilitiesRetain { .. } => "iso.caps-retain.effect",

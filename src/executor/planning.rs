@@ -18,10 +18,10 @@ use crate::pod::reify::effective;
 use crate::schema::{self, App, EventHandlerName, ImageManifest, IsolatorValue, PodManifest};
 
 /// The search path of every process that does not set its own (`env.path`).
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What processes find in the variable `container` (`env.container`).
-pub const CONTAINER: &str = "jetpack";
+pub(crate) const CONTAINER: &str = "jetpack";
 
 /// What the command line decides about a pod, beyond its manifest.
 #[derive(Clone, Debug)]
@@ -107,7 +107,7 @@ pub struct AppImage {
 ///
 /// # Errors
 /// [`Kind::Refused`] when the manifest is not reified or names what is not there.
-pub fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result<PodPlan, Error> {
+pub(crate) fn plan(pod: &PodManifest, images: &[AppImage], choices: &Choices) -> Result<PodPlan, Error> {
     let mut volumes: Vec<VolumePlan> = pod
         .volumes
         .iter()
@@ -309,7 +309,7 @@ fn ports(pod: &PodManifest, images: &[AppImage]) -> Result<Vec<PortForward>, Err
 }
 
 /// Isolators as executors understand them. Of one given twice the last counts (decision 9).
-pub fn isolations(isolators: &[schema::Isolator]) -> Vec<Isolation> {
+pub(crate) fn isolations(isolators: &[schema::Isolator]) -> Vec<Isolation> {
     let mut all: Vec<Isolation> = Vec::with_capacity(isolators.len());
     for isolator in isolators {
         let isolation = isolation(&isolator.value);

@@ -32,7 +32,7 @@ const LATER: Duration = Duration::from_millis(500);
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// What was read while there was something to read, a turn's worth of it.
-pub enum Turn {
+pub(crate) enum Turn {
     /// So much; there may be more.
     Some(usize),
     /// Nothing now.
@@ -45,7 +45,7 @@ pub enum Turn {
 ///
 /// # Errors
 /// The system's.
-pub fn turn(from: &OwnedFd, bytes: &mut [u8]) -> io::Result<Turn> {
+pub(crate) fn turn(from: &OwnedFd, bytes: &mut [u8]) -> io::Result<Turn> {
     match rustix::io::read(from, bytes) {
         Ok(0) => Ok(Turn::End),
         Ok(length) => Ok(Turn::Some(length)),
@@ -89,7 +89,7 @@ impl Input {
     ///
     /// # Errors
     /// The system's.
-    pub fn typed(near: OwnedFd, from: Option<OwnedFd>) -> io::Result<Self> {
+    pub(crate) fn typed(near: OwnedFd, from: Option<OwnedFd>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&near, true)?;
         let mut input = Self::new(from, near);
         input.typed = true;
@@ -114,7 +114,7 @@ impl Input {
     ///
     /// # Errors
     /// The system's.
-    pub fn piped() -> io::Result<(OwnedFd, Option<Self>)> {
+    pub(crate) fn piped() -> io::Result<(OwnedFd, Option<Self>)> {
         let stdin = stdio::stdin();
         if is_pipe(stdin) {
             return Ok((rustix::io::fcntl_dupfd_cloexec(stdin, 3)?, None));
@@ -126,7 +126,7 @@ impl Input {
     ///
     /// # Errors
     /// The system's.
-    pub fn through_pipe(from: Option<OwnedFd>) -> io::Result<(OwnedFd, Self)> {
+    pub(crate) fn through_pipe(from: Option<OwnedFd>) -> io::Result<(OwnedFd, Self)> {
         let (far, to) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&to, true)?;
         let mut input = Self::new(from, to);
@@ -151,7 +151,7 @@ impl Input {
     }
 
     /// When to go on without that.
-    pub fn wakes(&self) -> Option<Instant> {
+    pub(crate) fn wakes(&self) -> Option<Instant> {
         let later = || (self.waits_for().is_none() && !self.ended).then(|| Instant::now() + LATER);
         self.to.as_ref().and_then(|_| self.again.map(|(at, _)| at).or_else(later))
     }
@@ -237,7 +237,7 @@ fn is_pipe(stream: BorrowedFd<'_>) -> bool {
 
 /// One of our own outputs, and what was not taken yet of what goes there.
 #[derive(Debug)]
-pub struct Outlet {
+pub(crate) struct Outlet {
     to: BorrowedFd<'static>,
     pending: Vec<u8>,
     gone: bool,
@@ -249,7 +249,7 @@ pub struct Outlet {
 
 impl Outlet {
     /// Standard output and standard error.
-    pub fn both(voice: Voice) -> [Self; 2] {
+    pub(crate) fn both(voice: Voice) -> [Self; 2] {
         [stdio::stdout(), stdio::stderr()].map(|to| Self {
             to,
             pending: Vec::new(),
@@ -261,17 +261,17 @@ impl Outlet {
     }
 
     /// Whether nobody reads there any more.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
 
     /// Whether more may be given to it.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.pending.len() < FULL
     }
 
     /// Takes something on its way.
-    pub fn give(&mut self, bytes: &[u8]) {
+    pub(crate) fn give(&mut self, bytes: &[u8]) {
         if !self.gone {
             self.pending.extend_from_slice(bytes);
             self.go_on();
@@ -279,18 +279,18 @@ impl Outlet {
     }
 
     /// What has to come for this to go on.
-    pub fn waits_for(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    pub(crate) fn waits_for(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let waits = !self.pending.is_empty() && self.full_until.is_none();
         waits.then_some((self.to, PollFlags::OUT))
     }
 
     /// When to go on without that.
-    pub fn wakes(&self) -> Option<Instant> {
+    pub(crate) fn wakes(&self) -> Option<Instant> {
         self.full_until
     }
 
     /// Writes as much as can be without waiting.
-    pub fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         if self.full_until.is_some_and(|until| until > Instant::now()) {
             return;
         }
@@ -322,7 +322,7 @@ impl Outlet {
     }
 
     /// Waits until all is taken, or a signal comes of whoever has waited for long enough.
-    pub fn finish(&mut self, watch: &Watch) {
+    pub(crate) fn finish(&mut self, watch: &Watch) {
         while !self.pending.is_empty() {
             // A file system that is full now will be so in a moment.
             let Some((to, flags)) = self.waits_for() else { return };
@@ -342,7 +342,7 @@ fn ends(signal: i32) -> bool {
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// How long poll(2) may wait so that nothing is late that is due at one of `times`.
-pub fn until(times: impl IntoIterator<Item = Option<Instant>>) -> Option<Timespec> {
+pub(crate) fn until(times: impl IntoIterator<Item = Option<Instant>>) -> Option<Timespec> {
     let left = times.into_iter().flatten().min()?.saturating_duration_since(Instant::now());
     // Rounded up: who wakes too early does nothing and asks again.
     let left = left + Duration::from_micros(100);

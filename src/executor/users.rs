@@ -9,18 +9,18 @@ use super::{Error, Kind};
 use crate::id::Id;
 
 /// The most of `/etc/passwd` or `/etc/group` that is read, in bytes: nobody is to be found behind it.
-pub const LIMIT: u64 = 64 << 20;
+pub(crate) const LIMIT: u64 = 64 << 20;
 /// The longest line of these, in bytes.
 const LINE: u64 = 1 << 16;
 
 /// Gives owner and group of a path.
-pub type OwnerOf<'a> = dyn Fn(&Path) -> Result<(u32, u32), Error> + 'a;
+pub(crate) type OwnerOf<'a> = dyn Fn(&Path) -> Result<(u32, u32), Error> + 'a;
 
 /// One of the two files, to be read from its beginning.
-pub type Lines<'a> = Option<&'a mut dyn BufRead>;
+pub(crate) type Lines<'a> = Option<&'a mut dyn BufRead>;
 
 /// What the rootfs knows about users: its two files, where it has them, and who owns a path in it.
-pub struct Rootfs<'a> {
+pub(crate) struct Rootfs<'a> {
     /// `/etc/passwd`
     pub passwd: Lines<'a>,
     /// `/etc/group`
@@ -31,7 +31,7 @@ pub struct Rootfs<'a> {
 
 /// A user of the rootfs with the group of its processes, by number, and what passwd says of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// User id.
     pub uid: Id,
     /// Group id.
@@ -78,7 +78,7 @@ impl Otherwise {
     ///
     /// # Errors
     /// As [`Identity::find`].
-    pub fn identity(&self, own: &Identity, rootfs: Rootfs<'_>) -> Result<Option<Identity>, Error> {
+    pub(crate) fn identity(&self, own: &Identity, rootfs: Rootfs<'_>) -> Result<Option<Identity>, Error> {
         Ok(Some(match (&self.user, &self.group) {
             (None, None) => return Ok(None),
             (Some(user), Some(group)) => Identity::find(user, group, rootfs)?,
@@ -92,7 +92,7 @@ impl Otherwise {
     }
 
     /// Puts its variables in the place of those of the same names.
-    pub fn put_environment(&self, environment: &mut Vec<(String, String)>) {
+    pub(crate) fn put_environment(&self, environment: &mut Vec<(String, String)>) {
         environment.retain(|(name, _)| self.environment.iter().all(|(other, _)| other != name));
         environment.extend(self.environment.iter().cloned());
     }

@@ -46,7 +46,7 @@ pub use zfs::named;
 pub type Error = Failure<Kind>;
 
 /// This room's result.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,20 +68,21 @@ pub struct Left<'a> {
     /// The layers that the app's image is, the lowest first.
     pub layers: &'a [PathBuf],
     /// Where something may differ.
-    pub whence: &'a Whence,
+    pub(crate) whence: &'a Whence,
     /// What is there for the executor's sake.
     pub ours: &'a Ours,
 }
 
 /// Where a tree may differ from the one that it began as.
 #[derive(Debug)]
-pub enum Whence {
+pub(crate) enum Whence {
     /// Everywhere: it is a copy.
     Everywhere,
     /// Everywhere, but files that have the inode of the original with all its times are the original: it is a clone. The file system
     /// itself names these paths.
     Clone(HashSet<Vec<u8>>),
     /// Where these trees have something: the upper layer of an overlay, and layers that were laid on top of the image's.
+    #[cfg_attr(not(any(target_os = "linux", test)), expect(dead_code, reason = "there are overlays on Linux alone"))]
     Uppers(Vec<OwnedFd>),
 }
 

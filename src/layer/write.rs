@@ -48,7 +48,7 @@ impl Commit {
     ///
     /// # Errors
     /// [`Kind::Io`] naming the path; what `manifest` says. What was written by then is of no use.
-    pub fn write(
+    pub(crate) fn write(
         &self,
         left: &Left<'_>,
         manifest: impl FnOnce(&Form) -> Result<Vec<u8>>,

@@ -135,12 +135,12 @@ impl Pod {
     }
 
     /// Whose answers these are.
-    pub fn uuid(&self) -> Uuid {
+    pub(crate) fn uuid(&self) -> Uuid {
         self.uuid
     }
 
     /// The secret in the pod's URL.
-    pub fn token(&self) -> &Token {
+    pub(crate) fn token(&self) -> &Token {
         &self.token
     }
 
@@ -208,7 +208,7 @@ impl Answer {
     }
 
     /// A refusal with one line of reason.
-    pub fn refused(status: StatusCode, reason: &str) -> Self {
+    pub(crate) fn refused(status: StatusCode, reason: &str) -> Self {
         Self { status, content_type: TEXT, allow: None, body: format!("{reason}\n").into() }
     }
 

@@ -30,7 +30,7 @@ impl Form {
     ///
     /// # Errors
     /// See [`FormError`].
-    pub fn parse(body: &[u8]) -> Result<Self, FormError> {
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, FormError> {
         let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         for field in body.split(|byte| *byte == b'&').filter(|field| !field.is_empty()) {
             let split = field.iter().position(|byte| *byte == b'=');
@@ -48,7 +48,8 @@ impl Form {
     }
 
     /// All fields, in their order.
-    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    #[cfg(test)]
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
@@ -56,7 +57,7 @@ impl Form {
     ///
     /// # Errors
     /// [`FormError::Missing`].
-    pub fn field(&self, name: &'static str) -> Result<&[u8], FormError> {
+    pub(crate) fn field(&self, name: &'static str) -> Result<&[u8], FormError> {
         let found = self.0.iter().find(|(known, _)| known == name.as_bytes());
         found.map(|(_, value)| value.as_slice()).ok_or(FormError::Missing(name))
     }

@@ -63,7 +63,7 @@ impl HmacKey {
     ///
     /// # Errors
     /// As [`HmacKey::load_or_create`].
-    pub fn load(dir: &Path) -> Result<Option<Self>, Error> {
+    pub(crate) fn load(dir: &Path) -> Result<Option<Self>, Error> {
         let path = dir.join(FILE);
         let io = |error: io::Error| Error::new(Kind::Io, doing("read", &path)).because(error);
         let bad = |why: &str| Error::new(Kind::Key, doing("use", &path)).because(why.to_owned());
@@ -152,7 +152,7 @@ impl HmacKey {
     /// The signature of the pod `uuid` over `content`: HMAC-SHA512 (RFC 2104) in base64 (mds.hmac.sign).
     ///
     /// `None` in a process that did not load the key itself.
-    pub fn sign(&self, uuid: Uuid, content: &[u8]) -> Option<String> {
+    pub(crate) fn sign(&self, uuid: Uuid, content: &[u8]) -> Option<String> {
         Some(STANDARD.encode(self.of_pod(uuid)?.chain_update(content).finalize().into_bytes()))
     }
 
@@ -164,7 +164,7 @@ impl HmacKey {
     }
 
     /// Whether both are the same key.
-    pub fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         let (Some(one), Some(other)) = (self.0.bytes(), other.0.bytes()) else { return false };
         one.ct_eq(other).into()
     }

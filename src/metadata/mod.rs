@@ -66,7 +66,7 @@ pub enum Kind {
 pub type Error = crate::error::Failure<Kind>;
 
 /// The service of one pod, as its supervisor runs it.
-pub struct Service {
+pub(crate) struct Service {
     token: Token,
     pods: Arc<Pods>,
 }
@@ -84,7 +84,7 @@ impl Service {
     }
 
     /// The value of `AC_METADATA_URL` when the listener is bound to `address` (mds.token).
-    pub fn url(&self, address: SocketAddr) -> String {
+    pub(crate) fn url(&self, address: SocketAddr) -> String {
         format!("http://{address}/{}", self.token.as_str())
     }
 
@@ -118,17 +118,17 @@ pub enum By {
 }
 
 /// Who answers, for as long as this lives.
-pub enum Answering {
+pub(crate) enum Answering {
     /// The supervisor, whom nobody has asked yet: most pods never ask, and the thread that answers is started when one does.
     Unasked(TcpListener, Service),
     /// The supervisor.
-    Own(Serving),
+    Own(#[expect(dead_code, reason = "serves until it is dropped")] Serving),
     /// A domain service.
-    Domain(Registration),
+    Domain(#[expect(dead_code, reason = "registered until it is dropped")] Registration),
 }
 
 /// An [`Offer`] for which all is done that can be done before there is a socket.
-pub enum Prepared {
+pub(crate) enum Prepared {
     /// By its supervisor.
     Itself(Service),
     /// By the domain service with this unix socket.
@@ -140,7 +140,7 @@ impl Offer {
     ///
     /// # Errors
     /// What [`Service::new`] says.
-    pub fn prepare(mut self) -> Result<Prepared, Error> {
+    pub(crate) fn prepare(mut self) -> Result<Prepared, Error> {
         self.facts.tell_addresses(&(self.addresses)())?;
         Ok(match self.by {
             By::Itself(key) => Prepared::Itself(Service::new(self.facts, key)?),
@@ -154,7 +154,7 @@ impl Prepared {
     ///
     /// # Errors
     /// What [`Registration::new`] says; [`Kind::Io`] where a listener is due and there is none.
-    pub fn begin(self, listener: Option<TcpListener>) -> Result<(String, Answering), Error> {
+    pub(crate) fn begin(self, listener: Option<TcpListener>) -> Result<(String, Answering), Error> {
         match self {
             Self::Itself(service) => {
                 let doing = || Error::new(Kind::Io, "listen inside the pod's network");
@@ -175,7 +175,7 @@ impl Prepared {
 
 impl Answering {
     /// Readable when somebody asks for the first time.
-    pub fn unasked(&self) -> Option<&TcpListener> {
+    pub(crate) fn unasked(&self) -> Option<&TcpListener> {
         match self {
             Self::Unasked(listener, _) => Some(listener),
             _ => None,
@@ -183,7 +183,7 @@ impl Answering {
     }
 
     /// Whether it is better begun before anybody asks.
-    pub fn is_eager(&self) -> bool {
+    pub(crate) fn is_eager(&self) -> bool {
         serve::BEFOREHAND && matches!(self, Self::Unasked(..))
     }
 
@@ -191,7 +191,7 @@ impl Answering {
     ///
     /// # Errors
     /// What [`Service::serve`] says.
-    pub fn asked(self) -> Result<Self, Error> {
+    pub(crate) fn asked(self) -> Result<Self, Error> {
         match self {
             Self::Unasked(listener, service) => service.serve(listener).map(Self::Own),
             other => Ok(other),

@@ -39,7 +39,7 @@ impl Pods {
     }
 
     /// Forgets a pod. Says whether there was one.
-    pub fn remove(&self, uuid: Uuid) -> bool {
+    pub(crate) fn remove(&self, uuid: Uuid) -> bool {
         let mut known = self.write();
         let digest = known.uuids.remove(&uuid);
         digest.is_some_and(|digest| known.tokens.remove(&digest).is_some())
@@ -61,7 +61,7 @@ impl Pods {
     }
 
     /// The key of the administrative domain.
-    pub fn key(&self) -> &HmacKey {
+    pub(crate) fn key(&self) -> &HmacKey {
         &self.key
     }
 

@@ -31,12 +31,12 @@ impl Token {
     }
 
     /// The digits. They are a secret of the pod: not for logs, not for arguments.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether `claimed` is this token, in a time that does not depend on how much of it is right.
-    pub fn is(&self, claimed: &str) -> bool {
+    pub(crate) fn is(&self, claimed: &str) -> bool {
         self.0.as_bytes().ct_eq(claimed.as_bytes()).into()
     }
 

@@ -22,24 +22,24 @@ impl Digest {
     }
 
     /// The SHA-256 of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self::sha256(&hex(&sha2::Sha256::digest(bytes)))
     }
 
     /// Algorithm and digits.
-    pub fn parts(&self) -> (&str, &str) {
+    pub(crate) fn parts(&self) -> (&str, &str) {
         self.0.split_once(':').unwrap_or(("", ""))
     }
 
     /// The text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Holds `bytes` against it.
     ///
     /// Errors: [`Kind::Corrupt`].
-    pub fn check(&self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn check(&self, bytes: &[u8]) -> Result<()> {
         let mut hash = Hash::of(self);
         hash.update(bytes);
         hash.is(self).map_err(|why| corrupt(self, why))

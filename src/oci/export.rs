@@ -81,11 +81,6 @@ impl Staged {
     pub fn digest(&self) -> &Digest {
         &self.manifest.digest
     }
-
-    /// The digest of the configuration.
-    pub fn config(&self) -> &Digest {
-        &self.parts.config.digest
-    }
 }
 
 /// What an annotation says about the layer that an image was made of.

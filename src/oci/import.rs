@@ -114,11 +114,6 @@ impl<'i> Conversion<'i> {
         }
     }
 
-    /// What the image to be run is called.
-    pub fn name(&self) -> &AcIdentifier {
-        &self.name
-    }
-
     /// What was left out, and what appc has no place for; all of it when all images are written.
     pub fn told(&self) -> &[Diagnostic] {
         &self.told

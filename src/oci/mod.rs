@@ -49,13 +49,13 @@ pub use publish::{private_directory, write_directory, write_file};
 pub use source::{Blob, Layers, Pick, Source};
 
 /// Layers of one image that are accepted; Docker itself knows 127.
-pub const MAX_LAYERS: usize = 512;
+pub(crate) const MAX_LAYERS: usize = 512;
 
 /// Errors of this module. Those with a clause id are the image's fault.
 pub type Error = Failure<Kind>;
 
 /// Result with this module's [`Error`].
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What kind of error it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -73,11 +73,6 @@ impl Layers {
         self.manifest.as_deref().map(Digest::of)
     }
 
-    /// How many layers there are.
-    pub fn count(&self) -> usize {
-        self.layers.len()
-    }
-
     /// What the image is called where it was found, if that can be an image's name.
     pub fn named(&self) -> Option<crate::schema::AcIdentifier> {
         super::import::named(self.reference.as_deref()?).0

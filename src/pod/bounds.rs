@@ -17,7 +17,7 @@ pub struct Bounds {
 
 impl Bounds {
     /// Whether `path` is the pod's directory or below it.
-    pub fn has(&self, path: &Path) -> bool {
+    pub(crate) fn has(&self, path: &Path) -> bool {
         path.starts_with(&self.directory) && !path.components().any(|part| part == Component::ParentDir)
     }
 

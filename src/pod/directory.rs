@@ -95,7 +95,7 @@ impl Pods {
     ///
     /// # Errors
     /// [`Kind::Corrupt`] where the root is another's.
-    pub fn bounds(&self, pod: &PodDir) -> Result<Bounds, Error> {
+    pub(crate) fn bounds(&self, pod: &PodDir) -> Result<Bounds, Error> {
         let root = ground::identity(&self.root).map_err(of_root)?;
         let directory = self.pods().join(pod.uuid.to_string());
         Ok(Bounds { uuid: pod.uuid, directory, root })
@@ -106,7 +106,7 @@ impl Pods {
     ///
     /// # Errors
     /// [`Kind::Busy`] where one of them runs here.
-    pub fn adopt(&self) -> Result<Vec<Uuid>, Error> {
+    pub(crate) fn adopt(&self) -> Result<Vec<Uuid>, Error> {
         let mut forgotten = Vec::new();
         for mut pod in self.list()? {
             match pod.lock() {
@@ -137,7 +137,7 @@ impl Pods {
     }
 
     /// Makes a new pod's directory, its lock held: until it is, the directory has a name that nobody looks at.
-    pub fn create(&self, uuid: Uuid) -> Result<PodDir, Error> {
+    pub(crate) fn create(&self, uuid: Uuid) -> Result<PodDir, Error> {
         ground::identify(&self.root).map_err(of_root)?;
         // That of the pods that go too, as a full disk must not keep one from going.
         for directory in [self.pods(), self.making(), self.removing()] {
@@ -195,7 +195,7 @@ impl Pods {
     }
 
     /// The pod of this UUID.
-    pub fn get(&self, uuid: Uuid) -> Result<PodDir, Error> {
+    pub(crate) fn get(&self, uuid: Uuid) -> Result<PodDir, Error> {
         let path = self.pods().join(uuid.to_string());
         if path.is_dir() {
             return Ok(PodDir { uuid, path, lock: None });
@@ -280,7 +280,7 @@ impl Pods {
     }
 
     /// Lets go of the pod's name and removes the directory. What its journal names must be undone.
-    pub fn remove(&self, pod: PodDir) -> Result<(), Error> {
+    pub(crate) fn remove(&self, pod: PodDir) -> Result<(), Error> {
         if let Some(name) = self.own_name(&pod) {
             let _ = fs::remove_file(self.names().join(name));
         }
@@ -404,7 +404,7 @@ impl PodDir {
     }
 
     /// Whether somebody has the pod in hand, whatever its lock says of who that is.
-    pub fn in_hand(&self) -> bool {
+    pub(crate) fn in_hand(&self) -> bool {
         let Ok(file) = File::open(self.path.join("lock")) else { return false };
         matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
     }
@@ -482,7 +482,7 @@ impl PodDir {
     }
 
     /// Marks a pod that is not to wait for somebody to start it: when nobody has it in hand, it has ended.
-    pub fn mark_begun(&self) -> Result<(), Error> {
+    pub(crate) fn mark_begun(&self) -> Result<(), Error> {
         self.write("begun", b"")
     }
 
@@ -533,7 +533,7 @@ impl PodDir {
     }
 
     /// Writes one of the pod's files, whole or not at all.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         publish(&self.path, name, bytes)
     }
 
@@ -548,7 +548,7 @@ impl PodDir {
     ///
     /// # Errors
     /// There is no such room now.
-    pub fn set_aside(&self, name: &str, bytes: usize) -> Result<(), Error> {
+    pub(crate) fn set_aside(&self, name: &str, bytes: usize) -> Result<(), Error> {
         fs::write(self.spare(name), vec![b' '; bytes]).map_err(io_error(format!("set room for {name} aside")))
     }
 
@@ -560,7 +560,7 @@ impl PodDir {
     ///
     /// # Errors
     /// That of the first attempt.
-    pub fn write_json_somehow(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
+    pub(crate) fn write_json_somehow(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
         let Err(error) = self.write_json(name, value) else { return Ok(()) };
         #[cfg(target_os = "linux")]
         if self.write_into_spare(name, value).is_ok() {
@@ -581,7 +581,7 @@ impl PodDir {
     }
 
     /// Reads one of the pod's files.
-    pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let path = self.path.join(name);
         fs::read(&path).map_err(|error| {
             let kind = if error.kind() == io::ErrorKind::NotFound { Kind::Missing } else { Kind::Io };
@@ -615,7 +615,7 @@ impl PodDir {
     }
 
     /// Takes back that the pod was started, once what its journal names is undone: it is prepared again.
-    pub fn forget_start(&self) -> Result<(), Error> {
+    pub(crate) fn forget_start(&self) -> Result<(), Error> {
         // The journal last: without a status and with it the pod has ended; but for the mark of one that began at once.
         for name in ["grace", PAUSED, "status", "journal", "begun"] {
             match fs::remove_file(self.path.join(name)) {
@@ -669,13 +669,13 @@ impl PodDir {
     }
 
     /// Where its metadata service is, while it runs and has one.
-    pub fn metadata_url(&self) -> Option<String> {
+    pub(crate) fn metadata_url(&self) -> Option<String> {
         let status: serde_json::Value = self.read_json("status").ok()?;
         status["metadata_url"].as_str().map(str::to_owned)
     }
 
     /// Makes a directory of the pod's.
-    pub fn make_directory(&self, name: &str) -> Result<PathBuf, Error> {
+    pub(crate) fn make_directory(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
         make_directory(&path)?;
         Ok(path)

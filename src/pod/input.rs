@@ -18,7 +18,7 @@ impl PodDir {
     ///
     /// # Errors
     /// [`Kind::Io`].
-    pub fn make_input(&self) -> Result<OwnedFd, Error> {
+    pub(crate) fn make_input(&self) -> Result<OwnedFd, Error> {
         let path = self.path().join(INPUT);
         let make = || -> io::Result<OwnedFd> {
             for old in [&path, &self.path().join(WINDOW)] {
@@ -59,7 +59,7 @@ impl PodDir {
     }
 
     /// How large whoever attached last has said that it is.
-    pub fn window(&self) -> Option<Size> {
+    pub(crate) fn window(&self) -> Option<Size> {
         self.read_json(WINDOW).ok()
     }
 }

@@ -96,7 +96,7 @@ impl End {
     }
 
     /// Whether the process succeeded.
-    pub fn success(self) -> bool {
+    pub(crate) fn success(self) -> bool {
         self == Self::Status(0)
     }
 }

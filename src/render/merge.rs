@@ -32,7 +32,7 @@ pub struct Laid<'a> {
 
 impl Merged {
     /// Lays one path over what is there. Parents have to be laid before what is below them.
-    pub fn lay(&mut self, pass: usize, laid: Laid<'_>) {
+    pub(crate) fn lay(&mut self, pass: usize, laid: Laid<'_>) {
         let source = Source { pass, directory: laid.directory };
         match self.paths.get_mut(laid.path) {
             None => {
@@ -54,7 +54,7 @@ impl Merged {
     }
 
     /// All paths, parents first.
-    pub fn paths(&self) -> impl DoubleEndedIterator<Item = (&[u8], Source)> {
+    pub(crate) fn paths(&self) -> impl DoubleEndedIterator<Item = (&[u8], Source)> {
         self.paths.iter().map(|(path, source)| (path.as_slice(), *source))
     }
 
@@ -64,7 +64,7 @@ impl Merged {
     }
 
     /// Whether there is anything at `path`.
-    pub fn has(&self, path: &[u8]) -> bool {
+    pub(crate) fn has(&self, path: &[u8]) -> bool {
         self.paths.contains_key(path)
     }
 

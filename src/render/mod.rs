@@ -43,7 +43,7 @@ pub use write::{Sharing, Written};
 pub type Error = Failure<Kind>;
 
 /// The renderer's result.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What kind of failure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +83,6 @@ pub struct Rendered {
     pub layers: Vec<PathBuf>,
     /// The images that it is made of, the lowest first, the image itself last.
     pub images: Vec<ImageId>,
+    #[expect(dead_code, reason = "held for their locks")]
     held: Vec<Arc<File>>,
-}
-
-impl Rendered {
-    /// What has to stay open for as long as the layers are used: hand it to whoever outlives this value.
-    pub fn holds(&self) -> &[Arc<File>] {
-        &self.held
-    }
 }

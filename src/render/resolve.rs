@@ -60,7 +60,7 @@ impl<'a> Resolver<'a> {
     ///
     /// Errors: [`Kind::Missing`], naming what asks for it; [`Kind::Refused`] where an ID, a size, a name or a label differs
     /// from what the dependency says; [`Kind::TooMany`].
-    pub fn graph(&self, image: &Image) -> Result<(Graph, BTreeMap<ImageId, Image>)> {
+    pub(crate) fn graph(&self, image: &Image) -> Result<(Graph, BTreeMap<ImageId, Image>)> {
         let mut graph = Graph::new(image.id().clone());
         let mut images = BTreeMap::from([(image.id().clone(), image.clone())]);
         let mut level = vec![image.clone()];

@@ -30,7 +30,7 @@ pub struct Plan {
 
 impl Plan {
     /// The images that it needs.
-    pub fn images(&self) -> HashSet<&ImageId> {
+    pub(crate) fn images(&self) -> HashSet<&ImageId> {
         self.passes.iter().map(|pass| &pass.image).collect()
     }
 
@@ -43,7 +43,7 @@ impl Plan {
     }
 
     /// The name of the one tree that it comes to: that of the image itself when nothing is to be done.
-    pub fn tree(&self) -> TreeName {
+    pub(crate) fn tree(&self) -> TreeName {
         match self.passes.as_slice() {
             [only] if only.keep.is_empty() => TreeName::image(&only.image),
             _ => {
@@ -126,7 +126,7 @@ impl Store {
     /// Whether `rootfs` is what `image` comes to here: the same files of the same images.
     ///
     /// Errors: those of [`Store::rendered`].
-    pub fn renders_to(&self, image: &Image, rootfs: &Path) -> Result<bool> {
+    pub(crate) fn renders_to(&self, image: &Image, rootfs: &Path) -> Result<bool> {
         let (plan, images) = self.planned(image, &Resolver::local(self))?;
         Ok(self.compare_rendered(image, &plan, &images, rootfs)?.is_empty())
     }

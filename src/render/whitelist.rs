@@ -22,13 +22,13 @@ type List = BTreeSet<String>;
 
 impl Whitelists {
     /// Whether there is no list.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lists.is_empty()
     }
 
     /// These lists and that of an image further down. An empty list is no list (`im.pwl.empty`).
     #[must_use]
-    pub fn and(&self, manifest: &ImageManifest) -> Self {
+    pub(crate) fn and(&self, manifest: &ImageManifest) -> Self {
         let mut all = self.clone();
         if !manifest.path_whitelist.is_empty() {
             all.lists.insert(manifest.path_whitelist.iter().map(inside).collect());
@@ -37,7 +37,7 @@ impl Whitelists {
     }
 
     /// Whether `path` (relative to the root file system, components divided by single slashes) stays. The root does.
-    pub fn keeps(&self, path: &[u8]) -> bool {
+    pub(crate) fn keeps(&self, path: &[u8]) -> bool {
         path.is_empty() || self.lists.iter().all(|list| keeps(list, path))
     }
 }

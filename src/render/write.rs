@@ -26,7 +26,7 @@ pub enum Sharing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Files that are copies sharing blocks with the original.
-    pub reflinked: u64,
+    pub(crate) reflinked: u64,
     /// Files that are the original.
     pub linked: u64,
     /// Files that were copied.

@@ -38,7 +38,7 @@ pub struct Section {
     pub images: Vec<Published>,
     /// Files that are being changed, and may be of any of the images, half there, or none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub moving: Vec<String>,
+    pub(crate) moving: Vec<String>,
 }
 
 /// An image of a site.
@@ -110,12 +110,12 @@ impl Index {
     }
 
     /// What there is below just this prefix.
-    pub fn section(&self, prefix: &AcIdentifier) -> Option<&Section> {
+    pub(crate) fn section(&self, prefix: &AcIdentifier) -> Option<&Section> {
         self.sections.iter().find(|section| section.prefix == *prefix)
     }
 
     /// The nearest prefix that covers `name`.
-    pub fn section_for(&self, name: &AcIdentifier) -> Option<&Section> {
+    pub(crate) fn section_for(&self, name: &AcIdentifier) -> Option<&Section> {
         let covering = self.sections.iter().filter(|section| super::names::covers(&section.prefix, name));
         covering.max_by_key(|section| section.prefix.len())
     }

@@ -57,7 +57,7 @@ pub enum Kind {
 pub type Error = crate::error::Failure<Kind>;
 
 /// The site's result.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Where a site is kept. Paths are relative to the document root, with `/`, and have been judged.
 pub trait Place {

@@ -60,7 +60,7 @@ impl Store {
     /// The newest import that is called `name` and has these labels.
     ///
     /// Errors: [`Kind::Io`], [`Kind::Corrupt`].
-    pub fn newest(&self, name: &AcIdentifier, labels: &BTreeMap<AcIdentifier, String>) -> Result<Option<Found>> {
+    pub(crate) fn newest(&self, name: &AcIdentifier, labels: &BTreeMap<AcIdentifier, String>) -> Result<Option<Found>> {
         let mut fitting = self.fitting(name, labels)?.into_iter();
         for listed in fitting.by_ref() {
             // Collected since the list was made: the next one.
@@ -74,7 +74,7 @@ impl Store {
     /// All images that are called `name` and have these labels, the newest import first.
     ///
     /// Errors: [`Kind::Io`].
-    pub fn fitting(&self, name: &AcIdentifier, labels: &BTreeMap<AcIdentifier, String>) -> Result<Vec<Listed>> {
+    pub(crate) fn fitting(&self, name: &AcIdentifier, labels: &BTreeMap<AcIdentifier, String>) -> Result<Vec<Listed>> {
         let mut images = self.list()?;
         images.retain(|image| {
             let label = |name: &str| image.labels.get(name).map(String::as_str);

@@ -69,7 +69,7 @@ impl Image {
     }
 
     /// A second hold on the same image, for whoever outlives this value (a pod's supervisor).
-    pub fn hold(&self) -> Arc<File> {
+    pub(crate) fn hold(&self) -> Arc<File> {
         Arc::clone(&self.lock)
     }
 

@@ -36,7 +36,7 @@ pub struct Listed {
     /// Where it came from.
     pub source: String,
     /// Whether it has dependencies or a whitelist, so that it has to be rendered.
-    pub composed: bool,
+    pub(crate) composed: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -50,7 +50,7 @@ impl Store {
     /// Transfers that are not whole. The root is there when this returns.
     ///
     /// Errors: those of [`ground::make`].
-    pub fn partials(&self) -> Result<Partials> {
+    pub(crate) fn partials(&self) -> Result<Partials> {
         ground::make(&self.root)?;
         Ok(Partials::new(self.root.join("partial")))
     }

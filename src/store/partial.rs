@@ -55,7 +55,7 @@ impl Partials {
     /// whether that was so: what was wanted may be there by now.
     ///
     /// Errors: what the system says.
-    pub fn open(&self, key: &str, waiting: &dyn Fn()) -> io::Result<(Partial, bool)> {
+    pub(crate) fn open(&self, key: &str, waiting: &dyn Fn()) -> io::Result<(Partial, bool)> {
         let path = self.path(key);
         let mut waited = false;
         let private = |path: &Path| match DirBuilder::new().mode(0o700).create(path) {
@@ -88,12 +88,12 @@ impl Partials {
     }
 
     /// Whether anything is kept of the transfer of `key`, or somebody is at it.
-    pub fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.path(key).is_dir()
     }
 
     /// The bytes that the next one who opens it will find.
-    pub fn held(&self, key: &str) -> u64 {
+    pub(crate) fn held(&self, key: &str) -> u64 {
         let path = self.path(key);
         let bytes = fs::metadata(path.join("archive")).map_or(0, |about| about.len());
         if path.join("note").exists() { bytes.saturating_sub(1) } else { 0 }
@@ -107,7 +107,7 @@ impl Partials {
     /// Removes what killed processes left, but for the `newest` and what is younger than `grace`; gives the bytes freed.
     ///
     /// Errors: what the system says.
-    pub fn sweep(&self, newest: usize, grace: Duration) -> io::Result<u64> {
+    pub(crate) fn sweep(&self, newest: usize, grace: Duration) -> io::Result<u64> {
         let listed = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             listed => listed?,
@@ -165,7 +165,7 @@ impl Partial {
     }
 
     /// Bytes that have come before, and what was noted of them.
-    pub fn held(&self) -> Option<(u64, &str)> {
+    pub(crate) fn held(&self) -> Option<(u64, &str)> {
         self.note.as_deref().filter(|_| self.held > 0).map(|note| (self.held, note))
     }
 
@@ -175,7 +175,7 @@ impl Partial {
     }
 
     /// Goes on behind what is held.
-    pub fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         self.resumed = true;
     }
 
@@ -190,7 +190,7 @@ impl Partial {
     /// Forgets what has come. Nothing of what comes is taken up after a kill where there is no note.
     ///
     /// Errors: what the system says.
-    pub fn begin(&mut self, note: Option<&str>) -> io::Result<()> {
+    pub(crate) fn begin(&mut self, note: Option<&str>) -> io::Result<()> {
         (self.held, self.resumed, self.note) = (0, false, note.map(str::to_owned));
         self.archive.set_len(0)?;
         let path = self.path.join("note");
@@ -216,7 +216,7 @@ impl Partial {
     /// Adds what `source` gives. Errors of reading are its own.
     ///
     /// Errors: the inner one where the bytes could not be kept.
-    pub fn fill(&mut self, source: &mut impl Read) -> io::Result<io::Result<()>> {
+    pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<io::Result<()>> {
         let mut piece = vec![0; 64 << 10];
         loop {
             match source.read(&mut piece) {
@@ -241,14 +241,14 @@ impl Partial {
     /// Where what comes is written, and how many bytes are there and need not be.
     ///
     /// Errors: what the system says.
-    pub fn writer(&self) -> io::Result<(File, u64)> {
+    pub(crate) fn writer(&self) -> io::Result<(File, u64)> {
         Ok((self.archive.try_clone()?, self.held))
     }
 
     /// Gives what has come another name on the same file system; here it stays until this value goes.
     ///
     /// Errors: what the system says.
-    pub fn give(&self, to: &Path) -> io::Result<()> {
+    pub(crate) fn give(&self, to: &Path) -> io::Result<()> {
         let from = self.path.join("archive");
         // Not all file systems have links.
         fs::hard_link(&from, to).or_else(|_| fs::rename(from, to))
@@ -260,7 +260,7 @@ impl Partial {
     }
 
     /// Leaves it for the next one in any case: more belongs to it than is in here.
-    pub fn keep_any(&mut self) {
+    pub(crate) fn keep_any(&mut self) {
         (self.keep, self.least) = (true, 0);
     }
 }

@@ -35,7 +35,7 @@ impl Store {
     /// What has come of the archive of a tree that is received; nobody else receives it as long as this value lives.
     ///
     /// Errors: [`Kind::Io`].
-    pub fn receiving(&self, tree: &TreeName, waiting: &dyn Fn()) -> Result<Partial> {
+    pub(crate) fn receiving(&self, tree: &TreeName, waiting: &dyn Fn()) -> Result<Partial> {
         self.prepare()?;
         let opened = self.partials()?.open(&key(tree), waiting);
         opened
@@ -46,7 +46,7 @@ impl Store {
     /// How much of the archive of a tree has come that is received.
     ///
     /// Errors: [`Kind::Io`].
-    pub fn received_of(&self, tree: &TreeName) -> Result<u64> {
+    pub(crate) fn received_of(&self, tree: &TreeName) -> Result<u64> {
         Ok(self.partials()?.held(&key(tree)))
     }
 
@@ -54,7 +54,7 @@ impl Store {
     /// published as an import's are. A tree that is not the archive's is thrown away.
     ///
     /// Errors: [`Kind::Refused`] with the clause, [`Kind::Io`].
-    pub fn adopt(&self, streams: &dyn Streams, received: Received<'_>) -> Result<Image> {
+    pub(crate) fn adopt(&self, streams: &dyn Streams, received: Received<'_>) -> Result<Image> {
         let Received { id, archive, mut origin, vouch } = received;
         let doing = format!("take image {id} from the stream");
         let failed = |error: std::io::Error| Error::new(Kind::Io, doing.clone()).because(error);
@@ -90,7 +90,7 @@ impl Store {
     /// Publishes a tree that was rendered elsewhere, if `same` finds it to be what it would be here. Says whether it was.
     ///
     /// Errors: [`Kind::Io`], and those of `same`.
-    pub fn adopt_rendered(
+    pub(crate) fn adopt_rendered(
         &self,
         streams: &dyn Streams,
         tree: &TreeName,

@@ -16,22 +16,22 @@ pub struct TreeName(String);
 
 impl TreeName {
     /// What `id` unpacked to.
-    pub fn image(id: &ImageId) -> Self {
+    pub(crate) fn image(id: &ImageId) -> Self {
         Self(id.to_string())
     }
 
     /// What the render plan with this hash (hexadecimal) came to.
-    pub fn plan(hash: &str) -> Self {
+    pub(crate) fn plan(hash: &str) -> Self {
         Self(format!("plan-{hash}"))
     }
 
     /// The image whose tree it is, if it is one's.
-    pub fn image_id(&self) -> Option<ImageId> {
+    pub(crate) fn image_id(&self) -> Option<ImageId> {
         self.0.parse().ok()
     }
 
     /// The name of a file or dataset of [`Trees::names`], if it is one of ours.
-    pub fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let ours = text.starts_with("plan-") || text.parse::<ImageId>().is_ok();
         let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         (ours && plain).then(|| Self(text.to_owned()))

@@ -87,7 +87,7 @@ fn open_numbers() -> io::Result<std::ops::Range<i32>> {
 
 impl Leash {
     /// From here on nobody waits for this process.
-    pub fn let_go(self) {
+    pub(crate) fn let_go(self) {
         // Nobody is there to be told when this fails.
         let _ = rustix::io::write(&self.0, b"g");
         let _ = nothing_as(&[2]);
@@ -98,7 +98,7 @@ impl Leash {
 ///
 /// # Errors
 /// The system's.
-pub fn nothing_as(numbers: &[i32]) -> io::Result<()> {
+pub(crate) fn nothing_as(numbers: &[i32]) -> io::Result<()> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     for number in numbers {
         // SAFETY: the standard streams stay open under their numbers.

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, openat};
 
 /// Handle of a directory that serves as the start of further calls and nothing else.
 #[cfg(target_os = "linux")]
-pub const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
+pub(crate) const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY);
 /// Handle of a directory that serves as the start of further calls.
 #[cfg(not(target_os = "linux"))]
 pub const HANDLE: OFlags = OFlags::DIRECTORY;
@@ -63,7 +63,7 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> io::Result<OwnedFd>
 
 /// Sets the mode of `name` in `directory`, which is no symbolic link and need not be one that can be opened.
 #[allow(unsafe_code)]
-pub fn set_mode(directory: BorrowedFd<'_>, name: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn set_mode(directory: BorrowedFd<'_>, name: &[u8], mode: u32) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let name = std::ffi::CString::new(name)?;
     #[allow(clippy::unnecessary_cast)] // mode_t is narrower elsewhere

@@ -19,7 +19,7 @@ pub fn share_heap() {
 
 /// Lets go of the pages of the program and its libraries that this process has in sight, and of what the allocator keeps
 /// for later. They come back from the page cache one by one when they are needed: a process that waits needs few.
-pub fn trim() {
+pub(crate) fn trim() {
     #[cfg(target_os = "linux")]
     {
         // SAFETY: a segment that is never writable has in memory what its file has, so nothing is lost.
@@ -40,11 +40,11 @@ pub fn trim() {
 /// The means is a descriptor with power over this process's memory: it is for processes that make no more children that
 /// keep what they inherit.
 #[derive(Debug)]
-pub struct PageByPage(#[expect(dead_code, reason = "held for what the kernel does meanwhile")] Option<OwnedFd>);
+pub(crate) struct PageByPage(#[expect(dead_code, reason = "held for what the kernel does meanwhile")] Option<OwnedFd>);
 
 impl PageByPage {
     /// Begins, with no page of the program in memory.
-    pub fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         #[cfg(target_os = "linux")]
         let begun = Self(watch_writes().ok());
         #[cfg(not(target_os = "linux"))]

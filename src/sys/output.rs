@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 /// What fits in for sure where poll(2) says that there is room.
-pub const PIECE: usize = libc::PIPE_BUF;
+pub(crate) const PIECE: usize = libc::PIPE_BUF;
 
 /// A descriptor that is written to, waiting for room where it has none. Nothing is kept back.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl<'a> Patient<'a> {
 }
 
 /// How a line of a program's own reads, which stands among what others say.
-pub type Voice = fn(&str) -> String;
+pub(crate) type Voice = fn(&str) -> String;
 
 /// Standard output.
 pub fn stdout() -> Patient<'static> {
@@ -53,7 +53,7 @@ impl Write for Patient<'_> {
 ///
 /// # Errors
 /// The system's.
-pub fn has_room(stream: BorrowedFd<'_>, patience: Option<&Timespec>) -> io::Result<bool> {
+pub(crate) fn has_room(stream: BorrowedFd<'_>, patience: Option<&Timespec>) -> io::Result<bool> {
     match poll(&mut [PollFd::from_borrowed_fd(stream, PollFlags::OUT)], patience) {
         Ok(ready) => Ok(ready > 0),
         Err(Errno::INTR) => Ok(false),

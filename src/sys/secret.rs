@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 /// `N` bytes on a page of their own.
 ///
 /// A child process does not inherit them: it finds zeros, and [`Secret::bytes`] says so.
-pub struct Secret<const N: usize> {
+pub(crate) struct Secret<const N: usize> {
     page: NonNull<Page<N>>,
 }
 
@@ -52,7 +52,7 @@ impl<const N: usize> Secret<N> {
     }
 
     /// The secret; `None` in a process that was forked from the one that made it.
-    pub fn bytes(&self) -> Option<&[u8; N]> {
+    pub(crate) fn bytes(&self) -> Option<&[u8; N]> {
         // SAFETY: the mapping lives as long as `self` and is not written to any more.
         let page = unsafe { self.page.as_ref() };
         (page.here == 1).then_some(&page.bytes)

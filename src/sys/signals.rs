@@ -235,14 +235,14 @@ fn real_time() -> (i32, i32) {
 ///
 /// # Errors
 /// The system's.
-pub fn send(process: rustix::process::Pid, signal: i32) -> rustix::io::Result<()> {
+pub(crate) fn send(process: rustix::process::Pid, signal: i32) -> rustix::io::Result<()> {
     // SAFETY: the kernel looks at both numbers.
     let sent = unsafe { libc::kill(process.as_raw_nonzero().get(), signal) };
     if sent < 0 { Err(last_error()) } else { Ok(()) }
 }
 
 /// Sends a signal to every process that this one sees, but itself: for one that sees those of a pod alone.
-pub fn send_to_all_seen(signal: i32) {
+pub(crate) fn send_to_all_seen(signal: i32) {
     // SAFETY: nothing is passed but numbers. That nobody is there is no failure.
     unsafe { libc::kill(-1, signal) };
 }

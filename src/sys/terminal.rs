@@ -12,12 +12,12 @@ use rustix::termios::{
 const END: u8 = 4;
 
 /// Which of this process's standard streams are terminals.
-pub fn own() -> [bool; 3] {
+pub(crate) fn own() -> [bool; 3] {
     [isatty(rustix::stdio::stdin()), isatty(rustix::stdio::stdout()), isatty(rustix::stdio::stderr())]
 }
 
 /// What kind of terminal ours is, for who sees another through it.
-pub fn kind() -> String {
+pub(crate) fn kind() -> String {
     let fit = |kind: &String| {
         (1..=64).contains(&kind.len())
             && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+._".contains(&byte))
@@ -26,13 +26,13 @@ pub fn kind() -> String {
 }
 
 /// Whether `stream` is a terminal that belongs to others now: who reads it nevertheless is stopped.
-pub fn is_others(stream: impl AsFd) -> bool {
+pub(crate) fn is_others(stream: impl AsFd) -> bool {
     let stream = stream.as_fd();
     isatty(stream) && tcgetpgrp(stream).is_ok_and(|group| group != rustix::process::getpgrp())
 }
 
 /// What has to be typed into `terminal` so that whoever reads there finds the end.
-pub fn end_of_input(terminal: impl AsFd) -> u8 {
+pub(crate) fn end_of_input(terminal: impl AsFd) -> u8 {
     match tcgetattr(terminal) {
         Ok(now) if now.local_modes.contains(LocalModes::ICANON) => match now.special_codes[SpecialCodeIndex::VEOF] {
             // Both systems' word for none.
@@ -88,7 +88,7 @@ impl Drop for Raw {
 }
 
 /// Rows and columns.
-pub type Size = (u16, u16);
+pub(crate) type Size = (u16, u16);
 
 /// The size of a terminal; nothing: it is none.
 pub fn size(of: impl AsFd) -> Option<Size> {
@@ -96,13 +96,13 @@ pub fn size(of: impl AsFd) -> Option<Size> {
 }
 
 /// Gives a terminal a size.
-pub fn set_size(to: impl AsFd, (ws_row, ws_col): Size) {
+pub(crate) fn set_size(to: impl AsFd, (ws_row, ws_col): Size) {
     // What is no terminal any more has none.
     let _ = tcsetwinsize(to, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 });
 }
 
 /// Gives the terminal `to` the size of `from`. One that is not a terminal has no size.
-pub fn copy_size(from: impl AsFd, to: impl AsFd) {
+pub(crate) fn copy_size(from: impl AsFd, to: impl AsFd) {
     if let Ok(size) = tcgetwinsize(from) {
         let _ = tcsetwinsize(to, size);
     }

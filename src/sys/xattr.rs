@@ -11,7 +11,7 @@ const MOST: usize = 64 << 10;
 
 /// Names of all attributes, sorted. None where the file system knows none.
 #[cfg(target_os = "linux")]
-pub fn list(file: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
+pub(crate) fn list(file: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     use rustix::fs::flistxattr;
     use rustix::io::Errno;
     let mut names = vec![0; 1024];
@@ -46,7 +46,7 @@ pub fn set(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> io::Result<()> {
 
 /// Takes the attribute `name` away.
 #[cfg(target_os = "linux")]
-pub fn remove(file: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+pub(crate) fn remove(file: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::fremovexattr(file, name)?)
 }
 

@@ -72,11 +72,6 @@ impl Body {
         self.total
     }
 
-    /// Bytes given out so far, and those before them that were had already.
-    pub fn received(&self) -> u64 {
-        self.received
-    }
-
     /// Takes no more than this many bytes, which a dependency's `size` may demand (im.deps.size).
     pub fn limit(&mut self, bytes: u64) {
         self.limit = self.limit.min(bytes);

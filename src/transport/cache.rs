@@ -52,14 +52,14 @@ pub type News = Vec<(Url, Option<Entry>)>;
 
 impl Entry {
     /// What to keep of an answer, if it may be kept.
-    pub fn of(response: &Response) -> Option<Self> {
+    pub(crate) fn of(response: &Response) -> Option<Self> {
         let fresh_until = SystemTime::now() + response.max_age?.min(MAX_AGE);
         let (validators, url, public) = (response.validators.clone(), response.url.clone(), response.public);
         Some(Self { validators, fresh_until, note: String::new(), body: Vec::new(), url, public })
     }
 
     /// Whether it may be used without asking.
-    pub fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         let now = SystemTime::now();
         // A date too far ahead was written under another clock.
         now < self.fresh_until && self.fresh_until <= now + MAX_AGE
@@ -88,7 +88,7 @@ impl Cache {
     }
 
     /// What is known about `url`.
-    pub fn get(&self, url: &Url) -> Option<Entry> {
+    pub(crate) fn get(&self, url: &Url) -> Option<Entry> {
         let mut bytes = Vec::new();
         fs::File::open(self.path(url)).ok()?.take(MAX_ENTRY).read_to_end(&mut bytes).ok()?;
         let end = bytes.iter().position(|byte| *byte == b'\n')?;

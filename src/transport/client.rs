@@ -151,7 +151,7 @@ impl Client {
 
     /// Asks for a small document and takes it whole, again where the connection broke on the way. Answers other than
     /// 2xx come without body.
-    pub fn document(&self, request: &Request) -> Result<(Response, Vec<u8>), Error> {
+    pub(crate) fn document(&self, request: &Request) -> Result<(Response, Vec<u8>), Error> {
         let mut left = self.limits().retries;
         loop {
             let mut response = self.send(request)?;
@@ -175,7 +175,7 @@ impl Client {
     }
 
     /// What is waited for and taken at most.
-    pub fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.0.settings.limits
     }
 

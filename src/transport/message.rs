@@ -91,12 +91,12 @@ pub struct Validators {
     /// The `ETag` header as it came.
     pub etag: Option<String>,
     /// The `Last-Modified` header as it came.
-    pub last_modified: Option<String>,
+    pub(crate) last_modified: Option<String>,
 }
 
 impl Validators {
     /// What asks for a part if it is one of the same. Weak tags promise nothing about bytes, so they cannot be asked for.
-    pub fn if_range(&self) -> Option<String> {
+    pub(crate) fn if_range(&self) -> Option<String> {
         let strong = self.etag.clone().filter(|etag| !etag.starts_with("W/"));
         strong.or_else(|| self.last_modified.clone())
     }
@@ -149,7 +149,7 @@ pub struct Response {
     /// What tells this state of it from others.
     pub validators: Validators,
     /// How long it may be used without asking again; none when it must not be kept at all.
-    pub max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// The body.
     pub body: Body,
     pub(super) headers: HeaderMap,

@@ -35,7 +35,7 @@ impl Fingerprint {
     }
 
     /// Upper-case hex digits.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -120,7 +120,7 @@ impl Certificate {
     }
 
     /// Whether it is of signify or minisign, whose signatures are in files of their own.
-    pub fn is_signify(&self) -> bool {
+    pub(crate) fn is_signify(&self) -> bool {
         matches!(self.0, Form::Signify(_))
     }
 
@@ -145,7 +145,7 @@ impl Certificate {
     }
 
     /// The key as text: an armoured block, or a comment and a line.
-    pub fn armoured(&self) -> Result<Vec<u8>, Error> {
+    pub(crate) fn armoured(&self) -> Result<Vec<u8>, Error> {
         match &self.0 {
             Form::OpenPgp(key) => key.to_armored_bytes(ArmorOptions::default()).map_err(|error| {
                 Error::new(Kind::Malformed, format!("write key {}", self.fingerprint())).because(error.to_string())

@@ -93,7 +93,7 @@ impl Verifier {
     }
 
     /// Takes the next bytes of the data.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match &mut self.lanes {
             Lanes::OpenPgp(lanes) => lanes.iter_mut().for_each(|lane| lane.hasher.update(bytes)),
             Lanes::Signify(checks) => checks.iter_mut().for_each(|check| check.update(bytes)),
@@ -101,7 +101,7 @@ impl Verifier {
     }
 
     /// Whether a signature holds, now that all data has been seen: the first that does.
-    pub fn finish(self) -> Result<Signer, Error> {
+    pub(crate) fn finish(self) -> Result<Signer, Error> {
         let judged: Vec<_> = match self.lanes {
             Lanes::OpenPgp(lanes) => lanes.into_iter().map(Lane::finish).collect(),
             Lanes::Signify(checks) => checks.into_iter().map(SignifyCheck::finish).collect(),

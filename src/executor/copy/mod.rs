@@ -73,7 +73,7 @@ pub fn tree(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Gives an open file or directory the owner, attributes, mode and times of another; owners as far as this user may.
-pub fn dress(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+pub(crate) fn dress(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
     dress_as(from, to, true, true)
 }
 

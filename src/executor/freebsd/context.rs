@@ -15,7 +15,7 @@ pub struct Context {
     /// The jail's name.
     pub jail: String,
     /// The login class, which the app's resource rules are about.
-    pub login_class: String,
+    pub(crate) login_class: String,
     /// The app's root, inside the jail.
     pub root: PathBuf,
     /// Where it starts, inside its root.
@@ -51,7 +51,7 @@ impl Context {
     }
 
     /// That of app number `app` among the steps of a pod.
-    pub fn among(steps: &[Step], app: usize) -> Result<&Self, Error> {
+    pub(crate) fn among(steps: &[Step], app: usize) -> Result<&Self, Error> {
         let of = |step| match step {
             &Step::Process { app: of, ref context } if of == app => Some(context),
             _ => None,

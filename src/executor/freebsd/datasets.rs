@@ -22,13 +22,13 @@ use super::system::{Program, Programs, System};
 use crate::store::{Discarded, Draft, Error, Kind, Result, Store, Streams, TreeName, Trees};
 
 /// The name of the snapshot that seals a tree.
-pub const SEALED: &str = "sealed";
+pub(crate) const SEALED: &str = "sealed";
 
 /// How the last component of a dataset begins that is no tree any more.
 const GONE: &str = "gone-";
 
 /// Trees below one root dataset.
-pub struct Datasets<S> {
+pub(crate) struct Datasets<S> {
     system: Mutex<S>,
     pub(super) root: String,
     mountpoint: PathBuf,

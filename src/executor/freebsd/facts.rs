@@ -12,7 +12,7 @@ use crate::executor::plan::{Network, PodPlan};
 use crate::executor::{Error, Kind};
 
 /// Says, until the next boot, which devfs rule set is ours.
-pub const RULES_MARK: &str = "/var/run/jetpack.devfs";
+pub(crate) const RULES_MARK: &str = "/var/run/jetpack.devfs";
 
 /// What holds on a host, gathered without changing anything.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,32 +28,32 @@ pub struct HostFacts {
     /// Whether resources are accounted (`kern.racct.enable`).
     pub racct: bool,
     /// Whether jails can have networks of their own.
-    pub vnet: bool,
+    pub(crate) vnet: bool,
     /// Whether this process may make jails and mounts.
     pub privileged: bool,
     /// Whether Linux programs can run (`linux64`).
     pub linux: bool,
     /// Whether devfs has a directory to mount Linux programs' shared memory on (`linux64` makes it).
-    pub linux_shm: bool,
+    pub(crate) linux_shm: bool,
     /// Whether `/dev/ptmx` is there (`pty` makes it).
     #[serde(default)]
     pub ptmx: bool,
     /// Whether the packet filter is loaded.
-    pub pf: bool,
+    pub(crate) pf: bool,
     /// The devfs rule set of pods.
-    pub device_rules: DeviceRules,
+    pub(crate) device_rules: DeviceRules,
     /// The network `default`, where it was configured and asked for.
     pub network: Option<NetworkFacts>,
     /// Parameters that the configuration decides.
     pub settings: Settings,
     /// What the host's `/etc/resolv.conf` says, for pods with a network whose image has none.
-    pub resolv_conf: Option<String>,
+    pub(crate) resolv_conf: Option<String>,
 }
 
 /// The devfs rule set that hides what pods shall not see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum DeviceRules {
+pub(crate) enum DeviceRules {
     /// It is there.
     Ready(u16),
     /// It has to be made, under this number.
@@ -62,7 +62,7 @@ pub enum DeviceRules {
 
 impl DeviceRules {
     /// Its number.
-    pub fn number(self) -> u16 {
+    pub(crate) fn number(self) -> u16 {
         match self {
             Self::Ready(number) | Self::Make(number) => number,
         }
@@ -91,7 +91,7 @@ pub struct NetworkFacts {
     /// The bridge.
     pub bridge: String,
     /// Whether it is there.
-    pub bridge_exists: bool,
+    pub(crate) bridge_exists: bool,
     /// The bridge's own address, the pods' gateway.
     pub gateway: Ipv4Addr,
     /// Bits of the block's prefix.
@@ -99,7 +99,7 @@ pub struct NetworkFacts {
     /// The lowest free address.
     pub address: Ipv4Addr,
     /// The same for IPv6, where it is configured.
-    pub ipv6: Option<(Ipv6Addr, u8, Ipv6Addr)>,
+    pub(crate) ipv6: Option<(Ipv6Addr, u8, Ipv6Addr)>,
     /// Where addresses that are taken stand, one file each.
     pub claims: PathBuf,
     /// A number that no epair has.
@@ -107,11 +107,11 @@ pub struct NetworkFacts {
     /// The host's interface that leads outside, for address translation.
     pub outside: Option<String>,
     /// Whether the host passes packets on (`net.inet.ip.forwarding`).
-    pub forwarding: bool,
+    pub(crate) forwarding: bool,
     /// Whether the packet filter is on.
-    pub filtering: bool,
+    pub(crate) filtering: bool,
     /// Lines that its main rules lack for pods' own to be looked at.
-    pub missing_anchors: Vec<String>,
+    pub(crate) missing_anchors: Vec<String>,
 }
 
 /// What the configuration says about a FreeBSD host.
@@ -145,7 +145,7 @@ impl HostFacts {
     ///
     /// # Errors
     /// [`Kind::Io`] where the mount table cannot be read.
-    pub fn gather<S: System>(system: &mut S) -> Result<Self, Error> {
+    pub(crate) fn gather<S: System>(system: &mut S) -> Result<Self, Error> {
         let mounts = system.mounts().map_err(|e| Error::new(Kind::Io, "read the mount table").because(e))?;
         let sealed: BTreeMap<PathBuf, String> = mounts
             .iter()
@@ -180,7 +180,7 @@ impl HostFacts {
     ///
     /// # Errors
     /// [`Kind::Io`]; [`Kind::Refused`] where the network's addresses are used up.
-    pub fn for_pod<S: System>(
+    pub(crate) fn for_pod<S: System>(
         system: &mut S,
         plan: &PodPlan,
         configured: &Configured,
@@ -208,7 +208,8 @@ impl HostFacts {
     }
 
     /// Gives back what [`for_pod`](Self::for_pod) has reserved.
-    pub fn release<S: System>(&self, system: &mut S, plan: &PodPlan) {
+    #[cfg(target_os = "freebsd")]
+    pub(crate) fn release<S: System>(&self, system: &mut S, plan: &PodPlan) {
         if let Some(network) = &self.network {
             // One that stays is taken for free as soon as the pod's directory is gone.
             let _ = system.release(&network.claims.join(network.address.to_string()), &plan.uuid.to_string());
@@ -216,13 +217,13 @@ impl HostFacts {
     }
 
     /// The dataset of all pods, when `<root>`, of which `<root>/pods/<uuid>` is this pod's directory, is a dataset.
-    pub fn dataset_of_pods(&self, directory: &Path) -> Option<String> {
+    pub(crate) fn dataset_of_pods(&self, directory: &Path) -> Option<String> {
         let root = directory.parent()?.parent()?;
         self.sealed.get(root).map(|dataset| format!("{dataset}/pods"))
     }
 
     /// The snapshot to clone for a rendered layer, when the layer is a sealed dataset.
-    pub fn snapshot_of(&self, layer: &Path) -> Option<String> {
+    pub(crate) fn snapshot_of(&self, layer: &Path) -> Option<String> {
         let tree = layer.parent()?;
         self.sealed.get(tree).map(|dataset| format!("{dataset}@{}", super::datasets::SEALED))
     }
@@ -244,7 +245,7 @@ impl NetworkFacts {
     ///
     /// # Errors
     /// [`Kind::Refused`] where the block is used up.
-    pub fn choose<S: System>(
+    pub(crate) fn choose<S: System>(
         system: &mut S,
         config: &NetworkConfig,
         claims: &Path,

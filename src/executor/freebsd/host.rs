@@ -31,7 +31,7 @@ impl<S: System> FreeBsd<S> {
     ///
     /// # Errors
     /// The system's.
-    pub fn lingers(&mut self, pod: Uuid) -> Result<Option<String>, Error> {
+    pub(crate) fn lingers(&mut self, pod: Uuid) -> Result<Option<String>, Error> {
         let name = format!("jetpack-{pod}");
         let found = self.system.find_jail(&name);
         let found = found.map_err(|e| Error::new(Kind::Io, format!("look for the jail {name}")).because(e))?;
@@ -43,7 +43,7 @@ impl<S: System> FreeBsd<S> {
     ///
     /// # Errors
     /// What cannot be unmounted.
-    pub fn let_go(&mut self, pod: &Bounds) -> Result<(), Error> {
+    pub(crate) fn let_go(&mut self, pod: &Bounds) -> Result<(), Error> {
         let failed = |error: io::Error| {
             Error::new(Kind::Io, format!("take away what is mounted below {}", pod.directory.display())).because(error)
         };

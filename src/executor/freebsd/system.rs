@@ -30,7 +30,7 @@ pub enum Program {
 
 impl Program {
     /// Where it is.
-    pub fn path(self) -> &'static str {
+    pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Zfs => "/sbin/zfs",
             Self::Zpool => "/sbin/zpool",
@@ -51,7 +51,7 @@ pub struct Ran {
     /// Standard output.
     pub output: String,
     /// Standard error.
-    pub complaint: String,
+    pub(crate) complaint: String,
 }
 
 impl Ran {
@@ -181,7 +181,8 @@ pub enum Setting {
 
 impl Setting {
     /// What it does, in words that read on after "failed to".
-    pub fn describe(&self) -> String {
+    #[cfg(target_os = "freebsd")]
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Address { interface, address, prefix, .. } => {
                 format!("give {interface} the address {address}/{prefix}")
@@ -194,7 +195,7 @@ impl Setting {
 }
 
 /// A turn to change what all pods of the host share. It is over when this is dropped.
-pub type Turn = Box<dyn std::any::Any>;
+pub(crate) type Turn = Box<dyn std::any::Any>;
 
 /// Programs of the base system, and what goes in and out of them.
 pub trait Programs {

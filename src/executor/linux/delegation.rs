@@ -27,7 +27,7 @@ pub enum Home {
 
 impl Home {
     /// Whose controllers can be used.
-    pub fn group(&self) -> &Path {
+    pub(crate) fn group(&self) -> &Path {
         match self {
             Self::Group(path) | Self::Own(path) => path,
             Self::Systemd(manager) => &manager.group,
@@ -36,7 +36,7 @@ impl Home {
 }
 
 /// A tree of version 2 as this process sees it.
-pub struct Tree<'a> {
+pub(crate) struct Tree<'a> {
     /// Where it is mounted.
     pub mount: &'a Path,
     /// Whether nothing can be written there.
@@ -52,7 +52,10 @@ impl Tree<'_> {
     ///
     /// # Errors
     /// Why they cannot be made at all.
-    pub fn home(&self, systemd: impl FnOnce() -> Result<Manager, String>) -> Result<(Home, Option<String>), String> {
+    pub(crate) fn home(
+        &self,
+        systemd: impl FnOnce() -> Result<Manager, String>,
+    ) -> Result<(Home, Option<String>), String> {
         if self.read_only {
             return Err(format!("{} is mounted read-only", self.mount.display()));
         }

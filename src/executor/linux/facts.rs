@@ -19,11 +19,11 @@ pub struct HostFacts {
     /// Whether namespaces can be made without a user namespace.
     pub privileged: bool,
     /// Why user namespaces cannot be made, where they cannot.
-    pub no_user_namespaces: Option<String>,
+    pub(crate) no_user_namespaces: Option<String>,
     /// How ids map in a user namespace of the caller's.
     pub ids: IdMap,
     /// Why these are no more than one user and one group, where they are not.
-    pub no_subordinate_ids: Option<String>,
+    pub(crate) no_subordinate_ids: Option<String>,
     /// The caller's own further groups.
     pub groups: Vec<u32>,
     /// Whether overlays can be mounted and the pod's directory can be the writable part of one.
@@ -31,7 +31,7 @@ pub struct HostFacts {
     /// The caller's own bounding set: what is outside it cannot be given to an app.
     pub capabilities: u64,
     /// Whether scores below the caller's own can be set.
-    pub lower_oom_score: bool,
+    pub(crate) lower_oom_score: bool,
     /// The caller's own score.
     pub oom_score: i32,
     /// What resources can be bounded with.
@@ -44,9 +44,9 @@ pub struct HostFacts {
     #[serde(skip)]
     pub carrier: Result<(Program, PathBuf), String>,
     /// The first port that everybody may listen on.
-    pub first_port: u16,
+    pub(crate) first_port: u16,
     /// What the host says about name servers, for pods with a network whose image says nothing.
-    pub resolv_conf: Option<String>,
+    pub(crate) resolv_conf: Option<String>,
     /// Whether system calls can be filtered.
     pub seccomp: bool,
     /// Whether AppArmor is on.
@@ -56,7 +56,7 @@ pub struct HostFacts {
     /// Whether SELinux is on.
     pub selinux: bool,
     /// Whether there are cgroup namespaces.
-    pub group_namespaces: bool,
+    pub(crate) group_namespaces: bool,
     /// Sources of volumes that are devices.
     pub devices: Vec<PathBuf>,
     /// The os label of images that run here.

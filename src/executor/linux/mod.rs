@@ -47,4 +47,4 @@ pub(crate) fn carries(cni: &super::plan::Cni) -> bool {
 }
 
 /// What journals of pods on Linux begin with.
-pub const NAME: &str = "linux";
+pub(crate) const NAME: &str = "linux";

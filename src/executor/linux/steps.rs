@@ -15,7 +15,6 @@ use super::container::profile::Profile;
 use super::ports;
 use super::systemd::Scope;
 
-use crate::executor::Step as _;
 use crate::executor::listening::Listen;
 use crate::executor::plan::PortForward;
 use crate::id::Id;
@@ -180,7 +179,7 @@ pub enum Namespace {
 
 impl Namespace {
     /// As a bit of clone(2).
-    pub fn bit(self) -> u64 {
+    pub(crate) fn bit(self) -> u64 {
         match self {
             Self::User => namespace::USER,
             Self::Pid => namespace::PID,
@@ -194,7 +193,7 @@ impl Namespace {
     }
 
     /// Its name below `/proc/PID/ns`.
-    pub fn file(self) -> &'static str {
+    pub(crate) fn file(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::Pid => "pid",
@@ -624,7 +623,7 @@ impl crate::executor::Step for Step {
 
 impl PodStep {
     /// What it does, in words that read on after "failed to".
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::SeparateMounts => "separate the pod's mounts from the host's".to_owned(),
             Self::EnterNetwork { .. } => "enter the pod's network namespace".to_owned(),
@@ -647,7 +646,7 @@ fn inside(path: &Path) -> String {
 
 impl AppStep {
     /// What it does, in words that read on after "failed to".
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::MountOverlay { .. } => "mount the overlay of the rootfs".to_owned(),
             Self::CopyRootfs { .. } => "copy the rootfs".to_owned(),
@@ -678,7 +677,7 @@ impl AppStep {
 
 impl ProcessStep {
     /// What it does, in words that read on after "failed to".
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::JoinGroups { .. } => "join the control groups".to_owned(),
             Self::SeparateGroups => "separate the view of the control groups".to_owned(),
@@ -699,9 +698,4 @@ impl ProcessStep {
             Self::SetPersonality { .. } => "set the personality".to_owned(),
         }
     }
-}
-
-/// All steps of a pod, as an executor and `jetpack plan` print them.
-pub fn words(steps: &[Step]) -> Vec<String> {
-    steps.iter().map(Step::describe).collect()
 }

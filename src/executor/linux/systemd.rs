@@ -83,7 +83,7 @@ impl Manager {
     }
 
     /// The directory of the group of a scope of this name.
-    pub fn place(&self, name: &str) -> PathBuf {
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.group.join(&self.slice).join(name)
     }
 }
@@ -104,7 +104,7 @@ impl Scope {
     ///
     /// # Errors
     /// The system's; why systemd does not do it.
-    pub fn start(&self, pid: i32) -> io::Result<()> {
+    pub(crate) fn start(&self, pid: i32) -> io::Result<()> {
         let mut bus = Bus::connect(&self.manager.bus)?;
         bus.listen("type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'")?;
         let pids = [pid.cast_unsigned()];
@@ -151,7 +151,7 @@ impl Scope {
     ///
     /// # Errors
     /// The system's; why systemd does not do it.
-    pub fn stop(&self) -> io::Result<()> {
+    pub(crate) fn stop(&self) -> io::Result<()> {
         let arguments = [Value::Text(self.name()), Value::Text("replace")];
         Bus::connect(&self.manager.bus)?.call(&manager("StopUnit", &arguments)).map(drop)
     }
@@ -161,7 +161,7 @@ impl Scope {
     ///
     /// # Errors
     /// The system's; why systemd does not do it.
-    pub fn attach(&self, below: &str) -> io::Result<()> {
+    pub(crate) fn attach(&self, below: &str) -> io::Result<()> {
         let pids = [std::process::id()];
         let group = format!("/{below}");
         let arguments = [Value::Text(self.name()), Value::Text(&group), Value::Numbers(&pids)];

@@ -443,7 +443,7 @@ impl Config {
     ///
     /// # Errors
     /// The member, and what is wrong with it.
-    pub fn look(&self) -> std::result::Result<(), String> {
+    pub(crate) fn look(&self) -> std::result::Result<(), String> {
         if self.oci_version.is_empty() {
             return Err("ociVersion: it is missing".to_owned());
         }
@@ -491,7 +491,7 @@ impl Process {
     ///
     /// # Errors
     /// The member, and what is wrong with it.
-    pub fn look(&self) -> std::result::Result<(), String> {
+    pub(crate) fn look(&self) -> std::result::Result<(), String> {
         if self.args.is_empty() {
             return Err("process.args: it is empty".to_owned());
         }

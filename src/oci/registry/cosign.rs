@@ -51,7 +51,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Kind::Io`], [`Kind::Corrupt`]: what the registry says is no signature.
-    pub fn signed_by<'k>(
+    pub(crate) fn signed_by<'k>(
         &self,
         digests: &[Digest],
         place: &str,

@@ -66,14 +66,14 @@ pub struct Found {
 
 impl Found {
     /// All digests by which it may have been signed: that of the list that it stands in, and its own.
-    pub fn digests(&self) -> Vec<Digest> {
+    pub(crate) fn digests(&self) -> Vec<Digest> {
         let mut digests = vec![self.top.clone(), self.digest()];
         digests.dedup();
         digests
     }
 
     /// Its digest: of the image for the platform, not of a list that it stands in.
-    pub fn digest(&self) -> Digest {
+    pub(crate) fn digest(&self) -> Digest {
         Digest::of(&self.manifest)
     }
 }
@@ -239,7 +239,7 @@ impl Registry {
     }
 
     /// Removes the blobs that were kept: the image is none to be taken.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         for path in self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // What stays is still what it is called.
             let _ = fs::remove_file(path);

@@ -30,7 +30,7 @@ pub struct Message {
 }
 
 /// Both ends of a new channel, closed at exec. The first knows who sends.
-pub fn pair() -> io::Result<(Channel, Channel)> {
+pub(crate) fn pair() -> io::Result<(Channel, Channel)> {
     let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     set_socket_passcred(&near, true)?;
     Ok((Channel(near), Channel(far)))
@@ -50,13 +50,13 @@ impl AsFd for Channel {
 
 impl Channel {
     /// Gives this end a number of at least `number`.
-    pub fn raise(&mut self, number: i32) -> io::Result<()> {
+    pub(crate) fn raise(&mut self, number: i32) -> io::Result<()> {
         self.0 = rustix::io::fcntl_dupfd_cloexec(&self.0, number)?;
         Ok(())
     }
 
     /// Sends `bytes` and copies of `descriptors`.
-    pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub(crate) fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
@@ -66,7 +66,7 @@ impl Channel {
     }
 
     /// Sends `bytes` as if `process` did, which takes privilege in the caller's pid namespace.
-    pub fn send_for(&self, process: Pid, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_for(&self, process: Pid, bytes: &[u8]) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let sender = UCred { pid: process, uid: getuid(), gid: getgid() };

@@ -35,7 +35,7 @@ pub struct IdMap {
 
 impl IdMap {
     /// One user and one group: what everyone may have.
-    pub fn one(uid: u32, gid: u32) -> Self {
+    pub(crate) fn one(uid: u32, gid: u32) -> Self {
         Self { users: vec![(0, uid, 1)], groups: vec![(0, gid, 1)] }
     }
 
@@ -43,7 +43,7 @@ impl IdMap {
     ///
     /// # Errors
     /// Why there is no more than one.
-    pub fn granted(uid: u32, gid: u32) -> Result<Self, String> {
+    pub(crate) fn granted(uid: u32, gid: u32) -> Result<Self, String> {
         program("newuidmap").and(program("newgidmap"))?;
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let passwd = read("/etc/passwd");
@@ -57,7 +57,7 @@ impl IdMap {
     ///
     /// # Errors
     /// What the program that writes them says.
-    pub fn write(&self, pid: i32) -> Result<(), String> {
+    pub(crate) fn write(&self, pid: i32) -> Result<(), String> {
         for (name, map) in [("newuidmap", &self.users), ("newgidmap", &self.groups)] {
             let mut command = Command::new(program(name)?);
             command.env_clear().arg(pid.to_string());

@@ -16,7 +16,7 @@ use crate::executor::{Compiled, Error, Kind};
 use crate::oci::bundle::{Bundle, Config, IdMapping, Linux, Process, Scheduler};
 
 /// The app that a container is.
-pub const APP: usize = 0;
+pub(crate) const APP: usize = 0;
 
 /// What has to be known of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Facts {
 
 impl Facts {
     /// Of this host.
-    pub fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         Self {
             privileged: rustix::process::geteuid().is_root(),
@@ -87,7 +87,7 @@ pub const NAMESPACES: [(&str, Namespace); 8] = [
 ];
 
 /// Limits, by their numbers.
-pub const LIMITS: [(&str, rustix::process::Resource); 16] = {
+pub(crate) const LIMITS: [(&str, rustix::process::Resource); 16] = {
     use rustix::process::Resource;
     [
         ("RLIMIT_AS", Resource::As),
@@ -114,7 +114,7 @@ fn refused(member: &str, why: impl Into<String>) -> Error {
 }
 
 /// The map of ids, as the kernel takes it.
-pub fn ids(users: &[IdMapping], groups: &[IdMapping]) -> IdMap {
+pub(crate) fn ids(users: &[IdMapping], groups: &[IdMapping]) -> IdMap {
     let map = |list: &[IdMapping]| list.iter().map(|one| (one.container_id, one.host_id, one.size)).collect();
     IdMap { users: map(users), groups: map(groups) }
 }
@@ -464,7 +464,7 @@ fn clean(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`Kind::Refused`], naming the member.
-pub fn process_steps(
+pub(crate) fn process_steps(
     process: &Process,
     linux: &Linux,
     facts: &Facts,

@@ -32,7 +32,7 @@ pub struct Trees(pub Vec<Tree>);
 
 /// A value for a file of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The file, its controller's name first.
     pub file: String,
     /// What is written.
@@ -58,7 +58,7 @@ const DEVICES: [(&str, &str); 11] = [
 
 impl Trees {
     /// Those of this host.
-    pub fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let controllers = |root: &Path| std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
         Self::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), controllers)
@@ -111,7 +111,12 @@ impl Trees {
     ///
     /// # Errors
     /// The path leads out of the tree.
-    pub fn places(&self, asked: Option<&Path>, id: &str, systemd: bool) -> Result<Vec<(&Tree, PathBuf)>, String> {
+    pub(crate) fn places(
+        &self,
+        asked: Option<&Path>,
+        id: &str,
+        systemd: bool,
+    ) -> Result<Vec<(&Tree, PathBuf)>, String> {
         let asked = match asked {
             Some(path) if systemd => of_systemd(path)?,
             Some(path) if !path.as_os_str().is_empty() => path.to_owned(),
@@ -133,12 +138,12 @@ impl Trees {
 
 impl Tree {
     /// Whether the controller is one of this tree's.
-    pub fn has(&self, controller: &str) -> bool {
+    pub(crate) fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|known| known == controller)
     }
 
     /// Whether the file of a group is one of this tree's.
-    pub fn takes(&self, file: &str) -> bool {
+    pub(crate) fn takes(&self, file: &str) -> bool {
         let prefix = file.split('.').next().unwrap_or_default();
         prefix == "cgroup" || self.has(prefix)
     }
@@ -174,7 +179,7 @@ fn of_systemd(path: &Path) -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// In words, what is wrong with them.
-pub fn settings(resources: &Resources, unified: bool) -> Result<Vec<Setting>, String> {
+pub(crate) fn settings(resources: &Resources, unified: bool) -> Result<Vec<Setting>, String> {
     let mut all = if unified { unified_settings(resources) } else { settings_of_old(resources) };
     for (file, value) in &resources.unified {
         if !unified {
@@ -392,7 +397,7 @@ pub fn update(container: &Container, resources: &Resources) -> Result<Vec<String
 ///
 /// # Errors
 /// In words, what is wrong with one.
-pub fn devices(rules: &[DeviceRule]) -> Result<Vec<Setting>, String> {
+pub(crate) fn devices(rules: &[DeviceRule]) -> Result<Vec<Setting>, String> {
     let set = |allow: bool, value: String| {
         let file = if allow { "devices.allow" } else { "devices.deny" };
         Setting { file: file.to_owned(), value, optional: false }

@@ -19,13 +19,13 @@ pub struct Mount {
     /// Those that are cleared.
     pub clear: u64,
     /// The same for it and all mounts below it.
-    pub set_below: u64,
+    pub(crate) set_below: u64,
     /// Likewise.
-    pub clear_below: u64,
+    pub(crate) clear_below: u64,
     /// Flags of mount(2) for propagation, in this order, and whether for all mounts below too.
     pub propagation: Vec<(u64, bool)>,
     /// Whether what the rootfs has there is copied into it.
-    pub copy_up: bool,
+    pub(crate) copy_up: bool,
     /// How its ids are mapped.
     pub ids: Option<super::super::steps::IdMap>,
 }
@@ -62,7 +62,7 @@ pub enum Source {
 
 impl Mount {
     /// What it does, in words that read on after "failed to".
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let what = match &self.source {
             Source::Itself => "remount".to_owned(),
             Source::Bind { path, .. } => format!("mount {} at", path.display()),
@@ -135,7 +135,7 @@ pub fn known() -> Vec<String> {
 }
 
 /// How the propagation of this name is set, and whether below too.
-pub fn propagation(name: &str) -> Option<(u64, bool)> {
+pub(crate) fn propagation(name: &str) -> Option<(u64, bool)> {
     PROPAGATION.iter().find(|(known, ..)| *known == name).map(|(_, flag, below)| (*flag, *below))
 }
 
@@ -143,7 +143,7 @@ pub fn propagation(name: &str) -> Option<(u64, bool)> {
 ///
 /// # Errors
 /// In words, what is wrong with it.
-pub fn mount(asked: &bundle::Mount, directory: &Path) -> Result<Mount, String> {
+pub(crate) fn mount(asked: &bundle::Mount, directory: &Path) -> Result<Mount, String> {
     let target = Path::new("/").join(&asked.destination);
     let mut mount = Mount { target, ..Mount::default() };
     let kind = asked.kind.as_deref().unwrap_or_default();

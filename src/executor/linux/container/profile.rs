@@ -75,7 +75,7 @@ struct Rule<'a> {
 ///
 /// # Errors
 /// In words, what is wrong with it.
-pub fn profile(asked: &Seccomp) -> Result<(Profile, Vec<String>), String> {
+pub(crate) fn profile(asked: &Seccomp) -> Result<(Profile, Vec<String>), String> {
     if NUMBERINGS.is_empty() {
         return Err("the calls of this machine are not known".to_owned());
     }

@@ -75,7 +75,7 @@ pub struct Kept {
     /// Its name.
     pub id: String,
     /// The version that its configuration is of.
-    pub oci_version: String,
+    pub(crate) oci_version: String,
     /// Its bundle's directory.
     pub bundle: PathBuf,
     /// Its root file system on the host.
@@ -104,7 +104,7 @@ pub struct Container {
 
 impl Started {
     /// The process of this number, as long as it has not ended.
-    pub fn of(pid: i32) -> Option<Self> {
+    pub(crate) fn of(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // Its name may hold anything but ends at the last parenthesis.
         let mut fields = stat.rsplit(')').next()?.split_ascii_whitespace();
@@ -114,7 +114,7 @@ impl Started {
     }
 
     /// Whether it is still there.
-    pub fn alive(self) -> bool {
+    pub(crate) fn alive(self) -> bool {
         Self::of(self.pid) == Some(self)
     }
 }
@@ -170,7 +170,7 @@ impl Container {
     ///
     /// # Errors
     /// [`Kind::Busy`]: there is one of that name.
-    pub fn make(root: &Root, kept: Kept, config: &Config) -> Result<Self, Error> {
+    pub(crate) fn make(root: &Root, kept: Kept, config: &Config) -> Result<Self, Error> {
         let (directory, id) = (root.place(&kept.id)?, kept.id.clone());
         let doing = || format!("make the container {id}");
         let failed = |error: io::Error| Error::new(Kind::Io, doing()).because(error);
@@ -192,12 +192,12 @@ impl Container {
     }
 
     /// Its directory.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// Where its process waits to be told to go on.
-    pub fn door(&self) -> PathBuf {
+    pub(crate) fn door(&self) -> PathBuf {
         self.directory.join("start")
     }
 
@@ -205,7 +205,7 @@ impl Container {
     ///
     /// # Errors
     /// The system's.
-    pub fn save(&self) -> Result<(), Error> {
+    pub(crate) fn save(&self) -> Result<(), Error> {
         let failed =
             |error: io::Error| Error::new(Kind::Io, format!("keep the container {}", self.kept.id)).because(error);
         let text = serde_json::to_vec(&self.kept).map_err(|error| failed(error.into()))?;
@@ -336,7 +336,7 @@ impl Container {
     ///
     /// # Errors
     /// What could not be taken back: it is still known then.
-    pub fn remove(&self) -> Result<(), Error> {
+    pub(crate) fn remove(&self) -> Result<(), Error> {
         let path = self.directory.join("journal");
         if path.exists() {
             let steps: Vec<Step> = journal::read(&path, NAME)?;
@@ -354,7 +354,7 @@ impl Kept {
 }
 
 /// What hooks and `state` are told of a container.
-pub fn state(
+pub(crate) fn state(
     kept: &Kept,
     status: Status,
     process: Option<Started>,
@@ -387,7 +387,7 @@ fn send(process: Started, signal: i32) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's.
-pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let fresh = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let made = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&fresh);

@@ -70,22 +70,17 @@ const DEFAULT: [&str; 14] = [
 
 /// A set of capabilities, a bit for each number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CapabilitySet(pub u64);
+pub(crate) struct CapabilitySet(pub u64);
 
 impl CapabilitySet {
     /// Those of these names that this system knows.
-    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         Self(names.into_iter().filter_map(number).fold(0, |set, number| set | 1 << number))
     }
 
     /// Whether the capability of this name is in the set.
-    pub fn has(self, name: &str) -> bool {
+    pub(crate) fn has(self, name: &str) -> bool {
         number(name).is_some_and(|number| self.0 >> number & 1 == 1)
-    }
-
-    /// Whether the capability of this number is in the set.
-    pub fn contains(self, number: u8) -> bool {
-        self.0 >> number & 1 == 1
     }
 }
 
@@ -99,13 +94,13 @@ fn number(name: &str) -> Option<usize> {
 }
 
 /// What an app has without an isolator.
-pub fn default_set() -> CapabilitySet {
+pub(crate) fn default_set() -> CapabilitySet {
     CapabilitySet::of(DEFAULT)
 }
 
 /// What an app may ever hold, and what its isolator asks for in vain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bounding {
+pub(crate) struct Bounding {
     /// The bounding set.
     pub keep: CapabilitySet,
     /// Names that this system does not know.
@@ -115,7 +110,7 @@ pub struct Bounding {
 }
 
 /// The bounding set of an app with these isolators.
-pub fn bounding(isolators: &[Isolation], consent: &Consent) -> Bounding {
+pub(crate) fn bounding(isolators: &[Isolation], consent: &Consent) -> Bounding {
     let default = default_set();
     for isolation in isolators {
         let (keep, named, refused) = match isolation {
@@ -141,7 +136,7 @@ mod tests {
     use super::*;
 
     fn names(set: CapabilitySet) -> Vec<&'static str> {
-        (0..).zip(NAMES).filter(|&(number, _)| set.contains(number)).map(|(_, name)| name).collect()
+        NAMES.into_iter().filter(|name| set.has(name)).collect()
     }
 
     #[test]

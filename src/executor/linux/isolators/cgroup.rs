@@ -38,7 +38,7 @@ impl Controller {
     pub const ALL: [Self; 4] = [Self::Cpu, Self::Memory, Self::Io, Self::Pids];
 
     /// The one that enforces `isolation`, where it is a matter of control groups.
-    pub fn of(isolation: &Isolation) -> Option<Self> {
+    pub(crate) fn of(isolation: &Isolation) -> Option<Self> {
         match isolation {
             Isolation::Cpu { .. } | Isolation::CpuShares { .. } => Some(Self::Cpu),
             Isolation::Memory { .. } | Isolation::OomGroup { .. } => Some(Self::Memory),
@@ -49,7 +49,7 @@ impl Controller {
     }
 
     /// Its name in version 2.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
             Self::Memory => "memory",
@@ -59,7 +59,7 @@ impl Controller {
     }
 
     /// Its name in version 1.
-    pub fn old_word(self) -> &'static str {
+    pub(crate) fn old_word(self) -> &'static str {
         match self {
             Self::Io => "blkio",
             other => other.word(),
@@ -93,7 +93,7 @@ pub struct Controllers {
 
 /// A value for a file of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// In whose hierarchy the group is.
     pub controller: Controller,
     /// The file in the group's directory.
@@ -112,7 +112,7 @@ const LEAST_QUOTA: u64 = 1_000;
 impl Controllers {
     /// Reads what is mounted from the text of `/proc/self/mountinfo` and, for each unified hierarchy, from its
     /// `cgroup.controllers` by way of `read`.
-    pub fn parse(mountinfo: &str, read: impl Fn(&Path) -> Option<String>) -> BTreeMap<Controller, Hierarchy> {
+    pub(crate) fn parse(mountinfo: &str, read: impl Fn(&Path) -> Option<String>) -> BTreeMap<Controller, Hierarchy> {
         let mut found = BTreeMap::new();
         for line in mountinfo.lines() {
             let Some((before, after)) = line.split_once(" - ") else { continue };
@@ -142,7 +142,7 @@ impl Controllers {
     }
 
     /// Reads the running host. What cannot be read is as if it were not there: the report then says so.
-    pub fn detect(privileged: bool) -> Self {
+    pub(crate) fn detect(privileged: bool) -> Self {
         let read = |path: &Path| std::fs::read_to_string(path).ok();
         let mountinfo = read("/proc/self/mountinfo".as_ref()).unwrap_or_default();
         let own = read("/proc/self/cgroup".as_ref()).unwrap_or_default();
@@ -193,7 +193,7 @@ impl Controllers {
     ///
     /// # Errors
     /// Why this host cannot enforce it.
-    pub fn settings(&self, isolation: &Isolation) -> Option<Result<Vec<Setting>, String>> {
+    pub(crate) fn settings(&self, isolation: &Isolation) -> Option<Result<Vec<Setting>, String>> {
         let controller = Controller::of(isolation)?;
         let Some(hierarchy) = self.hierarchies.get(&controller) else {
             let none = || format!("this host has no control group controller for {}", isolation.name());
@@ -285,7 +285,7 @@ fn read_only(mountinfo: &str, place: &Path) -> bool {
 }
 
 /// How many processes of a group the kernel has killed for lack of memory; nothing for a group that is none of memory.
-pub fn killed_for_memory(group: &Path) -> Option<u64> {
+pub(crate) fn killed_for_memory(group: &Path) -> Option<u64> {
     // In version 2 it is counted above, where the controller is.
     let above = group.parent().unwrap_or(group).join("memory.events");
     let files = [group.join("memory.events"), group.join("memory.oom_control"), above];

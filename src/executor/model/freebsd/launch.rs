@@ -145,7 +145,7 @@ impl Model {
     ///
     /// # Errors
     /// What keeps it from becoming its program, in the order in which a real one would find out.
-    pub fn start(
+    pub(crate) fn start(
         &self,
         plan: &PodPlan,
         steps: &[Step],
@@ -234,7 +234,8 @@ impl Model {
     }
 
     /// How main processes end from now on, one after the other; those behind the last succeed.
-    pub fn ends_with(&self, ends: impl IntoIterator<Item = End>) {
+    #[cfg(test)]
+    pub(crate) fn ends_with(&self, ends: impl IntoIterator<Item = End>) {
         self.lock().ends.extend(ends);
     }
 
@@ -244,12 +245,12 @@ impl Model {
     }
 
     /// Ends a process.
-    pub fn end(&self, pid: i32) {
+    pub(crate) fn end(&self, pid: i32) {
         self.lock().state.processes.retain(|process| process.pid != pid);
     }
 
     /// All processes that ever ran, in the order of their starting.
-    pub fn history(&self) -> Vec<Process> {
+    pub(crate) fn history(&self) -> Vec<Process> {
         self.lock().history.clone()
     }
 }

@@ -47,12 +47,12 @@ pub struct State {
     /// `13.2-RELEASE-p4`
     pub version: String,
     /// Kernel variables.
-    pub sysctls: BTreeMap<String, i64>,
+    pub(crate) sysctls: BTreeMap<String, i64>,
     /// Loaded modules.
     pub modules: BTreeSet<String>,
     /// File systems that the kernel cannot load when they are asked for.
     #[serde(default)]
-    pub unloadable: BTreeSet<String>,
+    pub(crate) unloadable: BTreeSet<String>,
     /// Datasets by name.
     pub datasets: BTreeMap<String, Dataset>,
     /// Mounts in the order of mounting.
@@ -66,12 +66,12 @@ pub struct State {
     /// Interfaces by name.
     pub interfaces: BTreeMap<String, Interface>,
     /// Packet filter anchors that hold rules.
-    pub anchors: BTreeMap<String, String>,
+    pub(crate) anchors: BTreeMap<String, String>,
     /// The main rules of the packet filter; nothing where it is off.
     #[serde(default = "anchored")]
-    pub main_rules: Option<Vec<String>>,
+    pub(crate) main_rules: Option<Vec<String>>,
     /// Devfs rule sets by number.
-    pub device_rules: BTreeMap<u16, Vec<String>>,
+    pub(crate) device_rules: BTreeMap<u16, Vec<String>>,
     /// Processes that run.
     pub processes: Vec<Process>,
     /// Bytes that are free in the pool; nothing can be written at 0.
@@ -244,9 +244,9 @@ impl Default for Model {
 }
 
 /// The root dataset of a fresh model.
-pub const DATASET: &str = "zroot/jetpack";
+pub(crate) const DATASET: &str = "zroot/jetpack";
 /// Where it is mounted.
-pub const MOUNTPOINT: &str = "/var/db/jetpack";
+pub(crate) const MOUNTPOINT: &str = "/var/db/jetpack";
 
 impl Model {
     /// A 13.2 with ZFS, vnet, racct and pf, on which `jetpack init` was run.
@@ -255,7 +255,7 @@ impl Model {
     }
 
     /// The same with the root dataset mounted elsewhere.
-    pub fn at(root: &Path) -> Self {
+    pub(crate) fn at(root: &Path) -> Self {
         let mut inner = Inner::holding(State::bare());
         for path in [Path::new("/etc"), Path::new("/var/run"), Path::new("/tmp"), &root.join("trees")] {
             // A model has room: nothing refuses here.
@@ -286,22 +286,25 @@ impl Model {
     }
 
     /// Changes what it holds, as somebody else on the system might.
-    pub fn change(&self, change: impl FnOnce(&mut State)) {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock().state);
     }
 
     /// Has a program find what it works on busy, so many times.
-    pub fn occupy(&self, program: Program, times: u32) {
+    #[cfg(test)]
+    pub(crate) fn occupy(&self, program: Program, times: u32) {
         self.lock().busy.insert(program.path(), times);
     }
 
     /// The programs that were started, with their arguments.
-    pub fn programs(&self) -> Vec<String> {
+    #[cfg(test)]
+    pub(crate) fn programs(&self) -> Vec<String> {
         self.lock().programs.clone()
     }
 
     /// Makes a sealed tree as the store would: a dataset with `rootfs`, mounted; gives the path of the layer.
-    pub fn seal_tree(&self, name: &str, rootfs: &[(&str, Node)]) -> PathBuf {
+    #[cfg(test)]
+    pub(crate) fn seal_tree(&self, name: &str, rootfs: &[(&str, Node)]) -> PathBuf {
         self.seal_tree_at(&PathBuf::from(MOUNTPOINT).join("trees").join(name), rootfs)
     }
 

@@ -52,7 +52,8 @@ impl Saved {
     }
 
     /// A fresh model that is kept nowhere, with the root dataset mounted at `root` and all modules loaded.
-    pub fn passing(root: &Path) -> Self {
+    #[cfg(not(target_os = "freebsd"))]
+    pub(crate) fn passing(root: &Path) -> Self {
         let model = Model::at(root);
         model.change(|state| {
             state.modules.extend(["linux64", "pty"].map(str::to_owned));
@@ -103,7 +104,7 @@ impl Saved {
     ///
     /// # Errors
     /// Those of `body`, and when there is no such app.
-    pub fn with_left<T>(
+    pub(crate) fn with_left<T>(
         &self,
         pod: &PodDir,
         app: Option<&str>,

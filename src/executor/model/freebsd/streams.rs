@@ -78,7 +78,7 @@ impl Model {
     ///
     /// # Errors
     /// What it would complain of.
-    pub fn begin_send(&self, arguments: &[&str]) -> Result<Sending, String> {
+    pub(crate) fn begin_send(&self, arguments: &[&str]) -> Result<Sending, String> {
         self.lock().begin_send(arguments)
     }
 
@@ -86,7 +86,7 @@ impl Model {
     ///
     /// # Errors
     /// What the source says; the inner ones are what it would complain of.
-    pub fn begin_receive(
+    pub(crate) fn begin_receive(
         &self,
         arguments: &[&str],
         source: &mut dyn Read,
@@ -110,7 +110,7 @@ impl Model {
     ///
     /// # Errors
     /// What `zfs receive` would complain of; what has come is kept then.
-    pub fn end_receive(&self, dataset: &str) -> Result<(), String> {
+    pub(crate) fn end_receive(&self, dataset: &str) -> Result<(), String> {
         self.lock().end_receive(dataset)
     }
 }
