@@ -9,9 +9,9 @@
 //! file: what is signed and what is hashed is what it was, so nothing is believed of a map. It is a hint; a wrong one costs a transfer.
 //!
 //! Chunks of a gzip file end where a member begins, of any other where its bytes say. Both sides cut by the same rule, so that nobody
-//! needs to know how an image was built that is there: [`cut`] it and look.
+//! needs to know how an image was built that is there: `cut` it and look.
 //!
-//! Invariants: chunks of a map are as long as the file, none is empty or longer than [`MOST`]; a map has no more than [`MAX_MAP`] bytes.
+//! Invariants: chunks of a map are as long as the file, none is empty or longer than `MOST`; a map has no more than `MAX_MAP` bytes.
 
 use std::io::{self, BufRead, Read};
 use std::ops::ControlFlow;

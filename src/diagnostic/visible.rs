@@ -14,7 +14,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, obeyed, |out, c| out.extend(c.escape_default()))
 }
 
-/// Several lines of ours, in which each piece of others went through [`line`] where a line of its own would deceive.
+/// Several lines of ours, in which each piece of others went through [`line()`] where a line of its own would deceive.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && obeyed(c), |out, c| out.extend(c.escape_default()))
 }

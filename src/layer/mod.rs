@@ -5,8 +5,8 @@
 //!                         +-- compare (where something may differ) --> changes --> archive: manifest, rootfs/...
 //!  what the app left -----+                                                       pathWhitelist for what is gone
 //! ```
-//! [`Whence`] says where something may differ: wherever an overlay's upper layer has a name, everywhere for a copy, and for a clone
-//! too, whose unchanged files are known by their inodes. It saves looking, and decides nothing: what differs is what [`compare`]
+//! `Whence` says where something may differ: wherever an overlay's upper layer has a name, everywhere for a copy, and for a clone
+//! too, whose unchanged files are known by their inodes. It saves looking, and decides nothing: what differs is what `compare`
 //! finds to differ, so that all ways come to the same archive, bit for bit.
 //!
 //! What differs is content, kind, mode, owner, attributes, device and link target; a time alone is no difference. The names of one

@@ -14,7 +14,7 @@
 //! that it is read; an image appears whole, by rename, or not at all; memory holds names, never contents, and is bounded by
 //! the limits below; names lead nowhere but below the root.
 //!
-//! Limits: manifests and configurations of 4 MiB, [`MAX_LAYERS`] layers, 2 million files and directories, 256 MiB of names
+//! Limits: manifests and configurations of 4 MiB, `MAX_LAYERS` layers, 2 million files and directories, 256 MiB of names
 //! and what directories are like, 16 GiB a layer when decompressed.
 //!
 //! Rules of ours: `x.oci.*`.

@@ -10,7 +10,7 @@
 //!
 //! Trees are stacked (an overlay's lower directories) where the host does that and no whitelist leaves anything out; else
 //! there is one tree, under the name `plan-<hash of the plan>`: files shared by reflink, hard link or copied, in that
-//! order. Neither is ever written to; [`Store::render_into`] makes a tree that may be.
+//! order. Neither is ever written to; [`Store::render_into`](crate::store::Store::render_into) makes a tree that may be.
 //!
 //! Clauses: `render.*`, `dep.match.*`, `im.deps.*`, `im.pwl.*`.
 

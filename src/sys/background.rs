@@ -23,7 +23,7 @@ pub enum Side {
 }
 
 /// Makes a process that goes on while the caller returns: a session of its own, nothing as standard input and output.
-/// Its standard error stays until [`Leash::let_go`]. The caller waits until then and must have one thread.
+/// Its standard error stays until `Leash::let_go`. The caller waits until then and must have one thread.
 ///
 /// # Errors
 /// The system's.

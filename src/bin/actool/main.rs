@@ -1,5 +1,9 @@
 //! `actool`: build, inspect and validate App Container Images.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "of an option they are the help that it gives, where brackets stand for what may be left out"
+)]
 #![forbid(unsafe_code)]
 
 #[macro_use]

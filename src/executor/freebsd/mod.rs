@@ -9,7 +9,7 @@
 //! <pod>/copies/<app>/rootfs/           a copy that the app sees read-only at its root
 //! <pod>/volumes/<n>/                   empty volumes
 //! ```
-//! One jail a pod, so that its apps share processes, network, IPC and host name. [`compile`] decides, purely; [`host`]
+//! One jail a pod, so that its apps share processes, network, IPC and host name. [`compile()`] decides, purely; `host`
 //! does what was decided on a [`System`]: the real one, or the model of [`crate::executor::model`]. All the system is
 //! asked for stands in that trait; what a program is run for and what a system call is for is decided above it.
 //!

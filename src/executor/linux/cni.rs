@@ -2,7 +2,7 @@
 //!
 //! The directory that [`Cni`] names has `*.conflist`, `*.conf` and `*.json`; plugins are programs found along its others.
 //! Where no file describes a network `default`, it is a bridge with an address block of the configuration, as on FreeBSD:
-//! made by the plugins `bridge` and `host-local`, its packets translated, its addresses kept below [`LEASES`].
+//! made by the plugins `bridge` and `host-local`, its packets translated, its addresses kept below `LEASES`.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -2,7 +2,7 @@
 //!
 //! Namespaces and mounts are the executor's, and who may make them anew gets at control groups; keyrings are by user, not by
 //! pod; the rest is what only a host's administrator needs, or what is more of the kernel than a program has use for. What came
-//! after [`NEWEST`] is answered as an older kernel would. `docs/confinement.md` compares this with other profiles.
+//! after `NEWEST` is answered as an older kernel would. `docs/confinement.md` compares this with other profiles.
 //!
 //! Clauses: iso.seccomp-remove.absent, iso.seccomp-remove.default-set, iso.seccomp-retain.absent
 

@@ -79,7 +79,7 @@ impl Saved {
     /// What the pod is compiled to in this model, its images there.
     ///
     /// # Errors
-    /// Those of [`compile`].
+    /// Those of [`compile()`].
     pub fn compile(&self, plan: &PodPlan, configured: &Configured) -> Result<Compiled<Step>, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "show the pod's images to the model").because(error);
         let layers = plan.apps.iter().flat_map(|app| &app.layers);
