@@ -13,6 +13,7 @@
 //! is what it prints, with `…` for any characters, and for any lines where it stands alone. `<!-- before: COMMAND -->` above a block prepares what a
 //! reader has anyway.
 
+mod json;
 mod links;
 mod pages;
 mod words;
@@ -106,7 +107,8 @@ fn what_the_documents_show_is_what_happens() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let hint = "a block that wants more than an ordinary host says so behind ```console: tests/documentation/mod.rs";
+    assert!(wrong.is_empty(), "{}\n({hint})", wrong.join("\n"));
     assert!(ran > 30, "only {ran} command lines were run");
 }
 
