@@ -18,6 +18,7 @@ mod isolators;
 mod levels;
 mod lifecycle;
 mod networks;
+mod older;
 mod outside;
 mod owners;
 mod refusals;

@@ -112,6 +112,7 @@ impl<'a> Entrance<'a> {
                 Ok(()) => {
                     let process = Process {
                         fault: None,
+                        has_keyring: false,
                         app: &app,
                         exec: command,
                         identity: &identity,

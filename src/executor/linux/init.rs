@@ -390,6 +390,7 @@ impl Init<'_> {
                     };
                     let process = Process {
                         fault,
+                        has_keyring: self.plan.apps.len() == 1,
                         app: plan,
                         exec,
                         identity,

@@ -55,6 +55,8 @@ pub struct Process<'a> {
     pub notify: Option<String>,
     /// The step that fails on purpose once it is done.
     pub fault: Option<&'a ProcessStep>,
+    /// Whether the session keyring that it finds is its app's alone: a user has 200 keyrings unless told, and so many pods.
+    pub has_keyring: bool,
 }
 
 impl Process<'_> {
@@ -94,7 +96,9 @@ impl Process<'_> {
         let environment = self.environment();
         let candidates = decided::program(self.exec, &environment)?;
         let arguments = self.exec.iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
-        sys::join_session_keyring().map_err(|e| Error::new(Kind::Io, "leave the caller's keyring").because(e))?;
+        if !self.has_keyring {
+            sys::join_session_keyring().map_err(|e| Error::new(Kind::Io, "leave the caller's keyring").because(e))?;
+        }
         rustix::process::umask(Mode::from_raw_mode(0o022));
         sys::reset_signals().map_err(|e| Error::new(Kind::Io, "reset the signals").because(e))?;
         for step in &self.steps {
