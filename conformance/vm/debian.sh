@@ -2,7 +2,7 @@
 # A Debian as its users have it, in an emulator: systemd, control groups v2, a security module, a user with a lingering session.
 # Boots it and runs the suite and tests of pods inside, as root and as that user; the reports come back.
 #
-#   conformance/vm/debian.sh [--all | --selinux] [--shell] [--only root|user] [DIRECTORY OF THE BINARIES [DIRECTORY FOR THE REPORTS]]
+#   conformance/vm/debian.sh [--all | --selinux] [--shell] [--only root|user] [--kvm] [DIRECTORY OF THE BINARIES [DIRECTORY FOR THE REPORTS]]
 #
 #   (nothing)   the areas that depend on a system most, and the tests of control groups: what CI has time for
 #   --all       the whole suite and more tests; then once more with SELinux in place of AppArmor, permissive. What no run has
@@ -10,6 +10,7 @@
 #   --selinux   SELinux in place of AppArmor: the cases of its area as root
 #   --shell     a console in the guest (user root, no password) instead of the checks; the binaries are in /appc/bin
 #   --only WHO  one of the two users
+#   --kvm       skipped where there is an emulator only
 #
 # The system is made of Debian's packages by mmdebstrap and kept in ${XDG_CACHE_HOME:-~/.cache}/appc/vm under a hash of what it
 # is made of. qemu uses KVM where that is seen to start the kernel, else it emulates; APPC_VM_ACCEL=kvm or =tcg has it one way.
@@ -19,12 +20,13 @@ cd "$(dirname "$0")/../.."
 
 source conformance/peers/common.inc
 
-module=apparmor shell=false only= all=false
+module=apparmor shell=false only= all=false kvm=false
 while [ $# -gt 0 ]; do
     case $1 in
         --all) all=true ;;
         --selinux) module=selinux ;;
         --shell) shell=true ;;
+        --kvm) kvm=true ;;
         --only) only=${2:?--only root or --only user}; shift ;;
         -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
         -*) echo "debian.sh: unknown option $1 (--help tells which there are)" >&2; exit 2 ;;
@@ -97,6 +99,18 @@ cleanup() {
     rm -rf "$work"
 }
 trap cleanup EXIT
+
+# A boot sector that leaves the machine: what cannot do that much is known before there is a system.
+kvm_starts() {
+    [ -w /dev/kvm ] || return
+    { printf '\272\364\000\260\020\356\364\353\375'; head -c 501 /dev/zero; printf '\125\252'; } >"$work/sector"
+    local ended=0
+    # In a shell of its own, which says that qemu has crashed to nobody.
+    (timeout --signal=KILL 10 qemu-system-x86_64 -accel kvm -cpu max -m 64 -drive "file=$work/sector,format=raw,snapshot=on" \
+        -display none -serial none -monitor none -nic none -device isa-debug-exit,iobase=0xf4,iosize=4; exit $?) >/dev/null 2>&1 || ended=$?
+    [ $ended = 33 ]
+}
+! $kvm || kvm_starts || skip "KVM starts no machine here, and an emulator takes minutes"
 
 if [ ! -e "$system/made" ]; then
     echo "making a Debian $suite"
@@ -197,14 +211,14 @@ mke2fs -q -t ext4 -d "$cargo" "$work/disk" 3G >/dev/null
 # That /dev/kvm is there says little: one inside of another machine may start no kernel, or take minutes for what is emulated in
 # seconds. The kernel itself, without a disk, ends in a panic, and has to come that far in time.
 kvm_works() {
-    [ -w /dev/kvm ] || return
     timeout --signal=KILL 20 qemu-system-x86_64 -accel kvm -cpu max -m 512 -kernel "$system/vmlinuz" -append "console=ttyS0 panic=-1" \
         -nic none -nographic -no-reboot </dev/null 2>&1 | grep -a 'Kernel panic' >/dev/null
 }
 accel=${APPC_VM_ACCEL:-}
 if [ -z "$accel" ]; then
-    if kvm_works; then accel=kvm; else accel=tcg; fi
+    if kvm_starts && kvm_works; then accel=kvm; else accel=tcg; fi
 fi
+! $kvm || [ "$accel" = kvm ] || skip "KVM starts no kernel here, and an emulator takes minutes"
 [ "$accel" != tcg ] || accel=tcg,thread=multi
 echo "qemu: ${accel%%,*}"
 
@@ -220,10 +234,10 @@ if $shell; then
     exit
 fi
 : >"$work/console"
-timeout "${APPC_VM_TIMEOUT:-1800}" qemu-system-x86_64 "${machine[@]}" -append "$options" </dev/null >"$work/console" 2>&1 &
+timeout "${APPC_VM_TIMEOUT:-1800}" qemu-system-x86_64 "${machine[@]}" -append "$options" </dev/null >>"$work/console" 2>&1 &
 emulator=$!
 # What the guest says, as it says it.
-tail --pid=$emulator -n +1 -f "$work/console" | grep --line-buffered -a '^guest: ' || true
+tail --pid=$emulator -n +1 -f "$work/console" | grep --line-buffered -ao 'guest: .*' || true
 ended=0
 wait "$emulator" || ended=$?
 emulator=
