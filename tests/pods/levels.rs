@@ -27,10 +27,11 @@ fn shared(found: &BTreeMap<String, String>) -> Vec<&'static str> {
     ["pid", "ipc", "uts", "net", "mnt"].into_iter().filter(|space| found[*space] == host(space)).collect()
 }
 
+/// What a report says of the whole pod that does not hold.
 fn clauses(report: &Value) -> Vec<&str> {
     let verdicts = report["verdicts"].as_array().unwrap().iter();
     verdicts
-        .filter(|verdict| verdict["outcome"] != "enforced")
+        .filter(|verdict| verdict["outcome"] != "enforced" && verdict["app"].is_null())
         .map(|verdict| verdict["clause"].as_str().unwrap())
         .collect()
 }
