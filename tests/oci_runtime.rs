@@ -262,6 +262,38 @@ fn a_container_whose_mounts_are_the_hosts_is_kept_in_its_root_and_leaves_none() 
     assert!(fs::read_link(format!("/proc/{pid}/exe")).is_err(), "it still runs");
 }
 
+/// With the unified tree alone, as on hosts of today: what is ours there goes with the mount namespace.
+#[test]
+fn devices_are_filtered_in_version_2_of_control_groups() {
+    let Some(bed) = Bed::new("devices") else { return };
+    let unified = |arguments: &[&str]| {
+        let mut command = Command::new("unshare");
+        let script =
+            "umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit 99; exec \"$0\" oci \"$@\"";
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_jetpack")]);
+        command.arg("--root").arg(bed.directory.path().join("root")).args(arguments);
+        command.current_dir(bed.bundle()).stdin(Stdio::null()).output().unwrap()
+    };
+    for (rules, expected) in [
+        (json!([{ "allow": false, "access": "rwm" }]), "Operation not permitted"),
+        (json!([{ "allow": true, "type": "c", "major": 250, "minor": 8 }]), "Operation not permitted"),
+        // There is no driver for it.
+        (json!([{ "allow": true, "type": "c", "major": 250, "minor": 7, "access": "r" }]), "No such device or address"),
+    ] {
+        bed.write(&["sh", "-c", "cat /dev/null && echo usual; cat /dev/odd"], |config| {
+            config["linux"]["devices"] = json!([{ "type": "c", "path": "/dev/odd", "major": 250, "minor": 7 }]);
+            config["linux"]["resources"]["devices"] = rules;
+        });
+        let done = unified(&["run", &bed.id]);
+        if done.status.code() == Some(99) {
+            return skip(Need::Mounts, "the unified tree cannot be mounted");
+        }
+        let said = words(&done.stderr);
+        assert!(words(&done.stdout) == "usual" && said.contains(expected), "{said}");
+        assert!(!said.contains("devices"), "{said}");
+    }
+}
+
 #[test]
 fn calls_are_filtered_by_their_arguments() {
     let Some(bed) = Bed::new("seccomp") else { return };

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::carrier::Carrying;
+use super::container::devices;
 use super::filesystem::host_directory;
 use super::init::Init;
 use super::inside;
@@ -75,6 +76,7 @@ impl Host for LinuxHost {
                 Err(error) if *optional && error.kind() == io::ErrorKind::NotFound => Ok(()),
                 done => done.map_err(failed),
             },
+            Step::FilterDevices { path, rules } => devices::filter(path, rules).map_err(failed),
             Step::MakeNetwork { path } => make_network(path).map_err(failed),
             Step::HoldPorts { forward } => {
                 let taken = |error| Error::new(Kind::Busy, step.describe()).clause("pm.ports.expose").because(error);
@@ -130,6 +132,7 @@ impl Host for LinuxHost {
             | Step::PlaceFirst { .. }
             | Step::EnableControllers { .. }
             | Step::SetGroup { .. }
+            | Step::FilterDevices { .. }
             | Step::MakeMountPoints { .. }
             | Step::ListenOnHost { .. }
             | Step::MakeGroupsAbove { .. }

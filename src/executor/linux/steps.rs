@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::carrier::Carrier;
 use super::cni::Connection;
+use super::container::devices::Rule as DeviceRule;
 use super::container::mounts::Mount;
 use super::container::profile::Profile;
 use super::ports;
@@ -76,6 +77,13 @@ pub enum Step {
         value: String,
         /// Whether kernels without the file do as well.
         optional: bool,
+    },
+    /// Bounds which devices can be used in a unified control group.
+    FilterDevices {
+        /// The group's directory.
+        path: PathBuf,
+        /// The last that says something counts.
+        rules: Vec<DeviceRule>,
     },
     /// Makes the control groups above one. They stay, as others may use them.
     MakeGroupsAbove {
@@ -606,6 +614,7 @@ impl crate::executor::Step for Step {
             Self::SetClocks { .. } => "set the clocks".to_owned(),
             Self::EnableControllers { path, .. } => format!("enable controllers below {}", path.display()),
             Self::SetGroup { path, value, .. } => format!("write {value} into {}", path.display()),
+            Self::FilterDevices { path, .. } => format!("filter the devices of {}", path.display()),
             Self::MakeNetwork { .. } => "make the pod's network namespace".to_owned(),
             Self::HoldPorts { forward } => ports::describe(forward),
             Self::Carry(carrier) => carrier.describe(),

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod bpf;
 pub mod channel;
 pub(crate) mod mount;
 pub(crate) mod process;

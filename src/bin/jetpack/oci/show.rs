@@ -227,7 +227,7 @@ pub fn features() -> Result<ExitCode, Failed> {
         },
         "annotations": {
             "jetpack.version": env!("CARGO_PKG_VERSION"),
-            "jetpack.not-enforced": "linux.intelRdt, linux.mountLabel, linux.resources.devices in version 2 of control groups; --systemd-cgroup places groups as systemd does and does not tell it",
+            "jetpack.not-enforced": "linux.intelRdt, linux.mountLabel; --systemd-cgroup places groups as systemd does and does not tell it",
         },
         "potentiallyUnsafeConfigAnnotations": [],
     }))

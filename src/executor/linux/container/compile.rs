@@ -5,6 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::devices;
 use super::groups::{self, Trees};
 use super::mounts::{self, Source};
 use super::profile;
@@ -23,6 +24,8 @@ pub(crate) const APP: usize = 0;
 pub struct Facts {
     /// Whether groups and devices can be made, as by root.
     pub privileged: bool,
+    /// Whether its users are all there are, and none of a namespace.
+    pub all_users: bool,
     /// Its control groups.
     pub trees: Trees,
     /// Whether AppArmor is on.
@@ -39,6 +42,7 @@ impl Facts {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         Self {
             privileged: rustix::process::geteuid().is_root(),
+            all_users: read("/proc/self/uid_map").split_ascii_whitespace().eq(["0", "0", "4294967295"]),
             trees: Trees::detect(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
             selinux: std::fs::exists("/sys/fs/selinux/status").unwrap_or(false),
@@ -181,15 +185,11 @@ impl Compiler<'_> {
         }
         let unified = self.facts.trees.0.iter().any(|tree| tree.unified);
         let mut settings = groups::settings(&resources, unified).map_err(|why| refused("linux.resources", why))?;
-        if unified {
-            if !resources.devices.is_empty() {
-                self.asked(
-                    "linux.resources.devices",
-                    Outcome::ignored("in version 2 of control groups devices are not filtered yet"),
-                );
-            }
-        } else {
-            settings.extend(groups::devices(&resources.devices).map_err(|why| refused("linux.resources", why))?);
+        let rules = devices::rules(&resources.devices).map_err(|why| refused("linux.resources", why))?;
+        if !unified {
+            settings.extend(devices::settings(&rules));
+        } else if !self.facts.all_users && !resources.devices.is_empty() {
+            self.asked("linux.resources.devices", Outcome::ignored("in a user namespace devices are not filtered"));
         }
         let mut taken = vec![false; settings.len()];
         let mut joined = Vec::new();
@@ -211,6 +211,9 @@ impl Compiler<'_> {
                 }
             }
             self.steps.push(Step::MakeGroup { path: path.clone() });
+            if tree.unified && self.facts.all_users {
+                self.steps.push(Step::FilterDevices { path: path.clone(), rules: rules.clone() });
+            }
             for (setting, taken) in settings.iter().zip(&mut taken).filter(|(setting, _)| tree.takes(&setting.file)) {
                 *taken = true;
                 self.steps.push(Step::SetGroup {

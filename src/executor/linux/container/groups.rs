@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::state::Container;
 use crate::executor::{Error, Kind};
-use crate::oci::bundle::{DeviceRule, Resources, Throttle};
+use crate::oci::bundle::{Resources, Throttle};
 
 /// A tree of control groups, as it is mounted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,21 +40,6 @@ pub(crate) struct Setting {
     /// Whether kernels without the file do as well.
     pub optional: bool,
 }
-
-/// Devices that every container may use: those that stand in its `/dev`, and any to be made that it may not open.
-const DEVICES: [(&str, &str); 11] = [
-    ("c *:*", "m"),
-    ("b *:*", "m"),
-    ("c 1:3", "rwm"),
-    ("c 1:5", "rwm"),
-    ("c 1:7", "rwm"),
-    ("c 1:8", "rwm"),
-    ("c 1:9", "rwm"),
-    ("c 5:0", "rwm"),
-    ("c 5:1", "rwm"),
-    ("c 5:2", "rwm"),
-    ("c 136:*", "rwm"),
-];
 
 impl Trees {
     /// Those of this host.
@@ -392,44 +377,6 @@ pub fn update(container: &Container, resources: &Resources) -> Result<Vec<String
     Ok(lacking)
 }
 
-/// What the rules for devices come to in version 1: none can be opened, but those that a rule allows, and those that every container
-/// has.
-///
-/// # Errors
-/// In words, what is wrong with one.
-pub(crate) fn devices(rules: &[DeviceRule]) -> Result<Vec<Setting>, String> {
-    let set = |allow: bool, value: String| {
-        let file = if allow { "devices.allow" } else { "devices.deny" };
-        Setting { file: file.to_owned(), value, optional: false }
-    };
-    let mut all = vec![set(false, "a".to_owned())];
-    for (number, rule) in rules.iter().enumerate() {
-        let kind = rule.kind.as_deref().unwrap_or("a");
-        let access = rule.access.as_deref().filter(|access| !access.is_empty()).unwrap_or("rwm");
-        if !["a", "b", "c", "u"].contains(&kind) || !access.chars().all(|one| "rwm".contains(one)) {
-            return Err(format!("devices[{number}]: {kind} {access} is no rule"));
-        }
-        let part = |number: Option<i64>| match number {
-            Some(number) if number >= 0 => number.to_string(),
-            _ => "*".to_owned(),
-        };
-        let (major, minor) = (part(rule.major), part(rule.minor));
-        let whole = kind == "a" && major == "*" && minor == "*" && access.len() == 3;
-        if whole {
-            all.push(set(rule.allow, "a".to_owned()));
-            continue;
-        }
-        let kinds: &[&str] = match kind {
-            "a" => &["b", "c"],
-            "b" => &["b"],
-            _ => &["c"],
-        };
-        all.extend(kinds.iter().map(|kind| set(rule.allow, format!("{kind} {major}:{minor} {access}"))));
-    }
-    all.extend(DEVICES.iter().map(|(device, access)| set(true, format!("{device} {access}"))));
-    Ok(all)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -501,20 +448,5 @@ mod tests {
             "io.max=8:0 rbps=9",
         ];
         assert_eq!(new, expected);
-    }
-
-    #[test]
-    fn devices_are_closed_but_those_of_the_rules_and_of_every_container() {
-        let rules: Vec<DeviceRule> = serde_json::from_value(json!([
-            { "allow": false, "access": "rwm" },
-            { "allow": true, "type": "b", "major": 8, "access": "r" }
-        ]))
-        .unwrap();
-        let said = words(devices(&rules).unwrap());
-        assert_eq!(said[..3], ["devices.deny=a", "devices.deny=a", "devices.allow=b 8:* r"]);
-        assert!(
-            said.contains(&"devices.allow=c 1:3 rwm".to_owned()) && !said.iter().any(|rule| rule.contains("10:200"))
-        );
-        assert!(devices(&[DeviceRule { access: Some("x".to_owned()), ..DeviceRule::default() }]).is_err());
     }
 }

@@ -20,6 +20,7 @@
 //! Rules of ours: `x.oci.runtime`.
 
 pub mod compile;
+pub mod devices;
 pub mod enter;
 mod filesystem;
 pub mod groups;
