@@ -160,6 +160,77 @@ fn a_container_is_created_started_entered_paused_killed_and_deleted() {
 }
 
 #[test]
+fn options_are_those_that_engines_give() {
+    let Some(bed) = Bed::new("options") else { return };
+    let log = bed.directory.path().join("log.json");
+    let (id, log_name) = (bed.id.as_str(), log.to_str().unwrap());
+    // One by one as conmon and containerd's shim call, but for the terminal.
+    let global = ["--log", log_name, "--log-format", "json", "--rootless=false"];
+    fn after<'a>(global: &[&'a str], arguments: &[&'a str]) -> Vec<&'a str> {
+        [global, arguments].concat()
+    }
+    bed.write(&["sh", "-c", "cat /proc/1/cgroup; sleep 1000"], |_| {});
+    let (elsewhere, bundle) = (bed.directory.path().join("other.json"), bed.bundle());
+    fs::rename(bed.bundle().join("config.json"), &elsewhere).unwrap();
+    let (bundle, pid_file) = (bundle.to_str().unwrap(), bed.directory.path().join("pid"));
+    let pid_file = pid_file.to_str().unwrap();
+    let create =
+        ["create", "--bundle", bundle, "--config", elsewhere.to_str().unwrap(), "--no-pivot", "--no-new-keyring"];
+    bed.quietly(&after(
+        &global,
+        &[&create[..], &["--no-subreaper", "--preserve-fds", "0", "--pid-file", pid_file, id]].concat(),
+    ));
+    bed.quietly(&after(&global, &["start", id]));
+    let process = bed.directory.path().join("process.json");
+    fs::write(
+        &process,
+        r#"{ "args": ["sleep", "1000"], "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 5, "gid": 6 } }"#,
+    )
+    .unwrap();
+    bed.quietly(&after(
+        &global,
+        &["exec", "--process", process.to_str().unwrap(), "--pid-file", pid_file, "--detach", id],
+    ));
+    let second = fs::read_to_string(pid_file).unwrap();
+    assert!(fs::read_to_string(format!("/proc/{second}/status")).unwrap().contains("\nUid:\t5\t"));
+    let tree = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new).into_iter().find(|tree| tree.join(id).exists());
+    let tree = tree.unwrap().join(id);
+    if tree.ends_with(Path::new("pids").join(id)) {
+        fs::create_dir(tree.join("below")).unwrap();
+        let inside = bed.call(&after(&global, &["exec", "--cgroup", "pids:/below", id, "cat", "/proc/self/cgroup"]));
+        assert!(words(&inside.stdout).contains(&":pids:/below"), "{}", words(&inside.stderr));
+    }
+    let out = bed.call(&after(&global, &["exec", "--cgroup", "../..", id, "true"]));
+    assert!(words(&out.stderr).contains("it leads out of the container's"), "{}", words(&out.stderr));
+    let mut update = bed.command(&after(&global, &["update", "--resources", "-", id]));
+    let mut update = update.stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut update.stdin.take().unwrap(), br#"{ "pids": { "limit": 33 } }"#).unwrap();
+    assert!(update.wait().unwrap().success());
+    assert_eq!(fs::read_to_string(tree.join("pids.max")).unwrap().trim(), "33");
+    bed.quietly(&after(&global, &["update", "--memory", "64M", "--memory-swap", "-1", id]));
+    bed.quietly(&after(&global, &["kill", "--all", id, "SIGKILL"]));
+    bed.quietly(&after(&global, &["delete", "--force", id]));
+    bed.quietly(&after(&global, &["delete", "--force", id]));
+    // Without groups of its own.
+    bed.write(&["cat", "/proc/self/cgroup"], |_| {});
+    let done = bed.call(&after(&global, &["--cgroup-manager", "disabled", "run", id]));
+    assert!(done.status.success() && !words(&done.stdout).contains(id), "{}", words(&done.stderr));
+    for (wrong, expected) in [
+        (&["checkpoint", "--image-path", "x", id][..], "failed to make a checkpoint: this runtime makes none"),
+        (&["restore", "--work-path", "x", id], "failed to restore a checkpoint: this runtime makes none"),
+        (&["update", "--mem-bw-schema", "x", id], "--mem-bw-schema"),
+        (&["kill", "--regex", "x"], "--regex"),
+        (&["update", "--memory", "many", id], "`many` is no number of bytes"),
+    ] {
+        let refused = bed.call(&after(&global, wrong));
+        assert!(!refused.status.success() && words(&refused.stderr).contains(expected), "{}", words(&refused.stderr));
+        let told = fs::read_to_string(&log).unwrap();
+        let last: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+        assert!(last["level"] == "error" && last["msg"].as_str().unwrap().contains(expected), "{expected}: {last}");
+    }
+}
+
+#[test]
 fn the_process_is_what_the_configuration_says() {
     let Some(bed) = Bed::new("process") else { return };
     let script = "id -u; id -g; id -G; pwd; hostname; echo $A; cat /proc/self/status; cat /proc/self/limits; touch /x || echo frozen";
@@ -189,7 +260,9 @@ fn mounts_devices_and_paths_are_what_the_configuration_says() {
     let data = bed.directory.path().join("data");
     fs::create_dir(&data).unwrap();
     fs::write(data.join("f"), "of the host\n").unwrap();
-    let script = "cat /data/f; touch /data/g || echo bound; cat /proc/kcore | head -c 1; touch /proc/sys/x 2>/dev/null || echo kept; \
+    fs::create_dir(bed.rootfs("filled")).unwrap();
+    fs::write(bed.rootfs("filled/f"), "of the rootfs\n").unwrap();
+    let script = "cat /filled/f; ls -ld /filled; touch /filled/g; cat /data/f; touch /data/g || echo bound; cat /proc/kcore | head -c 1; touch /proc/sys/x 2>/dev/null || echo kept; \
                   cat /late/../dev/null; echo x > /dev/full || echo full; ls /hidden; touch /tmp/x && echo written; cat /proc/self/mountinfo";
     let said = bed.says(script, |config| {
         let mounts = config["mounts"].as_array_mut().unwrap();
@@ -198,12 +271,16 @@ fn mounts_devices_and_paths_are_what_the_configuration_says() {
         );
         mounts
             .push(json!({ "destination": "/tmp", "type": "tmpfs", "source": "t", "options": ["size=64k", "noexec"] }));
+        mounts.push(
+            json!({ "destination": "/filled", "type": "tmpfs", "source": "t", "options": ["tmpcopyup", "mode=750"] }),
+        );
         mounts.push(json!({ "destination": "/late", "type": "tmpfs", "source": "t", "options": ["ro"] }));
         config["root"]["readonly"] = json!(false);
         config["linux"]["maskedPaths"].as_array_mut().unwrap().push(json!("/data/f/none"));
         config["process"]["capabilities"] = Value::Null;
     });
-    for expected in ["of the host", "bound", "kept", "full", "written"] {
+    assert!(said.contains("drwxr-x--- ") && !bed.rootfs("filled/g").exists(), "{said}");
+    for expected in ["of the rootfs", "of the host", "bound", "kept", "full", "written"] {
         assert!(said.lines().any(|line| line == expected), "{expected}: {said}");
     }
     let of =

@@ -419,7 +419,14 @@ impl Bundle {
     /// # Errors
     /// [`Kind::Missing`], [`Kind::Invalid`], which name the member that is wrong.
     pub fn open(directory: &Path) -> Result<Self> {
-        let file = directory.join("config.json");
+        Self::with(directory, &directory.join("config.json"))
+    }
+
+    /// The same by another file.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn with(directory: &Path, file: &Path) -> Result<Self> {
         let doing = || format!("read {}", file.display());
         let io = |error: std::io::Error| {
             let kind = if error.kind() == std::io::ErrorKind::NotFound { Kind::Missing } else { Kind::Io };
@@ -427,7 +434,7 @@ impl Bundle {
         };
         let directory = fs::canonicalize(directory).map_err(io)?;
         let mut text = Vec::new();
-        fs::File::open(&file).and_then(|open| open.take(LONGEST + 1).read_to_end(&mut text)).map_err(io)?;
+        fs::File::open(file).and_then(|open| open.take(LONGEST + 1).read_to_end(&mut text)).map_err(io)?;
         if text.len() as u64 > LONGEST {
             return Err(Error::new(Kind::TooBig, doing()).because("it has more than 16 MiB"));
         }

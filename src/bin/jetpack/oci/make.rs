@@ -24,6 +24,9 @@ struct Making {
     /// The directory with config.json
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     bundle: PathBuf,
+    /// Another file than config.json
+    #[arg(short = 'f', long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The socket that gets the near end of the terminal
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
@@ -42,6 +45,9 @@ struct Making {
     /// Do not make it where something that it asks for does not hold
     #[arg(long)]
     strict: bool,
+    /// Taken as others take it: its orphans are not this program's
+    #[arg(long, hide = true)]
+    no_subreaper: bool,
     /// What it is called
     #[arg(value_name = "CONTAINER")]
     id: String,
@@ -64,14 +70,18 @@ pub struct RunArgs {
     /// Do not remove it when it has ended
     #[arg(long)]
     keep: bool,
-    /// Taken as others take it: its orphans are not this program's
-    #[arg(long, hide = true)]
-    no_subreaper: bool,
 }
 
 impl Making {
+    fn open(&self) -> Result<Bundle, Failed> {
+        Ok(match &self.config {
+            Some(file) => Bundle::with(&self.bundle, file)?,
+            None => Bundle::open(&self.bundle)?,
+        })
+    }
+
     fn make(&self, console: Option<OwnedFd>, context: &Context) -> Result<Container, Failed> {
-        let bundle = Bundle::open(&self.bundle)?;
+        let bundle = self.open()?;
         // Those that systemd has passed on are behind the standard streams too.
         let passed = std::env::var("LISTEN_FDS").ok().and_then(|number| number.parse::<u16>().ok()).unwrap_or(0);
         let mut bundle = bundle;
@@ -79,7 +89,7 @@ impl Making {
             process.env.extend([format!("LISTEN_FDS={passed}"), "LISTEN_PID=1".to_owned()]);
         }
         let wish = Wish {
-            options: Options { systemd: context.systemd, no_pivot: self.no_pivot },
+            options: Options { groups: context.groups, no_pivot: self.no_pivot },
             console,
             pid_file: self.pid_file.clone(),
             preserve: i32::from(self.preserve_fds) + i32::from(passed),
@@ -111,7 +121,7 @@ fn start_it(container: &Container, context: &Context) -> Result<(), Failed> {
 
 pub fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Failed> {
     let making = &args.making;
-    let config = Bundle::open(&making.bundle)?.config;
+    let config = making.open()?.config;
     let own = config.process.is_some_and(|process| process.terminal) && !args.detach && making.console_socket.is_none();
     let (socket, near) = if own {
         let (near, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;

@@ -18,6 +18,13 @@ pub struct IdArgs {
     id: String,
 }
 
+/// What is refused, whatever its words are.
+#[derive(clap::Args)]
+pub struct Refused {
+    #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
+    _words: Vec<String>,
+}
+
 #[derive(clap::Args)]
 pub struct DeleteArgs {
     /// End it first where it runs; one that is not there is no error
@@ -95,19 +102,19 @@ pub struct UpdateArgs {
     #[arg(short, long, value_name = "FILE")]
     resources: Option<PathBuf>,
     /// Bytes that may be used
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     memory: Option<i64>,
     /// Bytes to which it is pushed back when memory is short
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     memory_reservation: Option<i64>,
     /// Bytes that may be used together with swap
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     memory_swap: Option<i64>,
     /// Taken as others take it: the kernel counts its own memory no longer
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, hide = true)]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, hide = true, value_parser = bytes)]
     kernel_memory: Option<i64>,
     /// Bytes of the kernel's buffers for TCP
-    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = bytes)]
     kernel_memory_tcp: Option<i64>,
     /// Microseconds
     #[arg(long, value_name = "USEC")]
@@ -145,6 +152,18 @@ pub struct UpdateArgs {
     /// The container
     #[arg(value_name = "CONTAINER")]
     id: String,
+}
+
+/// A number, or one with `k`, `m`, `g`, `t` behind it.
+fn bytes(text: &str) -> Result<i64, String> {
+    let word = text.to_ascii_lowercase();
+    let word = word.strip_suffix('b').unwrap_or(&word);
+    let word = word.strip_suffix('i').unwrap_or(word);
+    let units = [('k', 10), ('m', 20), ('g', 30), ('t', 40)];
+    let (number, shift) =
+        units.iter().find_map(|(unit, shift)| Some((word.strip_suffix(*unit)?, *shift))).unwrap_or((word, 0));
+    let number = number.parse::<i64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    number.ok_or_else(|| format!("`{text}` is no number of bytes: 1048576, 1024k, 1m, -1 are"))
 }
 
 impl UpdateArgs {

@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use appc::executor::linux::container::compile::Groups;
 use appc::executor::linux::container::launch;
 use appc::executor::linux::container::state::{Container, Root};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -48,6 +49,9 @@ struct Global {
     /// Control groups are named `SLICE:PREFIX:NAME`, as with systemd
     #[arg(long)]
     systemd_cgroup: bool,
+    /// Who keeps the control groups: `disabled` makes none, and gives what is asked of them up
+    #[arg(long, value_name = "MANAGER", default_value = "cgroupfs")]
+    cgroup_manager: Manager,
     /// Taken as others take it, and not needed: whether there is root is seen
     #[arg(long, value_name = "auto|true|false", hide = true, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     rootless: Option<String>,
@@ -63,6 +67,13 @@ struct Global {
 enum LogFormat {
     Text,
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Manager {
+    Cgroupfs,
+    Systemd,
+    Disabled,
 }
 
 #[derive(Subcommand)]
@@ -97,6 +108,12 @@ enum Command {
     Features,
     /// Write a configuration to start from
     Spec(show::SpecArgs),
+    /// Refused
+    #[command(hide = true)]
+    Checkpoint(manage::Refused),
+    /// Refused
+    #[command(hide = true)]
+    Restore(manage::Refused),
 }
 
 /// Why a command did not do what was asked: a line.
@@ -118,7 +135,7 @@ impl Failed {
 struct Context {
     root: Root,
     log: Option<(PathBuf, LogFormat)>,
-    systemd: bool,
+    groups: Groups,
 }
 
 impl Context {
@@ -132,7 +149,12 @@ impl Context {
             },
         };
         let log = global.log.map(|file| (file, global.log_format));
-        Ok(Self { root: Root(root), log, systemd: global.systemd_cgroup })
+        let groups = match global.cgroup_manager {
+            Manager::Disabled => Groups::None,
+            Manager::Cgroupfs if !global.systemd_cgroup => Groups::Plain,
+            _ => Groups::Systemd,
+        };
+        Ok(Self { root: Root(root), log, groups })
     }
 
     fn container(&self, id: &str) -> Result<Container, Failed> {
@@ -170,11 +192,31 @@ pub fn called(words: &[OsString]) -> Option<Vec<OsString>> {
     Some([OsString::from(NAME)].into_iter().chain(rest.iter().cloned()).collect())
 }
 
+/// The log that a command line names which is wrong elsewhere.
+fn log_of(words: &[OsString]) -> Option<(PathBuf, LogFormat)> {
+    let value = |name: &str| {
+        let at =
+            words.iter().position(|word| word.to_str().is_some_and(|word| word.split('=').next() == Some(name)))?;
+        match words[at].to_str()?.split_once('=') {
+            Some((_, value)) => Some(OsString::from(value)),
+            None => words.get(at + 1).cloned(),
+        }
+    };
+    let json = value("--log-format").is_some_and(|format| format == "json");
+    Some((PathBuf::from(value("--log")?), if json { LogFormat::Json } else { LogFormat::Text }))
+}
+
 /// Does what `words` say.
 pub fn main(words: Vec<OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(words) {
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
         Err(error) => {
+            // Engines look into the log alone.
+            if let Some((file, format)) = log_of(&words).filter(|_| error.use_stderr()) {
+                let said = error.to_string();
+                let what = said.lines().next().unwrap_or_default();
+                log(&file, format, "error", what.strip_prefix("error: ").unwrap_or(what));
+            }
             let _ = error.print();
             return ExitCode::from(u8::from(error.use_stderr()));
         }
@@ -220,6 +262,8 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failed> {
         Command::Events(args) => show::events(&args, context),
         Command::Features => show::features(),
         Command::Spec(args) => show::spec(&args),
+        Command::Checkpoint(_) => Err(Failed::new("make a checkpoint: this runtime makes none")),
+        Command::Restore(_) => Err(Failed::new("restore a checkpoint: this runtime makes none")),
     }
 }
 

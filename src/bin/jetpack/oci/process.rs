@@ -61,6 +61,9 @@ pub struct ExecArgs {
     /// So many descriptors above the standard streams stay open
     #[arg(long, value_name = "N", default_value_t = 0)]
     preserve_fds: u16,
+    /// The control group below the container's that it joins
+    #[arg(long, value_name = "[CONTROLLER:]PATH")]
+    cgroup: Option<String>,
     /// Even though the container stands still
     #[arg(long)]
     ignore_paused: bool,
@@ -127,6 +130,7 @@ pub fn exec(args: ExecArgs, context: &Context) -> Result<ExitCode, Failed> {
         pid_file: args.pid_file.clone(),
         preserve: i32::from(args.preserve_fds),
         keep_keyring: false,
+        group: args.cgroup.clone(),
         though_paused: args.ignore_paused,
     };
     let (pid, _) = enter::enter(&container, &process, &wish)?;

@@ -54,10 +54,22 @@ impl Facts {
 /// What the command line says beside the bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Control groups are named as systemd does.
-    pub systemd: bool,
+    /// Where control groups stand.
+    pub groups: Groups,
     /// The root is moved to and not pivoted into.
     pub no_pivot: bool,
+}
+
+/// Where a container's control groups stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Groups {
+    /// Where their path says.
+    #[default]
+    Plain,
+    /// Where systemd would have them.
+    Systemd,
+    /// Nowhere: it stays in its caller's.
+    None,
 }
 
 /// Device nodes that every container finds, with their numbers.
@@ -175,9 +187,16 @@ impl Compiler<'_> {
             self.asked("linux.resources", Outcome::ignored("control groups need root here"));
             return Ok(Vec::new());
         }
-        let places = self.facts.trees.places(self.linux.cgroups_path.as_deref(), id, self.options.systemd);
+        if self.options.groups == Groups::None {
+            if self.linux.resources.is_some() {
+                self.asked("linux.resources", Outcome::ignored("control groups are not wanted"));
+            }
+            return Ok(Vec::new());
+        }
+        let systemd = self.options.groups == Groups::Systemd;
+        let places = self.facts.trees.places(self.linux.cgroups_path.as_deref(), id, systemd);
         let places = places.map_err(|why| refused("linux.cgroupsPath", why))?;
-        if self.options.systemd {
+        if systemd {
             self.asked(
                 "--systemd-cgroup",
                 Outcome::modified("the groups stand where systemd has them, and it is not told"),

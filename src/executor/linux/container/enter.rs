@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
@@ -19,7 +19,7 @@ use super::launch::{
     self, Said, become_root, hand_over, leave, pass_on, put_into_groups, set_limits, tell, use_terminal, write_pid,
 };
 use super::process;
-use super::state::{Container, Kept, Status};
+use super::state::{Container, Group, Kept, Status};
 use crate::executor::isolation::Report;
 use crate::executor::linux::inside::{self, Reach};
 use crate::executor::linux::message::Complaint;
@@ -40,6 +40,8 @@ pub struct Wish {
     pub preserve: i32,
     /// Whether it keeps its caller's keyring.
     pub keep_keyring: bool,
+    /// The group below the container's that it joins; with `controller:` before it, in that one's tree only.
+    pub group: Option<String>,
     /// Whether it may be made in a container that stands still, and stand still with it.
     pub though_paused: bool,
 }
@@ -123,6 +125,29 @@ pub fn enter(container: &Container, process: &bundle::Process, wish: &Wish) -> R
     }
 }
 
+/// The container's groups, with what is `asked` for below them in place of those that it is asked for of.
+fn below(container: &Container, asked: &str) -> Result<Vec<Group>, Error> {
+    let wrong = |why: &str| Error::new(Kind::Refused, format!("join the control group {asked}")).because(why);
+    let (controllers, path) = match asked.split_once(':') {
+        Some((controllers, path)) => (controllers.split(',').collect(), path),
+        None => (Vec::new(), asked),
+    };
+    let path = Path::new(path.trim_start_matches('/'));
+    if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(wrong("it leads out of the container's"));
+    }
+    let mut groups = container.kept.groups.clone();
+    let meant = |group: &Group| {
+        controllers.is_empty() || controllers.iter().any(|one| group.controllers.iter().any(|has| has == one))
+    };
+    let mut found = false;
+    for group in groups.iter_mut().filter(|group| meant(group)) {
+        found = true;
+        group.path.push(path);
+    }
+    if found { Ok(groups) } else { Err(wrong("the container has none of these")) }
+}
+
 /// The root of the container's first process, which is the rootfs unless that has left it.
 fn root_of(kept: &Kept, init: Pid) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -160,6 +185,8 @@ fn watch(
     wish: &Wish,
 ) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Io, "execute a process in the container").because(error);
+    let groups =
+        wish.group.as_deref().map_or_else(|| Ok(container.kept.groups.clone()), |asked| below(container, asked))?;
     let mut reaped = false;
     let mut ready = false;
     loop {
@@ -180,7 +207,7 @@ fn watch(
                 let pid = Pid::from_raw(message.sender).ok_or_else(|| failed(io::Error::other("it has no number")))?;
                 let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| failed(e.into()))?;
                 *child = Some((pid, handle));
-                put_into_groups(pid, container)?;
+                put_into_groups(pid, &groups)?;
                 set_limits(Some(pid), steps)?;
                 for step in steps {
                     if let Step::Process { step: step @ ProcessStep::SetOomScore { value }, .. } = step {

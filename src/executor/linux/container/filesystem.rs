@@ -118,13 +118,14 @@ impl Filesystem {
                 source
             }
             Source::New { kind, options } => {
+                let covers = inside::open(self.root()?, &asked.target, OFlags::PATH, Reach::Anywhere).is_ok();
                 let place = if TREES.contains(&kind.as_str()) {
                     inside::directory(self.root()?, &asked.target, Reach::NoLinks)?.fd
                 } else {
                     self.place(&asked.target, true)?
                 };
                 let mut options = options.clone();
-                if kind == "tmpfs" && !options.iter().any(|(name, _)| name == "mode") {
+                if kind == "tmpfs" && covers && !options.iter().any(|(name, _)| name == "mode") {
                     // As what it covers.
                     options.push(("mode".to_owned(), Some(format!("{:o}", fstat(&place)?.st_mode & 0o7777))));
                 }
@@ -137,8 +138,11 @@ impl Filesystem {
                     .collect();
                 let made = mount::create(kind, &options, attributes(asked.set))?;
                 if asked.copy_up {
-                    let path = |fd: BorrowedFd<'_>| PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+                    // What the kernel has there is a link, which is followed to its directory.
+                    let path = |fd: BorrowedFd<'_>| PathBuf::from(format!("/proc/self/fd/{}/.", fd.as_raw_fd()));
+                    let mode = Mode::from_raw_mode(fstat(&made)?.st_mode & 0o7777);
                     crate::executor::copy::tree(&path(place.as_fd()), &path(made.as_fd()))?;
+                    rustix::fs::chmod(path(made.as_fd()), mode)?;
                 }
                 mount::attach(made.as_fd(), place.as_fd())?;
                 made

@@ -349,7 +349,7 @@ pub(super) fn write_pid(file: &Path, pid: Pid) -> Result<(), Error> {
 
 /// Into its control groups, and what has to be done from outside before it goes on.
 fn bring_in(pid: Pid, container: &Container, steps: &[Step]) -> Result<(), Error> {
-    put_into_groups(pid, container)?;
+    put_into_groups(pid, &container.kept.groups)?;
     for step in steps {
         let failed = |error: io::Error| Error::new(Kind::Io, step.describe()).because(error);
         match step {
@@ -378,8 +378,8 @@ fn map_ids(pid: Pid, ids: &IdMap) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn put_into_groups(pid: Pid, container: &Container) -> Result<(), Error> {
-    for group in &container.kept.groups {
+pub(super) fn put_into_groups(pid: Pid, groups: &[Group]) -> Result<(), Error> {
+    for group in groups {
         std::fs::write(group.path.join("cgroup.procs"), pid.as_raw_nonzero().to_string()).map_err(|error| {
             Error::new(Kind::Io, format!("join the control group {}", group.path.display())).because(error)
         })?;

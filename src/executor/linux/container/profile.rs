@@ -71,7 +71,7 @@ struct Rule<'a> {
     answer: u32,
 }
 
-/// The filter of `asked`, and the names of calls that no numbering has.
+/// The filter of `asked`, and the names of calls that no numbering has and something else than being allowed would become of.
 ///
 /// # Errors
 /// In words, what is wrong with it.
@@ -110,8 +110,11 @@ pub(crate) fn profile(asked: &Seccomp) -> Result<(Profile, Vec<String>), String>
         let known = FLAGS.iter().find(|(known, _)| known == name);
         flags |= known.ok_or_else(|| format!("flags: {name} is none"))?.1;
     }
-    let unknown = rules.keys().filter(|name| numberings().all(|numbering| (numbering.number)(name).is_none()));
-    let unknown = unknown.map(|name| (*name).to_owned()).collect();
+    // That nobody can make a call which there is not takes nothing away: lists of what is allowed are for all machines.
+    let matters = |rules: &[Rule<'_>]| rules.iter().any(|rule| rule.answer != libc::SECCOMP_RET_ALLOW);
+    let missing = |name: &str| numberings().all(|numbering| (numbering.number)(name).is_none());
+    let unknown = rules.iter().filter(|(name, rules)| missing(name) && matters(rules));
+    let unknown = unknown.map(|(name, _)| (*name).to_owned()).collect();
     let listed = |one: &Numbering| asked.architectures.iter().any(|asked| asked == one.name);
     // The first is the machine's own, whatever is listed.
     let numberings: Vec<&Numbering> =
