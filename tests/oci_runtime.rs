@@ -198,7 +198,7 @@ fn options_are_those_that_engines_give() {
     if tree.ends_with(Path::new("pids").join(id)) {
         fs::create_dir(tree.join("below")).unwrap();
         let inside = bed.call(&after(&global, &["exec", "--cgroup", "pids:/below", id, "cat", "/proc/self/cgroup"]));
-        assert!(words(&inside.stdout).contains(&":pids:/below"), "{}", words(&inside.stderr));
+        assert!(words(&inside.stdout).contains(":pids:/below"), "{}", words(&inside.stderr));
     }
     let out = bed.call(&after(&global, &["exec", "--cgroup", "../..", id, "true"]));
     assert!(words(&out.stderr).contains("it leads out of the container's"), "{}", words(&out.stderr));

@@ -20,7 +20,7 @@
 //! Rules of ours: `x.oci.runtime`.
 
 pub mod compile;
-pub mod devices;
+pub(crate) mod devices;
 pub mod enter;
 mod filesystem;
 pub mod groups;
