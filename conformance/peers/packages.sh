@@ -76,8 +76,9 @@ echo "passed: the Debian package"
 if command -v systemd-analyze >/dev/null; then
     mkdir -p "$work/units"
     # A unit whose program is not there is refused.
-    sed "s,/usr/bin,$bin," contrib/systemd/jetpack-gc.service >"$work/units/jetpack-gc.service"
-    cp contrib/systemd/jetpack-gc.timer "$work/units"
+    for unit in contrib/systemd/*.service contrib/systemd/*.timer; do
+        sed "s,/usr/bin,$bin," "$unit" >"$work/units/$(basename "$unit")"
+    done
     systemd-analyze verify --man=no "$work"/units/* 2>"$work/log" || { cat "$work/log"; fail "the units"; }
     echo "passed: the units"
 fi

@@ -58,7 +58,7 @@ Copyright: 2026 The appc authors
 License: Apache-2.0
  On Debian systems the whole text stands in /usr/share/common-licenses/Apache-2.0.
 END
-install -D -m 644 -t "$root/usr/lib/systemd/system" contrib/systemd/jetpack-gc.service contrib/systemd/jetpack-gc.timer
+install -D -m 644 -t "$root/usr/lib/systemd/system" contrib/systemd/*.service contrib/systemd/*.timer
 install -D -m 644 contrib/systemd/tmpfiles.conf "$root/usr/lib/tmpfiles.d/jetpack.conf"
 
 mkdir "$root/DEBIAN"
@@ -96,7 +96,7 @@ cat >"$root/DEBIAN/prerm" <<'END'
 #!/bin/sh
 set -e
 if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
-    systemctl disable --now jetpack-gc.timer || true
+    systemctl disable --now jetpack-gc.timer jetpack-metrics.timer || true
 fi
 END
 cat >"$root/DEBIAN/postrm" <<'END'

@@ -5,7 +5,7 @@
 //! ```
 //! `<socket>.lock` is locked while a service lives: a socket whose lock is free is left over and is replaced.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::Mode;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
@@ -22,6 +21,7 @@ use uuid::Uuid;
 
 use super::register::{Hello, MAX_LINE, PATIENCE, Reply};
 use super::{Error, HmacKey, Kind, Limits, Pod, Pods, serve, tls};
+use crate::sys::private_socket::PrivateSocket;
 
 /// Where a domain service listens, and as what.
 #[derive(Debug)]
@@ -67,7 +67,13 @@ impl Domain {
     pub fn open(options: Options, key: HmacKey) -> Result<Self, Error> {
         let doing = || Error::new(Kind::Io, format!("listen on {}", options.listen));
         let tls = options.tls.map(|(chain, key)| tls::acceptor(&chain, &key)).transpose()?;
-        let (lock, registrar) = private_socket(&options.socket)?;
+        let PrivateSocket { listener: registrar, lock } = PrivateSocket::open(&options.socket).map_err(|error| {
+            let doing = format!("listen on {}", options.socket.display());
+            match error.kind() {
+                ErrorKind::AddrInUse => Error::new(Kind::Exists, doing).because("another metadata service does"),
+                _ => Error::new(Kind::Io, doing).because(error),
+            }
+        })?;
         let http = TcpListener::bind(options.listen).map_err(|error| doing().because(error))?;
         let address = http.local_addr().map_err(|error| doing().because(error))?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -109,31 +115,6 @@ impl Domain {
             Ok(())
         })
     }
-}
-
-/// A socket that only this user and root may connect to.
-fn private_socket(path: &Path) -> Result<(File, UnixListener), Error> {
-    let failed = |error: io::Error| Error::new(Kind::Io, format!("listen on {}", path.display())).because(error);
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let lock = File::options().write(true).create(true).truncate(false).open(&name).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let error = Error::new(Kind::Exists, format!("listen on {}", path.display()));
-            return Err(error.because("another metadata service does"));
-        }
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
-    }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    // The mode at birth: between a bind and a chmod others could connect.
-    let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
-    let bound = UnixListener::bind(path);
-    rustix::process::umask(umask);
-    Ok((lock, bound.map_err(failed)?))
 }
 
 struct Registrar {

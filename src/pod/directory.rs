@@ -38,6 +38,12 @@ pub enum State {
     Removing,
 }
 
+impl State {
+    /// All of them, in the order of a pod's life.
+    pub const ALL: [Self; 6] =
+        [Self::Embryo, Self::Preparing, Self::Prepared, Self::Running, Self::Exited, Self::Removing];
+}
+
 impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {

@@ -14,6 +14,7 @@ pub(crate) mod notify;
 pub mod output;
 #[cfg(target_os = "freebsd")]
 pub(crate) mod passing;
+pub mod private_socket;
 pub mod secret;
 pub mod signals;
 pub mod terminal;

@@ -5,6 +5,7 @@
 
 mod agreement;
 mod bed;
+mod boot;
 mod building;
 mod confinement;
 mod containment;
@@ -17,6 +18,7 @@ mod groups;
 mod isolators;
 mod levels;
 mod lifecycle;
+mod metrics;
 mod networks;
 mod older;
 mod outside;

@@ -88,6 +88,8 @@ fn a_pod_that_runs_is_shown_and_told_what_to_do() {
         .line("jetpack ps web --json")
         .line("jetpack top web")
         .line("jetpack top web --json")
+        .line("jetpack metrics | grep -E '(pods|app_up|restarts_total)[{]'")
+        .line("jetpack metrics --output missing/jetpack.prom")
         .line("jetpack exec web /bin/sh -c 'echo inside' </dev/null")
         .line("jetpack exec web /bin/sh -c 'exit 4' </dev/null")
         .line("jetpack exec web /bin/missing </dev/null")

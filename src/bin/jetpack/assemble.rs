@@ -13,10 +13,10 @@ use appc::executor::consent::Allowance;
 use appc::executor::host_name::{HostName, NoHostName};
 use appc::executor::isolation::Report;
 use appc::executor::level::Level;
-use appc::executor::local::Draft;
+use appc::executor::local::{self, Damage, Draft, Executor};
 use appc::executor::plan::{Consent, Dns, Restart, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
-use appc::pod::{ResolvedImage, directory, reify};
+use appc::pod::{Pods, ResolvedImage, State, directory, reify};
 use appc::render::{Pull, Rendered};
 use appc::schema::{
     self, AcName, Annotations, App, ExposedPort, ImageId, Ipv4, PodApp, PodImage, PodManifest, Purpose, validate,
@@ -33,6 +33,7 @@ use crate::familiar;
 use crate::meant;
 use crate::obtain::{Obtained, obtain};
 use crate::options::{ImageWords, Images};
+use crate::stop;
 use crate::surroundings;
 
 /// What a pod is made of.
@@ -238,6 +239,27 @@ fn pod_name(text: &str) -> Result<String, &'static str> {
 
 fn for_a_pod() -> validate::Options {
     validate::Options { purpose: Purpose::Pod, ..validate::Options::default() }
+}
+
+/// Removes the pod whose place this one shall take, once it is known that this one can be made.
+pub fn make_way(draft: &Draft, pods: &Pods, context: &Context) -> Result<(), CommandError> {
+    let Some(name) = &draft.choices.name else {
+        return Err(CommandError::usage("--replace is about a pod of the same name, and this one has none")
+            .hint("--pod-name gives it one"));
+    };
+    let Some(mut other) = pods.named(name)? else { return Ok(()) };
+    let system = if context.model.is_some() { Executor::Freebsd } else { Executor::THIS };
+    draft.outline(system)?.report.judge(draft.choices.strict)?;
+    if other.is_lost() && local::lingers(&other)?.is_some() {
+        local::end_remains(pods, &mut other)?;
+    } else if other.state() == State::Running {
+        stop::politely(pods, &mut other, context)?;
+    }
+    let uuid = other.uuid();
+    for left in local::remove(pods, other, Damage::Told)? {
+        eprintln!("jetpack: warning: pod {uuid}: not undone: {left}");
+    }
+    Ok(())
 }
 
 /// Whether what single options say makes a valid manifest together.

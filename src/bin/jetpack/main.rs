@@ -49,6 +49,7 @@ mod made;
 mod manual;
 mod meant;
 mod metadata_service;
+mod metrics;
 mod obtain;
 #[cfg(target_os = "linux")]
 mod oci;
@@ -195,6 +196,7 @@ commands! {
     Logs(logs::Args) = "logs",
     Man(manual::ManArgs) = "man",
     MetadataService(metadata_service::Args) = "metadata-service",
+    Metrics(metrics::Args) = "metrics",
     Pause(pause::Args) = "pause",
     Plan(plan::Args) = "plan",
     Prepare(prepare::Args) = "prepare",
@@ -298,6 +300,7 @@ fn dispatch(command: Command, context: &context::Context) -> Result<ExitCode, er
             manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(error::CommandError::failed)
         }
         Command::MetadataService(args) => metadata_service::run(args, context),
+        Command::Metrics(args) => metrics::run(&args, context),
         Command::Rm(args) => rm::run(&args, context),
         Command::Run(args) => run::run(args, context),
         Command::Trust(args) => trust::run(&args, context),

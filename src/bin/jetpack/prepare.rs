@@ -16,6 +16,9 @@ use crate::error::CommandError;
 pub struct Args {
     #[command(flatten)]
     pod: assemble::PodArgs,
+    /// Take the place of the pod that has the name: what runs of it is asked to end, as by `jetpack stop`, and it is removed
+    #[arg(long)]
+    replace: bool,
     /// Write the pod's UUID into this file
     #[arg(long, value_name = "FILE")]
     uuid_file_save: Option<PathBuf>,
@@ -29,6 +32,9 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let make = || -> Result<ExitCode, CommandError> {
         let pods = context.pods()?;
         let (draft, _held) = assemble::draft(&args.pod, context)?;
+        if args.replace {
+            assemble::make_way(&draft, &pods, context)?;
+        }
         let (pod, foreseen) = draft.prepare(&pods, Begin::Later)?;
         if let Err(error) = save_uuid(args.uuid_file_save.as_deref(), &pod) {
             local::remove(&pods, pod, Damage::Keeps)?;

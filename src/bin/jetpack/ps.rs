@@ -83,7 +83,7 @@ pub fn top(args: &TopArgs, context: &Context) -> Result<ExitCode, CommandError> 
 }
 
 /// What a pod uses, by resource.
-fn used(pod: &PodDir, context: &Context) -> Result<Vec<(String, u64)>, CommandError> {
+pub fn used(pod: &PodDir, context: &Context) -> Result<Vec<(String, u64)>, CommandError> {
     #[cfg(target_os = "linux")]
     if context.model.is_none() {
         return linux::used(pod);
@@ -105,110 +105,37 @@ pub mod linux {
     use std::os::unix::fs::MetadataExt;
     use std::process::ExitCode;
 
+    use appc::executor::linux::usage::{PodUsage, Processes};
     use appc::pod::PodDir;
 
     use crate::error::CommandError;
 
-    /// The unit of times in procfs, in seconds' parts: USER_HZ, on every architecture that is left.
-    const TICKS: u64 = 100;
-
-    /// The processes of the pid namespace that the pod's apps are in, in order.
+    /// The processes of the pod, in order.
     fn processes(pod: &PodDir) -> Result<Vec<i32>, CommandError> {
-        let namespace = |pid: i32| fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|about| about.ino());
-        let status = pod.status();
-        let ours = status.iter().flat_map(|status| &status.apps).filter_map(|app| namespace(app.pid?)).next();
-        let Some(ours) = ours else {
-            return Err(CommandError::failed(format!("list the processes of pod {}: no app of it runs", pod.uuid())));
-        };
-        let entries = fs::read_dir("/proc").map_err(|error| CommandError::failed(format!("list /proc: {error}")))?;
-        let mut pids: Vec<i32> =
-            entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-        pids.retain(|&pid| namespace(pid) == Some(ours));
-        pids.sort_unstable();
-        Ok(pids)
-    }
-
-    /// What a process may wait for as it is short.
-    const SHORT: [&str; 3] = ["cpu", "memory", "io"];
-
-    /// What the kernel counts by name in a file of a group: the file, the line, what we call it.
-    const COUNTED: [(&str, &str, &str); 3] = [
-        ("cpu.stat", "throttled_usec", "cputhrottled"),
-        ("memory.events", "oom_kill", "oomkills"),
-        ("pids.events", "max", "forksrefused"),
-    ];
-
-    /// The pod's control group of version 2, where it has one.
-    fn group(pod: &PodDir) -> Option<std::path::PathBuf> {
-        let pid = pod.status()?.apps.iter().find_map(|app| app.pid)?;
-        let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-        let name = format!("jetpack-{}", pod.uuid());
-        let below = std::path::Path::new(own);
-        let pods = below.ancestors().find(|path| {
-            path.file_name().and_then(|last| last.to_str()).is_some_and(|last| last.trim_end_matches(".scope") == name)
-        })?;
-        ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-            .iter()
-            .map(|mount| std::path::Path::new(mount).join(pods))
-            .find(|group| group.join("cgroup.procs").exists())
-    }
-
-    /// What the kernel has counted for the pod's group, where that has the controller: bytes of memory with what files hold of it, now
-    /// and at most; microseconds for which some process has waited for what is short, and how much of the last ten seconds that was, in
-    /// hundredths; what limits have done; bytes read and written.
-    pub(super) fn accounted(group: &std::path::Path) -> Vec<(String, u64)> {
-        let read = |name: &str| fs::read_to_string(group.join(name)).unwrap_or_default();
-        let mut all = Vec::new();
-        let mut add = |name: &str, value: Option<u64>| all.extend(value.map(|value| (name.to_owned(), value)));
-        add("memorycharged", read("memory.current").trim().parse().ok());
-        add("memorypeak", read("memory.peak").trim().parse().ok());
-        for what in SHORT {
-            let text = read(&format!("{what}.pressure"));
-            let some = text.lines().find_map(|line| line.strip_prefix("some "));
-            let field = |name: &str| {
-                let mut words = some?.split(' ');
-                words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-            };
-            // Before the point stands what is whole.
-            let recent = field("avg10").and_then(|share| share.split('.').next());
-            add(&format!("{what}stall"), field("total").and_then(|total| total.parse().ok()));
-            add(&format!("{what}pressure"), recent.and_then(|share| share.parse().ok()));
+        let found = Processes::look().map_err(|error| CommandError::failed(format!("list /proc: {error}")))?;
+        match found.of(pod) {
+            [] => Err(CommandError::failed(format!("list the processes of pod {}: no app of it runs", pod.uuid()))),
+            pids => Ok(pids.to_vec()),
         }
-        for (file, line, name) in COUNTED {
-            let text = read(file);
-            let value = text.lines().find_map(|one| one.strip_prefix(line)?.strip_prefix(' ')?.parse().ok());
-            add(name, value);
-        }
-        let moved = read("io.stat");
-        for (key, name) in [("rbytes=", "ioread"), ("wbytes=", "iowritten")] {
-            let each = moved.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok());
-            add(name, each.reduce(u64::saturating_add));
-        }
-        all
     }
 
     /// What they use together, under the names that FreeBSD gives the same, and what the kernel has counted for the pod's control
-    /// group. What has ended counts there alone.
+    /// group.
     pub fn used(pod: &PodDir) -> Result<Vec<(String, u64)>, CommandError> {
-        let mut sums = [("cputime", 0), ("memoryuse", 0), ("swapuse", 0), ("maxproc", 0), ("nthr", 0)];
-        for pid in processes(pod)? {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let field = |name: &str| {
-                let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-                line.trim_start_matches(':').split_whitespace().next()?.parse::<u64>().ok()
-            };
-            // The name stands in parentheses and may hold anything; user and system time are the 14th and 15th field.
-            let times = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11).take(2);
-            let spent: u64 = times.filter_map(|time| time.parse::<u64>().ok()).sum();
-            let kilobytes = |name| field(name).unwrap_or(0) * 1024;
-            let one = [spent, kilobytes("VmRSS"), kilobytes("VmSwap"), 1, field("Threads").unwrap_or(0)];
-            sums.iter_mut().zip(one).for_each(|((_, sum), more)| *sum += more);
+        let found = Processes::look().map_err(|error| CommandError::failed(format!("list /proc: {error}")))?;
+        let PodUsage { pod: all, group, .. } = found.usage(pod);
+        if all.processes == 0 {
+            return Err(CommandError::failed(format!("ask what pod {} uses: no app of it runs", pod.uuid())));
         }
-        sums[0].1 /= TICKS;
+        let sums = [
+            ("cputime", all.cpu.as_secs()),
+            ("memoryuse", all.memory),
+            ("swapuse", all.swap),
+            ("maxproc", all.processes),
+            ("nthr", all.threads),
+        ];
         let mut used = sums.map(|(name, sum)| (name.to_owned(), sum)).to_vec();
-        used.extend(group(pod).iter().flat_map(|group| accounted(group)));
+        used.extend(group);
         Ok(used)
     }
 
@@ -284,41 +211,5 @@ pub mod linux {
             crate::output::json(facts)?;
         }
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::linux::accounted;
-
-    #[test]
-    fn what_the_kernel_counts_for_a_group_is_told_and_what_it_does_not_is_left_out() {
-        let group = tempfile::tempdir().unwrap();
-        assert_eq!(accounted(group.path()), []);
-        for (name, text) in [
-            ("memory.current", "8192\n"),
-            ("memory.peak", "nonsense\n"),
-            ("cpu.pressure", "some avg10=12.50 avg60=1.00 avg300=0.00 total=731\n"),
-            ("io.pressure", "full avg10=1.00 avg60=1.00 avg300=0.00 total=9\n"),
-            ("cpu.stat", "usage_usec 5\nnr_throttled 2\nthrottled_usec 77\n"),
-            ("memory.events", "oom 3\noom_kill 2\noom_group_kill 1\n"),
-            ("pids.events", "max 4\n"),
-            ("io.stat", "8:0 rbytes=1 wbytes=2 rios=9\n8:16 rbytes=10 wbytes=20\n"),
-        ] {
-            std::fs::write(group.path().join(name), text).unwrap();
-        }
-        let told = accounted(group.path());
-        let told: Vec<(&str, u64)> = told.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let expected = [
-            ("memorycharged", 8192),
-            ("cpustall", 731),
-            ("cpupressure", 12),
-            ("cputhrottled", 77),
-            ("oomkills", 2),
-            ("forksrefused", 4),
-            ("ioread", 11),
-            ("iowritten", 22),
-        ];
-        assert_eq!(told, expected);
     }
 }

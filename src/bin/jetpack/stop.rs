@@ -70,7 +70,6 @@ fn ask(args: &Args, pods: &Pods, text: &str, context: &Context) -> Result<Option
             state => Err(CommandError::failed(format!("stop pod {}: it does not run, it is {state}", pod.uuid()))),
         };
     }
-    // What is held cannot end by itself.
     pause::go_on(&pod, context)?;
     let time = if args.force { Some(Duration::ZERO) } else { args.time };
     let patience = within(&pod, time, context.config.stop_grace.value)?;
@@ -89,6 +88,14 @@ fn within(pod: &PodDir, time: Option<Duration>, configured: Duration) -> Result<
     pod.signal_supervisor(libc::SIGTERM)?;
     let _ = pod.signal_supervisor(libc::SIGCONT);
     Ok(patience)
+}
+
+/// Asks the apps of a pod that runs to end, and sees to it that they do.
+pub fn politely(pods: &Pods, pod: &mut PodDir, context: &Context) -> Result<(), CommandError> {
+    // What is held cannot end by itself.
+    pause::go_on(pod, context)?;
+    let patience = within(pod, None, context.config.stop_grace.value)?;
+    see_to_its_end(pods, pod, patience)
 }
 
 /// Ends a pod that runs, at once.

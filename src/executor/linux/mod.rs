@@ -33,6 +33,7 @@ mod process;
 mod readiness;
 pub mod steps;
 pub mod systemd;
+pub mod usage;
 
 pub use compile::compile;
 pub use doctor::diagnose;
