@@ -42,8 +42,11 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
 /// A reader finds the file as it was or as it is. Everybody may read it: node_exporter is nobody in particular.
 fn write(file: &Path, text: &str) -> Result<(), CommandError> {
     let file = std::path::absolute(file)?;
-    let failed = |error| CommandError::failed(format!("write {}: {error}", file.display()));
-    let mut new = tempfile::NamedTempFile::new_in(file.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    let failed = |error: io::Error| CommandError::failed(format!("write {}: {error}", file.display()));
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    // Else it is told of a name that nobody has chosen.
+    fs::metadata(directory).map_err(failed)?;
+    let mut new = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
     appc::sys::unfinished::note(new.path());
     io::Write::write_all(&mut new, text.as_bytes()).map_err(failed)?;
     new.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed)?;
