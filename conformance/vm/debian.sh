@@ -86,7 +86,13 @@ UNIT
 chroot "$root" systemctl enable appc.service >/dev/null 2>&1
 chroot "$root" systemctl set-default graphical.target >/dev/null 2>&1
 rm -f "$root"/etc/systemd/system/timers.target.wants/*
-if [ -d "$root/etc/selinux" ]; then rm -f "$root/.autorelabel"; fi
+if [ -d "$root/etc/selinux" ]; then
+    rm -f "$root/.autorelabel"
+    # The type of containers, which Debian's policy has not.
+    printf '(type container_t)\n(roletype system_r container_t)\n(typeattributeset domain (container_t))\n' >"$root/tmp/container.cil"
+    chroot "$root" semodule --noreload --install=/tmp/container.cil
+    rm "$root/tmp/container.cil"
+fi
 END
 )
 
