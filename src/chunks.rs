@@ -93,7 +93,8 @@ struct Head {
 impl Map {
     /// The map of the file that `source` gives, which has this SHA-512 in hex digits.
     ///
-    /// Errors: [`Kind::TooMany`], [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::TooMany`], [`Kind::Io`].
     pub fn of(source: impl Read, image: ImageId, sha512: String) -> Result<Self, Error> {
         let failed = || Error::new(Kind::Io, "cut the image into chunks");
         let (mut chunks, mut bytes, most) = (Vec::new(), 0, (MAX_MAP as usize - MAX_HEAD) / RECORD);
@@ -111,7 +112,8 @@ impl Map {
 
     /// The map that these bytes are.
     ///
-    /// Errors: [`Kind::Malformed`].
+    /// # Errors
+    /// [`Kind::Malformed`].
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let malformed = || Error::new(Kind::Malformed, "read the map of chunks");
         if bytes.len() as u64 > MAX_MAP {
@@ -165,7 +167,8 @@ impl Map {
 
 /// Cuts what `source` gives into chunks; `each` is told where each begins, until it has enough.
 ///
-/// Errors: those of reading.
+/// # Errors
+/// Those of reading.
 pub(crate) fn cut(source: impl Read, each: &mut dyn FnMut(u64, Chunk) -> ControlFlow<()>) -> io::Result<()> {
     let mut source = source;
     let mut first = Vec::new();

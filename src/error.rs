@@ -51,7 +51,7 @@ impl<K> Failure<K> {
         self.clause(clause).because(format!("manifest:{line}:{column}: {}", error.message))
     }
 
-    /// The same error as another module's, whose words it needs no others beside.
+    /// This error as another module's, whose words it needs no others beside.
     #[must_use]
     pub fn of_kind<L>(self, kind: L) -> Failure<L> {
         Failure { kind, doing: self.doing, clause: self.clause, source: self.source }

@@ -7,7 +7,7 @@
 //! Each arrow is one module with one way in. A later module calls an earlier one; never back: of these rooms each uses
 //! only those before it, and the programs use them all (`tests/rooms.rs`).
 //! ```text
-//!  diagnostic error spec id schema sys aci chunks discovery validate transport trust site store render stream layer oci
+//!  diagnostic error spec id schema sys whole aci chunks discovery validate transport trust site store render stream layer oci
 //!  metadata pod executor config fetch
 //! ```
 //!
@@ -15,6 +15,8 @@
 //!
 //! Without features: types, rules, archive reading, discovery logic; pure Rust, no I/O of its own.
 //! `net` adds transport and trust, `run` everything that touches a host, `cli` the binaries.
+
+#![allow(rustdoc::private_intra_doc_links)] // the documentation of modules is for who changes them, too
 
 /// The version of the specification that this crate follows.
 pub const SPEC_VERSION: &str = "0.8.11";
@@ -57,3 +59,5 @@ pub mod transport;
 #[cfg(feature = "net")]
 pub mod trust;
 pub mod validate;
+#[cfg(any(feature = "net", all(feature = "run", unix)))]
+pub mod whole;

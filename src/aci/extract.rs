@@ -110,7 +110,9 @@ pub enum Devices {
 /// Reads an archive once: hashes and checks all of it, and extracts `rootfs` and `manifest` into the open, empty directory `into`.
 ///
 /// What was not applied (owners, devices, xattrs) is told by notes among the summary's diagnostics.
-/// Errors: those of [`read`], and [`Kind::Io`] where the file system refuses; `into` then holds a part and is to be removed.
+///
+/// # Errors
+/// Those of [`read`], and [`Kind::Io`] where the file system refuses; `into` then holds a part and is to be removed.
 pub fn import(source: impl Read + Send, into: BorrowedFd<'_>, options: &ExtractOptions) -> Result<Summary> {
     let reading = ReadOptions { findings: Findings::Fail, ..options.read.clone() };
     let mut tree = Tree {

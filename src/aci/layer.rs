@@ -32,7 +32,8 @@ pub struct Layer {
 /// tree refused; what a name means, and whether it may stand there, is the sink's to say. `keep` keeps what is no content, for
 /// the sink and [`Layer::tail`].
 ///
-/// Errors: as for images. An empty stream is an empty layer, and one without end-of-archive blocks is whole.
+/// # Errors
+/// As for images. An empty stream is an empty layer, and one without end-of-archive blocks is whole.
 pub fn read_layer(source: impl Read + Send, options: &ReadOptions, keep: bool, sink: &mut dyn Sink) -> Result<Layer> {
     let options = ReadOptions { findings: Findings::Fail, ..options.clone() };
     let ((pass, tail), end) = stream::run::<Sha256, _>(source, &options, |stream| {

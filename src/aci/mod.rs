@@ -25,8 +25,6 @@ mod gzip;
 mod hash;
 mod layer;
 mod open;
-#[cfg(feature = "run")]
-pub(crate) mod private;
 #[cfg(feature = "cli")]
 pub mod program;
 #[cfg(feature = "run")]
@@ -66,8 +64,6 @@ pub use layer::{Layer, read_layer};
 pub(crate) use open::Raw;
 #[cfg(feature = "run")]
 pub use publish::extract;
-#[cfg(feature = "run")]
-pub(crate) use publish::rename;
 #[cfg(feature = "run")]
 pub(crate) use tar::printable;
 pub use tar::{Data, Entry, Kind as EntryKind, Time};
@@ -241,7 +237,8 @@ impl Sink for Nothing {
 ///
 /// To keep the raw bytes, let `source` copy what it reads: it is read to its end whenever this succeeds.
 ///
-/// Errors: [`Kind::Invalid`] with the clause where the archive breaks a rule ([`Findings::Fail`]) or cannot be followed any
+/// # Errors
+/// [`Kind::Invalid`] with the clause where the archive breaks a rule ([`Findings::Fail`]) or cannot be followed any
 /// further; [`Kind::TooBig`], [`Kind::Encrypted`], [`Kind::Unsupported`]; [`Kind::Io`] from the source or the sink.
 pub fn read(source: impl Read + Send, options: &ReadOptions, sink: &mut dyn Sink) -> Result<Summary> {
     let (pass, end) = stream::run::<Sha512, _>(source, options, |stream| tar::pass(stream, options, Form::Image, sink));

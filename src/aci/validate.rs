@@ -27,7 +27,8 @@ pub struct Checked {
 
 /// Holds an image archive against all rules on archives. The source is read to its end, if it can be.
 ///
-/// Errors only where the source or the host fails: what is wrong with the archive is in the diagnostics.
+/// # Errors
+/// Only where the source or the host fails: what is wrong with the archive is in the diagnostics.
 pub fn image(source: impl Read + Send, options: &ReadOptions) -> Result<Checked> {
     let options = ReadOptions { findings: Findings::Collect, ..options.clone() };
     let (pass, end) =
@@ -58,7 +59,8 @@ pub fn file_name(path: &Path) -> Option<Diagnostic> {
 
 /// Holds an image layout, a directory of `manifest` and `rootfs`, against the same rules. Nothing below `rootfs` is read.
 ///
-/// Errors only where the directory cannot be read.
+/// # Errors
+/// Only where the directory cannot be read.
 pub fn layout(directory: &Path, options: &ReadOptions) -> Result<Checked> {
     let failed = |error| Error::new(Kind::Io, format!("read {}", directory.display())).because(error);
     let mut checked = Checked::default();

@@ -284,7 +284,8 @@ pub enum Metadata {
 impl Config {
     /// What the system's and the user's files say, or `named` instead of both, where `variable` gives the environment.
     ///
-    /// Errors: [`Kind::Invalid`] with file, line and column, [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Invalid`] with file, line and column, [`Kind::Io`].
     pub fn load(named: Option<&Path>, variable: &Variables<'_>) -> Result<Self, Error> {
         let mut config = Self::defaults(variable);
         match named {

@@ -264,7 +264,8 @@ fn text<'a>(value: &'a DeValue<'_>) -> Result<&'a str, String> {
 
 /// A length of time: a number and `s`, `m`, `h` or `d`.
 ///
-/// Errors: a sentence about what is due.
+/// # Errors
+/// A sentence about what is due.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[number.len()..] {

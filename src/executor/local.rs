@@ -641,7 +641,7 @@ pub fn copy_in(
 pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> Result<(), Error> {
     use crate::aci::build::Overwrite;
     has_files(pod)?;
-    Entrance::new(pod, app)?.export(out, if overwrite { Overwrite::Replace } else { Overwrite::Refuse })
+    Entrance::new(pod, app)?.export(out, Overwrite::asked(overwrite))
 }
 
 /// What a pod is connected to when nobody says: the network named `default` where one is configured, be it by a file or by

@@ -29,7 +29,8 @@ impl Remote {
     /// Brings the image of this name into the store: all layers as one. What the store has of that very digest is not
     /// transferred again.
     ///
-    /// Errors: [`Kind::NotFound`], [`Kind::Unavailable`]; [`Kind::Unsigned`] where nobody trusts the registry and that is wanted;
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::Unavailable`]; [`Kind::Unsigned`] where nobody trusts the registry and that is wanted;
     /// [`Kind::Refused`] where the image is not valid. The store is then as it was.
     pub fn by_registry(&self, name: &RegistryName, store: &Store) -> Result<Image, Error> {
         let failed = |error: oci::Error| {

@@ -102,7 +102,8 @@ pub struct Remote {
 impl Remote {
     /// Brings the image of this name into the store. Of what else is wanted, the ID and the size count.
     ///
-    /// Errors: [`Kind::NotFound`], [`Kind::Unavailable`] where no endpoint delivered, [`Kind::Untrusted`],
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::Unavailable`] where no endpoint delivered, [`Kind::Untrusted`],
     /// [`Kind::Refused`] where what came is not what was asked for; the store is then as it was.
     pub fn by_name(&self, name: &ImageName, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
         let (found, news) = self.discover(name, Seek::Endpoints)?;
@@ -140,7 +141,8 @@ impl Remote {
     /// Brings the image at this URL into the store. Its signature is at the URL with `.asc` added (aci.sign.suffix), one by
     /// signify with `.sig` or `.minisig`; the key must be trusted for the name that the image turns out to have.
     ///
-    /// Errors: as for names.
+    /// # Errors
+    /// As for names.
     pub fn by_url(&self, url: &Url, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
         if url.scheme() == "file" {
             let path = url.to_file_path().map_err(|()| {
@@ -165,7 +167,8 @@ impl Remote {
 
     /// Brings a file into the store. A signature beside it, named as those of URLs, is wanted only where the policy says so.
     ///
-    /// Errors: as for names.
+    /// # Errors
+    /// As for names.
     pub fn by_file(&self, path: &Path, wanted: &Wanted, store: &Store) -> Result<Image, Error> {
         let shown = path.display();
         let mut import = Import { wanted: wanted.clone(), ..Import::new(shown.to_string()) };
@@ -201,7 +204,8 @@ impl Remote {
 
     /// Where the keys for this name are, and their bytes. Of several places those that give nothing are passed over.
     ///
-    /// Errors: [`Kind::NotFound`], [`Kind::Unavailable`].
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::Unavailable`].
     pub fn keys_of(&self, name: &ImageName) -> Result<Vec<(Url, Vec<u8>)>, Error> {
         let (found, _) = self.discover(name, Seek::Keys)?;
         let mut keys = Vec::new();
@@ -225,7 +229,8 @@ impl Remote {
 
     /// The keys at a URL, as bytes.
     ///
-    /// Errors: [`Kind::Unavailable`].
+    /// # Errors
+    /// [`Kind::Unavailable`].
     pub fn keys_at(&self, url: &Url, page: Option<&Url>) -> Result<Vec<u8>, Error> {
         let request = Request { named_by: page.cloned(), ..Request::document(url.clone()) };
         let (response, bytes) = self.client.document(&request).map_err(|error| unavailable("keys", error))?;

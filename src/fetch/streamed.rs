@@ -23,7 +23,8 @@ impl Remote {
     /// Looks at the signature that travelled with an image: whose key it is, this host's own keys say. As of files, one is wanted
     /// only where the policy says so; one that is not over this archive is refused in any case.
     ///
-    /// Errors: [`Kind::Unsigned`], [`Kind::Untrusted`].
+    /// # Errors
+    /// [`Kind::Unsigned`], [`Kind::Untrusted`].
     pub fn vouch(
         &self,
         manifest: &ImageManifest,

@@ -38,7 +38,8 @@ impl Digest {
 
     /// Holds `bytes` against it.
     ///
-    /// Errors: [`Kind::Corrupt`].
+    /// # Errors
+    /// [`Kind::Corrupt`].
     pub(crate) fn check(&self, bytes: &[u8]) -> Result<()> {
         let mut hash = Hash::of(self);
         hash.update(bytes);
@@ -150,7 +151,8 @@ struct Fault {
 impl Verdict {
     /// What was wrong with the blob; nothing where it is right.
     ///
-    /// Errors: [`Kind::Corrupt`], also where it was not read to its end.
+    /// # Errors
+    /// [`Kind::Corrupt`], also where it was not read to its end.
     pub(super) fn of(&self, doing: &str) -> Result<()> {
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             Some(Ok(())) => Ok(()),
@@ -159,7 +161,7 @@ impl Verdict {
         }
     }
 
-    /// The same where something else failed: the blob's own fault is the reason.
+    /// What came of reading a blob where something else failed: the blob's own fault is the reason.
     pub(super) fn or(&self, doing: &str, error: Error) -> Error {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match known {

@@ -99,7 +99,8 @@ struct Was {
 /// Makes layers, configuration and manifest in `directory` of the image that is the last of `parts`, and of those that it depends
 /// on, the lowest first ([`crate::render::Graph::passes`]).
 ///
-/// Errors: those of archives; [`Kind::Io`].
+/// # Errors
+/// Those of archives; [`Kind::Io`].
 pub fn stage(parts: &[Part], directory: &Path, options: &ExportOptions) -> Result<Staged> {
     let root = parts.last().ok_or_else(|| Error::new(Kind::Missing, "export an image"))?;
     fs::create_dir_all(directory.join("blobs/sha256")).map_err(|error| failed(directory, error))?;

@@ -199,7 +199,8 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 
 /// A document as what it is to be.
 ///
-/// Errors: [`Kind::Invalid`] with the place.
+/// # Errors
+/// [`Kind::Invalid`] with the place.
 pub(super) fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8], what: &str, clause: &'static str) -> Result<T> {
     serde_json::from_slice(bytes)
         .map_err(|error| Error::new(Kind::Invalid, format!("read {what}")).clause(clause).because(error))
@@ -207,7 +208,8 @@ pub(super) fn parse<T: for<'de> Deserialize<'de>>(bytes: &[u8], what: &str, clau
 
 /// What kind of layer a media type says, if it is one that is here to be read.
 ///
-/// Errors: [`Kind::Unsupported`].
+/// # Errors
+/// [`Kind::Unsupported`].
 pub(super) fn check_layer(layer: &Descriptor) -> Result<()> {
     let kind = layer.media_type.as_str();
     let refused = |clause, why: &str| {

@@ -82,7 +82,8 @@ pub struct Written {
 impl<'i> Conversion<'i> {
     /// Reads all layers once, and decides what is to be written.
     ///
-    /// Errors: those of layers and configuration; [`Kind::Refused`] where nothing says what the image is called.
+    /// # Errors
+    /// Those of layers and configuration; [`Kind::Refused`] where nothing says what the image is called.
     pub fn new(image: &'i Layers, options: ImportOptions) -> Result<Self> {
         let config: Config = format::parse(&image.config, "the configuration", "x.oci.config")?;
         let (name, tag) = image.reference.as_deref().map_or((None, None), named);
@@ -121,7 +122,8 @@ impl<'i> Conversion<'i> {
 
     /// Writes the next image. Call it [`Self::count`] times.
     ///
-    /// Errors: those of layers; [`Kind::Refused`] where a name that is not UTF-8 would have to stand in a whitelist;
+    /// # Errors
+    /// Those of layers; [`Kind::Refused`] where a name that is not UTF-8 would have to stand in a whitelist;
     /// [`Kind::Io`].
     pub fn write(&mut self, out: impl Write + Send) -> Result<Written> {
         let (name, written) = self.emit::<aci::Sha512>(out)?;
@@ -132,7 +134,8 @@ impl<'i> Conversion<'i> {
 
     /// Writes the only image for somebody who hashes what he reads.
     ///
-    /// Errors: as for [`Self::write`].
+    /// # Errors
+    /// As for [`Self::write`].
     pub fn stream(&mut self, out: impl Write + Send) -> Result<()> {
         self.emit::<()>(out).map(drop)
     }

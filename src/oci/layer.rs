@@ -40,7 +40,8 @@ pub(super) struct Index {
 
 /// Reads a layer, and holds it against its digests and its size.
 ///
-/// Errors: [`Kind::Corrupt`], [`Kind::Invalid`], [`Kind::TooBig`], and those of opening it.
+/// # Errors
+/// [`Kind::Corrupt`], [`Kind::Invalid`], [`Kind::TooBig`], and those of opening it.
 pub(super) fn index(
     blobs: &dyn Blobs,
     blob: &Blob,

@@ -13,13 +13,15 @@ use super::format::{self, INDEX, REF_NAME, Saved};
 use super::source::blob_path;
 use super::{Error, Kind, Result, archive};
 use crate::aci::{Compression, Sha256};
+use crate::whole::Overwrite;
 
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Adds a staged image under a tag to the layout in `directory`, which is made one where it is none yet. An image that had
 /// the tag loses it.
 ///
-/// Errors: [`Kind::Io`]; [`Kind::Invalid`] where there is a layout that cannot be read.
+/// # Errors
+/// [`Kind::Io`]; [`Kind::Invalid`] where there is a layout that cannot be read.
 pub fn into_layout(staged: &Staged, directory: &Path, tag: &str) -> Result<()> {
     let failed =
         |path: &Path, error: io::Error| Error::new(Kind::Io, format!("write {}", path.display())).because(error);
@@ -48,18 +50,19 @@ pub fn into_layout(staged: &Staged, directory: &Path, tag: &str) -> Result<()> {
     descriptor.annotations.insert(REF_NAME.to_owned(), tag.to_owned());
     manifests.push(serde_json::to_value(&descriptor).unwrap_or_default());
     let text = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }).to_string();
-    super::write_file(&index, true, |file| {
+    super::write_file(&index, Overwrite::Replace, |file| {
         io::Write::write_all(file, text.as_bytes()).map_err(|error| failed(&index, error))
     })?;
     let layout = directory.join("oci-layout");
-    super::write_file(&layout, true, |file| {
+    super::write_file(&layout, Overwrite::Replace, |file| {
         io::Write::write_all(file, LAYOUT.as_bytes()).map_err(|error| failed(&layout, error))
     })
 }
 
 /// Writes a staged image as an archive: a layout, and beside it what `docker load` looks for.
 ///
-/// Errors: [`Kind::Io`].
+/// # Errors
+/// [`Kind::Io`].
 pub fn into_archive(staged: &Staged, out: &mut File, tag: &str) -> Result<()> {
     let mut manifest = staged.manifest.clone();
     manifest.annotations.insert(REF_NAME.to_owned(), tag_of(tag).to_owned());

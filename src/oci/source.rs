@@ -98,7 +98,8 @@ enum Place {
 impl Source {
     /// Opens a layout (a directory, or an archive of one) or what `docker save` wrote (an archive, or what was unpacked of it).
     ///
-    /// Errors: [`Kind::Missing`], [`Kind::Io`], and those of reading an archive.
+    /// # Errors
+    /// [`Kind::Missing`], [`Kind::Io`], and those of reading an archive.
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self> {
         let shown = path.display().to_string();
         let file = match path.to_str() {
@@ -119,7 +120,8 @@ impl Source {
 
     /// Finds the image that is meant.
     ///
-    /// Errors: [`Kind::Missing`] where there is none or where several fit, with what there is; [`Kind::Invalid`],
+    /// # Errors
+    /// [`Kind::Missing`] where there is none or where several fit, with what there is; [`Kind::Invalid`],
     /// [`Kind::Corrupt`], [`Kind::Unsupported`] where it is none to be taken.
     pub fn find(self, pick: &Pick) -> Result<Layers> {
         if let Some(index) = self.document("index.json")? {

@@ -30,7 +30,8 @@ impl Tarball {
     /// Looks through the archive in `file`, which is decompressed into a file without name first where it is compressed, or
     /// copied where it cannot be read twice.
     ///
-    /// Errors: [`Kind::Invalid`], [`Kind::TooBig`] where it is no archive to be read; [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Invalid`], [`Kind::TooBig`] where it is no archive to be read; [`Kind::Io`].
     pub(super) fn open(mut file: File, shown: &str, options: &ReadOptions) -> Result<Self> {
         let failed = |error: io::Error| Error::new(Kind::Io, format!("read {shown}")).because(error);
         if !file.metadata().map_err(failed)?.is_file() {

@@ -13,6 +13,7 @@ use super::status::{AppStatus, Status};
 use super::{Bounds, Error, Kind};
 use crate::schema::PodManifest;
 use crate::store::{ground, remove_tree};
+use crate::whole::{self, Durability};
 
 /// All pods below one root.
 #[derive(Clone, Debug)]
@@ -87,7 +88,7 @@ impl Pods {
         Self { root: root.to_owned() }
     }
 
-    /// The same for whoever does something to them: nobody else may write to the root, and it is where it was made.
+    /// The pods below `root`, for whoever does something to them: nobody else may write to the root, and it is where it was made.
     ///
     /// # Errors
     /// [`Kind::Corrupt`], with what the root is.
@@ -321,20 +322,9 @@ pub fn fit_name(name: &str) -> bool {
 }
 
 fn publish(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
-    let failed = || format!("write {}", directory.join(name).display());
-    let fresh = directory.join(format!("{name}.{}.new", std::process::id()));
-    let written = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&fresh);
-    if let Err(error) = written.and_then(|mut file| file.write_all(bytes)) {
-        let _ = fs::remove_file(&fresh);
-        return Err(io_error(failed())(error));
-    }
     let place = directory.join(name);
-    // ext4 writes a file out when a rename puts it over another, which waits for the disk; not when they change places.
-    #[cfg(target_os = "linux")]
-    if exchange(&fresh, &place).is_ok() {
-        return fs::remove_file(&fresh).map_err(io_error(failed()));
-    }
-    fs::rename(&fresh, place).map_err(io_error(failed()))
+    // No pod outlives its host.
+    whole::replace(&place, 0o600, bytes, Durability::Fleeting).map_err(io_error(format!("write {}", place.display())))
 }
 
 /// Writes the caller's process id over whatever stands in a lock, in the width of the longest there is: a reader never finds it empty,
@@ -342,12 +332,6 @@ fn publish(directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Error> {
 fn sign(lock: &File) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     lock.write_all_at(format!("{:<10}\n", std::process::id()).as_bytes(), 0)
-}
-
-#[cfg(target_os = "linux")]
-fn exchange(one: &Path, other: &Path) -> rustix::io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
 }
 
 impl PodDir {
@@ -562,7 +546,7 @@ impl PodDir {
         self.path.join(format!("{name}.spare"))
     }
 
-    /// The same into what was set aside, where there is no other room.
+    /// Writes one of the pod's files as JSON, into what was set aside where there is no other room.
     ///
     /// # Errors
     /// That of the first attempt.
@@ -583,7 +567,7 @@ impl PodDir {
         let bytes = serde_json::to_vec(value)?;
         file.write_all(&bytes)?;
         file.set_len(bytes.len() as u64)?;
-        if place.exists() { Ok(exchange(&spare, &place)?) } else { fs::rename(&spare, &place) }
+        if place.exists() { whole::exchange(&spare, &place) } else { fs::rename(&spare, &place) }
     }
 
     /// Reads one of the pod's files.
@@ -609,7 +593,7 @@ impl PodDir {
         serde_json::from_slice(&self.read(name)?).map_err(|error| corrupt().because(error))
     }
 
-    /// The same of a file that need not be there.
+    /// Reads one of the pod's files as JSON that need not be there.
     ///
     /// # Errors
     /// [`Kind::Corrupt`], [`Kind::Io`]: what is there and does not read is not the same as nothing.
@@ -644,7 +628,7 @@ impl PodDir {
         self.read_json("status").ok()
     }
 
-    /// The same, told apart from one that does not read.
+    /// How its apps are; a status that does not read is an error, and none is nothing.
     ///
     /// # Errors
     /// [`Kind::Corrupt`], [`Kind::Io`].
@@ -658,7 +642,7 @@ impl PodDir {
         begun && self.status().is_none_or(|status| status.ended.is_none())
     }
 
-    /// The same; of a pod that was never started, that its apps are the planned ones.
+    /// How its apps are; of a pod that was never started, that they are the planned ones.
     pub fn status_or_plan(&self) -> Status {
         let planned = || -> Status {
             let plan: Option<PodManifest> = self.read_json("manifest").ok();

@@ -51,7 +51,8 @@ impl Graph {
     /// What is laid down, the lowest first. Where the same image would be laid down several times under the same
     /// whitelists only the last time is kept: it writes every path of the earlier ones again, so that nothing of them stays.
     ///
-    /// Errors: [`Kind::Cycle`] with the way round; [`Kind::TooMany`].
+    /// # Errors
+    /// [`Kind::Cycle`] with the way round; [`Kind::TooMany`].
     pub fn passes(&self) -> Result<Vec<Pass>> {
         self.refuse_cycles()?;
         // Backwards: an image, then its dependencies from the last to the first. Then the first time that a pass is met is

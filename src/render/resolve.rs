@@ -58,7 +58,8 @@ impl<'a> Resolver<'a> {
     /// Finds all that `image` depends on, level by level, those of a level at once. Gives the graph and the images in
     /// it, which are held by being alive.
     ///
-    /// Errors: [`Kind::Missing`], naming what asks for it; [`Kind::Refused`] where an ID, a size, a name or a label differs
+    /// # Errors
+    /// [`Kind::Missing`], naming what asks for it; [`Kind::Refused`] where an ID, a size, a name or a label differs
     /// from what the dependency says; [`Kind::TooMany`].
     pub(crate) fn graph(&self, image: &Image) -> Result<(Graph, BTreeMap<ImageId, Image>)> {
         let mut graph = Graph::new(image.id().clone());

@@ -58,28 +58,32 @@ impl Store {
     /// The root file system of `image`, as layers where they can be stacked, else as one tree. Costs nothing once it was
     /// made; [`Store::render`] is called for it when the image is fetched.
     ///
-    /// Errors: [`Kind::Missing`] where a dependency is not in the store, and the others of this module.
+    /// # Errors
+    /// [`Kind::Missing`] where a dependency is not in the store, and the others of this module.
     pub fn rendered(&self, image: &Image) -> Result<Rendered> {
         self.made(image, &Resolver::local(self), self.trees().stacks())
     }
 
     /// The tree of an image, what is missing of which is looked for as `resolver` says.
     ///
-    /// Errors: those of [`Store::rendered`], and what the fetcher says.
+    /// # Errors
+    /// Those of [`Store::rendered`], and what the fetcher says.
     pub fn rendered_by(&self, image: &Image, resolver: &Resolver<'_>) -> Result<Rendered> {
         self.made(image, resolver, self.trees().stacks())
     }
 
     /// The tree of an image as one always, for an executor that cannot stack.
     ///
-    /// Errors: those of [`Store::rendered`].
+    /// # Errors
+    /// Those of [`Store::rendered`].
     pub fn flattened(&self, image: &Image) -> Result<Rendered> {
         self.made(image, &Resolver::local(self), false)
     }
 
     /// Decides anew what `image` is made of, fetching what is missing, and makes it.
     ///
-    /// Errors: those of [`Store::rendered`], and what the fetcher says.
+    /// # Errors
+    /// Those of [`Store::rendered`], and what the fetcher says.
     pub fn render(&self, image: &Image, resolver: &Resolver<'_>) -> Result<Rendered> {
         let (plan, images) = self.decide(image, resolver)?;
         self.make(image, &plan, &images, self.trees().stacks())
@@ -88,7 +92,8 @@ impl Store {
     /// Writes the root file system of `image` as `rootfs` into the directory `target`, apart from the store: whoever writes to it changes
     /// nothing here.
     ///
-    /// Errors: those of [`Store::rendered`]; what was written stays, for the caller to remove.
+    /// # Errors
+    /// Those of [`Store::rendered`]; what was written stays, for the caller to remove.
     pub fn render_into(&self, image: &Image, target: &Path, resolver: &Resolver<'_>) -> Result<Written> {
         let (plan, images) = self.planned(image, resolver)?;
         let failed =
@@ -104,14 +109,16 @@ impl Store {
 
     /// How `image` is made, as it was decided when it was fetched, or as it is decided now.
     ///
-    /// Errors: those of [`Store::rendered`].
+    /// # Errors
+    /// Those of [`Store::rendered`].
     pub fn plan(&self, image: &Image) -> Result<Plan> {
         self.planned(image, &Resolver::local(self)).map(|(plan, _)| plan)
     }
 
     /// Compares the one tree that `image` was merged into, where there is one, with those that it was made from.
     ///
-    /// Errors: [`Kind::Io`] where nothing can be said.
+    /// # Errors
+    /// [`Kind::Io`] where nothing can be said.
     pub fn verify_rendered(&self, image: &Image) -> Result<Vec<store::Damage>> {
         let Some(plan) = self.kept_plan(image).filter(|plan| plan.tree().image_id().is_none()) else {
             return Ok(Vec::new());
@@ -125,7 +132,8 @@ impl Store {
 
     /// Whether `rootfs` is what `image` comes to here: the same files of the same images.
     ///
-    /// Errors: those of [`Store::rendered`].
+    /// # Errors
+    /// Those of [`Store::rendered`].
     pub(crate) fn renders_to(&self, image: &Image, rootfs: &Path) -> Result<bool> {
         let (plan, images) = self.planned(image, &Resolver::local(self))?;
         Ok(self.compare_rendered(image, &plan, &images, rootfs)?.is_empty())

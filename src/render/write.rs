@@ -38,7 +38,8 @@ pub struct Written {
 /// Makes `rootfs` in the private directory `target` out of `sources`, one open root a pass. Hard links within a pass are hard
 /// links in the result. Metadata is all that the sources have; owners where it says so, and without them no rights that go with them.
 ///
-/// Errors: those of the system, with the path. What was written stays: it is the caller's private directory.
+/// # Errors
+/// Those of the system, with the path. What was written stays: it is the caller's private directory.
 pub(super) fn write(
     merged: &Merged,
     sources: &[File],
@@ -63,7 +64,8 @@ pub(super) fn write(
 /// Makes what `merged` is of the directory `target`, whose `rootfs` is a copy of the first source: what is of that stays as it is,
 /// so that a file system goes on sharing it.
 ///
-/// Errors: as of [`write`].
+/// # Errors
+/// As of [`write`].
 pub(super) fn amend(merged: &Merged, sources: &[File], target: &File, owners: bool) -> io::Result<()> {
     let mut writer = Writer::new(sources, target, Sharing::Apart, owners)?;
     // What an image's tree has beside its files is that image's.

@@ -85,7 +85,8 @@ pub enum Edit {
 
 /// Makes changes, in their order. The result is not checked; validation is another call.
 ///
-/// Errors: [`Kind::NoApp`], [`Kind::Missing`], [`Kind::Shape`]. The manifest is of no use then.
+/// # Errors
+/// [`Kind::NoApp`], [`Kind::Missing`], [`Kind::Shape`]. The manifest is of no use then.
 pub fn apply(manifest: &mut Value, edits: &[Edit]) -> Result<(), Error> {
     edits.iter().try_for_each(|edit| one(manifest, edit))
 }

@@ -23,7 +23,8 @@ pub struct Directory {
 impl Directory {
     /// The document root at `root`, made where it is not there; waits for whoever publishes to it.
     ///
-    /// Errors: [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Io`].
     pub fn open(root: &Path) -> Result<Self> {
         let failed = |error: io::Error| Error::new(Kind::Io, format!("open {}", root.display())).because(error);
         DirBuilder::new().recursive(true).mode(0o755).create(root).map_err(failed)?;

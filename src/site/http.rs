@@ -21,7 +21,8 @@ pub struct Server {
 impl Server {
     /// The document root at `root`; credentials are those of the client.
     ///
-    /// Errors: [`Kind::Refused`].
+    /// # Errors
+    /// [`Kind::Refused`].
     pub fn new(client: Client, root: &Url) -> Result<Self> {
         if root.cannot_be_a_base() || root.query().is_some() || root.fragment().is_some() {
             return Err(

@@ -67,7 +67,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// The same, on a site that has not decided yet where it is.
+    /// An index of a site that has not decided yet where it is.
     pub(super) fn without_files(&self) -> Self {
         Self { files: Vec::new(), chunks: Vec::new(), ..self.clone() }
     }
@@ -82,7 +82,8 @@ impl Default for Index {
 impl Index {
     /// What the file says, nothing where there is none.
     ///
-    /// Errors: [`Kind::Corrupt`] where it is not one of ours, or of a later version.
+    /// # Errors
+    /// [`Kind::Corrupt`] where it is not one of ours, or of a later version.
     pub(super) fn parse(bytes: Option<&[u8]>) -> Result<Self> {
         let Some(bytes) = bytes else { return Ok(Self::default()) };
         let corrupt = || Error::new(Kind::Corrupt, format!("understand {PATH} of the site"));

@@ -172,7 +172,8 @@ pub(super) fn own(section: &Section, image: &Published) -> Result<Vec<String>> {
 
 /// Which file is which image: those of all versions, and of each name the latest version under `latest`.
 ///
-/// Errors: [`Kind::Refused`] where two images would be one file.
+/// # Errors
+/// [`Kind::Refused`] where two images would be one file.
 pub(super) fn files(section: &Section) -> Result<BTreeMap<String, usize>> {
     let mut files: BTreeMap<String, usize> = BTreeMap::new();
     for (at, image) in section.images.iter().enumerate() {

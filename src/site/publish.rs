@@ -68,7 +68,8 @@ pub struct Outcome {
 
 /// Makes `place` have what is asked for.
 ///
-/// Errors: [`Kind::Refused`] before anything was written; [`Kind::Exists`], [`Kind::Busy`], [`Kind::Corrupt`], [`Kind::Io`]. The site is
+/// # Errors
+/// [`Kind::Refused`] before anything was written; [`Kind::Exists`], [`Kind::Busy`], [`Kind::Corrupt`], [`Kind::Io`]. The site is
 /// whole after each of them.
 pub fn publish(place: &mut dyn Place, wanted: &Publication<'_>) -> Result<Outcome> {
     let mut checked = Vec::new();

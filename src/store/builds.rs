@@ -13,7 +13,8 @@ use super::{Error, Image, Kind, Result, origin};
 impl Store {
     /// The image that a build with these inputs (a hash in hexadecimal digits) gave, if it is there still.
     ///
-    /// Errors: [`Kind::Io`], [`Kind::Corrupt`].
+    /// # Errors
+    /// [`Kind::Io`], [`Kind::Corrupt`].
     pub fn built(&self, inputs: &str) -> Result<Option<Image>> {
         let path = self.builds().join(inputs);
         let text = match fs::read_to_string(&path) {
@@ -27,7 +28,8 @@ impl Store {
 
     /// Remembers what a build gave; forgets builds whose images have gone.
     ///
-    /// Errors: [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Io`].
     pub fn remember_build(&self, inputs: &str, image: &Image) -> Result<()> {
         let builds = self.builds();
         let failed = |error| Error::new(Kind::Io, format!("write below {}", builds.display())).because(error);

@@ -50,7 +50,8 @@ impl Store {
     /// Takes an image away, and its tree; gives the bytes freed. What depends on it can then not be run before it is
     /// fetched again.
     ///
-    /// Errors: [`Kind::Missing`]; [`Kind::Busy`] while somebody holds it or a pod stands on it.
+    /// # Errors
+    /// [`Kind::Missing`]; [`Kind::Busy`] while somebody holds it or a pod stands on it.
     pub fn remove(&self, id: &ImageId, uses: &Uses) -> Result<u64> {
         let gone = {
             let _held = self.hold_exclusive()?;
@@ -76,7 +77,8 @@ impl Store {
     /// Pods say by `uses`, which is called while nothing is being published, what they stand on; what living processes hold
     /// stays in any case.
     ///
-    /// Errors: [`Kind::Io`], and what `uses` says, nothing being taken away then.
+    /// # Errors
+    /// [`Kind::Io`], and what `uses` says, nothing being taken away then.
     pub fn collect(&self, grace: Duration, uses: impl FnOnce() -> Result<Uses>) -> Result<Collected> {
         let mut collected = Collected::default();
         if !self.root().exists() {
@@ -105,7 +107,8 @@ impl Store {
 
     /// The images that [`Store::collect`] would take away now.
     ///
-    /// Errors: those of [`Store::collect`].
+    /// # Errors
+    /// Those of [`Store::collect`].
     pub fn collectable(&self, grace: Duration, uses: impl FnOnce() -> Result<Uses>) -> Result<Vec<ImageId>> {
         if !self.root().exists() {
             return Ok(Vec::new());

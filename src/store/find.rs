@@ -27,7 +27,8 @@ pub struct Found {
 impl Store {
     /// The image that `reference` means; the newest import where a name fits several.
     ///
-    /// Errors: [`Kind::Missing`]; [`Kind::Ambiguous`] for the beginning of several IDs; [`Kind::Reference`] for a file or a
+    /// # Errors
+    /// [`Kind::Missing`]; [`Kind::Ambiguous`] for the beginning of several IDs; [`Kind::Reference`] for a file or a
     /// URL, which are outside the store.
     pub fn find(&self, reference: &ImageRef) -> Result<Image> {
         self.look_up(reference).map(|found| found.image)
@@ -35,7 +36,8 @@ impl Store {
 
     /// The image that a reference means, and what else fits.
     ///
-    /// Errors: those of [`Store::find`].
+    /// # Errors
+    /// Those of [`Store::find`].
     pub fn look_up(&self, reference: &ImageRef) -> Result<Found> {
         match reference {
             ImageRef::Id(id) => Ok(Found { image: self.image(id)?, older: Vec::new() }),
@@ -59,7 +61,8 @@ impl Store {
 
     /// The newest import that is called `name` and has these labels.
     ///
-    /// Errors: [`Kind::Io`], [`Kind::Corrupt`].
+    /// # Errors
+    /// [`Kind::Io`], [`Kind::Corrupt`].
     pub(crate) fn newest(&self, name: &AcIdentifier, labels: &BTreeMap<AcIdentifier, String>) -> Result<Option<Found>> {
         let mut fitting = self.fitting(name, labels)?.into_iter();
         for listed in fitting.by_ref() {
@@ -73,7 +76,8 @@ impl Store {
 
     /// All images that are called `name` and have these labels, the newest import first.
     ///
-    /// Errors: [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Io`].
     pub(crate) fn fitting(&self, name: &AcIdentifier, labels: &BTreeMap<AcIdentifier, String>) -> Result<Vec<Listed>> {
         let mut images = self.list()?;
         images.retain(|image| {
@@ -85,7 +89,8 @@ impl Store {
 
     /// The ID that `reference` means, without opening the image: a damaged one is found too.
     ///
-    /// Errors: those of [`Store::find`].
+    /// # Errors
+    /// Those of [`Store::find`].
     pub fn identify(&self, reference: &ImageRef) -> Result<ImageId> {
         match reference {
             ImageRef::Id(id) => Ok(id.clone()),

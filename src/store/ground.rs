@@ -126,7 +126,7 @@ fn read(root: &Path) -> Result<Option<Identity>> {
     }
 }
 
-/// The same; a root that was not yet asked is given an identity.
+/// The identity of a root; one that was not yet asked is given one.
 ///
 /// # Errors
 /// Those of [`make`] and [`identity`].

@@ -52,7 +52,8 @@ impl Image {
 
     /// The archive, byte for byte as it came.
     ///
-    /// Errors: [`Kind::Corrupt`] where it is gone.
+    /// # Errors
+    /// [`Kind::Corrupt`] where it is gone.
     pub fn archive(&self) -> Result<File> {
         let path = self.directory.join("archive");
         File::open(&path).map_err(|error| Error::new(Kind::Corrupt, format!("open {}", path.display())).because(error))
@@ -89,7 +90,8 @@ impl Image {
 impl Store {
     /// The image with this ID.
     ///
-    /// Errors: [`Kind::Missing`]; [`Kind::Corrupt`] where its files are damaged.
+    /// # Errors
+    /// [`Kind::Missing`]; [`Kind::Corrupt`] where its files are damaged.
     pub fn image(&self, id: &ImageId) -> Result<Image> {
         self.try_image(id)?
             .ok_or_else(|| Error::new(Kind::Missing, format!("find image {id}")).because("the store does not have it"))
@@ -111,7 +113,8 @@ impl Store {
 
     /// What `image` unpacked to: the directory that holds `rootfs`.
     ///
-    /// Errors: [`Kind::Corrupt`] where it is gone.
+    /// # Errors
+    /// [`Kind::Corrupt`] where it is gone.
     pub fn tree(&self, image: &Image) -> Result<PathBuf> {
         self.trees().find(&image.tree_name()).ok_or_else(|| {
             Error::new(Kind::Corrupt, format!("find the files of image {}", image.id())).because("its tree is gone")

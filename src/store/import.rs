@@ -69,15 +69,17 @@ impl Store {
     ///
     /// Nothing is visible before all is checked, and nothing stays after a failure.
     ///
-    /// Errors: [`Kind::Refused`] with the clause where the archive is not valid or not the one wanted, [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Refused`] with the clause where the archive is not valid or not the one wanted, [`Kind::Io`].
     pub fn import(&self, source: impl Read + Send, import: Import) -> Result<Image> {
         self.bring_in(source, import, None)
     }
 
-    /// The same of a transfer: `source` gives what `partial` holds and then the rest, which is kept there until the image is
+    /// Imports an image out of a transfer: `source` gives what `partial` holds and then the rest, which is kept there until the image is
     /// published.
     ///
-    /// Errors: those of [`Store::import`].
+    /// # Errors
+    /// Those of [`Store::import`].
     pub fn import_partial(&self, source: impl Read + Send, import: Import, partial: &Partial) -> Result<Image> {
         self.bring_in(source, import, Some(partial))
     }
@@ -178,7 +180,8 @@ impl Store {
 
     /// Imports the file at `path`.
     ///
-    /// Errors: those of [`Store::import`].
+    /// # Errors
+    /// Those of [`Store::import`].
     pub fn import_file(&self, path: &Path, import: Import) -> Result<Image> {
         let failed = |error: io::Error| Error::new(Kind::Io, format!("open {}", path.display())).because(error);
         let file = File::open(path).map_err(failed)?;

@@ -57,7 +57,8 @@ pub(super) struct Record {
 impl Store {
     /// All images, the newest import first.
     ///
-    /// Errors: [`Kind::Io`]. An image whose files cannot be read is left out: `verify` finds it.
+    /// # Errors
+    /// [`Kind::Io`]. An image whose files cannot be read is left out: `verify` finds it.
     pub fn list(&self) -> Result<Vec<Listed>> {
         let mut scan = self.scan()?;
         if scan.stale {

@@ -28,7 +28,8 @@ pub(super) struct Held(#[expect(dead_code, reason = "held for its lock")] File);
 impl Store {
     /// The store below `root`, which need not be there yet: it is made by the first import. Trees are directories.
     ///
-    /// Errors: [`Kind::Future`] where a newer version made it, [`Kind::Corrupt`] where its version cannot be read.
+    /// # Errors
+    /// [`Kind::Future`] where a newer version made it, [`Kind::Corrupt`] where its version cannot be read.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = absolute(root.into())?;
         let trees = Arc::new(Directories::new(&root));
@@ -49,7 +50,8 @@ impl Store {
 
     /// Transfers that are not whole. The root is there when this returns.
     ///
-    /// Errors: those of [`ground::make`].
+    /// # Errors
+    /// Those of [`ground::make`].
     pub(crate) fn partials(&self) -> Result<Partials> {
         ground::make(&self.root)?;
         Ok(Partials::new(self.root.join("partial")))
@@ -57,7 +59,8 @@ impl Store {
 
     /// Removes what killed processes left of transfers, unless it is younger than `grace`; gives the bytes freed.
     ///
-    /// Errors: [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Io`].
     pub fn sweep_partials(&self, grace: Duration) -> Result<u64> {
         let swept = Partials::new(self.root.join("partial")).sweep(0, grace);
         swept.map_err(|error| Error::new(Kind::Io, "remove what is left of transfers").because(error))

@@ -1,13 +1,13 @@
 //! Where an image came from.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Kind, Result};
+use crate::whole::{self, Durability};
 
 /// Where an image came from, when, who vouched for it, and what this store could not keep of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,11 +86,7 @@ impl Origin {
 /// Replaces the file `path` by one with `content`, whole or not at all.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let failed = |error| Error::new(Kind::Io, format!("write {}", path.display())).because(error);
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    file.write_all(content).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    whole::replace(path, 0o600, content, Durability::Usual).map_err(failed)
 }
 
 /// A time as text.

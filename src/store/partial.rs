@@ -54,7 +54,8 @@ impl Partials {
     /// The transfer of `key`, as far as it came before. Waits while another process is at it, which `waiting` is told; says
     /// whether that was so: what was wanted may be there by now.
     ///
-    /// Errors: what the system says.
+    /// # Errors
+    /// What the system says.
     pub(crate) fn open(&self, key: &str, waiting: &dyn Fn()) -> io::Result<(Partial, bool)> {
         let path = self.path(key);
         let mut waited = false;
@@ -106,7 +107,8 @@ impl Partials {
 
     /// Removes what killed processes left, but for the `newest` and what is younger than `grace`; gives the bytes freed.
     ///
-    /// Errors: what the system says.
+    /// # Errors
+    /// What the system says.
     pub(crate) fn sweep(&self, newest: usize, grace: Duration) -> io::Result<u64> {
         let listed = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -181,7 +183,8 @@ impl Partial {
 
     /// Forgets what has come behind the first `bytes`.
     ///
-    /// Errors: what the system says.
+    /// # Errors
+    /// What the system says.
     pub fn hold(&mut self, bytes: u64) -> io::Result<()> {
         self.held = self.held.min(bytes);
         self.archive.set_len(self.held)
@@ -189,23 +192,14 @@ impl Partial {
 
     /// Forgets what has come. Nothing of what comes is taken up after a kill where there is no note.
     ///
-    /// Errors: what the system says.
+    /// # Errors
+    /// What the system says.
     pub(crate) fn begin(&mut self, note: Option<&str>) -> io::Result<()> {
         (self.held, self.resumed, self.note) = (0, false, note.map(str::to_owned));
         self.archive.set_len(0)?;
         let path = self.path.join("note");
         match note {
-            Some(note) => {
-                let new = self.path.join("note.new");
-                OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&new)?
-                    .write_all(note.as_bytes())?;
-                fs::rename(new, path)
-            }
+            Some(note) => crate::whole::replace(&path, 0o600, note.as_bytes(), crate::whole::Durability::Usual),
             None => match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
@@ -215,7 +209,8 @@ impl Partial {
 
     /// Adds what `source` gives. Errors of reading are its own.
     ///
-    /// Errors: the inner one where the bytes could not be kept.
+    /// # Errors
+    /// The inner one where the bytes could not be kept.
     pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<io::Result<()>> {
         let mut piece = vec![0; 64 << 10];
         loop {
@@ -233,21 +228,24 @@ impl Partial {
 
     /// What is held, from its first byte on.
     ///
-    /// Errors: what the system says.
+    /// # Errors
+    /// What the system says.
     pub fn reader(&self) -> io::Result<io::Take<File>> {
         Ok(File::open(self.path.join("archive"))?.take(self.held))
     }
 
     /// Where what comes is written, and how many bytes are there and need not be.
     ///
-    /// Errors: what the system says.
+    /// # Errors
+    /// What the system says.
     pub(crate) fn writer(&self) -> io::Result<(File, u64)> {
         Ok((self.archive.try_clone()?, self.held))
     }
 
     /// Gives what has come another name on the same file system; here it stays until this value goes.
     ///
-    /// Errors: what the system says.
+    /// # Errors
+    /// What the system says.
     pub(crate) fn give(&self, to: &Path) -> io::Result<()> {
         let from = self.path.join("archive");
         // Not all file systems have links.

@@ -34,7 +34,8 @@ fn key(tree: &TreeName) -> String {
 impl Store {
     /// What has come of the archive of a tree that is received; nobody else receives it as long as this value lives.
     ///
-    /// Errors: [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Io`].
     pub(crate) fn receiving(&self, tree: &TreeName, waiting: &dyn Fn()) -> Result<Partial> {
         self.prepare()?;
         let opened = self.partials()?.open(&key(tree), waiting);
@@ -45,7 +46,8 @@ impl Store {
 
     /// How much of the archive of a tree has come that is received.
     ///
-    /// Errors: [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Io`].
     pub(crate) fn received_of(&self, tree: &TreeName) -> Result<u64> {
         Ok(self.partials()?.held(&key(tree)))
     }
@@ -53,7 +55,8 @@ impl Store {
     /// Takes a tree of which all has come: the archive is hashed, and the tree compared with it entry by entry. Then both are
     /// published as an import's are. A tree that is not the archive's is thrown away.
     ///
-    /// Errors: [`Kind::Refused`] with the clause, [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Refused`] with the clause, [`Kind::Io`].
     pub(crate) fn adopt(&self, streams: &dyn Streams, received: Received<'_>) -> Result<Image> {
         let Received { id, archive, mut origin, vouch } = received;
         let doing = format!("take image {id} from the stream");
@@ -89,7 +92,8 @@ impl Store {
 
     /// Publishes a tree that was rendered elsewhere, if `same` finds it to be what it would be here. Says whether it was.
     ///
-    /// Errors: [`Kind::Io`], and those of `same`.
+    /// # Errors
+    /// [`Kind::Io`], and those of `same`.
     pub(crate) fn adopt_rendered(
         &self,
         streams: &dyn Streams,
@@ -106,7 +110,8 @@ impl Store {
 
     /// Throws away what interrupted streams left whose transfer is kept no more.
     ///
-    /// Errors: [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Io`].
     pub(super) fn sweep_received(&self) -> Result<()> {
         let Some(streams) = self.trees().streams() else { return Ok(()) };
         let partials = self.partials()?;

@@ -55,7 +55,8 @@ pub trait Streams: Send + Sync {
     /// Receives a stream that is to become `expected`. `goes_on`: behind what came of it before, else that is thrown away. What
     /// has come stays, also where it breaks, until it is sealed or [abandoned](Streams::abandon).
     ///
-    /// Errors: [`Kind::Missing`](super::Kind::Missing) where its base is not here; [`Kind::Refused`](super::Kind::Refused) where it
+    /// # Errors
+    /// [`Kind::Missing`](super::Kind::Missing) where its base is not here; [`Kind::Refused`](super::Kind::Refused) where it
     /// is another stream or needs what this host does not have; [`Kind::Io`](super::Kind::Io).
     fn receive(&self, name: &TreeName, expected: &Snapshot, goes_on: bool, from: &mut dyn Read) -> Result<()>;
 

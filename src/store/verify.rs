@@ -37,7 +37,8 @@ impl Store {
     ///
     /// What this user may not read is not compared, and what was not kept at import (owners, devices) is not missed.
     ///
-    /// Errors: [`Kind::Io`] where nothing can be said.
+    /// # Errors
+    /// [`Kind::Io`] where nothing can be said.
     pub fn verify(&self, image: &Image, read: &ReadOptions) -> Result<Vec<Damage>> {
         let mut damage = Damages::default();
         let archive = match image.archive() {
@@ -64,7 +65,8 @@ impl Store {
 
     /// The names of all directories that are images by their name, and of what else lies where images are.
     ///
-    /// Errors: [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Io`].
     pub fn names(&self) -> Result<(Vec<ImageId>, Vec<String>)> {
         let path = self.images();
         let entries = match std::fs::read_dir(&path) {
@@ -96,7 +98,8 @@ pub(super) struct Compared {
 
 /// Reads an archive and compares a tree with it that nobody has vouched for.
 ///
-/// Errors: [`Kind::Io`]; those of the archive.
+/// # Errors
+/// [`Kind::Io`]; those of the archive.
 pub(super) fn compare(archive: File, tree: &Path, origin: &Origin) -> Result<Result<Compared, aci::Error>> {
     let mut damage = Damages::default();
     let read = ReadOptions::default();

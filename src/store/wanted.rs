@@ -22,7 +22,8 @@ pub struct Wanted {
 impl Wanted {
     /// Whether an image is the one that is wanted; the error says what differs.
     ///
-    /// Errors: [`Kind::Refused`] with the clause.
+    /// # Errors
+    /// [`Kind::Refused`] with the clause.
     pub(crate) fn check(&self, id: &ImageId, manifest: &ImageManifest, archive_bytes: u64, source: &str) -> Result<()> {
         let other = |clause, why: String| {
             Err(Error::new(Kind::Refused, format!("accept {source}")).clause(clause).because(why))

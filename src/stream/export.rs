@@ -47,7 +47,8 @@ impl Store {
     /// Writes images, with all that they depend on, as a stream for another store on ZFS. An error that comes after the stream's
     /// beginning is told to the other side, too.
     ///
-    /// Errors: [`Kind::Unsupported`] where trees are no datasets; [`Kind::Missing`] for what is not in the store any more.
+    /// # Errors
+    /// [`Kind::Unsupported`] where trees are no datasets; [`Kind::Missing`] for what is not in the store any more.
     pub fn export_stream(&self, export: &Export, into: impl Write) -> Result<()> {
         let streams = streams(self)?;
         let (items, index) = self.items(streams, export)?;

@@ -44,7 +44,8 @@ pub struct Import<'i> {
 
 /// Where streams that broke go on: one for each tree that has come in part.
 ///
-/// Errors: [`Kind::Unsupported`], [`Kind::Local`].
+/// # Errors
+/// [`Kind::Unsupported`], [`Kind::Local`].
 pub fn tokens(store: &Store) -> Result<Vec<Token>> {
     let streams = streams(store)?;
     let mut tokens = Vec::new();
@@ -62,7 +63,8 @@ pub fn tokens(store: &Store) -> Result<Vec<Token>> {
 impl Store {
     /// Takes images out of a stream, one after the other; those before one that breaks or is refused stay.
     ///
-    /// Errors: [`Kind::Unsupported`]; [`Kind::Interrupted`] where the stream broke, [`Kind::Malformed`], [`Kind::Refused`],
+    /// # Errors
+    /// [`Kind::Unsupported`]; [`Kind::Interrupted`] where the stream broke, [`Kind::Malformed`], [`Kind::Refused`],
     /// [`Kind::Missing`] where something was left out that is not here.
     pub fn import_stream(&self, from: impl Read, import: &Import<'_>) -> Result<()> {
         let streams = streams(self)?;

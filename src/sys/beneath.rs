@@ -19,7 +19,8 @@ pub const HANDLE: OFlags = OFlags::DIRECTORY;
 
 /// Opens `path`, relative to and below `root`. It holds no `..`; the empty path is `root` itself. Nothing is created.
 ///
-/// Errors: `ELOOP` or `ENOTDIR` where a component is a symbolic link, and those of `open(2)`.
+/// # Errors
+/// `ELOOP` or `ENOTDIR` where a component is a symbolic link, and those of `open(2)`.
 pub fn open(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     if path.is_empty() {
@@ -42,7 +43,7 @@ pub fn open(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> io::Result<Owne
     walk(root, path, flags)
 }
 
-/// The same, one component after the other; `path` was looked at.
+/// Opens a path beneath, one component after the other; `path` was looked at.
 fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let step = HANDLE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut directory: Option<OwnedFd> = None;

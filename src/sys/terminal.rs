@@ -65,7 +65,7 @@ impl Raw {
         Ok(Some(made))
     }
 
-    /// The same again, after others have had the terminal.
+    /// Sets the terminal again, after others have had the terminal.
     pub fn again(&self) {
         if !is_others(&self.terminal) {
             // It may be gone by now.

@@ -7,9 +7,9 @@
 //! password are among them. Entries that cannot be read are as good as none. That there is nothing is never kept, whatever
 //! the server says of it: who publishes an image for which somebody has just asked in vain wants it found.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +19,7 @@ use url::Url;
 
 use super::message::{Request, Response, Validators};
 use super::{Client, Error, Kind};
+use crate::whole::{self, Durability};
 
 /// The longest that anything is used without asking, whatever the server allows.
 const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -121,21 +122,7 @@ impl Cache {
         bytes.push(b'\n');
         bytes.extend_from_slice(&entry.body);
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(failed)?;
-        // Threads ask for pages at once, and for the same one: the page of their host.
-        let writer = format!("{}-{:?}.new", std::process::id(), std::thread::current().id());
-        let temporary = path.with_extension(writer);
-        let written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .and_then(|mut file| file.write_all(&bytes))
-            .and_then(|()| fs::rename(&temporary, &path));
-        written.map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            failed(error)
-        })
+        whole::replace(&path, 0o600, &bytes, Durability::Usual).map_err(failed)
     }
 
     /// Remembers and forgets. The cache saves work and is never needed: what cannot be kept is asked again.

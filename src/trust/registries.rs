@@ -31,7 +31,8 @@ impl KeyStore {
 
     /// Trusts a registry, or what is below a name in it. Tells whether that is news.
     ///
-    /// Errors: [`Kind::Malformed`] where it is none.
+    /// # Errors
+    /// [`Kind::Malformed`] where it is none.
     pub fn add_registry(&self, prefix: &str) -> Result<bool, Error> {
         let prefix = checked_prefix(prefix)?;
         let mut all = self.registries()?;
@@ -44,7 +45,8 @@ impl KeyStore {
 
     /// Trusts a registry no more.
     ///
-    /// Errors: [`Kind::Missing`] where it was not.
+    /// # Errors
+    /// [`Kind::Missing`] where it was not.
     pub fn remove_registry(&self, prefix: &str) -> Result<(), Error> {
         let prefix = prefix.trim_end_matches('/');
         let mut all = self.registries()?;
@@ -66,7 +68,8 @@ impl KeyStore {
 
 /// A host, or a name below one.
 ///
-/// Errors: [`Kind::Malformed`] where it is none.
+/// # Errors
+/// [`Kind::Malformed`] where it is none.
 pub(super) fn checked_prefix(prefix: &str) -> Result<String, Error> {
     let plain = |char: char| char.is_ascii_alphanumeric() || "-._:/[]".contains(char);
     let prefix = prefix.trim_end_matches('/');

@@ -215,7 +215,8 @@ pub struct SecretKey {
 impl SecretKey {
     /// The key in a file, which is under a passphrase if its owner took one.
     ///
-    /// Errors: [`Kind::Malformed`]; [`Kind::Unfit`] where the passphrase is missing or wrong, or is minisign's.
+    /// # Errors
+    /// [`Kind::Malformed`]; [`Kind::Unfit`] where the passphrase is missing or wrong, or is minisign's.
     pub fn parse(bytes: &[u8], passphrase: Option<&str>) -> Result<Self, Error> {
         let malformed = |why: &str| Error::new(Kind::Malformed, "read the secret key").because(why);
         let unfit = |why: &str| Error::new(Kind::Unfit, "read the secret key").because(why);
@@ -279,7 +280,8 @@ impl SecretKey {
 
     /// A detached signature over all that `open` gives each time that it is called, as this key's own program makes it.
     ///
-    /// Errors: [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Io`].
     pub fn sign<R: Read>(&self, open: impl Fn() -> io::Result<R>) -> Result<Vec<u8>, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "read what is signed").because(error);
         let by = |signature: &Signature, algorithm: &[u8; 2]| {

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::certificate::MAX_KEYRING;
 use super::{Certificate, Error, Fingerprint, Keyring, Kind};
 use crate::schema::AcIdentifier;
+use crate::whole::{self, Durability};
 
 /// For which names a key is trusted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -258,18 +259,7 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 /// Writes a file whole or not at all.
 pub(super) fn publish(directory: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-    let temporary = directory.join(format!(".new-{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    whole::replace(path, 0o644, bytes, Durability::Synced)
 }
 
 pub(super) fn failed(doing: &str, path: &Path, error: io::Error) -> Error {

@@ -34,7 +34,7 @@ pub fn run(mut command: Command, patience: Patience) -> Result<Answer, Failure> 
     run_with_input(command, patience)
 }
 
-/// The same with the standard input that the command has.
+/// Runs a command with the standard input that it has.
 pub fn run_with_input(mut command: Command, patience: Patience) -> Result<Answer, Failure> {
     let mut child = match command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn() {
         Ok(child) => child,

@@ -116,7 +116,7 @@ pub fn skipped(case: &Case, why: &str) -> Outcome {
     all(case, State::Skipped, why)
 }
 
-/// The same state for every expectation of a case.
+/// One state for every expectation of a case.
 fn all(case: &Case, state: State, why: &str) -> Outcome {
     let check = |clause: &str, expectation: String| Check {
         clause: clause.into(),

@@ -28,13 +28,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+pub use crate::whole::Overwrite;
 pub use patch::patch_file;
 pub(crate) use walk::{attributes, time};
 pub(crate) use written::{ArchiveWriter, write_archive};
 
 use super::hash::Sha512;
-use super::{Compression, Error, ImageId, Kind, Result, private};
+use super::{Compression, Error, ImageId, Kind, Result};
 use crate::diagnostic::Diagnostic;
+use crate::whole::Draft;
 
 /// How to build.
 #[derive(Clone, Debug)]
@@ -89,7 +91,8 @@ pub struct Built {
 /// Builds an archive from the layout `directory` and writes it to `out`. Whether the layout is valid is the caller's to ask first
 /// ([`super::validate::layout`]).
 ///
-/// Errors: [`Kind::Io`] where a file cannot be read or `out` not be written; [`Kind::Refused`] for a level or pattern that makes
+/// # Errors
+/// [`Kind::Io`] where a file cannot be read or `out` not be written; [`Kind::Refused`] for a level or pattern that makes
 /// no sense. What was written to `out` by then is of no use.
 pub fn build(directory: &Path, options: &BuildOptions, out: impl Write + Send) -> Result<Built> {
     let codec = compress::Codec::new(options.compression, options.level)?;
@@ -120,13 +123,15 @@ pub fn build(directory: &Path, options: &BuildOptions, out: impl Write + Send) -
 
 /// Builds an archive into the file `out`: written beside it under another name, and renamed when all is there.
 ///
-/// Errors: [`Kind::Refused`] where `out` is not named `.aci` or lies inside the layout; [`Kind::Exists`] where it is there and
+/// # Errors
+/// [`Kind::Refused`] where `out` is not named `.aci` or lies inside the layout; [`Kind::Exists`] where it is there and
 /// `overwrite` was not asked for; those of [`build`]. Nothing is left then.
 pub fn build_file(directory: &Path, options: &BuildOptions, out: &Path, overwrite: Overwrite) -> Result<Built> {
     let failed = |error: io::Error| Error::new(Kind::Io, format!("write {}", out.display())).because(error);
     let refused = |what: &str| Error::new(Kind::Refused, format!("write {}", out.display())).because(what);
-    let name = out.file_name().filter(|name| name.as_bytes().ends_with(b".aci") && name.len() > 4);
-    let name = name.ok_or_else(|| refused("the name of an image file ends in `.aci`").clause("aci.ext"))?;
+    if !out.file_name().is_some_and(|name| name.as_bytes().ends_with(b".aci") && name.len() > 4) {
+        return Err(refused("the name of an image file ends in `.aci`").clause("aci.ext"));
+    }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let inside = parent.canonicalize().map_err(failed)?.starts_with(
         directory
@@ -139,21 +144,8 @@ pub fn build_file(directory: &Path, options: &BuildOptions, out: &Path, overwrit
     if overwrite == Overwrite::Refuse && out.symlink_metadata().is_ok() {
         return Err(Error::new(Kind::Exists, format!("write {}", out.display())).because("it is there already"));
     }
-    let mut file = private::file(parent, name, 0o666).map_err(failed)?;
-    let built = build(directory, options, file.as_file_mut())?;
-    let persisted = match overwrite {
-        Overwrite::Replace => file.persist(out),
-        Overwrite::Refuse => file.persist_noclobber(out),
-    };
-    persisted.map_err(|error| failed(error.error))?;
+    let mut draft = Draft::new(out, 0o666).map_err(failed)?;
+    let built = build(directory, options, draft.file())?;
+    draft.publish(overwrite).map_err(failed)?;
     Ok(built)
-}
-
-/// What becomes of a file that is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overwrite {
-    /// It stays, and building is refused.
-    Refuse,
-    /// The new image takes its place.
-    Replace,
 }

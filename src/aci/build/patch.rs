@@ -9,7 +9,8 @@ use super::output::{self, Output};
 use super::{Built, Overwrite, compress};
 use crate::aci::hash::Sha512;
 use crate::aci::open::Raw;
-use crate::aci::{Compression, Error, ImageId, Kind, Nothing, ReadOptions, Result, Summary, private};
+use crate::aci::{Compression, Error, ImageId, Kind, Nothing, ReadOptions, Result, Summary};
+use crate::whole::Draft;
 
 const BLOCK: usize = 512;
 /// Bytes of headers before one entry that are accepted; reading has checked them by then.
@@ -21,7 +22,8 @@ const MAX_HEADERS: u64 = 16 << 20;
 /// `out` is written beside its place and renamed when all is there. Where it is `input` itself, it keeps mode and, as far as the
 /// host allows, owner.
 ///
-/// Errors: those of reading, the archive being checked first; [`Kind::Encrypted`] for an encrypted image; [`Kind::Exists`] where `out`
+/// # Errors
+/// Those of reading, the archive being checked first; [`Kind::Encrypted`] for an encrypted image; [`Kind::Exists`] where `out`
 /// is there and shall not be replaced; whatever `change` gives.
 pub fn patch_file<E: From<Error>>(
     input: &Path,
@@ -49,24 +51,19 @@ pub fn patch_file<E: From<Error>>(
     }
     // A link stays one: what it points to is replaced.
     let place = out.canonicalize().unwrap_or_else(|_| out.to_owned());
-    let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let itself = there.filter(|there| (there.dev(), there.ino()) == (before.dev(), before.ino()));
     let mode = if itself.is_some() { 0o600 } else { 0o666 };
-    let mut target = private::file(parent, place.file_name().unwrap_or_default(), mode).map_err(written)?;
+    let mut target = Draft::new(&place, mode).map_err(written)?;
     let codec = compress::Codec::new(compression.unwrap_or(summary.compression), None)?;
-    let (entries, digest) = output::run::<Sha512, _>(&codec, None, target.as_file_mut(), |output| {
+    let (entries, digest) = output::run::<Sha512, _>(&codec, None, target.file(), |output| {
         copy(&mut Raw::new(&file, &options)?, output, &manifest)
     })?;
     if let Some(itself) = itself {
         // Owner first: changing it takes special bits away. Only root can give files away.
-        let _ = std::os::unix::fs::fchown(target.as_file(), Some(itself.uid()), Some(itself.gid()));
-        target.as_file().set_permissions(itself.permissions()).map_err(written)?;
+        let _ = std::os::unix::fs::fchown(target.file(), Some(itself.uid()), Some(itself.gid()));
+        target.file().set_permissions(itself.permissions()).map_err(written)?;
     }
-    match overwrite {
-        Overwrite::Replace => target.persist(&place),
-        Overwrite::Refuse => target.persist_noclobber(&place),
-    }
-    .map_err(|error| written(error.error))?;
+    target.publish(overwrite).map_err(written)?;
     Ok(Built {
         image_id: ImageId::from_digest(&digest),
         size: entries.size,

@@ -28,7 +28,8 @@ pub(crate) struct Archive<D> {
 
 /// Writes an archive to `out`: what `work` writes, and what ends an archive unless that were bytes as they are.
 ///
-/// Errors: those of `work`; [`super::Kind::Io`] where `out` cannot be written. What was written by then is of no use.
+/// # Errors
+/// Those of `work`; [`super::Kind::Io`] where `out` cannot be written. What was written by then is of no use.
 pub(crate) fn write_archive<H: Hash, T>(
     compression: Compression,
     level: Option<u32>,

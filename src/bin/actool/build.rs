@@ -145,7 +145,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
         epoch,
         progress: Some(Arc::clone(&progress)),
     };
-    let overwrite = if args.overwrite { Overwrite::Replace } else { Overwrite::Refuse };
+    let overwrite = Overwrite::asked(args.overwrite);
     let built = watched(&progress, || aci::build_file(directory, &options, image, overwrite));
     let built = built.map_err(|error| match error.kind() {
         aci::Kind::Exists => CommandError::from(error).hint("--overwrite replaces it"),

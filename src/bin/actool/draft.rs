@@ -1,10 +1,11 @@
 //! Image manifests that nobody needs to write: begun from what lies in a root file system, changed by options.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use appc::aci::program::{self, Needs};
 use appc::schema::patch::{self, Edit};
+use appc::whole::{Draft, Overwrite};
 use serde_json::{Value, json};
 
 use crate::error::CommandError;
@@ -86,20 +87,16 @@ pub fn named(file: Option<&OsStr>) -> String {
 }
 
 /// Writes a file whole, or not at all.
-pub fn put(path: &Path, content: &[u8], replace: bool) -> Result<(), CommandError> {
+pub fn put(path: &Path, content: &[u8], overwrite: Overwrite) -> Result<(), CommandError> {
     use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
     let failed = |error: std::io::Error| CommandError::failed(format!("write {}: {error}", path.display()));
-    let parent =
-        path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(PathBuf::from("."), PathBuf::from);
-    let mode = std::fs::metadata(path).map_or(0o644, |there| there.permissions().mode() & 0o7777);
-    let mut file = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(mode))
-        .tempfile_in(parent)
-        .map_err(failed)?;
-    file.write_all(content).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    let put = if replace { file.persist(path) } else { file.persist_noclobber(path) };
-    put.map(drop).map_err(|error| failed(error.error))
+    let there = std::fs::metadata(path).ok();
+    let mut draft = Draft::new(path, 0o666).map_err(failed)?;
+    if let Some(there) = there {
+        draft.file().set_permissions(there.permissions()).map_err(failed)?;
+    }
+    draft.file().write_all(content).and_then(|()| draft.file().sync_all()).map_err(failed)?;
+    draft.publish(overwrite).map_err(failed)
 }
 
 #[cfg(test)]

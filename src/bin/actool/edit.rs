@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     let old = input::small(&file, MAX_MANIFEST)?;
     let new = change(&old)?;
     if new != old {
-        draft::put(&file, &new, true)?;
+        draft::put(&file, &new, Overwrite::Replace)?;
     }
     Ok(ExitCode::SUCCESS)
 }

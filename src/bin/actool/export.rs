@@ -10,6 +10,7 @@ use appc::aci::{self, ReadOptions};
 use appc::oci::{self, ExportOptions, Open, Part, Staged};
 use appc::render::{Graph, Pass};
 use appc::schema::{self, Dependency, ImageId, ImageManifest};
+use appc::whole::Overwrite;
 
 use crate::error::CommandError;
 use crate::print;
@@ -61,7 +62,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     let tag = |staged: &Staged| args.tag.clone().unwrap_or_else(|| staged.reference.clone());
     let staged = if archive {
         let beside = args.out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        oci::write_file(&args.out, args.overwrite, |file| {
+        oci::write_file(&args.out, Overwrite::asked(args.overwrite), |file| {
             let place = oci::private_directory(beside)?;
             let staged = oci::stage(&parts, place.path(), &options)?;
             oci::into_archive(&staged, file, &tag(&staged))?;

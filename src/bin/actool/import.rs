@@ -13,6 +13,7 @@ use appc::oci::{self, Conversion, Form, ImportOptions, Layers, Pick, Platform, S
 use appc::schema::AcIdentifier;
 use appc::store::Partials;
 use appc::transport::{Client, Settings};
+use appc::whole::Overwrite;
 
 use crate::build::Codec;
 use crate::error::CommandError;
@@ -145,7 +146,7 @@ fn squashed(args: &Args, image: &Layers, options: ImportOptions) -> Result<Vec<W
             args.out.display()
         )));
     }
-    let written = oci::write_file(&args.out, args.overwrite, |file| {
+    let written = oci::write_file(&args.out, Overwrite::asked(args.overwrite), |file| {
         let mut conversion = Conversion::new(image, options)?;
         let written = conversion.write(file)?;
         Ok((written, conversion.told().to_vec()))

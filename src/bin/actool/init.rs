@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use appc::aci::program;
 use appc::schema::patch::Edit;
+use appc::whole::Overwrite;
 use serde_json::json;
 
 use crate::draft;
@@ -61,7 +62,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     if !print::manifest(&text) {
         return Err(CommandError::failed(format!("write {}: it would not be valid", manifest.display())));
     }
-    draft::put(&manifest, &text, args.overwrite)?;
+    draft::put(&manifest, &text, Overwrite::asked(args.overwrite))?;
     println!("{}", manifest.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -113,6 +114,6 @@ fn copy(source: &Path, rootfs: &Path, target: &Path) -> Result<(), CommandError>
     let target = at.join(target.file_name().unwrap_or_default());
     let content = fs::read(source).map_err(failed)?;
     let mode = fs::metadata(source).map_err(failed)?.permissions().mode();
-    draft::put(&target, &content, true)?;
+    draft::put(&target, &content, Overwrite::Replace)?;
     fs::set_permissions(&target, fs::Permissions::from_mode(mode & 0o755)).map_err(failed)
 }

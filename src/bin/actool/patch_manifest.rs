@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
         None => None,
         Some(path) => Some(input::small(path, MAX_MANIFEST)?),
     };
-    let overwrite = if args.replace || args.overwrite { Overwrite::Replace } else { Overwrite::Refuse };
+    let overwrite = Overwrite::asked(args.replace || args.overwrite);
     let compression = args.no_compression.then_some(Compression::None);
     let built = aci::patch_file(&args.input, out, overwrite, compression, |summary| {
         let old = instead.as_deref().unwrap_or(&summary.manifest);

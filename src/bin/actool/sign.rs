@@ -1,13 +1,13 @@
 //! `actool sign`: a detached signature beside an image, made by gpg or with a key of signify.
 
-use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::error::CommandError;
 use crate::input;
 use crate::signing::Signer;
+use appc::whole::{Draft, Overwrite};
 
 /// Sign an image: writes ACI.asc, an armoured detached signature over the file as it is.
 #[derive(clap::Args)]
@@ -46,11 +46,9 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     }
     let failed = |error| CommandError::failed(format!("write {}: {error}", out.display()));
     let signature = signer.sign(&args.image)?;
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Its name appears when it is whole.
-    let private = tempfile::Builder::new().prefix(".sign").tempdir_in(parent).map_err(failed)?;
-    let made = private.path().join("signature");
-    fs::File::create(&made).and_then(|mut file| file.write_all(&signature)).map_err(failed)?;
-    fs::rename(&made, &out).map_err(failed)?;
+    let mut draft = Draft::new(&out, 0o666).map_err(failed)?;
+    draft.file().write_all(&signature).map_err(failed)?;
+    draft.publish(Overwrite::asked(args.overwrite)).map_err(failed)?;
     Ok(ExitCode::SUCCESS)
 }

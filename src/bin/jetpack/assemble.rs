@@ -144,7 +144,7 @@ pub fn draft(args: &PodArgs, context: &Context) -> Result<(Draft, Vec<Rendered>)
     draft_of(args, None, context)
 }
 
-/// The same of a pod in which something runs instead of its image's app.
+/// The pod manifest of a pod in which something runs instead of its image's app.
 pub fn draft_of(
     args: &PodArgs,
     instead: Option<&Instead<'_>>,

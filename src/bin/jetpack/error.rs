@@ -35,7 +35,7 @@ impl CommandError {
         Self { message: format!("failed to {doing}"), hint: None, code: FAILED }
     }
 
-    /// The same error of a command that starts apps, where 1 and 2 could be an app's own exit status.
+    /// This error as that of a command that starts apps, where 1 and 2 could be an app's own exit status.
     pub fn before_start(mut self) -> Self {
         if matches!(self.code, FAILED | USAGE) {
             self.code = BEFORE_START;

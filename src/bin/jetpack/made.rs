@@ -87,7 +87,7 @@ impl ImageArgs {
     /// Writes the archive where it was asked for.
     pub fn write(&self, image: &Image) -> Result<(), CommandError> {
         match &self.output {
-            Some(output) => image::export::write(image, output, self.overwrite),
+            Some(output) => image::export::write(image, output, appc::whole::Overwrite::asked(self.overwrite)),
             None => Ok(()),
         }
     }

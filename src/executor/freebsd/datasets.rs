@@ -46,7 +46,7 @@ impl<S: Programs + Clone + Send + 'static> Datasets<S> {
         Self { system: Mutex::new(system), root: root.to_owned(), mountpoint: mountpoint.to_owned() }
     }
 
-    /// The same datasets, apart from this value.
+    /// Another handle on these datasets, apart from this value.
     pub(super) fn another(&self) -> Self {
         Self { system: Mutex::new(self.system().clone()), root: self.root.clone(), mountpoint: self.mountpoint.clone() }
     }

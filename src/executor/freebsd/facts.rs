@@ -98,7 +98,7 @@ pub struct NetworkFacts {
     pub prefix: u8,
     /// The lowest free address.
     pub address: Ipv4Addr,
-    /// The same for IPv6, where it is configured.
+    /// The IPv6 network of the pods, where one is configured.
     pub(crate) ipv6: Option<(Ipv6Addr, u8, Ipv6Addr)>,
     /// Where addresses that are taken stand, one file each.
     pub claims: PathBuf,

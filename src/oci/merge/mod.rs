@@ -145,7 +145,8 @@ impl Default for Tree {
 impl Tree {
     /// Takes all entries of one layer; layers are counted from zero.
     ///
-    /// Errors: [`Kind::Invalid`] with the rule that an entry breaks, [`Kind::TooBig`].
+    /// # Errors
+    /// [`Kind::Invalid`] with the rule that an entry breaks, [`Kind::TooBig`].
     pub fn lay<'i>(&mut self, layer: usize, items: impl IntoIterator<Item = &'i Item>) -> Result<()> {
         self.layer = layer;
         self.touched.clear();
@@ -364,7 +365,7 @@ impl Tree {
         stays
     }
 
-    /// The same for all in a directory. Once is enough: nothing of lower layers comes back.
+    /// Takes away all that lower layers have in a directory. Once is enough: nothing of lower layers comes back.
     fn hide_children(&mut self, node: usize) {
         if self.emptied.insert(node) {
             for child in self.children(node) {

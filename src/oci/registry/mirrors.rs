@@ -192,7 +192,7 @@ impl Entry {
     }
 }
 
-/// The same image at another place.
+/// The reference of an image at another place than its own.
 fn moved(name: &RegistryName, location: &str, rest: Rest<'_>) -> Result<RegistryName> {
     let (Rest::BelowHost(rest) | Rest::Below(rest)) = rest;
     let location = location.trim_end_matches('/');

@@ -94,7 +94,8 @@ pub struct Ways {
 impl Ways {
     /// The manifest that `name` means on one of these platforms, from the first place that gives it; `told` of those that do not.
     ///
-    /// Errors: those of [`Registry::find`], of the last place; [`Kind::Refused`] where the registry is blocked.
+    /// # Errors
+    /// Those of [`Registry::find`], of the last place; [`Kind::Refused`] where the registry is blocked.
     pub fn find(
         &self,
         name: &RegistryName,
@@ -118,7 +119,8 @@ impl Ways {
 
     /// The registry that an image of this name is put into.
     ///
-    /// Errors: [`Kind::Io`], [`Kind::Refused`].
+    /// # Errors
+    /// [`Kind::Io`], [`Kind::Refused`].
     pub fn to_push(&self, name: &RegistryName) -> Result<Registry> {
         self.open(&self.mirrors.target(name)?, name, true, None)
     }
@@ -132,7 +134,8 @@ impl Ways {
 impl Registry {
     /// The registry that holds `name`, asked whether it is there. `write` asks for the right to push.
     ///
-    /// Errors: [`Kind::Io`] where it does not answer as a registry does.
+    /// # Errors
+    /// [`Kind::Io`] where it does not answer as a registry does.
     fn open(
         client: Client,
         accounts: Accounts,
@@ -185,7 +188,8 @@ impl Registry {
 
     /// The manifest that the name means on one of these platforms.
     ///
-    /// Errors: [`Kind::Missing`], [`Kind::Corrupt`], [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Missing`], [`Kind::Corrupt`], [`Kind::Io`].
     pub fn find(&self, platforms: &[Platform]) -> Result<Found> {
         let name = &self.0.name;
         let first = self.manifest(name.reference())?;
@@ -215,7 +219,8 @@ impl Registry {
 
     /// The image of a manifest. Its layers are fetched when they are read, and kept on `shelf`.
     ///
-    /// Errors: [`Kind::Invalid`], [`Kind::Corrupt`], [`Kind::Unsupported`], [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Invalid`], [`Kind::Corrupt`], [`Kind::Unsupported`], [`Kind::Io`].
     pub fn image(&self, found: Found, shelf: Shelf) -> Result<Layers> {
         let manifest = source::read_manifest(&found.manifest)?;
         let config = self.small_blob(&manifest.config)?;
@@ -365,7 +370,8 @@ fn failed(digest: &Digest, error: transport::Error) -> Error {
 
 /// Removes all blobs that are kept in `cache`; gives their bytes. What is being fetched meanwhile loses its copy and nothing else.
 ///
-/// Errors: [`Kind::Io`].
+/// # Errors
+/// [`Kind::Io`].
 pub fn clear(cache: &Path) -> Result<u64> {
     let failed = |error: io::Error| Error::new(Kind::Io, format!("clear {}", cache.display())).because(error);
     let entries = match fs::read_dir(cache) {

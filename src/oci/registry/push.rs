@@ -15,7 +15,8 @@ use crate::transport::Sending;
 impl Registry {
     /// Puts a staged image under the name's tag, or its digest. Blobs that are there are not sent again. Gives the digest.
     ///
-    /// Errors: [`Kind::Refused`], [`Kind::Io`].
+    /// # Errors
+    /// [`Kind::Refused`], [`Kind::Io`].
     pub fn push(&self, staged: &Staged) -> Result<Digest> {
         let name = &self.0.name;
         let mut done = Vec::new();

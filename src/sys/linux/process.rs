@@ -47,7 +47,7 @@ pub fn clone(flags: u64, body: impl FnOnce() -> i32) -> io::Result<Child> {
     clone_with(flags, libc::SIGCHLD as u64, body)
 }
 
-/// The same for a child of the caller's own parent.
+/// Makes a process that is a child of the caller's own parent.
 ///
 /// # Errors
 /// Likewise.
@@ -300,7 +300,7 @@ pub fn install_filter(program: &[(u16, u8, u8, u32)]) -> io::Result<()> {
     install_filter_with(program, 0, false).map(drop)
 }
 
-/// The same with flags of seccomp(2); gives the descriptor by which somebody is told of calls, where there is to be one.
+/// Installs a filter with flags of seccomp(2); gives the descriptor by which somebody is told of calls, where there is to be one.
 ///
 /// # Errors
 /// The kernel's: `EBUSY` where there is such a descriptor already.

@@ -29,7 +29,7 @@ const PLACES: [&str; 4] = ["/usr/bin", "/usr/local/bin", "/bin", "/run/wrappers/
 pub struct IdMap {
     /// (first inside, first on the host, how many) for users.
     pub users: Vec<(u32, u32, u32)>,
-    /// The same for groups.
+    /// Ranges of group ids.
     pub groups: Vec<(u32, u32, u32)>,
 }
 

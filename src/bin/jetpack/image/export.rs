@@ -1,12 +1,12 @@
 //! `jetpack image export`: an image's archive as it came, or images as a stream for another pool.
 
-use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use appc::store::{Image, ImageRef};
 use appc::stream::{Export, LeftOut, Token};
+use appc::whole::{Draft, Overwrite};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -61,7 +61,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     if file.extension().is_none_or(|extension| extension != "aci") {
         return Err(CommandError::usage(format!("{} must end in .aci (aci.ext)", file.display())));
     }
-    write(&image, file, args.overwrite)?;
+    write(&image, file, Overwrite::asked(args.overwrite))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,25 +86,12 @@ fn stream(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
 }
 
 /// Writes an image's archive into a file, whole or not at all.
-pub fn write(image: &Image, file: &Path, overwrite: bool) -> Result<(), CommandError> {
+pub fn write(image: &Image, file: &Path, overwrite: Overwrite) -> Result<(), CommandError> {
     let mut archive = image.archive()?;
     let file = std::path::absolute(file)?;
     let failed = |error| io::Error::other(format!("write {}: {error}", file.display()));
-    let parent = file.parent().unwrap_or(Path::new("/"));
-    let mut new = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
-    appc::sys::unfinished::note(new.path());
-    io::copy(&mut archive, new.as_file_mut()).map_err(failed)?;
-    readable(new.as_file()).map_err(failed)?;
-    if overwrite {
-        new.persist(&file).map_err(|error| failed(error.error))?;
-    } else {
-        new.persist_noclobber(&file).map_err(|error| failed(error.error))?;
-    }
+    let mut draft = Draft::new(&file, 0o666).map_err(failed)?;
+    io::copy(&mut archive, draft.file()).map_err(failed)?;
+    draft.publish(overwrite).map_err(failed)?;
     Ok(())
-}
-
-/// A temporary file is its owner's alone; what is exported is a file like others.
-fn readable(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }

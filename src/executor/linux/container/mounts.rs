@@ -18,7 +18,7 @@ pub struct Mount {
     pub set: u64,
     /// Those that are cleared.
     pub clear: u64,
-    /// The same for it and all mounts below it.
+    /// Flags that are set for it and all mounts below it.
     pub(crate) set_below: u64,
     /// Likewise.
     pub(crate) clear_below: u64,

@@ -254,7 +254,7 @@ impl Model {
         Self::at(Path::new(MOUNTPOINT))
     }
 
-    /// The same with the root dataset mounted elsewhere.
+    /// A model with the root dataset mounted elsewhere.
     pub(crate) fn at(root: &Path) -> Self {
         let mut inner = Inner::holding(State::bare());
         for path in [Path::new("/etc"), Path::new("/var/run"), Path::new("/tmp"), &root.join("trees")] {

@@ -14,6 +14,7 @@ use crate::executor::plan::PodPlan;
 use crate::executor::{Compiled, Error, Kind, copy, journal, local};
 use crate::layer::{Left, Level};
 use crate::pod::PodDir;
+use crate::whole::{self, Durability};
 
 /// The most of a text file of an image that the model keeps: what users are found in, and little more.
 const TEXT: u64 = 1 << 16;
@@ -70,9 +71,7 @@ impl Saved {
         let failed =
             |error: io::Error| Error::new(Kind::Io, format!("keep the model {}", file.display())).because(error);
         let text = serde_json::to_vec(&self.model.state()).map_err(|error| failed(error.into()))?;
-        let new = file.with_extension("new");
-        fs::write(&new, text).map_err(failed)?;
-        fs::rename(&new, file).map_err(failed)?;
+        whole::replace(file, 0o666, &text, Durability::Usual).map_err(failed)?;
         self.model.lock().settle().map_err(failed)
     }
 
