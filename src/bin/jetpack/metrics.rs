@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use appc::pod::status::{AppStatus, Cause, Status};
 use appc::pod::{PodDir, State};
 use appc::sys::private_socket::PrivateSocket;
+use appc::whole::{self, Durability};
 use jiff::Timestamp;
 
 use crate::context::Context;
@@ -39,19 +39,14 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A reader finds the file as it was or as it is. Everybody may read it: node_exporter is nobody in particular.
+/// A reader finds the file as it was or as it is. node_exporter is nobody in particular: everybody may read it whom the umask lets.
 fn write(file: &Path, text: &str) -> Result<(), CommandError> {
     let file = std::path::absolute(file)?;
     let failed = |error: io::Error| CommandError::failed(format!("write {}: {error}", file.display()));
     let directory = file.parent().unwrap_or(Path::new("/"));
     // Else it is told of a name that nobody has chosen.
     fs::metadata(directory).map_err(failed)?;
-    let mut new = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    appc::sys::unfinished::note(new.path());
-    io::Write::write_all(&mut new, text.as_bytes()).map_err(failed)?;
-    new.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed)?;
-    new.persist(&file).map_err(|error| failed(error.error))?;
-    Ok(())
+    whole::replace(&file, 0o644, text.as_bytes(), Durability::Fleeting).map_err(failed)
 }
 
 /// What is measured, in the order in which it is told: name, whether it only grows, what it is.
