@@ -1,7 +1,7 @@
 //! Pods on disk: made, found, locked, removed. Drawn in the [module above](super).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -563,6 +563,7 @@ impl PodDir {
     #[cfg(target_os = "linux")]
     fn write_into_spare(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
         let (spare, place) = (self.spare(name), self.path.join(name));
+        use std::io::Write as _;
         let mut file = OpenOptions::new().write(true).open(&spare)?;
         let bytes = serde_json::to_vec(value)?;
         file.write_all(&bytes)?;
