@@ -12,6 +12,8 @@ if [ "${1:-}" = --table ]; then
     table=(--table "$(cd "$here" && realpath "$2")")
     shift 2
 fi
+[ -n "${OCI_RUNTIME_TOOLS:-}" ] ||
+    skip "OCI_RUNTIME_TOOLS names no checkout of opencontainers/runtime-tools, which Debian has without the programs"
 need runc runc
 need crun crun
 need python3 python3
@@ -27,16 +29,10 @@ clean() {
     rm -rf --one-file-system "$work"
 }
 trap clean EXIT
-programs=()
-if [ -n "${OCI_RUNTIME_TOOLS:-}" ]; then
-    need go golang-go
-    tools=$(cd "$here" && realpath "$OCI_RUNTIME_TOOLS")
-    mkdir "$work/programs"
-    (cd "$tools" && CGO_ENABLED=0 go build -mod=vendor -trimpath -o "$work/programs/" ./cmd/runtimetest ./validation/...) >"$work/build.log" 2>&1 ||
-        skip "$(go version) does not build $OCI_RUNTIME_TOOLS: $(tail -n 1 "$work/build.log")"
-    programs=(--programs "$work/programs" --sources "$tools/validation")
-else
-    skip "OCI_RUNTIME_TOOLS names no checkout of opencontainers/runtime-tools, which Debian has without the programs"
-fi
+need go golang-go
+tools=$(cd "$here" && realpath "$OCI_RUNTIME_TOOLS")
+mkdir "$work/programs"
+(cd "$tools" && CGO_ENABLED=0 go build -mod=vendor -trimpath -o "$work/programs/" ./cmd/runtimetest ./validation/...) >"$work/build.log" 2>&1 ||
+    skip "$(go version) does not build $OCI_RUNTIME_TOOLS: $(tail -n 1 "$work/build.log")"
 # Whatever a runtime mounts, and does not take away, is gone with this namespace.
-unshare --mount --propagation private python3 conformance/peers/oci_runtime.py --jetpack "$bin/jetpack" --work "$work" "${programs[@]}" "${table[@]}"
+unshare --mount --propagation private python3 conformance/peers/oci_runtime.py --jetpack "$bin/jetpack" --work "$work" --programs "$work/programs" --sources "$tools/validation" "${table[@]}"
