@@ -7,6 +7,7 @@ mod archives;
 mod command_line;
 mod delta;
 mod discover;
+#[cfg(target_os = "linux")]
 mod documentation;
 mod drafts;
 mod fetch;
