@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use appc::pod::status::{AppStatus, Cause, Status};
 use appc::pod::{PodDir, State};
 use appc::sys::private_socket::PrivateSocket;
-use appc::whole::{self, Durability};
+use appc::whole::{Draft, Overwrite};
 use jiff::Timestamp;
 
 use crate::context::Context;
@@ -46,7 +46,9 @@ fn write(file: &Path, text: &str) -> Result<(), CommandError> {
     let directory = file.parent().unwrap_or(Path::new("/"));
     // Else it is told of a name that nobody has chosen.
     fs::metadata(directory).map_err(failed)?;
-    whole::replace(&file, 0o644, text.as_bytes(), Durability::Fleeting).map_err(failed)
+    let mut draft = Draft::new(&file, 0o644).map_err(failed)?;
+    io::Write::write_all(draft.file(), text.as_bytes()).map_err(failed)?;
+    draft.publish(Overwrite::Replace).map_err(failed)
 }
 
 /// What is measured, in the order in which it is told: name, whether it only grows, what it is.
