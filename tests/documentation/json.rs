@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::pages::root;
 use super::{Ended, runs_pods, scene};
+use crate::signify::{SIGNIFY_PUBLIC, SIGNIFY_SECRET};
 use crate::support::transcript::Scene;
 
 /// What is quoted from elsewhere, or has names that are data.
@@ -83,12 +84,29 @@ fn every_key_of_every_document_is_described() {
     scene.prepare("actool init one --from /bin/sh --name example.com/one 2>/dev/null && actool build one one.aci");
     scene.prepare("actool init two --from /bin/sh --name example.com/two --label version=2 2>/dev/null && actool build two two.aci");
     scene.prepare("sed 's/acKind/acKindred/' one/manifest > wrong.json && jetpack fetch one.aci");
+    scene.write("key.pub", SIGNIFY_PUBLIC);
+    scene.write("key.sec", SIGNIFY_SECRET);
+    scene.prepare("actool sign --signify-key key.sec one.aci");
     hold(
         &scene,
         &[
             ("actool validate --format json", "actool validate --format json one.aci wrong.json"),
             ("actool diff --json", "actool diff --json one.aci two.aci"),
             ("actool version --json", "actool version --json"),
+            ("actool id --json", "actool id --json one.aci"),
+            ("actool ls --json", "actool ls --json one.aci"),
+            ("actool explain --json", "actool explain --json im.name"),
+            ("actool explain --json", "actool explain --json --list"),
+            ("actool verify --json", "actool verify --json --keyring key.pub one.aci"),
+            (
+                "actool publish --json",
+                "actool publish --json site --prefix example.com --url https://example.com/ --public-key key.pub one.aci",
+            ),
+            (
+                "jetpack push --json",
+                "jetpack push --json example.com/one ./there --prefix example.com --url https://example.com/ --unsigned",
+            ),
+            ("jetpack fetch --json", "jetpack fetch --json one.aci"),
             ("jetpack version --json", "jetpack version --json"),
             ("jetpack images --json", "jetpack images --json"),
             ("jetpack image show --json", "jetpack image show --json example.com/one"),
@@ -115,6 +133,7 @@ fn every_key_of_what_is_told_of_pods_is_described() {
         &scene.0,
         &[
             ("jetpack list --json", "jetpack list --json"),
+            ("jetpack wait --json", "jetpack wait --json ended"),
             ("jetpack status --json", "jetpack status --json ended"),
             ("jetpack status --json", "jetpack status --json runs"),
             ("jetpack inspect", "jetpack inspect runs"),

@@ -6,6 +6,7 @@ use super::scene;
 fn images_are_brought_in_shown_and_taken_out() {
     scene()
         .line("jetpack fetch web.aci")
+        .line("jetpack fetch --json web.aci")
         .line("jetpack fetch ./layout")
         .line("jetpack images")
         .line("jetpack images --json")
@@ -22,6 +23,7 @@ fn images_are_brought_in_shown_and_taken_out() {
         .line("jetpack image verify example.com/web")
         .line("jetpack image verify example.com/web --json")
         .line("jetpack push example.com/web ./site --prefix example.com --url https://example.com/images --unsigned")
+        .line("jetpack push --json example.com/web ./site --unsigned")
         .line("jetpack image gc")
         .line("jetpack image gc --grace 0s --dry-run --json")
         .line("jetpack image gc --grace 0s --json | sed 's/\"bytes\": .*/\"bytes\": [N]/'")

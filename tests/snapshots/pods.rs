@@ -62,6 +62,7 @@ fn a_pod_runs_ends_and_is_looked_into() {
         .line("jetpack inspect one | head -n 5")
         .line("jetpack start one; true")
         .line("jetpack wait one")
+        .line("jetpack wait --json one")
         .line("jetpack rename one two")
         .line("jetpack exec two /bin/true")
         .line("jetpack attach two")

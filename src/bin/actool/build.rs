@@ -1,6 +1,5 @@
 //! `actool build`: a layout becomes an archive.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -158,7 +157,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
 
 /// Shows how far it is, where somebody watches.
 fn watched(progress: &AtomicU64, work: impl FnOnce() -> aci::Result<Built>) -> aci::Result<Built> {
-    if !std::io::stderr().is_terminal() {
+    if !crate::reading::is_watched() {
         return work();
     }
     let style = ProgressStyle::with_template("{spinner} {bytes} {bytes_per_sec}")

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use appc::spec::{self, Clause};
 
 use crate::error::CommandError;
+use crate::output;
 
 /// Explain a clause of the specification, or list them
 #[derive(clap::Args)]
@@ -12,6 +13,9 @@ pub struct Args {
     /// List the clauses, of one area where it is given
     #[arg(long)]
     list: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     /// The clause's id, as diagnostics name it; with `--list` an area
     #[arg(value_name = "CLAUSE", required_unless_present = "list")]
     name: Option<String>,
@@ -19,14 +23,14 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     match (args.list, args.name.as_deref()) {
-        (true, None) => list(spec::clauses()),
+        (true, None) => list(spec::clauses(), args.json)?,
         (true, Some(area)) => {
             if !spec::areas().any(|known| known == area) {
                 let known: Vec<&str> = spec::areas().collect();
                 return Err(CommandError::usage(format!("there is no area `{area}`"))
                     .hint(format!("the areas are {}", known.join(", "))));
             }
-            list(spec::clauses().iter().filter(|clause| clause.area == area));
+            list(spec::clauses().iter().filter(|clause| clause.area == area), args.json)?;
         }
         (false, name) => {
             let id = name.unwrap_or_default();
@@ -38,18 +42,43 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
                 );
                 return Err(CommandError::usage(format!("there is no clause `{id}`")).hint(hint));
             };
-            print!("{}", text(clause));
+            if args.json {
+                output::json(document(clause))?;
+            } else {
+                print!("{}", text(clause));
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(clauses: impl IntoIterator<Item = &'static Clause>) {
+fn list(clauses: impl IntoIterator<Item = &'static Clause>, json: bool) -> std::io::Result<()> {
+    if json {
+        return output::json(clauses.into_iter().map(document).collect::<Vec<_>>());
+    }
     let mut out = String::new();
     for clause in clauses {
         out.push_str(&format!("{:<40} {:<11} {}\n", clause.id, clause.strength, clause.statement));
     }
     print!("{out}");
+    Ok(())
+}
+
+fn document(clause: &Clause) -> serde_json::Value {
+    serde_json::json!({
+        "id": clause.id,
+        "area": clause.area,
+        "strength": clause.strength,
+        "statement": clause.statement,
+        "source": { "document": clause.source.document, "section": clause.source.section },
+        "check": clause.check,
+        "platforms": clause.platforms,
+        "since": clause.since,
+        "go": clause.go,
+        "decisions": clause.decisions.iter().filter_map(|number| spec::decision(*number)).map(|decision| {
+            serde_json::json!({ "number": decision.number, "text": decision.text })
+        }).collect::<Vec<_>>(),
+    })
 }
 
 fn text(clause: &Clause) -> String {

@@ -1,14 +1,14 @@
 //! How images are read, for all commands that read one.
 
 use std::fs::{self, File};
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use appc::aci::{self, Passphrase, ReadOptions};
 use appc::schema::quantity::{self, Quantity};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::CommandError;
+use crate::reading;
 
 /// Bytes of a passphrase file that are read.
 const MAX_PASSPHRASE: u64 = 4096;
@@ -44,13 +44,10 @@ impl Reading {
 pub fn open(path: &Path) -> Result<Box<dyn Read + Send>, CommandError> {
     let file = opened(path)?;
     let length = file.metadata().map_or(0, |metadata| metadata.len());
-    if length < 64 << 20 || !std::io::stderr().is_terminal() {
-        return Ok(Box::new(file));
-    }
-    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(length).with_style(style).with_finish(indicatif::ProgressFinish::AndClear);
-    Ok(Box::new(bar.wrap_read(file)))
+    Ok(match reading::shown(&path.display().to_string(), length) {
+        Some(bar) => Box::new(bar.wrap_read(file)),
+        None => Box::new(file),
+    })
 }
 
 /// What came of reading an image, whose name an error shall say.

@@ -19,12 +19,15 @@ pub struct Args {
     /// With mode, owner, size, time and target of links
     #[arg(short, long)]
     long: bool,
+    /// Print JSON, an object a line
+    #[arg(long, conflicts_with = "long")]
+    json: bool,
     #[command(flatten)]
     reading: Reading,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
-    let mut list = List { long: args.long, out: BufWriter::new(appc::sys::output::stdout()) };
+    let mut list = List { long: args.long, json: args.json, out: BufWriter::new(appc::sys::output::stdout()) };
     let read = aci::read(input::open(&args.image)?, &args.reading.options()?, &mut list);
     // What was listed up to a fault is of use, too.
     list.out.flush()?;
@@ -34,14 +37,57 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
 
 struct List<W> {
     long: bool,
+    json: bool,
     out: W,
 }
 
 impl<W: Write> Sink for List<W> {
     fn entry(&mut self, entry: &Entry, _: &mut Data<'_, '_>) -> aci::Result<()> {
-        let line = if self.long { long(entry) } else { entry.display_name() };
+        let line = match (self.json, self.long) {
+            (true, _) => document(entry).to_string(),
+            (_, true) => long(entry),
+            _ => entry.display_name(),
+        };
         writeln!(self.out, "{line}").map_err(|error| aci::Error::new(aci::Kind::Io, "write the list").because(error))
     }
+}
+
+fn document(entry: &Entry) -> serde_json::Value {
+    let (kind, is_link) = match entry.kind {
+        EntryKind::File => ("file", false),
+        EntryKind::Directory => ("directory", false),
+        EntryKind::Symlink => ("symlink", true),
+        EntryKind::Hardlink => ("hardlink", true),
+        EntryKind::Character => ("character", false),
+        EntryKind::Block => ("block", false),
+        EntryKind::Fifo => ("fifo", false),
+    };
+    let mut document = serde_json::json!({
+        "name": entry.display_name(),
+        "type": kind,
+        "mode": format!("{:04o}", entry.mode),
+        "uid": entry.uid,
+        "gid": entry.gid,
+        "size": entry.size,
+        "modified": time(entry),
+    });
+    if is_link {
+        document["target"] = entry.display_target().into();
+    }
+    if matches!(entry.kind, EntryKind::Character | EntryKind::Block) {
+        document["device"] = serde_json::json!([entry.device.0, entry.device.1]);
+    }
+    if !entry.xattrs.is_empty() {
+        let names = entry.xattrs.iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned());
+        document["xattrs"] = names.collect();
+    }
+    document
+}
+
+/// In RFC 3339, or as `@SECONDS` where no calendar reaches.
+fn time(entry: &Entry) -> String {
+    jiff::Timestamp::new(entry.mtime.seconds, entry.mtime.nanos.try_into().unwrap_or(0))
+        .map_or_else(|_| format!("@{}", entry.mtime.seconds), |time| time.to_string())
 }
 
 fn long(entry: &Entry) -> String {
@@ -58,8 +104,7 @@ fn long(entry: &Entry) -> String {
         EntryKind::Character | EntryKind::Block => format!("{},{}", entry.device.0, entry.device.1),
         _ => entry.size.to_string(),
     };
-    let time = jiff::Timestamp::new(entry.mtime.seconds, entry.mtime.nanos.try_into().unwrap_or(0))
-        .map_or_else(|_| format!("@{}", entry.mtime.seconds), |time| time.to_string());
+    let time = time(entry);
     let owner = format!("{}/{}", entry.uid, entry.gid);
     let target = match entry.kind {
         EntryKind::Symlink => format!(" -> {}", entry.display_target()),

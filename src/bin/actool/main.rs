@@ -57,6 +57,9 @@ const EXIT_CODES: &str =
 #[derive(Parser)]
 #[command(name = "actool", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
+    /// Show no progress; `validate` tells errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -90,6 +93,9 @@ fn main() -> ExitCode {
     appc::sys::signals::end_at_broken_pipe();
     manual::complete(Cli::command);
     let cli = Cli::parse();
+    if cli.quiet {
+        reading::hide();
+    }
     if let Command::Build(_) | Command::Extract(_) | Command::PatchManifest(_) = cli.command {
         // Without it the next one that makes the same takes away what this one leaves.
         let _ = appc::sys::unfinished::remove_at_signals();
@@ -114,7 +120,7 @@ fn main() -> ExitCode {
             manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS).map_err(error::CommandError::failed)
         }
         Command::PatchManifest(args) => patch_manifest::run(&args),
-        Command::Validate(args) => validate::run(&args),
+        Command::Validate(args) => validate::run(&args, cli.quiet),
         Command::Publish(args) => publish::run(&args),
         Command::Sign(args) => sign::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -37,9 +37,6 @@ pub struct Args {
     /// How to tell
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Tell errors only
-    #[arg(short, long)]
-    quiet: bool,
     /// Bytes of a manifest that are read
     #[arg(long, value_name = "BYTES", default_value_t = validate::MAX_MANIFEST)]
     max_manifest: u64,
@@ -85,7 +82,7 @@ enum Format {
     Sarif,
 }
 
-pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
+pub fn run(args: &Args, quiet: bool) -> Result<ExitCode, CommandError> {
     let mut options = Options {
         manifest: ManifestOptions {
             profile: match args.profile {
@@ -110,7 +107,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
         options.reading.progress = reading::bar(&file.display().to_string(), length);
     }
     let mut reports = check_all(&args.files, &options);
-    if args.quiet {
+    if quiet {
         for report in &mut reports {
             report.diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
         }
@@ -120,7 +117,7 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
         Format::Human => {
             let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             for report in &reports {
-                human::write(&mut out, report, human::Style { color, quiet: args.quiet })?;
+                human::write(&mut out, report, human::Style { color, quiet })?;
             }
         }
         Format::Json => json::write(&mut out, &reports)?,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use appc::trust::{self, Keyring};
 
 use crate::error::CommandError;
-use crate::input;
+use crate::{input, output};
 
 /// Bytes of a keyring file that are read.
 const MAX_KEYRING: u64 = 16 << 20;
@@ -17,6 +17,9 @@ pub struct Args {
     /// The public keys that count, armoured or binary, or of signify or minisign; those that gpg knows unless told
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
+    /// Print JSON: the fingerprint, whom the key belongs to, when the signature was made
+    #[arg(long)]
+    json: bool,
     /// The image
     #[arg(value_name = "ACI")]
     image: PathBuf,
@@ -44,6 +47,13 @@ pub fn run(args: &Args) -> Result<ExitCode, CommandError> {
     };
     let signature = input::small(&signature, trust::MAX_SIGNATURE as u64)?;
     let signer = trust::verify(&keyring, input::open(&args.image)?, &signature)?;
+    if args.json {
+        let made = signer.made.and_then(|made| jiff::Timestamp::try_from(made).ok()).map(|made| made.to_string());
+        output::json(serde_json::json!({
+            "fingerprint": signer.fingerprint.to_string(), "users": signer.users, "made": made,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     for user in &signer.users {
         eprintln!("signed by {}", user.escape_debug());
     }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use appc::schema::AcIdentifier;
 use appc::site::{self, Addition, Place, Publication, Sign};
+use serde_json::json;
 use url::Url;
 
 use crate::error::CommandError;
+use crate::output;
 use crate::signing::Signer;
 
 /// What the names of signatures end in, behind that of the image.
@@ -49,6 +51,9 @@ pub struct Options {
     /// Take away all other images of the prefix
     #[arg(long)]
     prune: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 fn prefix(text: &str) -> Result<AcIdentifier, String> {
@@ -61,6 +66,12 @@ impl Options {
     pub fn are_given(&self) -> bool {
         let one = self.prefix.is_some() || self.url.is_some() || self.key.is_some() || self.signify_key.is_some();
         one || self.unsigned || self.chunks || self.prune || !self.signature.is_empty() || !self.public_key.is_empty()
+    }
+
+    /// Whether JSON is asked for.
+    #[allow(dead_code, reason = "one of the programs has other places")]
+    pub fn json(&self) -> bool {
+        self.json
     }
 
     /// Publishes images, and prints for each its ID and a URL. Those of a site that is new are below `new_at` unless told.
@@ -128,6 +139,15 @@ impl Options {
         let done = site::publish(place, &publication).map_err(hinted)?;
         for told in &done.told {
             eprintln!("warning: {told}");
+        }
+        if self.json {
+            let published = done.images.iter().map(|(image, url, written)| {
+                json!({ "id": image.id, "name": image.name, "labels": image.labels, "url": url, "written": written })
+            });
+            let removed = done.removed.iter().map(|image| &image.id);
+            let (published, removed): (Vec<_>, Vec<_>) = (published.collect(), removed.collect());
+            output::json(json!({ "images": published, "removed": removed }))?;
+            return Ok(());
         }
         for (image, url, written) in &done.images {
             println!("{} {url}{}", image.id, if *written { "" } else { " (unchanged)" });

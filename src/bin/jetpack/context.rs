@@ -24,6 +24,8 @@ pub struct Context {
     pub network: Network,
     /// The file that keeps the model of a host, when this call is about that and not about this system.
     pub model: Option<PathBuf>,
+    /// Whether no more is to be said than has to be.
+    pub quiet: bool,
 }
 
 /// How what this program says reads among what apps say.
@@ -62,7 +64,7 @@ impl Context {
             }
             None => Insecure::of(&config.insecure.value),
         };
-        Ok(Self { config, network: Network { insecure, ..Network::default() }, model: None })
+        Ok(Self { config, network: Network { insecure, ..Network::default() }, model: None, quiet: false })
     }
 
     /// Where images and pods are kept.

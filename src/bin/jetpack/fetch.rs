@@ -1,5 +1,6 @@
 //! `jetpack fetch`: bring images into the store, with what they depend on, ready to run.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use appc::render::Pull;
@@ -7,8 +8,8 @@ use appc::store::ImageRef;
 
 use crate::context::Context;
 use crate::error::CommandError;
-use crate::obtain;
 use crate::remote::Network;
+use crate::{obtain, output};
 
 /// Bring images into the store, with what they depend on, ready to run; print their IDs.
 #[derive(clap::Args)]
@@ -28,6 +29,9 @@ pub struct Args {
     /// The port of discovery
     #[arg(long, value_name = "N")]
     port: Option<u16>,
+    /// Print JSON, when the last has come
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
@@ -36,6 +40,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     let store = context.store()?;
     // Held to the end: nobody collects the first while the next, which may need it, is on its way.
     let mut held = Vec::new();
+    let mut fetched = Vec::new();
     let mut code = ExitCode::SUCCESS;
     // Files first: whatever their order, one may depend on another.
     let of_file = |reference: &ImageRef| {
@@ -52,11 +57,29 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
         };
         match image {
             Ok(image) => {
-                println!("{}", image.id());
+                if args.json {
+                    let (origin, manifest) = (image.origin(), image.manifest());
+                    let labels: BTreeMap<_, _> =
+                        manifest.labels().iter().map(|label| (&label.name, &label.value)).collect();
+                    fetched.push(serde_json::json!({
+                        "id": image.id(),
+                        "name": manifest.name,
+                        "labels": labels,
+                        "source": origin.source,
+                        "signed_by": origin.signed_by,
+                        "archive_bytes": origin.archive_bytes,
+                        "tree_bytes": origin.tree_bytes,
+                    }));
+                } else {
+                    println!("{}", image.id());
+                }
                 held.push(image);
             }
             Err(error) => code = error.report(),
         }
+    }
+    if args.json {
+        output::json(fetched)?;
     }
     Ok(code)
 }

@@ -15,9 +15,6 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Print IDs alone
-    #[arg(short, long, conflicts_with = "json")]
-    quiet: bool,
 }
 
 pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
@@ -26,7 +23,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
     if args.json {
         let facts: Vec<_> = images.iter().map(facts).collect();
         visible::write_json(&mut out, &facts)?;
-    } else if args.quiet {
+    } else if context.quiet {
         images.iter().try_for_each(|image| writeln!(out, "{}", image.id))?;
     } else if !images.is_empty() {
         let width = images.iter().map(|image| title(image).len()).max().unwrap_or(0).max("NAME".len());

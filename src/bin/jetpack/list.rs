@@ -22,9 +22,6 @@ pub struct Args {
     /// Print a line like this for each: {uuid}, {name}, {state}, {exit}, {age}, {started}, {addresses}, {images} and {apps} stand for what it has; \t is a tab
     #[arg(long, value_name = "TEXT", value_parser = template, conflicts_with = "json")]
     format: Option<Template>,
-    /// Print UUIDs alone
-    #[arg(short, long, conflicts_with_all = ["json", "format"])]
-    quiet: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -226,7 +223,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         crate::output::json(lines)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if args.quiet {
+    if context.quiet && args.format.is_none() {
         lines.iter().for_each(|line| println!("{}", line.uuid));
         return Ok(ExitCode::SUCCESS);
     }

@@ -115,6 +115,9 @@ struct Global {
     /// Tell each step of what is discovered and fetched, and the state of the model that --host names before and after
     #[arg(short, long, global = true)]
     verbose: bool,
+    /// Show no progress; of lists UUIDs or IDs alone
+    #[arg(short, long, global = true)]
+    quiet: bool,
 }
 
 /// The commands by their names. What a command takes is made when somebody asks for it: all together are half a megabyte.
@@ -259,10 +262,14 @@ fn run(cli: Cli) -> Result<ExitCode, error::CommandError> {
         // Who is attached learns of the pod's end from its files.
         appc::sys::signals::end_at_broken_pipe();
     }
+    if cli.global.quiet {
+        reading::hide();
+    }
     let mut context = context::Context::new(cli.global.root, cli.global.config.as_deref(), cli.global.insecure)?;
     if cli.global.host.is_some() {
         context.model = Some(context.root()?.join("model-freebsd.json"));
     }
+    context.quiet = cli.global.quiet;
     context.network.verbose = cli.global.verbose;
     let shown = if cli.global.verbose { context.model.clone() } else { None };
     if let Some(file) = &shown {

@@ -22,13 +22,9 @@ pub struct Args {
     /// Write the pod's UUID into this file
     #[arg(long, value_name = "FILE")]
     uuid_file_save: Option<PathBuf>,
-    /// Print the UUID only, as is always done
-    #[arg(long, hide = true)]
-    quiet: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let _ = args.quiet;
     let make = || -> Result<ExitCode, CommandError> {
         let pods = context.pods()?;
         let (draft, _held) = assemble::draft(&args.pod, context)?;

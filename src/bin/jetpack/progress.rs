@@ -1,7 +1,6 @@
-//! Bars for transfers: bytes, rate, time left. On terminals only.
+//! Bars for transfers: bytes, rate, time left. Where somebody watches only.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use appc::transport::{Progress, Watch};
@@ -10,9 +9,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 const KNOWN: &str = "{msg} [{wide_bar}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
 const UNKNOWN: &str = "{msg} {spinner} {binary_bytes} {binary_bytes_per_sec}";
 
-/// One bar for each transfer, if there is a terminal to draw it on.
+/// One bar for each transfer, if somebody watches.
 pub fn bars() -> Option<Watch> {
-    if !std::io::stderr().is_terminal() {
+    if !crate::reading::is_watched() {
         return None;
     }
     let all = MultiProgress::new();

@@ -15,7 +15,7 @@ use url::Url;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::publishing::Options;
-use crate::{obtain, remote};
+use crate::{obtain, output, remote};
 
 /// Push an image to a registry of OCI images, or to a site as `actool publish` makes it. Prints the digest, or the ID and a URL.
 ///
@@ -74,7 +74,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
             if args.options.are_given() {
                 return Err(CommandError::usage("these options are for sites, and docker://NAME is in a registry"));
             }
-            to_registry(&image, &name, context)
+            to_registry(&image, &name, args.options.json(), context)
         }
         Target::Url(url) => {
             let client = remote::remote(context)?.client;
@@ -102,7 +102,7 @@ fn to_site(
     Ok(ExitCode::SUCCESS)
 }
 
-fn to_registry(image: &ImageRef, name: &RegistryName, context: &Context) -> Result<ExitCode, CommandError> {
+fn to_registry(image: &ImageRef, name: &RegistryName, json: bool, context: &Context) -> Result<ExitCode, CommandError> {
     let store = context.store()?;
     let obtained = obtain::obtain(context, &store, image, Pull::New)?;
     let plan = store.plan(&obtained.image)?;
@@ -122,6 +122,11 @@ fn to_registry(image: &ImageRef, name: &RegistryName, context: &Context) -> Resu
     for told in &staged.told {
         eprintln!("jetpack: {}", told.message);
     }
-    println!("{}", registry.push(&staged)?);
+    let digest = registry.push(&staged)?;
+    if json {
+        output::json(serde_json::json!({ "digest": digest }))?;
+    } else {
+        println!("{digest}");
+    }
     Ok(ExitCode::SUCCESS)
 }

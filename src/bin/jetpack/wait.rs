@@ -6,6 +6,7 @@ use appc::pod::State;
 
 use crate::context::Context;
 use crate::error::CommandError;
+use crate::output;
 
 /// Wait until pods have ended, and print the exit code of each.
 ///
@@ -15,6 +16,9 @@ pub struct Args {
     /// UUIDs, beginnings of UUIDs, or names
     #[arg(required = true, value_name = "POD")]
     pods: Vec<String>,
+    /// Print JSON, when the last has ended
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
@@ -28,15 +32,22 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
         }
     }
     let mut exit = ExitCode::SUCCESS;
+    let mut ended = Vec::new();
     for pod in &pods {
         pod.wait()?;
-        match pod.status().and_then(|status| status.exit_code) {
+        let code = pod.status().and_then(|status| status.exit_code);
+        ended.push(serde_json::json!({ "uuid": pod.uuid(), "name": pod.given_name(), "exit_code": code }));
+        match code {
+            Some(_) if args.json => {}
             Some(code) => println!("{code}"),
             None => {
                 let why = "how it ended is not known";
                 exit = CommandError::failed(format!("wait for pod {}: {why}", pod.uuid())).report();
             }
         }
+    }
+    if args.json {
+        output::json(ended)?;
     }
     Ok(exit)
 }
