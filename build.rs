@@ -1,5 +1,7 @@
 //! How the programs are linked.
 
+#![forbid(unsafe_code)]
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let target = |what: &str| std::env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();

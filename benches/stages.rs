@@ -1,5 +1,7 @@
 //! The stages of an archive's way, one by one and together, on an image made for it: `cargo bench --bench stages`.
 
+#![forbid(unsafe_code)]
+
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;

@@ -7,6 +7,8 @@
 //! `good/` has no error; `bad/` has errors, `strict/` has them under `--strict` only, `reified/` under `--profile reified`
 //! only. A bad one is named for the clause, and no other is broken in it.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;

@@ -13,9 +13,10 @@
 //!
 //! Beside it, a crate of its own: `appc-codec` (`src/codec`), the inner loops of DEFLATE and SHA-512.
 //!
-//! Without features: types, rules, archive reading, discovery logic; pure Rust, no I/O of its own.
+//! Without features: types, rules, archive reading, discovery logic; pure and safe Rust, no I/O of its own.
 //! `net` adds transport and trust, `run` everything that touches a host, `cli` the binaries.
 
+#![cfg_attr(not(feature = "run"), forbid(unsafe_code))]
 #![allow(rustdoc::private_intra_doc_links)] // the documentation of modules is for who changes them, too
 
 /// The version of the specification that this crate follows.

@@ -3,6 +3,8 @@
 //! Tests share a process and run beside each other, so none may change what all of it shares (working directory,
 //! environment, umask, limits, signals) but to what every test is content with. A test that has to, starts a child.
 
+#![forbid(unsafe_code)]
+
 mod archives;
 mod command_line;
 mod delta;

@@ -69,6 +69,18 @@ fn a_room_uses_only_those_before_it() {
 }
 
 #[test]
+fn unsafe_code_is_in_sys_alone() {
+    // The compiler finds it where nobody allows it.
+    let allows = |(file, lines): (PathBuf, Vec<(usize, String)>)| {
+        let at = lines.into_iter().find(|(_, line)| line.contains("unsafe_code)]") && !line.contains("forbid("))?;
+        Some(format!("{}:{}", file.display(), at.0))
+    };
+    let wrong: Vec<String> =
+        library().into_iter().filter(|(file, _)| !file.starts_with("sys")).filter_map(allows).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn the_library_speaks_for_no_program_and_reads_no_environment() {
     let commands =
         ["config", "doctor", "exec", "fetch", "gc", "image", "init", "key", "kill", "list", "logs", "plan", "prepare"];

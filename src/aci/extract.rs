@@ -491,7 +491,7 @@ impl Told {
         futimens(file, &times(metadata.mtime))
     }
 
-    /// The same of what cannot be opened, or is not to be, by its directory.
+    /// Dresses what cannot be opened, or is not to be, by its directory.
     fn apply_at(
         &mut self,
         owners: Owners,

@@ -197,7 +197,7 @@ pub(crate) fn to_undo<S: Step>(
     }
 }
 
-/// The same of a pod that was wholly made. Nobody enters a pod by half of what confines it.
+/// The steps of a pod that was wholly made. Nobody enters a pod by half of what confines it.
 ///
 /// # Errors
 /// Those of [`read`]; [`Kind::Corrupt`] where steps are missing.

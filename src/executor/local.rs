@@ -50,7 +50,7 @@ mod this {
     pub(super) fn mounted_below(_: &std::path::Path) -> Result<Option<String>, super::Error> {
         Ok(None)
     }
-    /// Likewise.
+    /// Nothing of the host's holds the pod's directory: what is mounted for a pod goes with its mount namespace.
     pub(super) fn let_go(_: &super::Bounds) -> Result<(), super::Error> {
         Ok(())
     }
@@ -674,7 +674,7 @@ fn has_files(pod: &PodDir) -> Result<(), Error> {
     has_left(pod)
 }
 
-/// The same, in the model too.
+/// Whether the apps of the pod, be it the model's, have left something.
 pub(super) fn has_left(pod: &PodDir) -> Result<(), Error> {
     let why = match pod.state() {
         State::Running => return Ok(()),

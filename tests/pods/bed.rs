@@ -39,7 +39,7 @@ impl Bed {
         None
     }
 
-    /// The same for what only root can have.
+    /// A bed for what only root can have.
     pub fn of_root() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             skip(Need::Root, "needs root");
@@ -92,12 +92,12 @@ impl Bed {
         self.image_for("linux", name, layout, app)
     }
 
-    /// The same for another system.
+    /// An image for the system `os`.
     pub fn image_for(&self, os: &str, name: &str, layout: &str, app: Value) -> String {
         self.image_with(json!([{"name": "os", "value": os}]), name, layout, app)
     }
 
-    /// The same with just these labels.
+    /// An image with just these labels.
     pub fn image_with(&self, labels: Value, name: &str, layout: &str, mut app: Value) -> String {
         for key in ["user", "group"] {
             if app.is_object() && app.get(key).is_none() {
@@ -128,7 +128,7 @@ impl Bed {
         command
     }
 
-    /// The same, by a shell that prepares something before it becomes jetpack.
+    /// The command of a shell that prepares something before it becomes jetpack.
     pub fn command_after(&self, preparation: &str, arguments: &[&str]) -> Command {
         let jetpack = self.command(arguments);
         let mut shell = Command::new("/bin/sh");

@@ -123,7 +123,7 @@ impl<'a> Wire<'a> {
         String::from_utf8(self.command("perl").args(["-e", &asks(address, port)]).output().unwrap().stdout).unwrap()
     }
 
-    /// The same from within the pod.
+    /// What a connection from within the pod gets to hear.
     fn pod_hears(&self, address: &str, port: u16) -> String {
         self.jetpack(&["exec", "web", "/bin/perl", "-e", &hears(address, port)]).1
     }

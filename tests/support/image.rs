@@ -7,7 +7,7 @@ pub fn image(name: &str, labels: &[(&str, &str)], content: usize) -> Vec<u8> {
     with_dependencies(name, labels, &[], content)
 }
 
-/// The same, with images of these names below it.
+/// A gzip image that depends on images of these names.
 pub fn with_dependencies(name: &str, labels: &[(&str, &str)], below: &[&str], content: usize) -> Vec<u8> {
     let below: Vec<_> = below.iter().map(|name| serde_json::json!({ "imageName": name })).collect();
     let labels: Vec<_> =

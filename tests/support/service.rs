@@ -46,7 +46,7 @@ impl Service {
     }
 }
 
-/// The same of any process.
+/// A line of `/proc/PID/status` of any process in kilobytes.
 #[cfg(target_os = "linux")]
 pub fn kilobytes(process: u32, what: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();

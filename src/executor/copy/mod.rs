@@ -77,7 +77,7 @@ pub(crate) fn dress(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
     dress_as(from, to, true, true)
 }
 
-/// The same, where owners come along only with `owners`, and what gives rights to whoever runs a file with `rights`.
+/// Gives one the looks of another: its owner only with `owners`, what gives rights to whoever runs it only with `rights`.
 fn dress_as(from: impl AsFd, to: impl AsFd, owners: bool, rights: bool) -> io::Result<()> {
     let about = fstat(&from)?;
     // Owner first: a change of it takes away setuid bits and capabilities. Mode last: it may forbid attributes.

@@ -175,7 +175,7 @@ impl HostFacts {
         })
     }
 
-    /// The same for one pod: its network's facts too. `reserve`: the pod is about to be made, so its address is taken at
+    /// What this host is for one pod: its network's facts too. `reserve`: the pod is about to be made, so its address is taken at
     /// once, before another pod can have it; [`release`](Self::release) gives it back.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ pub(super) fn name(plan: &PodPlan) -> String {
     name_of(plan.uuid)
 }
 
-/// The same, by the pod's UUID.
+/// The name of the jail of the pod with this UUID.
 pub(crate) fn name_of(uuid: uuid::Uuid) -> String {
     format!("jetpack-{uuid}")
 }

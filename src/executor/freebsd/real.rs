@@ -376,7 +376,7 @@ fn walk(from: OwnedFd, names: &[OsString]) -> io::Result<OwnedFd> {
     names.iter().try_fold(from, |at, name| enter(&at, name))
 }
 
-/// The same, with what is missing made as 0:0 0755 (`vol.target.create`).
+/// The directory below `from`, as [`walk`] finds it; what is missing is made as 0:0 0755 (`vol.target.create`).
 fn make(from: OwnedFd, names: &[OsString]) -> io::Result<OwnedFd> {
     names.iter().try_fold(from, |at, name| match enter(&at, name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -19,7 +19,7 @@ use super::systemd::Manager;
 pub enum Home {
     /// In this directory.
     Group(PathBuf),
-    /// Likewise, once the caller has left it: a group with processes has no controllers for others.
+    /// In this directory, once the caller has left it: a group with processes has no controllers for others.
     Own(PathBuf),
     /// By systemd.
     Systemd(Manager),

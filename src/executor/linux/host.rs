@@ -417,7 +417,7 @@ pub(super) fn clone_mapped(flags: u64, ids: Option<&IdMap>, body: impl FnOnce() 
     clone_for(flags, ids, false, |_| Ok(()), body)
 }
 
-/// The same, where `body` `waits` until `prepare` has done something with the child.
+/// A child as of [`clone_mapped`], whose `body` `waits` until `prepare` has done something with it.
 fn clone_for(
     flags: u64,
     ids: Option<&IdMap>,

@@ -102,7 +102,7 @@ impl Init<'_> {
         }
     }
 
-    /// The same, with the process id of another process of the pod in place of this one's.
+    /// Tells the supervisor something in the name of another process of the pod: with its process id.
     fn tell_of(&self, process: Pid, report: &Report) {
         if let Ok(bytes) = serde_json::to_vec(report) {
             let _ = self.channel.send_for(process, &bytes);

@@ -516,13 +516,13 @@ pub enum ProcessStep {
     SetCapabilities {
         /// The most that it ever has, as bits.
         bounding: u64,
-        /// Likewise.
+        /// Those in force.
         effective: u64,
-        /// Likewise.
+        /// Those that it may put in force.
         permitted: u64,
-        /// Likewise.
+        /// Those that a program with the same ones in its file keeps.
         inheritable: u64,
-        /// Likewise.
+        /// Those that any program keeps.
         ambient: u64,
     },
     /// Sets how it is scheduled.

@@ -196,11 +196,11 @@ pub struct Scheduler {
     pub priority: u32,
     /// `SCHED_FLAG_RESET_ON_FORK`
     pub flags: Vec<String>,
-    /// Of deadlines, in nanoseconds.
+    /// Of deadlines: nanoseconds that it needs in a period.
     pub runtime: u64,
-    /// Likewise.
+    /// Of deadlines: nanoseconds within which it has to have them.
     pub deadline: u64,
-    /// Likewise.
+    /// Of deadlines: nanoseconds of a period.
     pub period: u64,
 }
 
@@ -386,9 +386,9 @@ pub struct Syscalls {
 pub struct SyscallArgument {
     /// Which argument.
     pub index: u8,
-    /// It is compared to this.
+    /// It is compared to this, or masked by it.
     pub value: u64,
-    /// Likewise, once it is masked.
+    /// The masked one is compared to this.
     pub value_two: u64,
     /// `SCMP_CMP_EQ`
     pub op: String,
@@ -422,10 +422,10 @@ impl Bundle {
         Self::with(directory, &directory.join("config.json"))
     }
 
-    /// The same by another file.
+    /// Reads the bundle in `directory` whose configuration is `file`.
     ///
     /// # Errors
-    /// Likewise.
+    /// As of [`Bundle::open`].
     pub fn with(directory: &Path, file: &Path) -> Result<Self> {
         let doing = || format!("read {}", file.display());
         let io = |error: std::io::Error| {

@@ -90,7 +90,7 @@ pub struct Cpu {
     pub period: Option<u64>,
     /// Real-time microseconds in a period.
     pub realtime_runtime: Option<i64>,
-    /// Likewise.
+    /// Real-time microseconds: the period.
     pub realtime_period: Option<u64>,
     /// Which processors: `0-3,7`.
     pub cpus: Option<String>,
@@ -143,7 +143,7 @@ pub struct WeightDevice {
     pub minor: i64,
     /// 10 to 1000.
     pub weight: Option<u16>,
-    /// Likewise.
+    /// 10 to 1000, against the groups below it.
     pub leaf_weight: Option<u16>,
 }
 

@@ -88,7 +88,7 @@ pub fn place(fd: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     check(unsafe { libc::dup2(fd.as_raw_fd(), number) })
 }
 
-/// The same, to be closed at exec; gives it under its new number.
+/// Gives `fd` the number `number`, as [`place`] does, to be closed at exec; gives it under that number.
 ///
 /// # Errors
 /// The kernel's.

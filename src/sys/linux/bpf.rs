@@ -39,7 +39,7 @@ struct Loading {
     attach_type: u32,
 }
 
-/// Likewise for attaching.
+/// `union bpf_attr` as attaching has it.
 #[repr(C)]
 struct Attaching {
     target: u32,

@@ -50,7 +50,7 @@ pub fn clone(flags: u64, body: impl FnOnce() -> i32) -> io::Result<Child> {
 /// Makes a process that is a child of the caller's own parent.
 ///
 /// # Errors
-/// Likewise.
+/// As of [`clone`].
 pub fn clone_beside(flags: u64, body: impl FnOnce() -> i32) -> io::Result<Child> {
     clone_with(flags | libc::CLONE_PARENT as u64, 0, body)
 }

@@ -4,8 +4,6 @@
 //! cargo run --release -p actool-diff -- [--cases N] [--seed N] [--actool PATH] [--keep DIR]
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod archives;
 mod explain;
 mod go;

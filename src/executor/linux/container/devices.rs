@@ -27,11 +27,11 @@ pub struct Rule {
     pub access: u8,
 }
 
-/// Bits of access, as the kernel numbers them.
+/// Access to make a device file, as the kernel numbers it.
 pub const MAKE: u8 = 1;
-/// Likewise.
+/// Access to read.
 pub const READ: u8 = 2;
-/// Likewise.
+/// Access to write.
 pub const WRITE: u8 = 4;
 const ALL: u8 = MAKE | READ | WRITE;
 const NAMES: [(char, u8); 3] = [('r', READ), ('w', WRITE), ('m', MAKE)];
@@ -130,7 +130,7 @@ mod code {
     pub const SHIFT: u8 = 0x77;
     /// Goes on `offset` further when target = immediate.
     pub const EQUAL: u8 = 0x15;
-    /// Likewise when they differ.
+    /// Goes on `offset` further when target ≠ immediate.
     pub const DIFFERENT: u8 = 0x55;
     /// What `R0` holds is the answer.
     pub const END: u8 = 0x95;

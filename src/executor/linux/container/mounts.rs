@@ -20,7 +20,7 @@ pub struct Mount {
     pub clear: u64,
     /// Flags that are set for it and all mounts below it.
     pub(crate) set_below: u64,
-    /// Likewise.
+    /// Flags that are cleared for it and all mounts below it.
     pub(crate) clear_below: u64,
     /// Flags of mount(2) for propagation, in this order, and whether for all mounts below too.
     pub propagation: Vec<(u64, bool)>,
