@@ -8,6 +8,9 @@ use std::os::fd::BorrowedFd;
 /// Bytes of one value that Linux allows.
 #[cfg(target_os = "linux")]
 const MOST: usize = 64 << 10;
+/// Bytes of one value, or of all names, that are taken of an image or a volume.
+#[cfg(target_os = "freebsd")]
+const LONGEST: usize = 16 << 20;
 
 /// Names of all attributes, sorted. None where the file system knows none.
 #[cfg(target_os = "linux")]
@@ -55,18 +58,17 @@ pub(crate) fn remove(file: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
 #[allow(unsafe_code)]
 pub fn list(file: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     use std::os::fd::AsRawFd;
-    let mut buffer = vec![0u8; 64 << 10];
-    // SAFETY: the buffer is as long as told.
-    let length = unsafe {
-        libc::extattr_list_fd(file.as_raw_fd(), libc::EXTATTR_NAMESPACE_USER, buffer.as_mut_ptr().cast(), buffer.len())
-    };
-    let Ok(length) = usize::try_from(length) else {
-        let error = io::Error::last_os_error();
-        return if error.raw_os_error() == Some(libc::EOPNOTSUPP) { Ok(Vec::new()) } else { Err(error) };
+    let told = whole(|buffer, room| {
+        // SAFETY: the buffer is as long as told; without one the call counts.
+        unsafe { libc::extattr_list_fd(file.as_raw_fd(), libc::EXTATTR_NAMESPACE_USER, buffer, room) }
+    });
+    let buffer = match told {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(Vec::new()),
+        told => told?,
     };
     let mut names = Vec::new();
     // Each name stands behind its length.
-    let mut rest = &buffer[..length];
+    let mut rest = buffer.as_slice();
     while let [count, more @ ..] = rest {
         let Some((name, more)) = more.split_at_checked(usize::from(*count)) else { break };
         names.push([b"user.", name].concat());
@@ -82,19 +84,33 @@ pub fn list(file: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
 pub fn get(file: BorrowedFd<'_>, name: &[u8]) -> io::Result<Vec<u8>> {
     use std::os::fd::AsRawFd;
     let name = user(name)?;
-    let mut value = vec![0u8; 64 << 10];
-    // SAFETY: the name ends with a NUL, the buffer is as long as told.
-    let length = unsafe {
-        libc::extattr_get_fd(
-            file.as_raw_fd(),
-            libc::EXTATTR_NAMESPACE_USER,
-            name.as_ptr(),
-            value.as_mut_ptr().cast(),
-            value.len(),
-        )
-    };
-    value.truncate(usize::try_from(length).map_err(|_| io::Error::last_os_error())?);
-    Ok(value)
+    whole(|buffer, room| {
+        // SAFETY: the name ends with a NUL, the buffer is as long as told; without one the call counts.
+        unsafe { libc::extattr_get_fd(file.as_raw_fd(), libc::EXTATTR_NAMESPACE_USER, name.as_ptr(), buffer, room) }
+    })
+}
+
+/// All of what a call gives that fills a buffer as read(2) does, without a word of what did not fit, and that tells the length
+/// where it is given none (`sys_extattr_get_fd(2)` of 13.2). A file system takes values of any length here.
+///
+/// # Errors
+/// The system's; [`io::ErrorKind::FileTooLarge`] of what no other system could take.
+#[cfg(target_os = "freebsd")]
+fn whole(call: impl Fn(*mut libc::c_void, usize) -> libc::ssize_t) -> io::Result<Vec<u8>> {
+    let size = |told: libc::ssize_t| usize::try_from(told).map_err(|_| io::Error::last_os_error());
+    loop {
+        let length = size(call(std::ptr::null_mut(), 0))?;
+        if length > LONGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        // One byte more than there was tells whether it has grown meanwhile.
+        let mut buffer = vec![0u8; length + 1];
+        let got = size(call(buffer.as_mut_ptr().cast(), buffer.len()))?;
+        if got <= length {
+            buffer.truncate(got);
+            return Ok(buffer);
+        }
+    }
 }
 
 /// Gives the attribute `name` a value.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::system::{Found, Mounted, Program, System};
-use crate::executor::plan::{Network, PodPlan};
+use super::variables::Variable;
+use crate::executor::plan::{Isolation, Network, PodPlan};
 use crate::executor::{Error, Kind};
 
 /// Says, until the next boot, which devfs rule set is ours.
@@ -38,6 +39,9 @@ pub struct HostFacts {
     /// Whether `/dev/ptmx` is there (`pty` makes it).
     #[serde(default)]
     pub ptmx: bool,
+    /// What the kernel says of the variables that the pod asks for; those that it does not have are missing.
+    #[serde(default)]
+    pub(crate) variables: BTreeMap<String, Variable>,
     /// Whether the packet filter is loaded.
     pub(crate) pf: bool,
     /// The devfs rule set of pods.
@@ -167,6 +171,7 @@ impl HostFacts {
             linux: system.has_module("linux64.ko", "linux64elf"),
             linux_shm: system.look(Path::new("/dev/shm"), false).is_ok_and(|found| found == Found::Directory),
             ptmx: system.has_module("pty.ko", "pty"),
+            variables: BTreeMap::new(),
             pf: system.has_module("pf.ko", "pf"),
             device_rules: device_rules(system),
             network: None,
@@ -188,6 +193,12 @@ impl HostFacts {
     ) -> Result<Self, Error> {
         let mut facts = Self::gather(system)?;
         facts.settings = configured.settings.clone();
+        let asked = plan.isolators.iter().filter_map(|isolator| match isolator {
+            Isolation::Sysctl { values } => Some(values.keys()),
+            _ => None,
+        });
+        let known = asked.flatten().filter_map(|name| Some((name.clone(), system.variable(name).ok()?)));
+        facts.variables = known.collect();
         if plan.network != Network::None {
             // What the image lacks only: the host's own resolver is the pod's as long as nobody says otherwise.
             facts.resolv_conf = system.read_text(Path::new("/etc/resolv.conf")).ok();

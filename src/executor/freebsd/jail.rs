@@ -39,6 +39,11 @@ impl Release {
     }
 }
 
+/// The secure level of the pod's jail.
+pub(super) fn securelevel(plan: &PodPlan, facts: &HostFacts) -> i32 {
+    if plan.level == Level::Strict { SECUREST } else { facts.settings.securelevel }
+}
+
 /// All parameters at once: a jail is never there half made.
 pub(super) fn parameters(
     plan: &PodPlan,
@@ -56,7 +61,7 @@ pub(super) fn parameters(
         // Apps see their own mounts, and nothing outside the jail; at the strictest level their roots alone.
         ("enforce_statfs", Value::Number(if strictest { 2 } else { 1 })),
         ("children.max", Value::Number(0)),
-        ("securelevel", Value::Number(if strictest { SECUREST } else { facts.settings.securelevel })),
+        ("securelevel", Value::Number(securelevel(plan, facts))),
         ("devfs_ruleset", Value::Number(i32::from(facts.device_rules.number()))),
         ("sysvmsg", ipc.clone()),
         ("sysvsem", ipc.clone()),

@@ -38,6 +38,7 @@ pub(crate) mod steps;
 mod streams;
 pub mod system;
 pub mod usage;
+pub(crate) mod variables;
 
 /// What journals of pods on this system begin with.
 #[cfg(target_os = "freebsd")]

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::system::{Found, Hidden, Mounted, NewMount, Setting, System, Turn, Value};
+use super::variables::Variable;
 use crate::id::Id;
 use crate::sys::freebsd::{jail, kernel, mount, named, network, process, resource};
 use crate::sys::passing;
@@ -236,6 +237,10 @@ impl System for Real {
         kernel::number(name)
     }
 
+    fn variable(&mut self, name: &str) -> io::Result<Variable> {
+        kernel::kind(name).map(Variable::of)
+    }
+
     fn has_module(&mut self, file: &str, module: &str) -> bool {
         kernel::has(file, module)
     }
@@ -258,7 +263,7 @@ fn set(setting: &Setting) -> io::Result<()> {
         Setting::DefaultRoute { gateway } => {
             network::add_default_route(*gateway).map_err(|error| named("write(RTM_ADD)", error))
         }
-        Setting::Sysctl { name, value } => kernel::set_number(name, *value).map_err(|error| named("sysctl", error)),
+        Setting::Sysctl { name, value } => kernel::set(name, value).map_err(|error| named("sysctl", error)),
     }
 }
 

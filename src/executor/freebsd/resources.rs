@@ -2,6 +2,7 @@
 //! report.
 
 use super::facts::HostFacts;
+use super::jail;
 use super::system::Setting;
 use crate::executor::isolation::{Outcome, Report};
 use crate::executor::plan::{Isolation, Network, PodPlan};
@@ -16,7 +17,7 @@ const NO_SHAPER: &str = "jetpack sets up no traffic shaper on FreeBSD; all pods 
 
 /// The subject of a pod's rules.
 pub(super) fn jail_subject(plan: &PodPlan) -> String {
-    format!("jail:{}", super::jail::name(plan))
+    format!("jail:{}", jail::name(plan))
 }
 
 /// The login class of an app, the subject of its own rules: apps of a pod share one jail. At most 32 bytes.
@@ -107,21 +108,20 @@ fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &Hos
             if plan.network == Network::Host || !facts.vnet {
                 return Outcome::ignored("kernel variables are the pod's own in a network of its own only");
             }
+            let level = jail::securelevel(plan, facts);
             let mut refused = Vec::new();
             for (name, value) in values {
-                match value.trim().parse() {
-                    Ok(value) if of_the_network(name) => {
-                        held.settings.push(Setting::Sysctl { name: name.clone(), value });
-                    }
-                    _ => refused.push(name.as_str()),
+                let found = facts.variables.get(name).ok_or_else(|| "is no variable of this kernel".to_owned());
+                match found.and_then(|variable| variable.value(value, level)) {
+                    Ok(value) => held.settings.push(Setting::Sysctl { name: name.clone(), value }),
+                    Err(why) => refused.push(format!("{name} {why}")),
                 }
             }
-            if refused.is_empty() {
-                Outcome::Enforced
-            } else if refused.len() == values.len() {
-                Outcome::ignored(format!("no kernel variable of a jail's own network: {}", refused.join(", ")))
-            } else {
-                Outcome::modified(format!("without {}, which no jail's own network has", refused.join(", ")))
+            let told = refused.join(", ");
+            match refused.len() {
+                0 => Outcome::Enforced,
+                count if count == values.len() => Outcome::ignored(told),
+                _ => Outcome::modified(format!("without those that cannot be set: {told}")),
             }
         }
         Isolation::Unknown { .. } => Outcome::ignored("nobody here knows this isolator"),
@@ -152,18 +152,4 @@ fn throttle(
     }
     held.rules.extend(resources.map(|resource| format!("{resource}:throttle={limit}")));
     honest(Outcome::Enforced)
-}
-
-/// Whether a kernel variable belongs to the network of a jail.
-fn of_the_network(name: &str) -> bool {
-    const OWN: [&str; 7] = [
-        "net.inet.ip.forwarding",
-        "net.inet6.ip6.forwarding",
-        "net.inet.ip.ttl",
-        "net.inet.tcp.",
-        "net.inet.udp.",
-        "net.inet.icmp.",
-        "net.inet.ip.portrange.",
-    ];
-    OWN.iter().any(|own| name == *own || own.ends_with('.') && name.starts_with(own))
 }

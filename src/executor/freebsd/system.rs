@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::variables::Variable;
 use crate::id::Id;
 
 /// A program of the base system. Started by its full path, with an argument list and an empty environment.
@@ -174,8 +175,8 @@ pub enum Setting {
     Sysctl {
         /// Its name.
         name: String,
-        /// Its value.
-        value: i32,
+        /// Its value, in the form that its type has.
+        value: Vec<u8>,
     },
 }
 
@@ -189,7 +190,7 @@ impl Setting {
             }
             Self::Raise { interface } => format!("raise {interface}"),
             Self::DefaultRoute { gateway } => format!("set the default route to {gateway}"),
-            Self::Sysctl { name, value } => format!("set {name} to {value}"),
+            Self::Sysctl { name, .. } => format!("set {name}"),
         }
     }
 }
@@ -288,6 +289,9 @@ pub trait System: Programs {
 
     /// A kernel variable that is a number.
     fn sysctl(&mut self, name: &str) -> io::Result<i64>;
+
+    /// What a kernel variable is.
+    fn variable(&mut self, name: &str) -> io::Result<Variable>;
 
     /// Whether a kernel file (`linux64.ko`) is loaded, or a module (`pf`) in the kernel.
     fn has_module(&mut self, file: &str, module: &str) -> bool;

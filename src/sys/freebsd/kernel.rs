@@ -53,11 +53,43 @@ pub fn has(file: &str, module: &str) -> bool {
     found(file, kldfind) || found(module, modfind)
 }
 
-/// Sets a kernel variable that is a number.
+/// How many numbers the name of a variable has at most (`CTL_MAXNAME`).
+const LONGEST_NAME: usize = 24;
+/// `CTL_SYSCTL` and `CTL_SYSCTL_OIDFMT`: before a variable's own numbers, they ask what it is.
+const WHAT_IS: [libc::c_int; 2] = [0, 4];
+
+/// What a kernel variable is: its type and flags, as `<sys/sysctl.h>` has them.
 ///
 /// # Errors
-/// `ENOENT` where there is no such variable, `EPERM` where it is not this network's to set.
-pub fn set_number(name: &str, value: i32) -> io::Result<()> {
+/// `ENOENT` where there is no such variable.
+pub fn kind(name: &str) -> io::Result<u32> {
+    let name = c_string(name)?;
+    let (mut question, mut length) = ([0; WHAT_IS.len() + LONGEST_NAME], LONGEST_NAME);
+    let (asks, own) = question.split_at_mut(WHAT_IS.len());
+    asks.copy_from_slice(&WHAT_IS);
+    // SAFETY: the numbers go to a buffer of `length` numbers, which the kernel replaces by how many it wrote.
+    check(unsafe { libc::sysctlnametomib(name.as_ptr(), own.as_mut_ptr(), &raw mut length) })?;
+    // The kind, then the format as a text.
+    let mut answer = [0; 256];
+    let mut size = answer.len();
+    let asked = libc::c_uint::try_from(WHAT_IS.len() + length).map_err(io::Error::other)?;
+    // SAFETY: question and answer are passed with their lengths; nothing is set.
+    check(unsafe {
+        libc::sysctl(question.as_ptr(), asked, answer.as_mut_ptr().cast(), &raw mut size, std::ptr::null(), 0)
+    })?;
+    if size < 4 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let [a, b, c, d, ..] = answer;
+    Ok(u32::from_ne_bytes([a, b, c, d]))
+}
+
+/// Sets a kernel variable to a value in the form that its type has.
+///
+/// # Errors
+/// `ENOENT` where there is no such variable, `EPERM` where it is not this network's to set, `EINVAL` where the value is not one
+/// that it can have.
+pub fn set(name: &str, value: &[u8]) -> io::Result<()> {
     let name = c_string(name)?;
     // SAFETY: the new value is passed with its length; no old one is asked for.
     check(unsafe {
@@ -65,8 +97,8 @@ pub fn set_number(name: &str, value: i32) -> io::Result<()> {
             name.as_ptr(),
             std::ptr::null_mut(),
             std::ptr::null_mut(),
-            (&raw const value).cast(),
-            size_of::<i32>(),
+            value.as_ptr().cast(),
+            value.len(),
         )
     })
 }

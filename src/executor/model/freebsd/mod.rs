@@ -19,6 +19,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod variables;
 mod zfs;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::executor::freebsd::system::{
     Found, Hidden, Mounted, NewMount, Program, Programs, Ran, Setting, System, Turn, Value,
 };
+use crate::executor::freebsd::variables::Variable;
 use crate::executor::supervise::End;
 
 pub use disk::Disk;
@@ -596,6 +598,10 @@ impl System for Model {
     fn sysctl(&mut self, name: &str) -> io::Result<i64> {
         let found = self.lock().state.sysctls.get(name).copied();
         found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+    }
+
+    fn variable(&mut self, name: &str) -> io::Result<Variable> {
+        variables::variable(name).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
     }
 
     fn has_module(&mut self, file: &str, module: &str) -> bool {

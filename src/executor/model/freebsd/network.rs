@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::{Inner, Interface, refuse, refuse_with};
+use super::{Inner, Interface, refuse, refuse_with, variables};
 use crate::executor::freebsd::system::{Setting, Value};
 
 impl Inner {
@@ -140,6 +140,10 @@ impl Inner {
     pub(super) fn configure(&mut self, id: i32, settings: &[Setting]) -> io::Result<()> {
         let Some(jail) = self.state.jails.values_mut().find(|jail| jail.id == id) else { return refuse(libc::EINVAL) };
         let own = jail.parameters.get("vnet") == Some(&Value::New);
+        let level = match jail.parameters.get("securelevel") {
+            Some(Value::Number(level)) => *level,
+            _ => -1,
+        };
         let interfaces = &self.state.interfaces;
         let has = |name: &str| {
             own && (name == "lo0" || interfaces.get(name).is_some_and(|interface| interface.jail == Some(id)))
@@ -153,6 +157,12 @@ impl Inner {
                     return refuse(libc::ENETUNREACH);
                 }
                 Setting::Sysctl { .. } if !own => return refuse(libc::EPERM),
+                // It looks at whose the variable is before it looks at the value.
+                Setting::Sysctl { name, .. } => match variables::variable(name) {
+                    None => return refuse(libc::ENOENT),
+                    Some(variable) if variable.settable(level).is_err() => return refuse(libc::EPERM),
+                    Some(_) => {}
+                },
                 _ => {}
             }
             jail.settings.push(setting.clone());

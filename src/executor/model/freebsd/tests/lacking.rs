@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::executor::Kind;
 use crate::executor::freebsd::diagnose;
+use crate::executor::freebsd::system::{Setting, System as _};
 
 #[test]
 fn who_is_not_root_is_told_so_before_anything_is_done() {
@@ -32,6 +33,55 @@ fn limits_are_ignored_and_told_where_the_kernel_does_not_account() {
     assert!(unmet[0].contains("kern.racct.enable=1") && unmet[0].contains("loader.conf"), "{unmet:?}");
     applied(&model, &compiled.steps);
     assert!(model.state().rules.is_empty());
+}
+
+#[test]
+fn kernel_variables_that_are_the_hosts_do_not_keep_a_pod_from_starting() {
+    let (model, layers) = host(1);
+    let mut plan = pod(&model, 1, vec![app(0, &layers[0])]);
+    let values = [
+        ("net.inet.tcp.blackhole", "2"),
+        ("net.inet.tcp.cc.algorithm", "cubic"),
+        // Below `net.inet.tcp`, and yet one for all networks of the host: the kernel refuses it inside (EPERM).
+        ("net.inet.tcp.keepidle", "9000"),
+        ("net.inet.ip.ttl", "many"),
+        ("net.inet.ip.portrange.reservedhigh", "0"),
+        ("net.inet.tcp.fast", "1"),
+    ];
+    let values = values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    plan.isolators.push(Isolation::Sysctl { values });
+    let compiled = compile(&plan, &facts(&model, &plan)).unwrap();
+    let told: String = compiled.report.weaker().map(|line| format!("{line}\n")).collect();
+    for words in [
+        "net.inet.tcp.keepidle is the whole host's",
+        "net.inet.ip.ttl does not take `many`",
+        "net.inet.ip.portrange.reservedhigh cannot be set at secure level 2",
+        "net.inet.tcp.fast is no variable of this kernel",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    applied(&model, &compiled.steps);
+    let state = model.state();
+    let set = |setting: &Setting| matches!(setting, Setting::Sysctl { .. }).then(|| setting.clone());
+    let set: Vec<_> = state.jails.values().flat_map(|jail| &jail.settings).filter_map(set).collect();
+    let setting = |name: &str, value: &[u8]| Setting::Sysctl { name: name.to_owned(), value: value.to_owned() };
+    let blackhole = setting("net.inet.tcp.blackhole", &2_i32.to_ne_bytes());
+    assert_eq!(set, [blackhole, setting("net.inet.tcp.cc.algorithm", b"cubic")]);
+}
+
+#[test]
+fn the_kernel_refuses_variables_that_are_not_the_jails_networks() {
+    let (model, layers) = host(1);
+    let plan = pod(&model, 1, vec![app(0, &layers[0])]);
+    applied(&model, &steps(&model, &plan));
+    let id = model.state().jails.values().next().unwrap().id;
+    let set = |name: &str| {
+        let setting = Setting::Sysctl { name: name.to_owned(), value: 1_i32.to_ne_bytes().to_vec() };
+        model.clone().configure(id, &[setting]).map_err(|error| error.raw_os_error())
+    };
+    assert_eq!(set("net.inet.ip.ttl"), Ok(()));
+    assert_eq!(set("net.inet.tcp.keepidle"), Err(Some(libc::EPERM)));
+    assert_eq!(set("net.inet.tcp.fast"), Err(Some(libc::ENOENT)));
 }
 
 #[test]

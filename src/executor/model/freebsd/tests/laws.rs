@@ -15,7 +15,11 @@ fn some_isolators() -> impl Strategy<Value = Vec<Isolation>> {
         (1_u64..1 << 30).prop_map(|limit| Isolation::BlockIops { limit }),
         Just(Isolation::NoNewPrivileges { value: true }),
         Just(Isolation::OomScoreAdj { value: 5 }),
-        Just(Isolation::Sysctl { values: BTreeMap::from([("net.inet.tcp.keepidle".to_owned(), "9000".to_owned())]) }),
+        Just(Isolation::Sysctl {
+            values: BTreeMap::from(
+                ["net.inet.tcp.keepidle", "net.inet.ip.ttl"].map(|name| (name.to_owned(), "90".to_owned()))
+            ),
+        }),
     ];
     prop::collection::vec(one, 0..3)
 }
