@@ -18,6 +18,8 @@ use serde::de::DeserializeOwned;
 
 pub mod changed;
 pub mod consent;
+#[cfg(target_os = "linux")]
+pub mod container;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod copy;
 pub(crate) mod decided;

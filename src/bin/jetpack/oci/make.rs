@@ -4,13 +4,12 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use appc::executor::linux::container::compile::Options;
-use appc::executor::linux::container::launch::{self, Wish};
-use appc::executor::linux::container::state::Container;
+use appc::executor::container::{self, Container, Options, Wish};
 use appc::oci::bundle::Bundle;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::process::{attend, received};
+use super::system::launch;
 use super::{Context, Failed, console};
 
 #[derive(clap::Args)]
@@ -136,7 +135,7 @@ pub fn run(args: RunArgs, context: &Context) -> Result<ExitCode, Failed> {
         if args.detach { Ok(ExitCode::SUCCESS) } else { attend(process, terminal) }
     });
     if done.is_err() || !args.detach && !args.keep {
-        for error in launch::delete(&container, true)? {
+        for error in container::delete(&container, true)? {
             context.warn(&Failed::from(error).0);
         }
     }

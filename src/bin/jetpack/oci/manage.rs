@@ -4,12 +4,10 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use appc::executor::linux::container::groups;
-use appc::executor::linux::container::launch;
-use appc::executor::linux::container::state::Status;
+use appc::executor::container::{self, Status};
 use appc::oci::bundle::{BlockIo, Cpu, Memory, Pids, Resources};
 
-use super::{Context, Failed};
+use super::{Context, Failed, system};
 
 #[derive(clap::Args)]
 pub struct IdArgs {
@@ -57,7 +55,7 @@ pub fn delete(args: &DeleteArgs, context: &Context) -> Result<ExitCode, Failed> 
         }
         found => found?,
     };
-    for error in launch::delete(&container, args.force)? {
+    for error in container::delete(&container, args.force)? {
         context.warn(&Failed::from(error).0);
     }
     Ok(ExitCode::SUCCESS)
@@ -210,7 +208,7 @@ pub fn update(args: UpdateArgs, context: &Context) -> Result<ExitCode, Failed> {
     if container.status() == Status::Stopped {
         return Err(Failed::new(format!("update the container {}: container not running", args.id)));
     }
-    for lacking in groups::update(&container, &args.asked()?)? {
+    for lacking in system::update(&container, &args.asked()?)? {
         context.warn(&lacking);
     }
     Ok(ExitCode::SUCCESS)

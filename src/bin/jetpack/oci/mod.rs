@@ -13,9 +13,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use appc::executor::linux::container::compile::Groups;
-use appc::executor::linux::container::launch;
-use appc::executor::linux::container::state::{Container, Root};
+use appc::executor::container::{self, Container, Groups, Root};
+#[cfg(target_os = "linux")]
+use appc::executor::linux::container as system;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The name that it is called by.
@@ -269,5 +269,5 @@ fn dispatch(command: Command, context: &Context) -> Result<ExitCode, Failed> {
 
 /// The socket that a terminal is to be sent to.
 fn console(path: Option<&Path>) -> Result<Option<std::os::fd::OwnedFd>, Failed> {
-    Ok(path.map(launch::console).transpose()?)
+    Ok(path.map(container::console).transpose()?)
 }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use appc::executor::linux::container::enter::{self, Wish};
+use appc::executor::container::Entry;
 use appc::executor::relay::{Relay, watched};
 use appc::executor::supervise::End;
 use appc::oci::bundle::{Capabilities, Process};
@@ -15,6 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 
+use super::system::enter;
 use super::{Context, Failed, console};
 
 #[derive(clap::Args)]
@@ -125,7 +126,7 @@ pub fn exec(args: ExecArgs, context: &Context) -> Result<ExitCode, Failed> {
     } else {
         (console(args.console_socket.as_deref())?, None)
     };
-    let wish = Wish {
+    let entry = Entry {
         console: socket,
         pid_file: args.pid_file.clone(),
         preserve: i32::from(args.preserve_fds),
@@ -133,7 +134,7 @@ pub fn exec(args: ExecArgs, context: &Context) -> Result<ExitCode, Failed> {
         group: args.cgroup.clone(),
         though_paused: args.ignore_paused,
     };
-    let (pid, _) = enter::enter(&container, &process, &wish)?;
+    let (pid, _) = enter::enter(&container, &process, &entry)?;
     if args.detach {
         return Ok(ExitCode::SUCCESS);
     }

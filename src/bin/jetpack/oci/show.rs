@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use appc::executor::linux::container::compile::NAMESPACES;
-use appc::executor::linux::container::state::Status;
-use appc::executor::linux::container::{mounts, profile, stats};
-use appc::executor::linux::isolators::capabilities;
+use appc::executor::container::Status;
 use appc::oci::bundle;
 use serde_json::{Value, json};
 
+use super::system::{self, stats};
 use super::{Context, Failed};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -197,40 +195,9 @@ pub fn events(args: &EventsArgs, context: &Context) -> Result<ExitCode, Failed> 
 }
 
 pub fn features() -> Result<ExitCode, Failed> {
-    let kinds: Vec<&str> = bundle::Hooks::default().kinds().iter().map(|(kind, _)| *kind).collect();
-    let namespaces: Vec<&str> = NAMESPACES.iter().map(|(name, _)| *name).collect();
-    let actions: Vec<&str> = profile::ACTIONS.iter().map(|(name, _)| *name).collect();
-    let flags: Vec<&str> = profile::FLAGS.iter().map(|(name, _)| *name).collect();
-    pretty(&json!({
-        "ociVersionMin": "1.0.0",
-        "ociVersionMax": bundle::VERSION,
-        "hooks": kinds,
-        "mountOptions": mounts::known(),
-        "linux": {
-            "namespaces": namespaces,
-            "capabilities": capabilities::names(),
-            "cgroup": {
-                "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true,
-            },
-            "seccomp": {
-                "enabled": true,
-                "actions": actions,
-                "operators": profile::OPERATORS,
-                "archs": profile::architectures(),
-                "knownFlags": flags,
-                "supportedFlags": flags,
-            },
-            "apparmor": { "enabled": true },
-            "selinux": { "enabled": true },
-            "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": true } },
-        },
-        "annotations": {
-            "jetpack.version": env!("CARGO_PKG_VERSION"),
-            "jetpack.not-enforced": "linux.intelRdt, linux.mountLabel; --systemd-cgroup places groups as systemd does and does not tell it",
-        },
-        "potentiallyUnsafeConfigAnnotations": [],
-    }))
+    let mut all = system::features();
+    all["annotations"]["jetpack.version"] = env!("CARGO_PKG_VERSION").into();
+    pretty(&all)
 }
 
 pub fn spec(args: &SpecArgs) -> Result<ExitCode, Failed> {

@@ -9,6 +9,7 @@ use super::devices;
 use super::groups::{self, Trees};
 use super::mounts::{self, Source};
 use super::profile;
+use crate::executor::container::{Groups, Options};
 use crate::executor::isolation::{Outcome, Report};
 use crate::executor::linux::isolators::capabilities::CapabilitySet;
 use crate::executor::linux::parameters;
@@ -49,27 +50,6 @@ impl Facts {
             mounted: 0,
         }
     }
-}
-
-/// What the command line says beside the bundle.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Where control groups stand.
-    pub groups: Groups,
-    /// The root is moved to and not pivoted into.
-    pub no_pivot: bool,
-}
-
-/// Where a container's control groups stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Groups {
-    /// Where their path says.
-    #[default]
-    Plain,
-    /// Where systemd would have them.
-    Systemd,
-    /// Nowhere: it stays in its caller's.
-    None,
 }
 
 /// Device nodes that every container finds, with their numbers.

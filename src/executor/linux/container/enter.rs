@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{
@@ -16,10 +16,10 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
 use super::compile::{APP, Facts, process_steps};
 use super::launch::{
-    self, Said, become_root, hand_over, leave, pass_on, put_into_groups, set_limits, tell, use_terminal, write_pid,
+    self, Said, become_root, hand_over, leave, pass_on, put_into_groups, set_limits, tell, use_terminal,
 };
 use super::process;
-use super::state::{Container, Group, Kept, Status};
+use crate::executor::container::{Container, Entry, Group, Kept, Status, write_pid};
 use crate::executor::isolation::Report;
 use crate::executor::linux::inside::{self, Reach};
 use crate::executor::linux::message::Complaint;
@@ -29,29 +29,12 @@ use crate::oci::bundle::{self, Config};
 use crate::sys::linux::channel::{self, Channel};
 use crate::sys::linux::process as sys;
 
-/// How a further process is made.
-#[derive(Debug, Default)]
-pub struct Wish {
-    /// The socket that gets the near end of its terminal.
-    pub console: Option<OwnedFd>,
-    /// The file that its number goes into.
-    pub pid_file: Option<PathBuf>,
-    /// How many descriptors above the standard streams it keeps.
-    pub preserve: i32,
-    /// Whether it keeps its caller's keyring.
-    pub keep_keyring: bool,
-    /// The group below the container's that it joins; with `controller:` before it, in that one's tree only.
-    pub group: Option<String>,
-    /// Whether it may be made in a container that stands still, and stand still with it.
-    pub though_paused: bool,
-}
-
 /// Makes `process` in the container and gives its number and itself, once it is its program. It is the caller's child. The caller has
 /// one thread.
 ///
 /// # Errors
 /// The container does not run; what could not be done.
-pub fn enter(container: &Container, process: &bundle::Process, wish: &Wish) -> Result<(Pid, OwnedFd), Error> {
+pub fn enter(container: &Container, process: &bundle::Process, wish: &Entry) -> Result<(Pid, OwnedFd), Error> {
     let id = &container.kept.id;
     let doing = || format!("execute a process in the container {id}");
     let failed = |error: io::Error| Error::new(Kind::Io, doing()).because(error);
@@ -182,7 +165,7 @@ fn watch(
     child: &mut Option<(Pid, OwnedFd)>,
     container: &Container,
     steps: &[Step],
-    wish: &Wish,
+    wish: &Entry,
 ) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Io, "execute a process in the container").because(error);
     let groups =
@@ -234,7 +217,7 @@ fn watch(
 struct Entering<'a> {
     process: &'a bundle::Process,
     steps: &'a [Step],
-    wish: &'a Wish,
+    wish: &'a Entry,
     channel: Channel,
     console: Option<OwnedFd>,
     users: bool,

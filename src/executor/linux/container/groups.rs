@@ -9,7 +9,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::state::Container;
+use crate::executor::container::Container;
 use crate::executor::{Error, Kind};
 use crate::oci::bundle::{Resources, Throttle};
 

@@ -30,11 +30,12 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::compile::{Facts, LIMITS, Options, compile};
+use super::compile::{Facts, LIMITS, compile};
 use super::process::{self, Program};
 use super::profile::Profile;
-use super::state::{Container, Group, Kept, Root, Started, Status, state};
-use super::{hooks, state as files};
+use crate::executor::container::{
+    Container, Group, Kept, Root, Started, Status, Wish, connected, hooks, look, state, write_pid,
+};
 use crate::executor::isolation::Verdict;
 use crate::executor::journal::Journal;
 use crate::executor::linux::filesystem::Filesystem;
@@ -47,23 +48,6 @@ use crate::oci::bundle::{Bundle, Config, ConsoleSize};
 use crate::sys::linux::channel::{self, Channel};
 use crate::sys::linux::process::{self as sys, Child, namespace};
 
-/// How a container is to be made.
-#[derive(Debug, Default)]
-pub struct Wish {
-    /// What the compiler has to know.
-    pub options: Options,
-    /// The socket that gets the near end of its terminal ([`console`]).
-    pub console: Option<OwnedFd>,
-    /// The file that its process's number goes into.
-    pub pid_file: Option<PathBuf>,
-    /// How many descriptors above the standard streams it keeps.
-    pub preserve: i32,
-    /// Whether it keeps its caller's keyring.
-    pub keep_keyring: bool,
-    /// Whether it is not made where something does not hold.
-    pub strict: bool,
-}
-
 /// What the processes say to their maker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Said {
@@ -75,22 +59,6 @@ pub(super) enum Said {
     Ready,
     /// It could not.
     Broken(Complaint),
-}
-
-/// The socket at `path`, for a terminal to be sent to.
-///
-/// # Errors
-/// The system's.
-pub fn console(path: &Path) -> Result<OwnedFd, Error> {
-    connected(path).map_err(|error| {
-        Error::new(Kind::Io, format!("connect to the console socket {}", path.display())).because(error)
-    })
-}
-
-fn connected(path: &Path) -> io::Result<OwnedFd> {
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(socket)
 }
 
 /// Makes the terminal `near`, `far` the calling process's own, and hands its near end out by the socket `to`.
@@ -125,22 +93,7 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 /// # Errors
 /// What could not be done: nothing is left of it.
 pub fn create(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Result<(Container, Vec<Verdict>), Error> {
-    let place = root.place(id)?;
-    if place.exists() {
-        return Err(Error::new(Kind::Busy, format!("make the container {id}"))
-            .because(format!("container with id exists already: {id}")));
-    }
-    let Some(process) = &bundle.config.process else {
-        return Err(Error::new(Kind::Refused, "use config.json").because("process: it is missing"));
-    };
-    if process.terminal != wish.console.is_some() {
-        let why = if process.terminal {
-            "cannot allocate tty if runc will detach without setting console socket: process.terminal is set, --console-socket is not"
-        } else {
-            "cannot use console socket if runc will not detach or allocate tty: process.terminal is not set"
-        };
-        return Err(Error::new(Kind::Refused, "use --console-socket").because(why.replace("runc", "the runtime")));
-    }
+    look(root, id, bundle, wish)?;
     let rootfs = bundle.directory.join(bundle.config.root.clone().unwrap_or_default().path);
     let facts = Facts { mounted: host::mounted_on(&rootfs), ..Facts::detect() };
     let compiled = compile(bundle, id, &wish.options, &facts)?;
@@ -158,6 +111,7 @@ pub fn create(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Result<(Co
         maker,
         process: None,
         groups,
+        jail: None,
         report: compiled.report.clone(),
     };
     let unmet = compiled.report.unmet().cloned().collect();
@@ -339,12 +293,6 @@ fn watch(
         }
         stage.channel.send(b"go", &[]).map_err(failed)?;
     }
-}
-
-/// Writes the number of a process where whoever called wants it.
-pub(super) fn write_pid(file: &Path, pid: Pid) -> Result<(), Error> {
-    files::write(file, pid.as_raw_nonzero().to_string().as_bytes())
-        .map_err(|e| Error::new(Kind::Io, format!("write the pid file {}", file.display())).because(e))
 }
 
 /// Into its control groups, and what has to be done from outside before it goes on.
@@ -610,33 +558,4 @@ pub(super) fn pass_on(container: &Container, bytes: &[u8], listener: BorrowedFd<
         "state": container.shown(container.status()),
     });
     Channel::from(socket).send(told.to_string().as_bytes(), &[listener]).map_err(failed)
-}
-
-/// Removes the container: what is left of it ends. `force` ends what runs first.
-///
-/// # Errors
-/// [`Kind::Busy`]: it runs; what could not be taken back.
-pub fn delete(container: &Container, force: bool) -> Result<Vec<Error>, Error> {
-    let id = &container.kept.id;
-    let status = container.status();
-    if status != Status::Stopped {
-        if !force && status != Status::Created {
-            return Err(Error::new(Kind::Busy, format!("delete the container {id}"))
-                .because(format!("cannot delete container {id} that is not stopped: {}", status.word())));
-        }
-        let _ = container.signal(libc::SIGKILL);
-        if status == Status::Paused {
-            let _ = container.freeze(false);
-        }
-        for _ in 0..1000 {
-            if container.status() == Status::Stopped {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-    }
-    let config = container.config()?;
-    container.remove()?;
-    let state = state(&container.kept, Status::Stopped, None, &config.annotations);
-    Ok(hooks::run_all("poststop", &config.hooks.poststop, &state))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::state::Container;
+use crate::executor::container::Container;
 
 /// The files of a container's groups.
 struct Files<'a>(&'a Container);

@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use crate::executor::isolation::Report;
-use crate::executor::linux::steps::Step;
-use crate::executor::linux::{LinuxHost, NAME};
-use crate::executor::{Error, Kind, journal};
+use crate::executor::{Error, Kind};
 use crate::oci::bundle::Config;
 
 /// Where containers are kept.
@@ -54,7 +50,7 @@ impl Status {
 pub struct Started {
     /// Its number on the host.
     pub pid: i32,
-    /// Ticks after the host's start.
+    /// When, as the kernel counts it: on Linux ticks after the host's start, on FreeBSD microseconds since 1970.
     pub at: u64,
 }
 
@@ -88,8 +84,12 @@ pub struct Kept {
     pub maker: Started,
     /// Its process, once there is one.
     pub process: Option<Started>,
-    /// Its control groups.
+    /// Its control groups, on Linux.
+    #[serde(default)]
     pub groups: Vec<Group>,
+    /// Its jail, on FreeBSD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jail: Option<String>,
     /// What holds and what does not.
     pub report: Report,
 }
@@ -103,16 +103,6 @@ pub struct Container {
 }
 
 impl Started {
-    /// The process of this number, as long as it has not ended.
-    pub(crate) fn of(pid: i32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // Its name may hold anything but ends at the last parenthesis.
-        let mut fields = stat.rsplit(')').next()?.split_ascii_whitespace();
-        let state = fields.next()?;
-        let at = fields.nth(18)?.parse().ok()?;
-        (!["Z", "X", "x"].contains(&state)).then_some(Self { pid, at })
-    }
-
     /// Whether it is still there.
     pub(crate) fn alive(self) -> bool {
         Self::of(self.pid) == Some(self)
@@ -241,74 +231,6 @@ impl Container {
         state(&self.kept, status, self.kept.process.filter(|_| status != Status::Stopped), &annotations)
     }
 
-    fn freezer(&self) -> Option<(&Group, &'static str)> {
-        let of = |group: &Group| group.unified || group.controllers.iter().any(|name| name == "freezer");
-        let group = self.kept.groups.iter().find(|group| of(group))?;
-        Some((group, if group.unified { "cgroup.freeze" } else { "freezer.state" }))
-    }
-
-    fn frozen(&self) -> bool {
-        let Some((group, file)) = self.freezer() else { return false };
-        let state = fs::read_to_string(group.path.join(file)).unwrap_or_default();
-        matches!(state.trim(), "FROZEN" | "FREEZING" | "1")
-    }
-
-    /// Makes all its processes stand still, or go on.
-    ///
-    /// # Errors
-    /// [`Kind::Unsupported`] without a group for that.
-    pub fn freeze(&self, freeze: bool) -> Result<(), Error> {
-        let doing = if freeze { "pause" } else { "resume" };
-        let doing = || format!("{doing} the container {}", self.kept.id);
-        let (group, file) = self
-            .freezer()
-            .ok_or_else(|| Error::new(Kind::Unsupported, doing()).because("it has no control group for that"))?;
-        let failed = |error: io::Error| Error::new(Kind::Io, doing()).because(error);
-        let (word, reached) = match (group.unified, freeze) {
-            (true, true) => ("1", "frozen 1"),
-            (true, false) => ("0", "frozen 0"),
-            (false, true) => ("FROZEN", "FROZEN"),
-            (false, false) => ("THAWED", "THAWED"),
-        };
-        let seen = group.path.join(if group.unified { "cgroup.events" } else { file });
-        for _ in 0..1000 {
-            fs::write(group.path.join(file), word).map_err(failed)?;
-            let state = fs::read_to_string(&seen).map_err(failed)?;
-            if state.lines().any(|line| line == reached) {
-                return Ok(());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
-        // What cannot be stopped whole is not left half stopped.
-        if freeze {
-            let _ = fs::write(group.path.join(file), if group.unified { "0" } else { "THAWED" });
-        }
-        Err(failed(io::Error::other("some process does not follow")))
-    }
-
-    /// The numbers of all its processes, those in groups below too.
-    pub fn processes(&self) -> Vec<i32> {
-        fn collect(path: &Path, all: &mut Vec<i32>) {
-            let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-            all.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
-            for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    collect(&entry.path(), all);
-                }
-            }
-        }
-        let mut all = Vec::new();
-        let last =
-            |group: &&Group| group.unified || group.controllers.iter().any(|name| name == "pids" || name == "devices");
-        match self.kept.groups.iter().find(last).or(self.kept.groups.first()) {
-            Some(group) => collect(&group.path, &mut all),
-            None => all.extend(self.kept.process.filter(|process| process.alive()).map(|process| process.pid)),
-        }
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
     /// Sends a signal to its process.
     ///
     /// # Errors
@@ -317,32 +239,10 @@ impl Container {
         let doing = || format!("signal the container {}", self.kept.id);
         let gone = || Error::new(Kind::Missing, doing()).because("container not running");
         let process = self.kept.process.filter(|process| process.alive()).ok_or_else(gone)?;
-        send(process, signal).map_err(|error| match error.raw_os_error() {
+        process.send(signal).map_err(|error| match error.raw_os_error() {
             Some(libc::ESRCH) => gone(),
             _ => Error::new(Kind::Io, doing()).because(error),
         })
-    }
-
-    /// Sends a signal to all its processes.
-    pub fn signal_all(&self, signal: i32) {
-        for pid in self.processes() {
-            if let Some(process) = Started::of(pid) {
-                let _ = send(process, signal);
-            }
-        }
-    }
-
-    /// Takes back what was done to the host for it, and forgets it.
-    ///
-    /// # Errors
-    /// What could not be taken back: it is still known then.
-    pub(crate) fn remove(&self) -> Result<(), Error> {
-        let path = self.directory.join("journal");
-        if path.exists() {
-            let steps: Vec<Step> = journal::read(&path, NAME)?;
-            journal::undo_all(&mut LinuxHost::default(), &steps)?;
-        }
-        crate::executor::remove_tree(&self.directory)
     }
 }
 
@@ -371,16 +271,6 @@ pub(crate) fn state(
         "owner": kept.owner_name(),
         "annotations": annotations,
     })
-}
-
-fn send(process: Started, signal: i32) -> io::Result<()> {
-    let pid = Pid::from_raw(process.pid).ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
-    let handle = pidfd_open(pid, PidfdFlags::empty())?;
-    // Now that it can be no other's, whether it is the one that was meant.
-    if !process.alive() {
-        return Err(io::Error::from_raw_os_error(libc::ESRCH));
-    }
-    crate::sys::linux::process::send_signal(handle.as_fd(), signal)
 }
 
 /// Writes a file so that it is never seen half written.
