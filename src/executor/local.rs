@@ -17,7 +17,7 @@ use super::supervise::End;
 use super::users::Otherwise;
 use super::{Compiled, Error, Kind, Step as _, copy, journal};
 use crate::metadata::{By, Facts, HmacKey, Offer, Token};
-use crate::pod::{Bounds, PodDir, Pods, State};
+use crate::pod::{Bounds, Part, PodDir, Pods, State};
 use crate::schema::PodManifest;
 use crate::store::ground;
 use crate::sys::output::Voice;
@@ -60,7 +60,7 @@ mod this {
     }
     /// The addresses that the networks gave, which is known once they have.
     pub(super) fn addresses(pod: &super::PodDir, _: &[Step]) -> Box<dyn FnOnce() -> Vec<std::net::IpAddr>> {
-        let results = pod.path().join("networks");
+        let results = pod.place(super::Part::Networks);
         Box::new(move || super::super::linux::cni::addresses(&results))
     }
 }
@@ -239,25 +239,25 @@ impl Draft {
         foreseen: Option<&Report>,
     ) -> Result<(), crate::pod::Error> {
         match foreseen {
-            Some(report) => pod.write_json(REPORT, report)?,
+            Some(report) => pod.write_json(Part::Report, report)?,
             None => pod.mark_begun()?,
         }
         if let Some(name) = &self.choices.name {
             pods.name(pod, name)?;
         }
-        pod.write_json("manifest", &self.manifest)?;
-        pod.make_directory("images")?;
+        pod.write_json(Part::Manifest, &self.manifest)?;
+        pod.make_directory(Part::Images)?;
         for (app, manifest) in self.manifest.apps.iter().zip(&self.image_manifests) {
-            pod.write(&format!("images/{}", &*app.name), manifest)?;
+            pod.write_in(Part::Images, &app.name, manifest)?;
         }
         if cfg!(target_os = "freebsd") || self.choices.model.is_some() {
-            pod.write_json("configured", &self.choices.freebsd)?;
+            pod.write_json(Part::Configured, &self.choices.freebsd)?;
         }
         if let Some(file) = &self.choices.model {
-            pod.write_json("model", file)?;
+            pod.write_json(Part::Model, file)?;
         }
         // Last: with it the pod is prepared.
-        pod.write_json("plan", plan)
+        pod.write_json(Part::Plan, plan)
     }
 }
 
@@ -277,15 +277,15 @@ pub enum Begin {
 /// What kept it from being started; a strict one so by what does not hold. Nothing of it but its directory is left then.
 pub fn start(pod: &PodDir, root: &Path, supervision: Supervision, tell: impl FnOnce(&Report)) -> Result<Ending, Error> {
     let unreadable = |error: crate::pod::Error| Error::new(Kind::Corrupt, "read the prepared pod").because(error);
-    let plan: PodPlan = pod.read_json("plan").map_err(unreadable)?;
+    let plan: PodPlan = pod.read_json(Part::Plan).map_err(unreadable)?;
     // Pods of earlier versions have no such file.
-    let configured: Configured = pod.read_json_if_there("configured").map_err(unreadable)?.unwrap_or_default();
+    let configured: Configured = pod.read_json_if_there(Part::Configured).map_err(unreadable)?.unwrap_or_default();
     let known = ground::identify(root).map_err(|error| Error::new(Kind::Refused, "start the pod").because(error))?;
     let supervision = Supervision { root: Some(known), ..supervision };
     let voice = supervision.voice;
     let judge = |report: &Report| {
         report.judge(plan.strict)?;
-        pod.write_json(REPORT, report)
+        pod.write_json(Part::Report, report)
             .map_err(|error| Error::new(Kind::Io, "keep what holds for the pod").because(error))?;
         tell(report);
         Ok(())
@@ -311,16 +311,13 @@ pub fn start(pod: &PodDir, root: &Path, supervision: Supervision, tell: impl FnO
     lifecycle::run(&mut this::host(supervision.fault), pod, &plan, &compiled, metadata, supervision, this::NAME)
 }
 
-/// The pod's file that says what of it holds.
-const REPORT: &str = "report";
-
 /// What journals of pods in the model begin with.
 pub(super) const MODEL: &str = "model:freebsd";
 
 /// The file that keeps the model which a pod runs in, when it runs in one.
 pub(super) fn model_of(pod: &PodDir) -> Result<Option<PathBuf>, Error> {
     let failed = |error| Error::new(Kind::Corrupt, format!("tell where pod {} runs", pod.uuid())).because(error);
-    pod.read_json_if_there("model").map_err(failed)
+    pod.read_json_if_there(Part::Model).map_err(failed)
 }
 
 /// The addresses that a running pod has in its networks.
@@ -330,7 +327,7 @@ pub fn addresses(pod: &PodDir) -> Vec<std::net::IpAddr> {
     }
     // Where addresses stand in steps, not in what the networks said.
     let steps = if cfg!(target_os = "freebsd") {
-        journal::read(&pod.path().join("journal"), this::NAME).unwrap_or_default()
+        journal::read(&pod.place(Part::Journal), this::NAME).unwrap_or_default()
     } else {
         Vec::new()
     };
@@ -346,12 +343,12 @@ fn offer(pod: &PodDir, plan: &PodPlan, steps: &[this::Step], root: &Path) -> Res
     let unreadable = |error: crate::pod::Error| Error::new(Kind::Corrupt, "read the prepared pod").because(error);
     let mut image_manifests = BTreeMap::new();
     for app in &plan.apps {
-        image_manifests.insert(app.name.clone(), pod.read(&format!("images/{}", app.name)).map_err(unreadable)?);
+        image_manifests.insert(app.name.clone(), pod.read_in(Part::Images, &app.name).map_err(unreadable)?);
     }
     let facts = Facts {
         uuid: plan.uuid,
         token: Token::generate().map_err(failed)?,
-        pod_manifest: pod.read("manifest").map_err(unreadable)?,
+        pod_manifest: pod.read(Part::Manifest).map_err(unreadable)?,
         image_manifests,
     };
     let by = match &plan.metadata {
@@ -438,7 +435,7 @@ pub fn end_remains(pods: &Pods, pod: &mut PodDir) -> Result<(), Error> {
     let doing = format!("end what is left of pod {}", pod.uuid());
     pod.lock().map_err(|error| Error::new(Kind::Busy, doing.clone()).because(error))?;
     let bounds = pods.bounds(pod).map_err(|error| Error::new(Kind::Refused, doing).because(error))?;
-    let journal = pod.path().join("journal");
+    let journal = pod.place(Part::Journal);
     if let Some(file) = model_of(pod)? {
         let mut saved = Saved::open(&file)?;
         let (mut steps, _) = journal::to_undo::<freebsd::Step>(&journal, MODEL, &bounds, false)?;
@@ -453,7 +450,7 @@ pub fn end_remains(pods: &Pods, pod: &mut PodDir) -> Result<(), Error> {
 
 /// Undoes what the pod's journal names, on the host that it was done on. Gives what is left, in words.
 fn undo(pods: &Pods, pod: &PodDir, damage: Damage) -> Result<Vec<String>, Error> {
-    let journal = pod.path().join("journal");
+    let journal = pod.place(Part::Journal);
     if !journal.exists() {
         return Ok(Vec::new());
     }
@@ -678,7 +675,7 @@ fn has_files(pod: &PodDir) -> Result<(), Error> {
 pub(super) fn has_left(pod: &PodDir) -> Result<(), Error> {
     let why = match pod.state() {
         State::Running => return Ok(()),
-        State::Exited if pod.path().join("journal").exists() => return Ok(()),
+        State::Exited if pod.has_started() => return Ok(()),
         State::Removing => "it is being removed",
         _ => "it has never run, and its apps have files from then on",
     };

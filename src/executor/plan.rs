@@ -26,7 +26,7 @@ pub struct PodPlan {
     pub name: Option<String>,
     /// The host name its apps see (`pod.ns.uts`).
     pub hostname: String,
-    /// The pod's directory on the host: logs, writable layers, empty volumes (see [`crate::pod::directory`]).
+    /// The pod's directory on the host: logs, writable layers, empty volumes (see [`crate::pod`]).
     pub directory: PathBuf,
     /// The apps, in the manifest's order.
     pub apps: Vec<AppPlan>,

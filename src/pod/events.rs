@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::directory::{PodDir, State};
 use super::status::{AppStatus, End, Status};
+use super::{Part, PodDir, State};
 
 /// How a pod is at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +20,7 @@ pub struct Seen {
 impl Seen {
     /// As its files tell.
     pub fn of(pod: &PodDir) -> Self {
-        let made = std::fs::metadata(pod.path().join("manifest")).and_then(|about| about.modified()).ok();
+        let made = std::fs::metadata(pod.place(Part::Manifest)).and_then(|about| about.modified()).ok();
         let made = made.and_then(|made| jiff::Timestamp::try_from(made).ok()).map(|made| format!("{made:.6}"));
         // The state first: what is read then is at least as new.
         let state = pod.state();

@@ -7,11 +7,8 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open, unlink};
 use rustix::io::Errno;
 
-use super::{Error, Kind, PodDir};
+use super::{Error, Kind, Part, PodDir};
 use crate::sys::terminal::Size;
-
-const INPUT: &str = "input";
-const WINDOW: &str = "window";
 
 impl PodDir {
     /// Makes it anew, and gives the end to read from, which does not block, and has no end as long as it is open.
@@ -19,9 +16,9 @@ impl PodDir {
     /// # Errors
     /// [`Kind::Io`].
     pub(crate) fn make_input(&self) -> Result<OwnedFd, Error> {
-        let path = self.path().join(INPUT);
+        let path = self.place(Part::Input);
         let make = || -> io::Result<OwnedFd> {
-            for old in [&path, &self.path().join(WINDOW)] {
+            for old in [&path, &self.place(Part::Window)] {
                 match unlink(old) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(error) => return Err(error.into()),
@@ -40,7 +37,7 @@ impl PodDir {
     /// # Errors
     /// [`Kind::Io`].
     pub fn open_input(&self) -> Result<Option<OwnedFd>, Error> {
-        let path = self.path().join(INPUT);
+        let path = self.place(Part::Input);
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match open(&path, flags, Mode::empty()) {
             Ok(input) => Ok(Some(input)),
@@ -54,12 +51,12 @@ impl PodDir {
     /// # Errors
     /// Those of [`PodDir::write_json`] and [`PodDir::signal_supervisor`].
     pub fn set_window(&self, size: Size) -> Result<(), Error> {
-        self.write_json(WINDOW, &size)?;
+        self.write_json(Part::Window, &size)?;
         self.signal_supervisor(libc::SIGWINCH)
     }
 
     /// How large whoever attached last has said that it is.
     pub(crate) fn window(&self) -> Option<Size> {
-        self.read_json(WINDOW).ok()
+        self.read_json(Part::Window).ok()
     }
 }

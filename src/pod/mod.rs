@@ -20,7 +20,12 @@
 //!                        status      how the apps are and how they ended; where the metadata service is
 //!                        status.spare  room for it on a full disk
 //!                        logs/APP    what the apps said
-//!                        apps/ volumes/   writable layers, empty volumes
+//!                        network     on Linux: the pod's network namespace, where one has to have a place
+//!                        apps/       on Linux: writable layers
+//!                        root/ copies/    on FreeBSD: the root of its jail; trees of apps where nothing can lie over an image's
+//!                        volumes/    empty volumes
+//!                        export/     what an app's image is built of when it is exported
+//!                        inputs/     what a command that builds an image has copied for it
 //! <root>/pods/making/    pods that do not have their names yet: whose maker holds no lock on it is gone
 //! <root>/pods/removing/  pods that go
 //! <root>/names/<name>    the UUID of the living pod of that name
@@ -30,16 +35,24 @@
 //! Clauses: pod.*, pm.*
 
 mod bounds;
-pub mod directory;
+mod directory;
 pub mod events;
+mod hand;
 mod input;
+pub mod names;
+mod part;
+mod pods;
 pub(crate) mod reify;
+mod state;
 pub mod status;
 mod uses;
 
 pub use bounds::Bounds;
-pub use directory::{PodDir, Pods, State};
+pub use directory::PodDir;
+pub use part::Part;
+pub use pods::Pods;
 pub use reify::{ResolvedImage, reify};
+pub use state::State;
 
 /// What goes wrong with pods on their way to being run.
 pub type Error = crate::error::Failure<Kind>;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Error, PodDir, Pods, State};
+use super::{Error, Part, PodDir, Pods, State};
 use crate::schema::{ImageId, PodManifest};
 use crate::store::Uses;
 
@@ -42,11 +42,11 @@ impl Pods {
 /// A pod that has no such files yet is being made by a process that holds its images.
 fn add(uses: &mut Uses, pod: &PodDir) -> Result<(), Error> {
     let who = || format!("pod {}", pod.uuid());
-    let manifest: Option<PodManifest> = pod.read_json_if_there("manifest")?;
+    let manifest: Option<PodManifest> = pod.read_json_if_there(Part::Manifest)?;
     for id in manifest.iter().flat_map(|manifest| &manifest.apps).filter_map(|app| app.image.id.clone()) {
         uses.images.insert(id, who());
     }
-    for app in pod.read_json_if_there::<Plan>("plan")?.unwrap_or_default().apps {
+    for app in pod.read_json_if_there::<Plan>(Part::Plan)?.unwrap_or_default().apps {
         uses.images.insert(app.image_id, who());
         uses.layers.extend(app.layers.into_iter().map(|layer| (layer, who())));
     }

@@ -16,7 +16,7 @@ use appc::executor::level::Level;
 use appc::executor::local::{self, Damage, Draft, Executor};
 use appc::executor::plan::{Consent, Dns, Restart, Stdio, Stream};
 use appc::executor::planning::{AppImage, Choices};
-use appc::pod::{Pods, ResolvedImage, State, directory, reify};
+use appc::pod::{Pods, ResolvedImage, State, names, reify};
 use appc::render::{Pull, Rendered};
 use appc::schema::{
     self, AcName, Annotations, App, ExposedPort, ImageId, Ipv4, PodApp, PodImage, PodManifest, Purpose, validate,
@@ -234,7 +234,7 @@ fn read_manifest(file: &Path, strict: bool) -> Result<PodManifest, CommandError>
 }
 
 fn pod_name(text: &str) -> Result<String, &'static str> {
-    if directory::fit_name(text) { Ok(text.to_owned()) } else { Err(directory::NAMES) }
+    if names::fit_name(text) { Ok(text.to_owned()) } else { Err(names::NAMES) }
 }
 
 fn for_a_pod() -> validate::Options {
@@ -282,7 +282,7 @@ fn choices(
     choices.model.clone_from(&context.model);
     choices.freebsd = context.freebsd();
     // An app's name may be longer than a pod's.
-    let of_app = args.images.pod_name.clone().filter(|name| args.pod_manifest.is_some() || directory::fit_name(name));
+    let of_app = args.images.pod_name.clone().filter(|name| args.pod_manifest.is_some() || names::fit_name(name));
     choices.name = args.pod.pod_name.clone().or(of_app);
     choices.level = level;
     choices.hostname = surroundings::hostname(args.pod.hostname.as_ref(), level)?;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use appc::executor::plan::{AppPlan, PodPlan, Stream};
 use appc::executor::relay::Input;
-use appc::pod::{PodDir, State};
+use appc::pod::{Part, PodDir, State};
 use appc::sys::signals::{FORWARDED, Watch};
 use appc::sys::terminal::{self, Raw};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -96,7 +96,7 @@ fn reach(pod: &PodDir, app: Option<&str>, no_input: bool) -> Result<Reached, Com
     if no_input {
         return Ok(nothing);
     }
-    let plan: PodPlan = pod.read_json("plan")?;
+    let plan: PodPlan = pod.read_json(Part::Plan)?;
     // A terminal has what is typed, where there is one, else whichever app of these reads first.
     let reads = |stream| plan.apps.iter().filter(move |app| app.stdio.stdin == stream);
     let seen = reads(Stream::Tty).next();

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use appc::executor::local::{self, Begin, Damage};
 use appc::executor::{changed, inputs};
 use appc::layer::{Commit, Inputs};
-use appc::pod::{PodDir, Pods};
+use appc::pod::{Part, PodDir, Pods};
 use appc::schema::{App, Mount, PodManifest, Volume};
 use appc::store::{Image, ImageRef};
 use appc::sys::beneath;
@@ -30,8 +30,6 @@ use crate::options::OneImage;
 const DIRECTORY: &str = "/.build";
 /// What the volume there is called.
 const VOLUME: &str = "jetpack-build";
-/// In the pod's directory: what is laid over the image's files before the command runs.
-const COPIES: &str = "inputs";
 
 /// Make an image by running a command in another, and print its ID.
 ///
@@ -255,7 +253,7 @@ fn build(args: Args, context: &Context) -> Result<Made, CommandError> {
     let watch = Watch::new(&ENDING).map_err(|error| CommandError::failed(format!("watch for signals: {error}")))?;
     let pods = context.pods()?;
     let layers = draft.images[0].layers.clone();
-    let copies = context.root()?.join("pods").join(draft.choices.uuid.to_string()).join(COPIES);
+    let copies = Part::Inputs.of(&pods.directory(draft.choices.uuid));
     if !sources.copies.is_empty() {
         draft.images[0].layers.push(copies.clone());
     }

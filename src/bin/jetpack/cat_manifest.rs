@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use appc::diagnostic::visible;
+use appc::pod::Part;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -18,7 +19,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
-    let manifest: serde_json::Value = context.pods()?.find(&args.pod)?.read_json("manifest")?;
+    let manifest: serde_json::Value = context.pods()?.find(&args.pod)?.read_json(Part::Manifest)?;
     match args.pretty {
         true => crate::output::json(manifest)?,
         false => print!("{}\n", visible::json(&manifest.to_string())),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use appc::config::parse_duration;
 use appc::executor::Kind;
 use appc::executor::local::{self, Damage};
-use appc::pod::{PodDir, Pods, State};
+use appc::pod::{Part, PodDir, Pods, State};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -82,7 +82,7 @@ fn adopt(args: &Args, pods: &Pods) -> Result<ExitCode, CommandError> {
 
 /// Since its status was written last, which is when it ended. One that was written tomorrow is young: the clock was set.
 fn age(pod: &PodDir) -> Duration {
-    let written = std::fs::metadata(pod.path().join("status")).and_then(|about| about.modified());
+    let written = std::fs::metadata(pod.place(Part::Status)).and_then(|about| about.modified());
     match written {
         Ok(time) => SystemTime::now().duration_since(time).unwrap_or(Duration::ZERO),
         // It never came to that.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use appc::pod::PodDir;
+use appc::pod::{Part, PodDir};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -43,8 +43,8 @@ fn pod(pod: &PodDir) -> Result<Value, CommandError> {
     merge(&mut known, serde_json::to_value(status::Facts::of(pod)?)?);
     known["directory"] = json!(pod.path());
     // One that is still being made has not all of them.
-    known["manifest"] = pod.read_json_if_there::<Value>("manifest")?.unwrap_or_default();
-    known["plan"] = pod.read_json_if_there::<Value>("plan")?.unwrap_or_default();
+    known["manifest"] = pod.read_json_if_there::<Value>(Part::Manifest)?.unwrap_or_default();
+    known["plan"] = pod.read_json_if_there::<Value>(Part::Plan)?.unwrap_or_default();
     Ok(known)
 }
 

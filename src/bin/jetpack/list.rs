@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::process::ExitCode;
 
 use appc::executor::local;
-use appc::pod::{PodDir, State};
+use appc::pod::{Part, PodDir, State};
 use appc::schema::PodManifest;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -52,7 +52,7 @@ struct Line {
 impl Line {
     fn of(pod: &PodDir) -> Self {
         let status = pod.status_or_plan();
-        let manifest: Option<PodManifest> = pod.read_json("manifest").ok();
+        let manifest: Option<PodManifest> = pod.read_json(Part::Manifest).ok();
         Self {
             uuid: pod.uuid().to_string(),
             name: pod.given_name(),

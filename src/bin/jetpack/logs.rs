@@ -10,7 +10,7 @@ use std::time::Duration;
 use appc::config::parse_duration;
 use appc::diagnostic::visible;
 use appc::executor::logs::{Entry, parse};
-use appc::pod::{PodDir, State};
+use appc::pod::{Part, PodDir, State};
 use appc::sys::output;
 
 use crate::context::Context;
@@ -65,7 +65,7 @@ pub fn show_all(
     mut pause: impl FnMut() -> Result<bool, CommandError>,
 ) -> Result<ExitCode, CommandError> {
     let mut readers: BTreeMap<String, Reader> = BTreeMap::new();
-    let plan: appc::executor::plan::PodPlan = pod.read_json("plan")?;
+    let plan: appc::executor::plan::PodPlan = pod.read_json(Part::Plan)?;
     // From the first line on, whoever says it.
     let many = args.app.is_none() && plan.apps.len() > 1;
     if let Some(app) = &args.app
@@ -123,7 +123,7 @@ fn beginning(entries: &[(String, String, Vec<u8>)], tail: usize) -> usize {
 }
 
 fn find(pod: &PodDir, args: &Args, readers: &mut BTreeMap<String, Reader>) -> io::Result<()> {
-    let entries = match std::fs::read_dir(pod.path().join("logs")) {
+    let entries = match std::fs::read_dir(pod.place(Part::Logs)) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
@@ -133,7 +133,7 @@ fn find(pod: &PodDir, args: &Args, readers: &mut BTreeMap<String, Reader>) -> io
         let name = entry.file_name().to_string_lossy().into_owned();
         let app = name.strip_suffix(".1").unwrap_or(&name).to_owned();
         if args.app.as_ref().is_none_or(|wanted| *wanted == app) && !readers.contains_key(&app) {
-            readers.insert(app, Reader::new(pod.path().join("logs"), name));
+            readers.insert(app, Reader::new(pod.place(Part::Logs), name));
         }
     }
     Ok(())

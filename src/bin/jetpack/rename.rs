@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use appc::pod::directory;
+use appc::pod::names;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -20,7 +20,7 @@ pub struct Args {
 }
 
 fn name(text: &str) -> Result<String, &'static str> {
-    if directory::fit_name(text) { Ok(text.to_owned()) } else { Err(directory::NAMES) }
+    if names::fit_name(text) { Ok(text.to_owned()) } else { Err(names::NAMES) }
 }
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {

@@ -9,7 +9,7 @@ use appc::executor::local;
 use appc::executor::plan::PodPlan;
 use appc::executor::supervise::End;
 use appc::pod::status::Cause;
-use appc::pod::{PodDir, State};
+use appc::pod::{Part, PodDir, State};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -67,8 +67,8 @@ impl Facts {
             pid: pod.supervisor(),
             status: pod.status_or_plan(),
             lingers: if pod.is_lost() { local::lingers(pod)? } else { None },
-            isolation: pod.read_json("report").unwrap_or_default(),
-            networks: pod.read_json("networks").unwrap_or_default(),
+            isolation: pod.read_json(Part::Report).unwrap_or_default(),
+            networks: pod.read_json(Part::Networks).unwrap_or_default(),
             addresses: local::addresses(pod),
         })
     }
@@ -92,7 +92,7 @@ pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
 }
 
 fn wait_until_ready(pod: &PodDir) -> Result<(), CommandError> {
-    let plan: PodPlan = pod.read_json("plan")?;
+    let plan: PodPlan = pod.read_json(Part::Plan)?;
     let telling = |name: &str| plan.apps.iter().any(|app| app.name == name && app.notifies);
     loop {
         let (state, status) = (pod.state(), pod.status());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use appc::config::parse_duration;
 use appc::executor::local;
-use appc::pod::{PodDir, Pods, State};
+use appc::pod::{Part, PodDir, Pods, State};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -80,7 +80,7 @@ fn ask(args: &Args, pods: &Pods, text: &str, context: &Context) -> Result<Option
 fn within(pod: &PodDir, time: Option<Duration>, configured: Duration) -> Result<Duration, CommandError> {
     let patience = match time {
         // Without the means to say so, its time ends here.
-        Some(time) if pod.write_json("grace", &time.as_secs()).is_err() => time,
+        Some(time) if pod.write_json(Part::Grace, &time.as_secs()).is_err() => time,
         Some(time) => time + ANSWER,
         None => pod.grace().unwrap_or(configured) + ANSWER,
     };

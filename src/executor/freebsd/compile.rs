@@ -13,6 +13,7 @@ use crate::executor::listening::{Listen, exposed};
 use crate::executor::plan::{AppPlan, Metadata, MountPlan, Network, PodPlan, PortForward, VolumeKind};
 use crate::executor::{Compiled, Error, Kind, decided};
 use crate::id::Id;
+use crate::pod::Part;
 
 /// What the steps shall be, in the order of their application, and what holds then.
 ///
@@ -27,7 +28,7 @@ pub fn compile(plan: &PodPlan, facts: &HostFacts) -> Result<Compiled<Step>, Erro
     }
     let linux = looks_at_images(plan, facts)?;
     let mut steps = Vec::new();
-    let root = plan.directory.join("root");
+    let root = Part::Root.of(&plan.directory);
     let rootfs = |app: &AppPlan| root.join(&app.name).join("rootfs");
 
     steps.push(Step::MakeDirectory { path: root.clone(), mode: 0o755, owner: Some((Id::ROOT, Id::ROOT)) });
@@ -204,11 +205,8 @@ fn snapshot(plan: &PodPlan, app: &AppPlan, facts: &HostFacts) -> Option<String> 
 /// Where the copy of a read-only rootfs is. Not where it is seen: a file system that is mounted over itself by nullfs
 /// shares the lock of its own mount point.
 fn copy_of(plan: &PodPlan, app: &AppPlan) -> PathBuf {
-    plan.directory.join(COPIES).join(&app.name)
+    Part::Copies.of(&plan.directory).join(&app.name)
 }
-
-/// In a pod's directory: copies that apps see read-only.
-pub(super) const COPIES: &str = "copies";
 
 fn root_file_systems(
     plan: &PodPlan,
@@ -223,7 +221,7 @@ fn root_file_systems(
     let alone = plan.apps.iter().filter(|app| snapshot(plan, app, facts).is_some()).count() == 1;
     if plan.apps.iter().any(|app| copied(&app)) {
         steps.push(Step::MakeDirectory {
-            path: plan.directory.join(COPIES),
+            path: Part::Copies.of(&plan.directory),
             mode: 0o700,
             owner: Some((Id::ROOT, Id::ROOT)),
         });
@@ -302,13 +300,13 @@ fn places(mounts: &[Step]) -> Vec<Place> {
 fn source(plan: &PodPlan, volume: usize) -> PathBuf {
     match &plan.volumes[volume].kind {
         VolumeKind::Host { source, .. } => source.clone(),
-        VolumeKind::Empty { .. } => plan.directory.join("volumes").join(volume.to_string()),
+        VolumeKind::Empty { .. } => Part::Volumes.of(&plan.directory).join(volume.to_string()),
     }
 }
 
 fn volumes(plan: &PodPlan, steps: &mut Vec<Step>, report: &mut Report) {
     if plan.volumes.iter().any(|volume| matches!(volume.kind, VolumeKind::Empty { .. })) {
-        steps.push(Step::MakeDirectory { path: plan.directory.join("volumes"), mode: 0o700, owner: None });
+        steps.push(Step::MakeDirectory { path: Part::Volumes.of(&plan.directory), mode: 0o700, owner: None });
     }
     for (number, volume) in plan.volumes.iter().enumerate() {
         let path = source(plan, number);

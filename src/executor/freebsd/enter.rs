@@ -19,7 +19,7 @@ use crate::executor::supervise::End;
 use crate::executor::users::Otherwise;
 use crate::executor::{Error, Kind, journal, remove_tree};
 use crate::layer::{Left, Level};
-use crate::pod::{PodDir, State};
+use crate::pod::{Part, PodDir, State};
 use crate::sys::beneath;
 use crate::sys::freebsd::process;
 use crate::sys::output::Voice;
@@ -41,7 +41,7 @@ impl<'a> Entrance<'a> {
     /// [`Kind::Missing`] when there is no such app, or no telling which is meant.
     pub fn new(pod: &'a PodDir, name: Option<&str>) -> Result<Self, Error> {
         let plan: PodPlan = pod
-            .read_json("plan")
+            .read_json(Part::Plan)
             .map_err(|e| Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(e))?;
         let app = plan.app(name).map_err(|names| {
             Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
@@ -59,7 +59,7 @@ impl<'a> Entrance<'a> {
     pub fn execute(&self, command: &[String], otherwise: &Otherwise, tty: bool, voice: Voice) -> Result<End, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "enter the pod").because(error);
         // What was decided at the start, whatever this host would decide by now.
-        let steps: Vec<Step> = journal::read_whole(&self.pod.path().join("journal"), super::NAME)?;
+        let steps: Vec<Step> = journal::read_whole(&self.pod.place(Part::Journal), super::NAME)?;
         let mut context = Context::among(&steps, self.app)?.clone();
         otherwise.put_environment(&mut context.environment);
         if let Some(directory) = &otherwise.working_directory {
@@ -114,11 +114,11 @@ impl<'a> Entrance<'a> {
 
     fn rootfs_of(&self, running: bool) -> PathBuf {
         let name = &self.plan.apps[self.app].name;
-        let copy = self.pod.path().join(super::compile::COPIES).join(name).join("rootfs");
+        let copy = self.pod.place(Part::Copies).join(name).join("rootfs");
         if copy.is_dir() && !running {
             return copy;
         }
-        self.pod.path().join("root").join(name).join("rootfs")
+        self.pod.place(Part::Root).join(name).join("rootfs")
     }
 
     /// Runs `body` with what the app left of its tree, while `beside` runs.
@@ -132,7 +132,7 @@ impl<'a> Entrance<'a> {
     ) -> Result<T, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
         let app = &self.plan.apps[self.app];
-        let steps: Vec<Step> = journal::read_whole(&self.pod.path().join("journal"), super::NAME)?;
+        let steps: Vec<Step> = journal::read_whole(&self.pod.place(Part::Journal), super::NAME)?;
         let root =
             rustix::fs::open(self.rootfs_of(false), DIRECTORY, Mode::empty()).map_err(|error| failed(error.into()))?;
         let layers = images(&app.layers, self.pod.path());
@@ -187,11 +187,11 @@ impl<'a> Entrance<'a> {
             return Err(Error::new(Kind::Busy, doing()).because("the pod still runs"));
         }
         let failed = |error: &dyn std::error::Error| Error::new(Kind::Io, doing()).because(crate::error::chain(error));
-        let manifest = self.pod.read(&format!("images/{}", self.plan.apps[self.app].name)).map_err(|e| failed(&e))?;
-        let layout = self.pod.path().join("export");
+        let manifest = self.pod.read_in(Part::Images, &self.plan.apps[self.app].name).map_err(|e| failed(&e))?;
+        let layout = self.pod.place(Part::Export);
         remove_tree(&layout)?;
-        self.pod.make_directory("export/rootfs").map_err(|e| failed(&e))?;
-        self.pod.write("export/manifest", &manifest).map_err(|e| failed(&e))?;
+        self.pod.make_in(Part::Export, "rootfs").map_err(|e| failed(&e))?;
+        self.pod.write_in(Part::Export, "manifest", &manifest).map_err(|e| failed(&e))?;
         let done = copy::tree(&self.rootfs(), &layout.join("rootfs")).map_err(|e| failed(&e)).and_then(|()| {
             build_file(&layout, &BuildOptions::default(), out, overwrite).map(drop).map_err(|e| failed(&e))
         });

@@ -4,6 +4,7 @@ use super::facts::HostFacts;
 use super::system::Value;
 use crate::executor::level::Level;
 use crate::executor::plan::{Network, PodPlan};
+use crate::pod::Part;
 
 /// The highest secure level: not even packet filters are changed.
 const SECUREST: i32 = 3;
@@ -56,7 +57,7 @@ pub(super) fn parameters(
     let ipc = if plan.level.own_ipc() { Value::New } else { Value::Inherit };
     let mut all = vec![
         ("name", text(&name(plan))),
-        ("path", text(&plan.directory.join("root").to_string_lossy())),
+        ("path", text(&Part::Root.of(&plan.directory).to_string_lossy())),
         ("persist", Value::Flag),
         // Apps see their own mounts, and nothing outside the jail; at the strictest level their roots alone.
         ("enforce_statfs", Value::Number(if strictest { 2 } else { 1 })),

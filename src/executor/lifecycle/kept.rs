@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{AGAIN, Ending, Error, Kind, Life, NOT_STARTED, Phase, now};
 use crate::executor::supervise::Pod;
+use crate::pod::Part;
 use crate::pod::status::Status;
 use crate::sys::signals::Watch;
 
@@ -42,7 +43,7 @@ impl<P: Pod> Life<'_, P> {
     pub(super) fn save(&mut self) {
         let (supervisor, grace) = (std::process::id(), self.grace.as_secs());
         let kept = Kept { status: &self.status, metadata_url: self.url.as_deref(), supervisor, grace };
-        let saved = self.directory.write_json_somehow("status", &kept);
+        let saved = self.directory.write_json_somehow(Part::Status, &kept);
         let before = std::mem::replace(&mut self.unsaved, saved.is_err());
         if let Err(error) = saved {
             self.again.get_or_insert_with(|| Instant::now() + AGAIN);

@@ -28,8 +28,8 @@ use super::supervise::{End, Event, Launch, Pod};
 use super::{Compiled, Error, Kind, Phase, Step};
 use crate::diagnostic::visible;
 use crate::metadata::{Answering, Offer};
-use crate::pod::PodDir;
 use crate::pod::status::{AppStatus, Status};
+use crate::pod::{Part, PodDir};
 use crate::sys::background::Leash;
 use crate::sys::memory::PageByPage;
 use crate::sys::output::Voice;
@@ -121,7 +121,7 @@ pub fn run<H: Launch>(
     // What a pod finds is made the same whoever starts it.
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let mut journal =
-        Journal::create(&directory.path().join("journal"), executor, supervision.root, compiled.steps.len())?;
+        Journal::create(&directory.place(Part::Journal), executor, supervision.root, compiled.steps.len())?;
     journal.inject(supervision.fault);
     journal.apply_all(host, &compiled.steps)?;
     let (mut ending, pod) = match supervise(host, directory, plan, compiled, metadata, supervision, &watch) {
@@ -159,9 +159,11 @@ fn supervise<H: Launch>(
     // Where a rename can make two files change places.
     if cfg!(target_os = "linux") && !supervision.passing {
         let room = ROOM + plan.apps.len() * ROOM_OF_APP;
-        directory.set_aside("status", room).map_err(|e| Error::new(Kind::Io, "make room for the status").because(e))?;
+        directory
+            .set_aside(Part::Status, room)
+            .map_err(|e| Error::new(Kind::Io, "make room for the status").because(e))?;
     }
-    let logs = directory.path().join("logs");
+    let logs = directory.place(Part::Logs);
     let foreground = supervision.foreground;
     let reads = |app: &AppPlan| matches!(app.stdio.stdin, Stream::Stream | Stream::Tty);
     let handed = (!foreground && plan.apps.iter().any(reads)).then(|| directory.make_input()).transpose();

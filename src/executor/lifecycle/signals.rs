@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Life, Phase, Raw, Stream, terminal};
 use crate::executor::supervise::{Event, Pod};
+use crate::pod::Part;
 use crate::sys::signals;
 
 impl<P: Pod> Life<'_, P> {
@@ -58,7 +59,7 @@ impl<P: Pod> Life<'_, P> {
 
     /// Asks the apps to stop, by `signal` the first time. Each time brings its own time; the shortest counts.
     pub(super) fn stop(&mut self, signal: i32) {
-        let grace = self.directory.read_json("grace").map_or(self.grace, Duration::from_secs);
+        let grace = self.directory.read_json(Part::Grace).map_or(self.grace, Duration::from_secs);
         let end = Instant::now() + grace;
         if let Some(until) = &mut self.stopping {
             *until = (*until).min(end);

@@ -30,6 +30,7 @@ use super::ports;
 use crate::executor::plan::{PortForward, Rootless};
 use crate::executor::relay::until;
 use crate::executor::{Error, Kind};
+use crate::pod::Part;
 use crate::sys::linux::process as sys;
 use crate::sys::linux::subordinate::program;
 
@@ -243,7 +244,7 @@ impl Carrier {
         })?;
         drop((readies, says));
         let mut carrying =
-            Carrying { program: self.program, child: child.handle, words, results: self.directory.join("networks") };
+            Carrying { program: self.program, child: child.handle, words, results: Part::Networks.of(&self.directory) };
         if let Some(error) = failure {
             return Err(error);
         }

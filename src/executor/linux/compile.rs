@@ -15,6 +15,7 @@ use crate::executor::listening::{Listen, claimed, exposed};
 use crate::executor::plan::{AppPlan, Isolation, Metadata, MountPlan, Network, PodPlan, VolumeKind, VolumePlan};
 use crate::executor::{Compiled, Error, Kind, decided};
 use crate::id::Id;
+use crate::pod::Part;
 
 /// Paths of procfs and sysfs that tell or do too much.
 const MASKED: [&str; 10] = [
@@ -84,10 +85,10 @@ struct Places<'a>(&'a Path);
 
 impl Places<'_> {
     fn app(&self, name: &str) -> PathBuf {
-        self.0.join("apps").join(name)
+        Part::Apps.of(self.0).join(name)
     }
     fn volume(&self, name: &str) -> PathBuf {
-        self.0.join("volumes").join(name)
+        Part::Volumes.of(self.0).join(name)
     }
 }
 
@@ -140,9 +141,9 @@ impl Compiler<'_> {
                 }
             }
         }
-        self.directory(plan.directory.join("apps"), 0o700, None);
+        self.directory(Part::Apps.of(&plan.directory), 0o700, None);
         if plan.volumes.iter().any(|volume| matches!(volume.kind, VolumeKind::Empty { .. })) {
-            self.directory(plan.directory.join("volumes"), 0o700, None);
+            self.directory(Part::Volumes.of(&plan.directory), 0o700, None);
         }
         if self.facts.overlay {
             self.steps.push(Step::MakeMountPoints { path: mount_points(plan) });
@@ -221,7 +222,7 @@ impl Compiler<'_> {
             }
         }
         if entered {
-            let path = plan.directory.join("network");
+            let path = Part::Network.of(&plan.directory);
             self.steps.push(Step::Pod(PodStep::EnterNetwork { path }));
         }
         if plan.level.own_name() {

@@ -26,7 +26,7 @@ use crate::executor::supervise::End;
 use crate::executor::users::Otherwise;
 use crate::executor::{Error, Kind, journal};
 use crate::layer::{Left, Level, Ours, Whence};
-use crate::pod::{PodDir, State};
+use crate::pod::{Part, PodDir, State};
 use crate::sys::linux::channel;
 use crate::sys::linux::process::{self as sys, namespace};
 use crate::sys::output::Voice;
@@ -47,14 +47,14 @@ impl<'a> Entrance<'a> {
     /// [`Kind::Missing`] when there is no such app, or no telling which is meant.
     pub fn new(pod: &'a PodDir, name: Option<&str>) -> Result<Self, Error> {
         let plan: PodPlan = pod
-            .read_json("plan")
+            .read_json(Part::Plan)
             .map_err(|e| Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(e))?;
         let app = plan.app(name).map_err(|names| {
             Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
                 .because(format!("its apps are {names}"))
         })?;
         // What was done at the start, whatever this host would have done by now.
-        let steps = journal::read_whole(&pod.path().join("journal"), super::NAME)?;
+        let steps = journal::read_whole(&pod.place(Part::Journal), super::NAME)?;
         Ok(Self { pod, plan, steps, app })
     }
 
@@ -339,12 +339,12 @@ impl<'a> Entrance<'a> {
             return Err(Error::new(Kind::Busy, doing()).because("the pod still runs"));
         }
         let failed = |error: &dyn std::error::Error| Error::new(Kind::Io, doing()).because(crate::error::chain(error));
-        let manifest = self.pod.read(&format!("images/{}", self.plan.apps[self.app].name)).map_err(|e| failed(&e))?;
+        let manifest = self.pod.read_in(Part::Images, &self.plan.apps[self.app].name).map_err(|e| failed(&e))?;
         let out = std::path::absolute(out).map_err(|e| failed(&e))?;
-        let layout = self.pod.path().join("export");
+        let layout = self.pod.place(Part::Export);
         crate::executor::remove_tree(&layout)?;
-        self.pod.make_directory("export/rootfs").map_err(|e| failed(&e))?;
-        self.pod.write("export/manifest", &manifest).map_err(|e| failed(&e))?;
+        self.pod.make_in(Part::Export, "rootfs").map_err(|e| failed(&e))?;
+        self.pod.write_in(Part::Export, "manifest", &manifest).map_err(|e| failed(&e))?;
         let rootfs = layout.join("rootfs");
         let done = self.with_files(|root| {
             let place = rustix::fs::open(&rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());

@@ -26,6 +26,7 @@ use crate::executor::relay::until;
 use crate::executor::supervise::{End, Streams};
 use crate::executor::users::Identity;
 use crate::executor::{Error, Kind, Phase, Step as _};
+use crate::pod::Part;
 use crate::sys::linux::channel::Channel;
 use crate::sys::linux::mount::{self, Attributes, FsOption};
 use crate::sys::linux::process::{self as sys, namespace};
@@ -158,7 +159,7 @@ impl Init<'_> {
                         let options = [FsOption::Value("mode", "1777"), FsOption::Value("size", "64m")];
                         // Attached, each app finds a copy in its own namespace, which can be copied further: before Linux 6.15 a
                         // mount that stands nowhere cannot. From here on nobody needs what is in that directory.
-                        let place = self.plan.directory.join("images");
+                        let place = Part::Images.of(&self.plan.directory);
                         let made = mount::create("tmpfs", &options, attributes).map_err(doing)?;
                         let over = place_for(&place).map_err(doing)?;
                         mount::attach(made.as_fd(), over.as_fd()).map_err(doing)?;

@@ -9,6 +9,7 @@ use super::steps::Step;
 use crate::executor::isolation::{Outcome, Report};
 use crate::executor::plan::{Isolation, Network, PodPlan};
 use crate::executor::{Error, Kind, decided};
+use crate::pod::Part;
 
 /// The steps on the host that connect the pod; what becomes of the ports goes into `report`.
 ///
@@ -23,7 +24,7 @@ pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<V
         return Ok(carried(plan, names, facts, report)?.map(Step::Carry).into_iter().collect());
     }
     facts.networks.whole()?;
-    let namespace = plan.directory.join("network");
+    let namespace = Part::Network.of(&plan.directory);
     let mut steps = vec![Step::MakeNetwork { path: namespace.clone() }];
     for (index, name) in names.iter().enumerate() {
         let doing = || format!("connect the pod to network {name}");
@@ -60,7 +61,7 @@ pub fn steps(plan: &PodPlan, facts: &HostFacts, report: &mut Report) -> Result<V
                 namespace: namespace.clone(),
                 interface: format!("eth{index}"),
                 runtime,
-                results: plan.directory.join("networks"),
+                results: Part::Networks.of(&plan.directory),
             },
         });
     }

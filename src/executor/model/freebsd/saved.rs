@@ -13,7 +13,7 @@ use crate::executor::freebsd::{Step, changed, compile};
 use crate::executor::plan::PodPlan;
 use crate::executor::{Compiled, Error, Kind, copy, journal, local};
 use crate::layer::{Left, Level};
-use crate::pod::PodDir;
+use crate::pod::{Part, PodDir};
 use crate::whole::{self, Durability};
 
 /// The most of a text file of an image that the model keeps: what users are found in, and little more.
@@ -113,18 +113,18 @@ impl Saved {
         let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
         let corrupt =
             |error: crate::pod::Error| Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(error);
-        let plan: PodPlan = pod.read_json("plan").map_err(corrupt)?;
+        let plan: PodPlan = pod.read_json(Part::Plan).map_err(corrupt)?;
         let app = plan.app(app).map_err(|names| {
             Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
                 .because(format!("its apps are {names}"))
         })?;
         let app = &plan.apps[app];
-        let steps: Vec<Step> = journal::read_whole(&pod.path().join("journal"), local::MODEL)?;
+        let steps: Vec<Step> = journal::read_whole(&pod.place(Part::Journal), local::MODEL)?;
         let place = tempfile::tempdir().map_err(failed)?;
         for layer in &app.layers {
             copy::tree(layer, place.path()).map_err(failed)?;
         }
-        let rootfs = pod.path().join("root").join(&app.name).join("rootfs");
+        let rootfs = pod.place(Part::Root).join(&app.name).join("rootfs");
         for (path, node) in &self.model.state().files {
             let Ok(inside) = path.strip_prefix(&rootfs) else { continue };
             let path = place.path().join(inside);
