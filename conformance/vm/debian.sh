@@ -2,11 +2,13 @@
 # A Debian as its users have it, in an emulator: systemd, control groups v2, a security module, a user with a lingering session.
 # Boots it and runs the suite and tests of pods inside, as root and as that user; the reports come back.
 #
-#   conformance/vm/debian.sh [--all | --selinux] [--shell] [--only root|user] [--kvm] [DIRECTORY OF THE BINARIES [DIRECTORY FOR THE REPORTS]]
+#   conformance/vm/debian.sh [--all | --selinux | --scenes] [--shell] [--only root|user] [--kvm] [DIRECTORY OF THE BINARIES [DIRECTORY FOR THE REPORTS]]
 #
 #   (nothing)   the areas that depend on a system most, and the tests of control groups: what CI has time for
 #   --all       the whole suite and more tests; then once more with SELinux in place of AppArmor, permissive. What no run has
 #               checked is told, and is a failure
+#   --scenes    the scenes alone (conformance/vm/scenes): engines over jetpack-oci, a stranger who installs the package and follows the
+#               documents, pods as services, over a reboot. They are played by the others too, without --only
 #   --selinux   SELinux in place of AppArmor: the cases of its area as root
 #   --shell     a console in the guest (user root, no password) instead of the checks; the binaries are in /appc/bin
 #   --only WHO  one of the two users
@@ -20,10 +22,11 @@ cd "$(dirname "$0")/../.."
 
 source conformance/peers/common.inc
 
-module=apparmor shell=false only= all=false kvm=false
+module=apparmor shell=false only= all=false kvm=false scenes=all
 while [ $# -gt 0 ]; do
     case $1 in
         --all) all=true ;;
+        --scenes) scenes=only ;;
         --selinux) module=selinux ;;
         --shell) shell=true ;;
         --kvm) kvm=true ;;
@@ -54,7 +57,10 @@ probe=${APPC_PROBE:-$(dirname "$bin")/probe/x86_64-unknown-linux-gnu/release/app
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
 packages=systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,linux-image-cloud-amd64,kmod,procps,iproute2,attr,libcap2-bin
 packages+=,busybox-static,gpg,xz-utils,zstd,bzip2,time,jq,uidmap,slirp4netns,passt,iptables,containernetworking-plugins
-packages+=,apparmor,selinux-basics,selinux-policy-default,crun,runc,podman,libc-bin,ca-certificates
+packages+=,apparmor,selinux-basics,selinux-policy-default,crun,runc,podman,libc-bin,ca-certificates,curl,containerd,docker-registry
+# What a stranger's apt finds in a repository on the disk, as the guest has no network: what the package recommends, and what
+# reads the numbers of pods.
+offered="uidmap slirp4netns passt containernetworking-plugins iptables dbus-user-session prometheus-node-exporter"
 
 # One user, whose session starts with the system; a service that carries the checks and ends the machine.
 customize=$(cat <<'END'
@@ -77,7 +83,7 @@ ExecStart=/appc/checks
 StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/ttyS0
-ExecStopPost=/bin/systemctl poweroff --no-block
+ExecStopPost=/bin/sh -c '[ -e /run/appc-again ] || systemctl poweroff --no-block'
 TimeoutStartSec=infinity
 Delegate=yes
 [Install]
@@ -93,10 +99,24 @@ if [ -d "$root/etc/selinux" ]; then
     chroot "$root" semodule --noreload --install=/tmp/container.cil
     rm "$root/tmp/container.cil"
 fi
+# Started by the scenes that want them.
+chroot "$root" systemctl disable containerd.service docker-registry.service >/dev/null 2>&1
+mkdir -p "$root/srv/repository"
+chroot "$root" apt-get install --yes --download-only --reinstall --no-install-recommends --option Dir::Cache::archives=/srv/repository $OFFERED >/dev/null
+cd "$root/srv/repository"
+rm -rf lock partial
+for file in *.deb; do
+    dpkg-deb --field "$file"
+    printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$file" "$(stat -c %s "$file")" "$(sha256sum <"$file" | cut -d ' ' -f 1)"
+done >Packages
+cd /
+# What an image of nginx is made of.
+mmdebstrap --quiet --variant=extract --include=nginx-light --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    "$SUITE" "$root/srv/nginx.tar" ${MIRROR:+"$MIRROR"}
 END
 )
 
-key=$(printf '%s\n' "$suite" "$packages" "$customize" | sha256sum | cut -c 1-16)
+key=$(printf '%s\n' "$suite" "$packages" "$offered" "$customize" | sha256sum | cut -c 1-16)
 system=${XDG_CACHE_HOME:-$HOME/.cache}/appc/vm/$key
 work=$(mktemp -d)
 emulator=
@@ -122,7 +142,7 @@ if [ ! -e "$system/made" ]; then
     echo "making a Debian $suite"
     mirror=$(sed -nE 's/^(deb +(\[[^]]*\] +)?|URIs: *)([^ ]+).*/\3/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | head -n 1 || true)
     printf '%s\n' "$customize" >"$work/customize"
-    mmdebstrap --quiet --variant=minbase --include="$packages" --customize-hook="sh $work/customize \"\$1\"" \
+    OFFERED=$offered SUITE=$suite MIRROR=$mirror mmdebstrap --quiet --variant=minbase --include="$packages" --customize-hook="sh $work/customize \"\$1\"" \
         "$suite" "$work/root" ${mirror:+"$mirror"} >"$work/log" 2>&1 || {
         tail -n 3 "$work/log"
         skip "mmdebstrap failed, most likely without a mirror"
@@ -144,7 +164,7 @@ for binary in actool jetpack appc-conformance; do cp "$bin/$binary" "$cargo/bin/
 strip --strip-debug "$cargo"/bin/* 2>/dev/null || true
 cp "$probe" "$cargo/bin/appc-probe-static"
 cp -r conformance spec schema fixtures "$cargo/"
-rm -rf "$cargo/conformance/src" "$cargo/conformance/vm"
+rm -rf "$cargo/conformance/src"
 tests=$(find "$bin/deps" -maxdepth 1 -name 'all-*' -type f -executable -printf '%T@ %p\n' 2>/dev/null | sort -n | tail -n 1 | cut -d ' ' -f 2)
 [ -z "$tests" ] || { cp "$tests" "$cargo/bin/tests"; strip --strip-debug "$cargo/bin/tests" 2>/dev/null || true; }
 printf '%s\n' "$bin" >"$cargo/bin-was"
@@ -156,6 +176,15 @@ if $all; then
     of_root='' of_user='' of_tests="pods::groups pods::isolators pods::confinement pods::endings"
 fi
 [ $module = apparmor ] || { of_root="--area isolators-linux"; only=root of_tests=; }
+# In this order; what comes behind `boot` finds the system started again.
+played="engines stranger services boot"
+[ -z "$only" ] || played=
+if [ -n "$played" ]; then
+    mkdir "$cargo/results/scenes"
+    cp -r docs README.md "$cargo/"
+    DPKG_DEB_COMPRESSOR_LEVEL=0 contrib/debian/build.sh --binaries "$bin" --output "$cargo/package" >/dev/null 2>&1 || fail "contrib/debian/build.sh makes no package"
+fi
+printf '%s\n' "$played" >"$cargo/played"
 printf '%s\n' "$of_root" >"$cargo/of-root"
 printf '%s\n' "$of_user" >"$cargo/of-user"
 printf '%s\n' "$of_tests" >"$cargo/of-tests"
@@ -168,6 +197,31 @@ mkdir -p "$(dirname "$bin")" && ln -sfn /appc/bin "$bin"
 chmod 755 / /appc; chown -R appc: /appc/results/user
 read -r line </proc/cmdline
 say() { echo "guest: $(cut -d ' ' -f 1 /proc/uptime)s: $*"; }
+# Scenes up to one named boot, for which the system starts again.
+play() { # SCENE...
+    for scene; do
+        if [ "$scene" = boot ] && [ ! -e /appc/again ]; then
+            touch /appc/again /run/appc-again
+            sync
+            say "starts again"
+            systemctl reboot
+            exit
+        fi
+        said=/appc/results/scenes/$scene
+        bash "/appc/conformance/vm/scenes/$scene" >"$said.txt" 2>&1
+        echo $? >"$said.code"
+        say "$scene: $(grep -E '^(ok|skipped|FAILED): ' "$said.txt" | tail -n 1)"
+    done
+}
+end() {
+    say "done"
+    sync
+    exit
+}
+if [ -e /appc/again ]; then
+    play boot
+    end
+fi
 say "$(uname -r), $(systemctl --version | head -n 1), control groups: $(stat -f -c %T /sys/fs/cgroup), $(cat /sys/kernel/security/lsm)"
 cat >/appc/one <<'ONE'
 #!/bin/sh
@@ -188,11 +242,11 @@ fi
 ONE
 chmod 755 /appc/one
 case $line in
-    *appc.only=user*) ;;
+    *appc.only=user* | *appc.scenes*) ;;
     *) say "as root"; /appc/one root jetpack-linux; say "suite: $(tail -n 1 /appc/results/root/suite.txt)" ;;
 esac
 case $line in
-    *appc.only=root*) ;;
+    *appc.only=root* | *appc.scenes*) ;;
     *)
         say "as an ordinary user"
         runuser -u appc -- env HOME=/home/appc XDG_RUNTIME_DIR=/run/user/1000 DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus \
@@ -208,8 +262,8 @@ sleep 2
     systemctl list-units --all --no-legend --plain 'jetpack*'
     runuser -u appc -- env XDG_RUNTIME_DIR=/run/user/1000 systemctl --user list-units --all --no-legend --plain 'jetpack*'
 } >/appc/results/left.txt 2>&1
-say "done"
-sync
+play $(cat /appc/played)
+end
 END
 chmod 755 "$cargo/checks"
 mke2fs -q -t ext4 -d "$cargo" "$work/disk" 3G >/dev/null
@@ -232,9 +286,10 @@ options="root=/dev/vda rw console=ttyS0 quiet"
 [ $module = apparmor ] || options+=" security=selinux selinux=1 enforcing=0"
 $shell || options+=" appc.checks"
 [ -z "$only" ] || options+=" appc.only=$only"
+[ $scenes != only ] || options+=" appc.scenes"
 machine=(-accel "$accel" -cpu max -m 3072 -smp 2 -kernel "$system/vmlinuz" -initrd "$system/initrd"
     -drive "file=$system/disk,if=virtio,format=raw,snapshot=on" -drive "file=$work/disk,if=virtio,format=raw,cache=unsafe"
-    -nic none -nographic -no-reboot)
+    -nic none -nographic)
 if $shell; then
     qemu-system-x86_64 "${machine[@]}" -append "$options"
     exit
@@ -265,7 +320,13 @@ for who in root user; do
     done
 done
 [ ! -s "$reports/results/left.txt" ] || { status=1; echo "left behind:"; cat "$reports/results/left.txt"; }
-[ -e "$reports/results/$([ "$only" = user ] && echo user || echo root)/suite.code" ] || fail "the guest has run nothing: see $reports"
+for scene in $played; do
+    said=$reports/results/scenes/$scene
+    [ -e "$said.code" ] || { status=1; echo "$scene: was not played"; continue; }
+    grep -aE '^(ok|skipped): ' "$said.txt" | sed "s/^/$scene: /" || true
+    [ "$(cat "$said.code")" = 0 ] || { status=1; tail -n 40 "$said.txt"; }
+done
+[ $scenes = only ] || [ -e "$reports/results/$([ "$only" = user ] && echo user || echo root)/suite.code" ] || fail "the guest has run nothing: see $reports"
 [ $status = 0 ] || fail "see $reports"
 echo "debian: all that was run held${module:+ ($module)}"
 $all || exit 0

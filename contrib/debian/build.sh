@@ -73,7 +73,7 @@ Section: admin
 Priority: optional
 Installed-Size: $(du --summarize --apparent-size --block-size=1024 "$root/usr" | cut -f 1)
 Depends: libc6 (>= ${libc#GLIBC_}), libgcc-s1 (>= 4.2)
-Recommends: uidmap, slirp4netns | passt, containernetworking-plugins, ca-certificates
+Recommends: uidmap, slirp4netns | passt, containernetworking-plugins, dbus-user-session, ca-certificates
 Suggests: slirp4netns | passt
 Homepage: https://github.com/appc/appc
 Description: App Container tools and runtime

@@ -5,6 +5,7 @@
 //! | word | the block wants |
 //! | --- | --- |
 //! | `root` | to be root |
+//! | `debian` | a fresh Debian and an image of a registry: `conformance/vm/debian.sh` does what it says |
 //! | `freebsd` | a FreeBSD host |
 //! | `elsewhere` | another host: a site, a registry, a service manager, another engine |
 //! | `checkout` | the source code, and minutes: CI does what it says |
@@ -135,6 +136,7 @@ fn runs_pods(scene: &Scene) -> bool {
 fn tell_of(page: &str, blocks: &[Block]) {
     for (word, need, what) in [
         ("root", Need::Root, "root"),
+        ("debian", Need::Elsewhere, "a fresh Debian, and are what conformance/vm/debian.sh does"),
         ("freebsd", Need::Elsewhere, "a FreeBSD host"),
         ("elsewhere", Need::Elsewhere, "another host"),
         ("checkout", Need::Elsewhere, "the source code, and are what CI does"),

@@ -88,7 +88,7 @@ fn blocks(page: &str, text: &str) -> Vec<Block> {
             lines.by_ref().take_while(|(_, line)| line.trim() != "```").map(|(at, line)| (at + 1, line)).collect();
         let Some(wants) = word.strip_prefix("console") else { continue };
         let wants = Some(wants.trim()).filter(|wants| !wants.is_empty()).map(str::to_owned);
-        let known = ["root", "freebsd", "elsewhere", "checkout"];
+        let known = ["root", "debian", "freebsd", "elsewhere", "checkout"];
         let fits = wants.as_deref().is_none_or(|wants| known.contains(&wants));
         assert!(fits, "{page}:{}: a block wants one of {}", number + 1, known.join(", "));
         all.push(Block { wants, before: std::mem::take(&mut before), lines: typed(&body) });

@@ -157,7 +157,7 @@ pub fn draft_of(
     let store = context.store()?;
     let mut found = BTreeMap::new();
     let template = match &args.pod_manifest {
-        Some(file) => with_registries(read_manifest(file, strict)?, args, context, &store, &mut found)?,
+        Some(file) => with_images(read_manifest(file, strict)?, args, context, &store, &mut found)?,
         None => from_images(args, instead, context, &store, &mut found)?,
     };
     let template = with_volumes_of_their_own(with_pod_options(template, args, &found)?, &found);
@@ -426,19 +426,24 @@ fn with_pod_options(
     Ok(pod)
 }
 
-/// Finds the images that a pod manifest's apps name in registries, by an annotation, since names of appc are others.
-fn with_registries(
+/// Finds the images of a pod manifest's apps, as what is asked of the pod depends on what stands in them: its ports, its mount points. Those
+/// of registries are named by an annotation, since names of appc are others.
+fn with_images(
     mut pod: PodManifest,
     args: &PodArgs,
     context: &Context,
     store: &Store,
     found: &mut BTreeMap<ImageId, Obtained>,
 ) -> Result<PodManifest, CommandError> {
-    for app in pod.apps.iter_mut().filter(|app| app.image.id.is_none()) {
+    let pull = args.pod.pull.unwrap_or(context.config.pull.value);
+    for app in &mut pod.apps {
         let annotation = app.annotations.as_ref().and_then(|annotations| annotations.value(appc::oci::REFERENCE));
-        let Some(text) = annotation.filter(|text| RegistryName::is_meant(text)) else { continue };
-        let pull = args.pod.pull.unwrap_or(context.config.pull.value);
-        let obtained = obtain(context, store, &text.parse()?, pull)?;
+        let in_registry = annotation.filter(|text| app.image.id.is_none() && RegistryName::is_meant(text));
+        let wanted = match in_registry {
+            Some(text) => text.parse()?,
+            None => reference(&app.image)?,
+        };
+        let obtained = obtain(context, store, &wanted, pull)?;
         app.image.id = Some(obtained.image.id().clone());
         found.insert(obtained.image.id().clone(), obtained);
     }
