@@ -482,9 +482,19 @@ fn clear(at: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
 /// A directory that nothing is mounted on: what is mounted there is not to be emptied.
 #[cfg(target_os = "linux")]
 fn on_same_mount(at: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    use crate::sys::linux::mount;
     use rustix::fs::{ResolveFlags, openat2};
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-    Ok(openat2(at, name, DIRECTORY, Mode::empty(), resolve)?)
+    match openat2(at, name, DIRECTORY, Mode::empty(), resolve) {
+        // Kernels before 5.6, and seccomp filters that know no better.
+        Err(Errno::NOSYS) => {}
+        opened => return Ok(opened?),
+    }
+    let directory = openat(at, name, DIRECTORY, Mode::empty())?;
+    match mount::number(directory.as_fd())? == mount::number(at)? {
+        true => Ok(directory),
+        false => Err(Errno::XDEV.into()),
+    }
 }
 
 #[cfg(target_os = "freebsd")]

@@ -13,8 +13,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::walk;
+
 /// How far a resolution may go, beyond staying inside.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Links inside the rootfs are followed, mounts crossed.
     Anywhere,
@@ -25,7 +27,7 @@ pub enum Reach {
 }
 
 impl Reach {
-    fn flags(self) -> ResolveFlags {
+    pub(super) fn flags(self) -> ResolveFlags {
         let base = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         match self {
             Self::Anywhere => base,
@@ -37,7 +39,11 @@ impl Reach {
 
 /// A descriptor of `path` inside `root`.
 pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags, reach: Reach) -> io::Result<OwnedFd> {
-    Ok(openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), reach.flags())?)
+    match openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), reach.flags()) {
+        // Kernels before 5.6, and seccomp filters that know no better; or somebody moves things as long as we look.
+        Err(Errno::NOSYS | Errno::AGAIN) => walk::open(root, path, flags, reach),
+        opened => Ok(opened?),
+    }
 }
 
 /// A place to mount on: its descriptor, and whether something that was there is hidden or removed by it.
@@ -179,7 +185,8 @@ pub fn is(error: &io::Error, errno: Errno) -> bool {
 
 /// Opens a path of the host without following any symbolic link, as volumes demand (decision 46).
 pub fn open_source(path: &Path, follow_links: bool) -> io::Result<OwnedFd> {
-    let resolve = if follow_links { ResolveFlags::empty() } else { ResolveFlags::NO_SYMLINKS };
-    let host = root()?;
-    Ok(openat2(host.as_fd(), path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?)
+    if follow_links {
+        return Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?);
+    }
+    open(root()?.as_fd(), path, OFlags::PATH, Reach::NoLinks)
 }

@@ -5,7 +5,7 @@
 //!   └─ the pod's first process         pid, mount, ipc, uts, net (and user) namespaces; reaps; starts apps
 //!        └─ one process an app         own mount namespace, pivoted into its own rootfs; becomes the app's program
 //! ```
-//! The rootfs and everything in it is hostile: paths in it are resolved by openat2 within it, and what is mounted and
+//! The rootfs and everything in it is hostile: paths in it are resolved by openat2 within it, or name by name, and what is mounted and
 //! where are descriptors.
 
 mod bus;
@@ -34,6 +34,7 @@ mod readiness;
 pub mod steps;
 pub mod systemd;
 pub mod usage;
+mod walk;
 
 pub use compile::compile;
 pub use doctor::diagnose;

@@ -66,6 +66,16 @@ pub fn attach(what: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     Ok(move_mount(what, "", target, "", flags)?)
 }
 
+/// The number of the mount that a descriptor's file is in.
+///
+/// # Errors
+/// The system's: this process's procfs is not at `/proc`.
+pub fn number(of: BorrowedFd<'_>) -> io::Result<u64> {
+    let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", of.as_raw_fd()))?;
+    let number = about.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok());
+    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// Adds attributes to the mount `what`, and to all below it when `recursive`.
 pub fn restrict(what: BorrowedFd<'_>, attributes: MountAttrFlags, recursive: bool) -> io::Result<()> {
     change(what, u64::from(attributes.bits()), 0, 0, recursive)
