@@ -99,7 +99,7 @@ impl Suite {
             return Err(Failure::usage(format!("there is no target {name}: {} is not there", path.display())));
         }
         let target = Target::read(&path)?;
-        for named in target.unsupported.keys().chain(target.expected_fail.keys()) {
+        for named in target.unsupported.keys().chain(target.elsewhere.keys()).chain(target.expected_fail.keys()) {
             let known = match named.strip_suffix('*') {
                 Some(front) => self.clauses.keys().any(|id| id.starts_with(front)),
                 None => self.clauses.contains_key(named),

@@ -99,6 +99,9 @@ pub struct Target {
     /// Clauses (or a prefix with `*`) that it does not claim, with the reason.
     #[serde(default)]
     pub unsupported: BTreeMap<String, String>,
+    /// Why cases of another system are none of the target's, by clause (or a prefix with `*`). A case that is done is judged as any.
+    #[serde(default)]
+    pub elsewhere: BTreeMap<String, String>,
     /// Clauses that it is known to fail, with the reason.
     #[serde(default)]
     pub expected_fail: BTreeMap<String, String>,
@@ -173,6 +176,11 @@ impl Target {
     /// Why the target does not claim a clause.
     pub fn not_claimed(&self, clause: &str) -> Option<&str> {
         listed(&self.unsupported, clause)
+    }
+
+    /// Why a case of another system is none of the target's.
+    pub fn elsewhere(&self, clause: &str) -> Option<&str> {
+        listed(&self.elsewhere, clause)
     }
 
     /// Why the target is known to fail a clause.

@@ -26,6 +26,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::Failure;
 use crate::executor::consent::Allowance;
+use crate::executor::freebsd::facts::LinuxRelease;
 use crate::executor::level::Level;
 use crate::executor::plan::Rootless;
 use crate::render::Pull;
@@ -220,8 +221,8 @@ settings! {
     "freebsd.bridge" freebsd_bridge: String = "jetpack0".to_owned();
     /// On FreeBSD: the secure level of pods, 0 to 3.
     "freebsd.securelevel" freebsd_securelevel: u8 = 2, within 0..=3;
-    /// On FreeBSD: what Linux programs are told is the release of their kernel.
-    "freebsd.linux-release" freebsd_linux_release: String = "5.15.0".to_owned();
+    /// On FreeBSD: what Linux programs are told is the release of their kernel, as 5.15.0 or 6.1.0-13-amd64.
+    "freebsd.linux-release" freebsd_linux_release: LinuxRelease = LinuxRelease::default();
 }
 
 /// Of what signatures are wanted.

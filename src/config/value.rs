@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use super::{Metadata, Protection, Proxy, Signatures};
 use crate::executor::consent::Allowance;
+use crate::executor::freebsd::facts::LinuxRelease;
 use crate::executor::level::Level;
 use crate::executor::plan::Rootless;
 use crate::render::Pull;
@@ -121,6 +122,16 @@ blocks! {
 impl Value for String {
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         text(value).map(str::to_owned)
+    }
+
+    fn show(&self) -> serde_json::Value {
+        json!(self)
+    }
+}
+
+impl Value for LinuxRelease {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        text(value)?.to_owned().try_into()
     }
 
     fn show(&self) -> serde_json::Value {

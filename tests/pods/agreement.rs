@@ -282,3 +282,42 @@ fn a_plan_for_freebsd_shows_what_the_processes_are() {
     assert!(process["context"]["environment"].as_array().unwrap().contains(&json!(["A", "b"])), "{process}");
     bed.assert_nothing_left();
 }
+
+#[test]
+fn a_pod_on_freebsds_own_network_is_what_its_plan_says_and_no_other_network_is_made_up() {
+    let Some(bed) = Bed::new() else { return };
+    let model = ["--host", "model:freebsd"];
+    let app = json!({"exec": ["/bin/true"], "ports": [{"name": "p", "port": 8080, "protocol": "tcp"}]});
+    let image = bed.image_for("freebsd", "named", "base", app);
+    let line = |network: &'static str| vec![network, "--port=p=8081", image.as_str()];
+    let planned = bed.say(&[&model[..], &["plan", "--json"], &line("--net=default")].concat());
+    let planned: Value = serde_json::from_str(&planned).unwrap();
+    let step = |name: &str| planned["steps"].as_array().unwrap().iter().find_map(|step| step.get(name));
+    for name in ["claim-address", "make-bridge", "make-epair", "move-interface", "set-up-network"] {
+        assert!(step(name).is_some(), "{name}: {planned:#}");
+    }
+    let rules = step("load-anchor").expect("rules of the packet filter")["rules"].as_str().unwrap();
+    assert!(rules.contains("port 8081 -> ") && rules.contains("nat pass on "), "{rules}");
+
+    let file = bed.path("uuid");
+    let save = format!("--uuid-file-save={}", file.display());
+    bed.say(&[&model[..], &["run", &save], &line("--net=default")].concat());
+    let uuid = std::fs::read_to_string(file).unwrap();
+    let kept = &bed.status(uuid.trim())["isolation"];
+    assert_eq!(kept, &planned["report"]);
+    let verdict = |subject: &str| {
+        let found = kept["verdicts"].as_array().unwrap().iter().find(|verdict| verdict["subject"] == subject);
+        found.unwrap_or_else(|| panic!("{subject}: {kept:#}"))["outcome"].clone()
+    };
+    assert_eq!(verdict("port p"), "enforced");
+    assert_eq!(verdict("network namespace"), "enforced");
+    bed.say(&[&model[..], &["gc"]].concat());
+
+    for command in ["plan", "run"] {
+        let (code, _, err) = bed.tell(&[&model[..], &[command], &line("--net=default,other")].concat());
+        assert_eq!(code, 125, "{command}: {err}");
+        assert!(err.contains("default, other") && err.contains("the network `default` only"), "{command}: {err}");
+    }
+    bed.say(&[&model[..], &["gc"]].concat());
+    bed.assert_nothing_left();
+}

@@ -68,7 +68,7 @@ pub fn perform(case: &Case, bench: &Bench<'_>) -> Result<Outcome, Failure> {
         return Ok(all(case, State::Skipped, &why));
     }
     if !case.platforms.is_empty() && !case.platforms.contains(&bench.target.called()) {
-        return Ok(all(case, State::Unsupported, &format!("a matter of {} only", case.platforms.join(", "))));
+        return Ok(elsewhere(case, bench.target));
     }
     if let Some(action) = case.action.asks().into_iter().find(|action| !bench.driver.can(action)) {
         return Ok(all(case, State::Unsupported, &format!("the target has no action `{action}`")));
@@ -116,6 +116,19 @@ pub fn skipped(case: &Case, why: &str) -> Outcome {
     all(case, State::Skipped, why)
 }
 
+/// A case of other systems. The target may say of each clause why.
+fn elsewhere(case: &Case, target: &Target) -> Outcome {
+    let mut outcome = all(case, State::Unsupported, "");
+    for check in &mut outcome.checks {
+        check.why = Some(elsewhere_because(target, &check.clause, &case.platforms));
+    }
+    outcome
+}
+
+fn elsewhere_because(target: &Target, clause: &str, on: &[String]) -> String {
+    target.elsewhere(clause).map_or_else(|| format!("a matter of {} only", on.join(", ")), str::to_owned)
+}
+
 /// One state for every expectation of a case.
 fn all(case: &Case, state: State, why: &str) -> Outcome {
     let check = |clause: &str, expectation: String| Check {
@@ -155,7 +168,7 @@ fn held(one: &Expectation, seen: &Value, bench: &Bench<'_>) -> Check {
     if !one.on.is_empty() && !one.on.contains(&bench.target.called()) {
         return Check {
             state: State::Unsupported,
-            why: Some(format!("a matter of {} only", one.on.join(", "))),
+            why: Some(elsewhere_because(bench.target, &one.clause, &one.on)),
             ..check
         };
     }

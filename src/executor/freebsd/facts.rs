@@ -30,6 +30,9 @@ pub struct HostFacts {
     pub racct: bool,
     /// Whether jails can have networks of their own.
     pub(crate) vnet: bool,
+    /// The host's secure level, below which no jail can have its own.
+    #[serde(default)]
+    pub(crate) securelevel: i32,
     /// Whether this process may make jails and mounts.
     pub privileged: bool,
     /// Whether Linux programs can run (`linux64`).
@@ -79,13 +82,57 @@ pub struct Settings {
     /// The jail's secure level.
     pub securelevel: i32,
     /// What Linux programs are told is the kernel's release.
-    pub linux_release: String,
+    pub linux_release: LinuxRelease,
+}
+
+/// A release of Linux in the form that a jail's `linux.osrelease` takes: three numbers, and what follows behind a `-`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LinuxRelease(String);
+
+impl LinuxRelease {
+    /// As programs are told.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for LinuxRelease {
+    fn default() -> Self {
+        // What FreeBSD itself tells from 14.1 on: libraries of today ask for more than the 4.4.0 of 13.2.
+        Self("5.15.0".to_owned())
+    }
+}
+
+impl TryFrom<String> for LinuxRelease {
+    type Error = String;
+
+    /// As `linux_map_osrel` of 13.2 has it, which would refuse each pod otherwise.
+    fn try_from(text: String) -> Result<Self, String> {
+        /// What the kernel keeps of it, the zero at its end not counted.
+        const LONGEST: usize = 64;
+        let (numbers, rest) = text.split_at(text.find('-').unwrap_or(text.len()));
+        let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u16>().ok())?;
+        let parts: Option<Vec<u16>> = numbers.split('.').map(number).collect();
+        let fits =
+            matches!(parts.as_deref(), Some([first, _, _]) if *first > 0) && rest.len() != 1 && text.len() <= LONGEST;
+        if fits && !text.contains('\0') {
+            Ok(Self(text))
+        } else {
+            Err(format!("`{text}` is no release of Linux such as 5.15.0"))
+        }
+    }
+}
+
+impl From<LinuxRelease> for String {
+    fn from(release: LinuxRelease) -> Self {
+        release.0
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        // What FreeBSD itself tells from 14.1 on: libraries of today ask for more than the 4.4.0 of 13.2.
-        Self { securelevel: 2, linux_release: "5.15.0".to_owned() }
+        Self { securelevel: 2, linux_release: LinuxRelease::default() }
     }
 }
 
@@ -167,6 +214,11 @@ impl HostFacts {
             mounts,
             racct: yes(system.sysctl("kern.racct.enable")),
             vnet: yes(system.sysctl("kern.features.vimage")),
+            securelevel: system
+                .sysctl("kern.securelevel")
+                .ok()
+                .and_then(|level| i32::try_from(level).ok())
+                .unwrap_or(-1),
             privileged: system.privileged(),
             linux: system.has_module("linux64.ko", "linux64elf"),
             linux_shm: system.look(Path::new("/dev/shm"), false).is_ok_and(|found| found == Found::Directory),

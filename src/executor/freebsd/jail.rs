@@ -40,9 +40,10 @@ impl Release {
     }
 }
 
-/// The secure level of the pod's jail.
+/// The secure level of the pod's jail; the host's where that is higher, as the kernel refuses a lower one (EPERM).
 pub(super) fn securelevel(plan: &PodPlan, facts: &HostFacts) -> i32 {
-    if plan.level == Level::Strict { SECUREST } else { facts.settings.securelevel }
+    let level = if plan.level == Level::Strict { SECUREST } else { facts.settings.securelevel };
+    level.max(facts.securelevel)
 }
 
 /// All parameters at once: a jail is never there half made.
@@ -88,7 +89,7 @@ pub(super) fn parameters(
         all.extend([
             ("linux", Value::New),
             ("linux.osname", text("Linux")),
-            ("linux.osrelease", text(&facts.settings.linux_release)),
+            ("linux.osrelease", text(facts.settings.linux_release.as_str())),
         ]);
     }
     all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

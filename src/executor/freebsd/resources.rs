@@ -69,7 +69,7 @@ fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &Hos
             // `memoryuse:deny` is taken by the kernel and does nothing (seen on 13.2). `swapuse` does not bound what is swapped out:
             // it counts what could be, all private memory that was asked for (`swap_reserve_by_cred` of vm/swap_pager.c),
             // so that denying it at the limit fails allocations that would never have been used.
-            held.rules.push(format!("memoryuse:sigkill={limit}"));
+            held.rules.push(format!("memoryuse:sigkill={}", amount(*limit)));
             let note = if request.is_some() { "; the request is not reserved" } else { "" };
             let why = "a process that passes the limit is killed; what is swapped out does not count";
             Outcome::modified(format!("{why}{}{note}", leaving(app)))
@@ -79,7 +79,7 @@ fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &Hos
             if !facts.racct {
                 return Outcome::ignored(NO_RACCT);
             }
-            held.rules.push(format!("pcpu:deny={}", limit.div_ceil(10).max(1)));
+            held.rules.push(format!("pcpu:deny={}", limit.div_ceil(10).clamp(1, MOST_PERCENT)));
             if request.is_some() {
                 return Outcome::modified(format!("the limit holds, the request is not reserved{}", leaving(app)));
             }
@@ -95,7 +95,7 @@ fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &Hos
         Isolation::OomGroup { value: false } => Outcome::Enforced,
         Isolation::MaxProcesses { .. } if !facts.racct => Outcome::ignored(NO_RACCT),
         Isolation::MaxProcesses { limit } => {
-            held.rules.push(format!("maxproc:deny={limit}"));
+            held.rules.push(format!("maxproc:deny={}", amount(*limit)));
             honest(Outcome::Enforced)
         }
         Isolation::NoNewPrivileges { value: false } => Outcome::Enforced,
@@ -129,6 +129,14 @@ fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &Hos
     }
 }
 
+/// The kernel counts millionths of a percent, in 63 bits.
+const MOST_PERCENT: u64 = i64::MAX as u64 / 1_000_000;
+
+/// An amount that a rule takes (ERANGE above): what nothing reaches is as good as one that is higher.
+fn amount(limit: u64) -> u64 {
+    limit.min(i64::MAX as u64)
+}
+
 fn no_limit(request: Option<u64>) -> Outcome {
     match request {
         Some(_) => Outcome::ignored("FreeBSD reserves no resources"),
@@ -150,6 +158,6 @@ fn throttle(
     if !facts.racct {
         return Outcome::ignored(NO_RACCT);
     }
-    held.rules.extend(resources.map(|resource| format!("{resource}:throttle={limit}")));
+    held.rules.extend(resources.map(|resource| format!("{resource}:throttle={}", amount(limit))));
     honest(Outcome::Enforced)
 }

@@ -11,6 +11,7 @@ mod disk;
 mod filed;
 mod files;
 mod launch;
+mod limits;
 mod network;
 #[cfg(test)]
 mod observed;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::executor::freebsd::facts::LinuxRelease;
 use crate::executor::freebsd::system::{
     Found, Hidden, Mounted, NewMount, Program, Programs, Ran, Setting, System, Turn, Value,
 };
@@ -567,19 +569,18 @@ impl System for Model {
     }
 
     fn add_rule(&mut self, rule: &str) -> io::Result<()> {
-        const RESOURCES: [&str; 9] =
-            ["memoryuse", "swapuse", "vmemoryuse", "pcpu", "readbps", "writebps", "readiops", "writeiops", "maxproc"];
         let mut inner = self.lock();
         if inner.state.sysctls.get("kern.racct.enable") != Some(&1) {
             return refuse(libc::ENOSYS);
         }
-        // A rule for a jail that is not there is taken, and stays.
-        let resource = rule.split(':').nth(2);
-        if !resource.is_some_and(|resource| RESOURCES.contains(&resource)) {
-            return refuse(libc::EINVAL);
+        match limits::look(rule) {
+            Err(errno) => refuse(errno),
+            Ok(replaced) => {
+                inner.state.rules.retain(|old| !replaced.by(old, rule));
+                inner.state.rules.push(rule.to_owned());
+                Ok(())
+            }
         }
-        inner.state.rules.push(rule.to_owned());
-        Ok(())
     }
 
     fn remove_rules(&mut self, subject: &str) -> io::Result<()> {
@@ -637,6 +638,14 @@ impl Inner {
         }
         if all.contains_key("linux") && !self.state.modules.contains("linux64") {
             return refuse_with(io::ErrorKind::InvalidInput, "unknown parameter: linux".to_owned());
+        }
+        if text("linux.osrelease").is_some_and(|release| LinuxRelease::try_from(release).is_err()) {
+            return refuse_with(io::ErrorKind::InvalidInput, "linux.osrelease format error".to_owned());
+        }
+        // No jail is less secure than who makes it.
+        let host = self.state.sysctls.get("kern.securelevel").copied().unwrap_or(-1);
+        if matches!(all.get("securelevel"), Some(Value::Number(level)) if i64::from(*level) < host) {
+            return refuse(libc::EPERM);
         }
         if all.contains_key("vnet") && self.state.sysctls.get("kern.features.vimage") != Some(&1) {
             return refuse_with(io::ErrorKind::InvalidInput, "unknown parameter: vnet".to_owned());

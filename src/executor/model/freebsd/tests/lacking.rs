@@ -101,6 +101,48 @@ fn an_image_for_linux_needs_the_linuxulator_and_gets_its_file_systems() {
 }
 
 #[test]
+fn a_pod_is_no_less_secure_than_its_host() {
+    let (model, layers) = host(1);
+    let plan = pod(&model, 1, vec![app(0, &layers[0])]);
+    let level = |host: i64| {
+        model.change(|state| {
+            let _ = state.sysctls.insert("kern.securelevel".to_owned(), host);
+        });
+        let steps = steps(&model, &plan);
+        applied(&model, &steps);
+        let found = model.state().jails.values().next().unwrap().parameters["securelevel"].clone();
+        undone(&model, &steps);
+        found
+    };
+    assert_eq!((level(-1), level(3)), (Value::Number(2), Value::Number(3)));
+    // As the kernel has it, whatever was decided.
+    let parameters = [("name", Value::Text("a".to_owned())), ("path", Value::Text("/".to_owned()))];
+    let mut parameters: Vec<_> = parameters.map(|(name, value)| (name.to_owned(), value)).into();
+    parameters.push(("securelevel".to_owned(), Value::Number(2)));
+    assert_eq!(model.clone().create_jail(&parameters).unwrap_err().raw_os_error(), Some(libc::EPERM));
+}
+
+#[test]
+fn what_a_jail_takes_for_a_release_of_linux_is_looked_at_before_there_is_a_pod() {
+    use crate::executor::freebsd::facts::LinuxRelease;
+    let read = |text: &str| LinuxRelease::try_from(text.to_owned());
+    for good in ["5.15.0", "6.1.0-13-amd64", "1.0.0"] {
+        assert_eq!(read(good).unwrap().as_str(), good);
+    }
+    let long = format!("5.15.0-{}", "a".repeat(58));
+    for bad in ["5.15", "5", "", "0.9.9", "5.15.0-", "5.15.0a", "5.15.0.1", "v5.15.0", "5.15.-1", "5.+15.0", &long] {
+        assert!(read(bad).is_err(), "{bad}");
+    }
+    let mut model = Model::new();
+    model.change(|state| {
+        let _ = state.modules.insert("linux64".to_owned());
+    });
+    let parameters = [("name", "a"), ("path", "/"), ("linux.osrelease", "5.15")];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), Value::Text(value.to_owned())));
+    assert!(model.create_jail(&parameters).unwrap_err().to_string().contains("linux.osrelease format error"));
+}
+
+#[test]
 fn an_image_for_another_system_or_machine_is_refused_by_name() {
     let (model, layers) = host(1);
     for (os, arch, word) in [("darwin", "x86_64", "darwin"), ("freebsd", "arm", "arm")] {

@@ -17,6 +17,7 @@ use crate::id::Id;
 
 mod lacking;
 mod laws;
+mod limits;
 mod networks;
 mod streams;
 
@@ -267,16 +268,6 @@ fn what_apps_ask_of_sockets_and_releases_is_done_or_told() {
     for words in ["readiness", "13.1-RELEASE", "ipfw pipe"] {
         assert!(unmet.iter().any(|line| line.contains(words)), "{words}: {unmet:?}");
     }
-}
-
-#[test]
-fn memory_limits_kill_and_deny_nothing() {
-    let (model, layers) = host(1);
-    let mut plan = pod(&model, 1, vec![app(0, &layers[0])]);
-    plan.isolators.push(Isolation::Memory { request: None, limit: Some(64 << 20) });
-    applied(&model, &steps(&model, &plan));
-    // Resident memory cannot be denied, and what could be denied in its place is not what is used.
-    assert_eq!(model.state().rules, [format!("jail:jetpack-{}:memoryuse:sigkill=67108864", plan.uuid)]);
 }
 
 #[test]
