@@ -10,7 +10,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -120,6 +120,8 @@ impl Partials {
             .filter_map(|entry| {
                 let lock = File::open(entry.path()).ok()?;
                 lock.try_lock().ok()?;
+                // Its transfer may have ended before it was locked, and another one have begun in its place.
+                is_at(&lock, &entry.path()).then_some(())?;
                 let about = fs::metadata(entry.path().join("archive")).or_else(|_| entry.metadata()).ok()?;
                 let age = now.duration_since(about.modified().ok()?).unwrap_or_default();
                 Some((age, about.len(), entry.path(), lock))
@@ -141,13 +143,11 @@ impl Partials {
 
 impl Partial {
     fn at(path: PathBuf, lock: File) -> io::Result<Self> {
-        let archive = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path.join("archive"))?;
+        let mut archive = open(&path)?;
+        if archive.metadata()?.nlink() > 1 {
+            // Versions before this one gave it away by a link: it is an image's by now.
+            archive = afresh(&path)?;
+        }
         let mut note = String::new();
         let noted =
             File::open(path.join("note")).and_then(|file| file.take(MAX_NOTE).read_to_string(&mut note)).is_ok();
@@ -196,7 +196,8 @@ impl Partial {
     /// What the system says.
     pub(crate) fn begin(&mut self, note: Option<&str>) -> io::Result<()> {
         (self.held, self.resumed, self.note) = (0, false, note.map(str::to_owned));
-        self.archive.set_len(0)?;
+        // Not what is open: that may have been given away.
+        self.archive = afresh(&self.path)?;
         let path = self.path.join("note");
         match note {
             Some(note) => crate::whole::replace(&path, 0o600, note.as_bytes(), crate::whole::Durability::Usual),
@@ -231,7 +232,12 @@ impl Partial {
     /// # Errors
     /// What the system says.
     pub fn reader(&self) -> io::Result<io::Take<File>> {
-        Ok(File::open(self.path.join("archive"))?.take(self.held))
+        Ok(File::open(self.path())?.take(self.held))
+    }
+
+    /// Where what has come is, until it is given.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.path.join("archive")
     }
 
     /// Where what comes is written, and how many bytes are there and need not be.
@@ -242,14 +248,13 @@ impl Partial {
         Ok((self.archive.try_clone()?, self.held))
     }
 
-    /// Gives what has come another name on the same file system; here it stays until this value goes.
+    /// Moves what has come to another name on the same file system. Here nothing of it is left, which the next transfer would write
+    /// into if this process were killed before it takes the rest away.
     ///
     /// # Errors
     /// What the system says.
     pub(crate) fn give(&self, to: &Path) -> io::Result<()> {
-        let from = self.path.join("archive");
-        // Not all file systems have links.
-        fs::hard_link(&from, to).or_else(|_| fs::rename(from, to))
+        fs::rename(self.path(), to)
     }
 
     /// Leaves it for the next one, if that saves anything.
@@ -260,6 +265,20 @@ impl Partial {
     /// Leaves it for the next one in any case: more belongs to it than is in here.
     pub(crate) fn keep_any(&mut self) {
         (self.keep, self.least) = (true, 0);
+    }
+}
+
+/// The archive of the transfer at `path`, which is made where there is none.
+fn open(path: &Path) -> io::Result<File> {
+    let mut how = OpenOptions::new();
+    how.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path.join("archive"))
+}
+
+/// A new archive in place of the one that is there.
+fn afresh(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path.join("archive")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => open(path),
     }
 }
 
@@ -316,6 +335,45 @@ mod tests {
         assert!(!directory.path().join("partial").exists());
     }
 
+    /// What a kill at this moment leaves.
+    fn kill(partial: Partial) {
+        partial.lock.unlock().unwrap();
+        std::mem::forget(partial);
+    }
+
+    #[test]
+    fn what_was_given_away_is_written_no_more_wherever_the_giver_was_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let partials = Partials::new(directory.path().join("partial"));
+        let given = directory.path().join("image");
+        let bytes = vec![7; 100 << 10];
+        let come = || {
+            let (mut partial, _) = open(&partials);
+            assert_eq!(partial.held(), None);
+            partial.begin(Some("n")).unwrap();
+            partial.fill(&mut &bytes[..]).unwrap().unwrap();
+            partial
+        };
+        let mut partial = come();
+        partial.give(&given).unwrap();
+        partial.begin(Some("another")).unwrap();
+        partial.fill(&mut &b"others"[..]).unwrap().unwrap();
+        assert_eq!(fs::read(&given).unwrap(), bytes);
+        drop(partial);
+        let partial = come();
+        partial.give(&given).unwrap();
+        kill(partial);
+        drop(come());
+        assert_eq!(fs::read(&given).unwrap(), bytes);
+        // As versions before this one did.
+        let partial = come();
+        fs::remove_file(&given).unwrap();
+        fs::hard_link(partial.path(), &given).unwrap();
+        kill(partial);
+        drop(come());
+        assert_eq!(fs::read(&given).unwrap(), bytes);
+    }
+
     #[test]
     fn whoever_wants_the_same_waits_and_is_told() {
         let directory = tempfile::tempdir().unwrap();
@@ -349,5 +407,29 @@ mod tests {
         assert_eq!(count(), 1);
         drop(alive);
         assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn a_transfer_that_begins_while_others_are_swept_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let partials = Partials::new(directory.path().join("partial"));
+        let done = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        // Another one may have taken away what was to be.
+                        let _ = partials.sweep(0, Duration::ZERO);
+                    }
+                });
+            }
+            let began = (0..3000).map(|_| {
+                let (mut partial, _) = open(&partials);
+                partial.begin(Some("n")).is_ok() && partial.path().exists()
+            });
+            let lost = began.filter(|there| !there).count();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(lost, 0);
+        });
     }
 }

@@ -66,8 +66,7 @@ impl Store {
             Incoming::new(self.root(), "image")?
         };
         let draft = streams.whole(&TreeName::image(id))?;
-        let path = work.path().join("archive");
-        archive.give(&path).map_err(failed)?;
+        let path = archive.path();
         let file = File::open(&path).map_err(failed)?;
         let compared = verify::compare(file, draft.path(), &origin)?.map_err(|error| refused(&doing, error))?;
         let different =
@@ -87,6 +86,7 @@ impl Store {
         vouch(&manifest, &path, &mut origin).map_err(|why| Error::new(Kind::Refused, doing.clone()).because(why))?;
         origin.notes.retain(|note| !note.starts_with(OF_MANIFEST));
         let (summary, implied) = (compared.summary, compared.implied);
+        archive.give(&work.path().join("archive")).map_err(failed)?;
         self.publish(New { work, draft, summary, implied, manifest, told, origin }, true, &doing)
     }
 
