@@ -178,9 +178,7 @@ impl Pods {
 
     /// Lets go of the pod's name and removes the directory. What its journal names must be undone.
     pub(crate) fn remove(&self, pod: PodDir) -> Result<(), Error> {
-        if let Some(name) = self.own_name(&pod) {
-            let _ = fs::remove_file(self.names().join(name));
-        }
+        self.forget_name(&pod);
         let failed = || format!("remove pod {}", pod.uuid);
         make_directory(&self.removing())?;
         let gone = self.removing().join(pod.uuid.to_string());

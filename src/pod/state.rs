@@ -70,6 +70,11 @@ impl PodDir {
         self.has(Part::Journal)
     }
 
+    /// Whether how it ended is written down. Somebody may have it in hand for all that, to look at it or remove it.
+    pub fn has_ended(&self) -> bool {
+        self.status().is_some_and(|status| status.ended.is_some())
+    }
+
     /// Whether its supervisor was gone before it could write down how the pod ended.
     pub fn is_lost(&self) -> bool {
         let begun = self.has_started() && self.state() == State::Exited;

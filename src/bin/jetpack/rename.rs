@@ -25,6 +25,6 @@ fn name(text: &str) -> Result<String, &'static str> {
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let pods = context.pods()?;
-    pods.rename(&pods.find(&args.pod)?, &args.name)?;
+    pods.name(&pods.find(&args.pod)?, &args.name)?;
     Ok(ExitCode::SUCCESS)
 }
