@@ -51,6 +51,15 @@ impl<K> Failure<K> {
         self.clause(clause).because(format!("manifest:{line}:{column}: {}", error.message))
     }
 
+    /// This error, and what kept from being cleaned up what it left.
+    #[must_use]
+    pub fn and(self, cleaned: Result<(), impl StdError>) -> Self {
+        let Err(left) = cleaned else { return self };
+        let why = self.source.as_deref().map(|source| chain(source) + "; ").unwrap_or_default();
+        let source = Some(format!("{why}and then failed to {}", chain(&left)).into());
+        Self { source, ..self }
+    }
+
     /// This error as another module's, whose words it needs no others beside.
     #[must_use]
     pub fn of_kind<L>(self, kind: L) -> Failure<L> {
@@ -124,6 +133,17 @@ fn clause_behind(message: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_went_wrong_first_is_told_with_what_went_wrong_after_it() {
+        let first = || Failure::new(1, "make it").because("it is full");
+        assert_eq!(chain(&first().and(Ok::<_, Failure<()>>(()))), "make it: it is full");
+        let both = first().and(Err(Failure::new((), "remove it").because("it is busy")));
+        assert_eq!(
+            (chain(&both).as_str(), *both.kind()),
+            ("make it: it is full; and then failed to remove it: it is busy", 1)
+        );
+    }
 
     #[test]
     fn a_clause_stands_once_where_it_was_broken() {

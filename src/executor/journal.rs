@@ -93,36 +93,43 @@ impl Journal {
     pub(crate) fn apply_all<H: Host>(&mut self, host: &mut H, steps: &[H::Step]) -> Result<(), Error> {
         let mut written = 0;
         for (number, step) in steps.iter().enumerate() {
-            if written == number {
-                // Those that leave nothing may stand there before their time.
-                let more = steps[number + 1..].iter().take_while(|step| step.leaves_nothing()).count();
-                written = number + 1 + more;
-                self.lines(&steps[number..written])?;
-            }
-            let Err(error) = self.carry_out(host, step) else { continue };
+            // One that cannot be written down is not begun.
+            let mut begun = number;
+            let done = self.write_down(steps, number, &mut written).and_then(|()| {
+                begun += 1;
+                self.carry_out(host, step)
+            });
+            let Err(error) = done else { continue };
             if *error.kind() == Kind::Interrupted {
                 return Err(error);
             }
-            return match undo_all(host, &steps[..=number]) {
-                Ok(()) => Err(error),
-                Err(undo) => Err(Error::new(Kind::Undo, error.to_string()).because(format!(
-                    "{}; and then failed to {}",
-                    reason(&error),
-                    crate::error::chain(&undo)
-                ))),
-            };
+            return Err(undone(error, undo_all(host, &steps[..begun])));
         }
         Ok(())
     }
+
+    /// Writes down the step of this `number`, unless it is `written`.
+    fn write_down<S: Step>(&mut self, steps: &[S], number: usize, written: &mut usize) -> Result<(), Error> {
+        if *written > number {
+            return Ok(());
+        }
+        // Those that leave nothing may stand there before their time.
+        let more = steps[number + 1..].iter().take_while(|step| step.leaves_nothing()).count();
+        *written = number + 1 + more;
+        self.lines(&steps[number..*written])
+    }
+}
+
+/// The error that kept a pod from being made, with what kept it from being undone.
+pub(crate) fn undone(error: Error, undo: Result<(), Error>) -> Error {
+    let failed = undo.is_err();
+    let error = error.and(undo);
+    if failed { error.of_kind(Kind::Undo) } else { error }
 }
 
 /// What is said of a step that fails on purpose.
 pub(crate) fn injected(doing: String) -> Error {
     Error::new(Kind::Injected, doing).because("a fault was injected here")
-}
-
-fn reason(error: &Error) -> String {
-    std::error::Error::source(error).map(crate::error::chain).unwrap_or_default()
 }
 
 /// What a journal says, and what of it does not read.
@@ -238,4 +245,61 @@ pub(crate) fn undo_all<H: Host>(host: &mut H, steps: &[H::Step]) -> Result<(), E
         }
     }
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, PipeReader};
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    struct Number(usize);
+
+    impl Step for Number {
+        fn describe(&self) -> String {
+            format!("do {}", self.0)
+        }
+
+        fn belongs(&self, _: &Bounds) -> bool {
+            true
+        }
+    }
+
+    /// Reads the journal until the second step is done.
+    struct Reading {
+        journal: Option<PipeReader>,
+        calls: Vec<String>,
+    }
+
+    impl Host for Reading {
+        type Step = Number;
+
+        fn apply(&mut self, step: &Number) -> Result<(), Error> {
+            self.calls.push(format!("apply {}", step.0));
+            self.journal.take_if(|_| step.0 == 1);
+            Ok(())
+        }
+
+        fn undo(&mut self, step: &Number) -> Result<(), Error> {
+            self.calls.push(format!("undo {}", step.0));
+            Err(Error::new(Kind::Io, format!("undo {}", step.0)).because("it stays"))
+        }
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_written_down_is_not_begun_and_those_before_it_are_undone() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut journal = Journal { file: OwnedFd::from(writer).into(), applied: 0, fault: Fault::None };
+        let mut host = Reading { journal: Some(reader), calls: Vec::new() };
+        let error = journal.apply_all(&mut host, &[0, 1, 2, 3].map(Number)).unwrap_err();
+        assert_eq!(host.calls, ["apply 0", "apply 1", "undo 1", "undo 0"]);
+        assert_eq!(*error.kind(), Kind::Undo);
+        let told = crate::error::chain(&error);
+        assert!(
+            told.starts_with("write the pod's journal: ") && told.ends_with("; and then failed to undo 1: it stays"),
+            "{told}"
+        );
+    }
 }

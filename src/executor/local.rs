@@ -224,10 +224,7 @@ impl Draft {
         let filled = self.fill(pods, &pod, &plan, foreseen.as_ref()).map_err(failed);
         match filled {
             Ok(()) => Ok((pod, foreseen)),
-            Err(error) => {
-                pods.remove(pod).map_err(failed)?;
-                Err(error)
-            }
+            Err(error) => Err(error.and(pods.remove(pod))),
         }
     }
 

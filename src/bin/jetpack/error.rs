@@ -43,6 +43,15 @@ impl CommandError {
         self
     }
 
+    /// This error, and what kept from being cleaned up what it left.
+    #[must_use]
+    pub fn and(mut self, cleaned: Result<(), Self>) -> Self {
+        if let Err(left) = cleaned {
+            self.message = format!("{}; and then {}", self.message, left.message);
+        }
+        self
+    }
+
     /// The message alone, in words that read on after "failed to", for an error that is told within another.
     pub fn into_message(self) -> String {
         self.message.strip_prefix("failed to ").map(str::to_owned).unwrap_or(self.message)

@@ -44,12 +44,15 @@ pub fn whole(
     match rendered {
         Ok(rendered) => Ok(Obtained { image, rendered }),
         Err(error) => {
-            if image.is_new() {
-                let id = image.id().clone();
-                drop(image);
-                store.remove(&id, &context.uses()?)?;
-            }
-            Err(error.into())
+            let clean = || -> Result<(), CommandError> {
+                if image.is_new() {
+                    let id = image.id().clone();
+                    drop(image);
+                    store.remove(&id, &context.uses()?)?;
+                }
+                Ok(())
+            };
+            Err(CommandError::from(error).and(clean()))
         }
     }
 }

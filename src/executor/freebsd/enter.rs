@@ -195,7 +195,9 @@ impl<'a> Entrance<'a> {
         let done = copy::tree(&self.rootfs(), &layout.join("rootfs")).map_err(|e| failed(&e)).and_then(|()| {
             build_file(&layout, &BuildOptions::default(), out, overwrite).map(drop).map_err(|e| failed(&e))
         });
-        remove_tree(&layout)?;
-        done
+        match (done, remove_tree(&layout)) {
+            (Ok(()), removed) => removed,
+            (Err(error), removed) => Err(error.and(removed)),
+        }
     }
 }

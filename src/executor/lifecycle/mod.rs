@@ -128,8 +128,7 @@ pub fn run<H: Launch>(
         Ok(ended) => ended,
         Err(error) => {
             // Nothing was started: nothing is to stay.
-            journal::undo_all(host, &compiled.steps)?;
-            return Err(error);
+            return Err(journal::undone(error, journal::undo_all(host, &compiled.steps)));
         }
     };
     let stays = |step: &&H::Step| !step.outlives_apps() && !step.leaves_nothing();

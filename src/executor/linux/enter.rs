@@ -354,8 +354,10 @@ impl<'a> Entrance<'a> {
             let options = crate::aci::build::BuildOptions::default();
             crate::aci::build::build_file(&layout, &options, &out, overwrite).map(drop).map_err(|e| failed(&e))
         });
-        crate::executor::remove_tree(&layout)?;
-        done
+        match (done, crate::executor::remove_tree(&layout)) {
+            (Ok(()), removed) => removed,
+            (Err(error), removed) => Err(error.and(removed)),
+        }
     }
 }
 

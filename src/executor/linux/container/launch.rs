@@ -37,7 +37,7 @@ use crate::executor::container::{
     Container, Group, Kept, Root, Started, Status, Wish, connected, hooks, look, state, write_pid,
 };
 use crate::executor::isolation::Verdict;
-use crate::executor::journal::Journal;
+use crate::executor::journal::{self, Journal};
 use crate::executor::linux::filesystem::Filesystem;
 use crate::executor::linux::message::Complaint;
 use crate::executor::linux::steps::{AppStep, IdMap, Namespace, ProcessStep, Step};
@@ -118,14 +118,8 @@ pub fn create(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Result<(Co
     let container = Container::make(root, kept, &bundle.config)?;
     match make(container.clone(), bundle, wish, &compiled) {
         Ok(container) => Ok((container, unmet)),
-        Err(error) => {
-            // Its groups' processes are ended with them.
-            if let Err(undo) = container.remove() {
-                let why = format!("{}; and then failed to {}", crate::error::chain(&error), crate::error::chain(&undo));
-                return Err(Error::new(Kind::Undo, format!("make the container {id}")).because(why));
-            }
-            Err(error)
-        }
+        // Its groups' processes are ended with them.
+        Err(error) => Err(journal::undone(error, container.remove())),
     }
 }
 
