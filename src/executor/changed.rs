@@ -19,15 +19,16 @@ use super::linux::enter::Entrance;
 /// Takes a pod that has ended in hand, so that nobody removes it while it is looked at.
 ///
 /// # Errors
-/// [`Kind::Busy`] while it runs; [`Kind::Missing`] when it never has.
+/// [`Kind::Busy`] while it runs, or somebody else has it in hand; [`Kind::Missing`] when it never has.
 pub fn take(pod: &mut PodDir) -> Result<(), Error> {
     let uuid = pod.uuid();
-    let busy = || Error::new(Kind::Busy, format!("reach the files of pod {uuid}")).because("it still runs");
+    let busy = |why: &str| Error::new(Kind::Busy, format!("reach the files of pod {uuid}")).because(why);
     if pod.state() == State::Running {
-        return Err(busy());
+        let ended = pod.has_ended();
+        return Err(busy(if ended { "another process has it in hand" } else { "it still runs" }));
     }
     has_left(pod)?;
-    pod.lock().map_err(|_| busy())
+    pod.lock().map_err(|error| busy(&crate::error::chain(&error)))
 }
 
 /// The image that an app began from: its ID, and its manifest byte for byte.

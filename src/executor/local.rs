@@ -628,13 +628,14 @@ pub fn copy_in(
     Entrance::new(pod, app)?.copy_in(from, to, options)
 }
 
-/// Makes an image of an app's files.
+/// Makes an image of an app's files, with the pod in hand.
 ///
 /// # Errors
-/// [`Kind::Busy`] while it runs.
-pub fn export(pod: &PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> Result<(), Error> {
+/// [`Kind::Busy`] while it runs, or somebody else has it in hand.
+pub fn export(pod: &mut PodDir, app: Option<&str>, out: &Path, overwrite: bool) -> Result<(), Error> {
     use crate::aci::build::Overwrite;
-    has_files(pod)?;
+    not_modelled(pod)?;
+    super::changed::take(pod)?;
     Entrance::new(pod, app)?.export(out, Overwrite::asked(overwrite))
 }
 

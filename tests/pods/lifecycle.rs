@@ -178,6 +178,37 @@ fn files_are_copied_in_and_out_and_an_exported_app_runs_again() {
 }
 
 #[test]
+fn an_export_has_the_pod_in_hand_and_gives_all_of_it_or_fails() {
+    let Some(bed) = Bed::new() else { return };
+    let file = bed.layout("base").join("much");
+    std::fs::write(&file, "much of it\n".repeat(500_000)).unwrap();
+    bed.say(&["run", "-d", "--name", "much", &bed.script("much", "true")]);
+    bed.say(&["wait", "much"]);
+    let first = bed.path("first.aci");
+    bed.say(&["export", "much", first.to_str().unwrap()]);
+    let whole = std::fs::read(&first).unwrap();
+    let outs: Vec<_> = (0..4).map(|number| bed.path(&format!("{number}.aci"))).collect();
+    let exports = outs.iter().map(|out| bed.command(&["export", "much", out.to_str().unwrap()]));
+    let removals = (0..2).map(|_| bed.command(&["rm", "much"]));
+    let started: Vec<_> =
+        exports.chain(removals).map(|mut one| one.stderr(std::process::Stdio::piped()).spawn().unwrap()).collect();
+    let ended: Vec<_> = started.into_iter().map(|one| one.wait_with_output().unwrap()).collect();
+    for (out, ended) in outs.iter().zip(&ended) {
+        let told = String::from_utf8_lossy(&ended.stderr);
+        match ended.status.success() {
+            true => assert!(std::fs::read(out).unwrap() == whole, "a part of it is exported"),
+            false => assert!(
+                ["in hand", "it was removed", "no such pod", "being removed"].iter().any(|why| told.contains(why)),
+                "{told}"
+            ),
+        }
+    }
+    assert!(ended.iter().any(|ended| ended.status.success()));
+    bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
 fn apps_share_processes_network_ipc_and_host_name_and_nothing_else() {
     let Some(bed) = Bed::new() else { return };
     let tell = "for n in pid net ipc uts mnt; do readlink /proc/self/ns/$n; done > /v/$AC_APP_NAME; touch /mine /v/$AC_APP_NAME.done";

@@ -24,9 +24,9 @@ pub struct Args {
 
 pub fn run(args: &Args, context: &Context) -> Result<ExitCode, CommandError> {
     let (pod, app) = args.pod.split_once(':').map_or((args.pod.as_str(), None), |(pod, app)| (pod, Some(app)));
-    let pod = context.pods()?.find(pod)?;
-    local::export(&pod, app, &args.out, args.overwrite).map_err(|error| {
-        let busy = *error.kind() == appc::executor::Kind::Busy;
+    let mut pod = context.pods()?.find(pod)?;
+    local::export(&mut pod, app, &args.out, args.overwrite).map_err(|error| {
+        let busy = *error.kind() == appc::executor::Kind::Busy && !pod.has_ended();
         let error = CommandError::from(error);
         if busy { error.hint(format!("stop it first: jetpack stop {}", pod.uuid())) } else { error }
     })?;

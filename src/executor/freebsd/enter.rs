@@ -177,22 +177,19 @@ impl<'a> Entrance<'a> {
         copy.run(&source, &target).map_err(failed)
     }
 
-    /// Packs the app's files as they are now with its image's manifest.
+    /// Packs the app's files as they are now with its image's manifest. The caller has the pod in hand, and it does not run.
     ///
     /// # Errors
-    /// [`Kind::Busy`] while the pod runs.
+    /// The system's.
     pub fn export(&self, out: &Path, overwrite: Overwrite) -> Result<(), Error> {
         let doing = || format!("export app {} of pod {}", self.plan.apps[self.app].name, self.pod.uuid());
-        if self.pod.state() == State::Running {
-            return Err(Error::new(Kind::Busy, doing()).because("the pod still runs"));
-        }
         let failed = |error: &dyn std::error::Error| Error::new(Kind::Io, doing()).because(crate::error::chain(error));
         let manifest = self.pod.read_in(Part::Images, &self.plan.apps[self.app].name).map_err(|e| failed(&e))?;
         let layout = self.pod.place(Part::Export);
         remove_tree(&layout)?;
         self.pod.make_in(Part::Export, "rootfs").map_err(|e| failed(&e))?;
         self.pod.write_in(Part::Export, "manifest", &manifest).map_err(|e| failed(&e))?;
-        let done = copy::tree(&self.rootfs(), &layout.join("rootfs")).map_err(|e| failed(&e)).and_then(|()| {
+        let done = copy::tree(&self.rootfs_of(false), &layout.join("rootfs")).map_err(|e| failed(&e)).and_then(|()| {
             build_file(&layout, &BuildOptions::default(), out, overwrite).map(drop).map_err(|e| failed(&e))
         });
         match (done, remove_tree(&layout)) {

@@ -154,9 +154,18 @@ impl<'a> Entrance<'a> {
     /// # Errors
     /// Those of `body`, and when the files cannot be reached.
     pub fn with_files(&self, body: impl FnOnce(BorrowedFd<'_>) -> Result<(), Error>) -> Result<(), Error> {
-        let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
         let running = if self.pod.state() == State::Running { Some(self.way()?) } else { None };
-        let work = || match &running {
+        self.with_files_of(running.as_ref(), body)
+    }
+
+    /// Those as the running app has them, or as they were left.
+    fn with_files_of(
+        &self,
+        running: Option<&Way>,
+        body: impl FnOnce(BorrowedFd<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
+        let work = || match running {
             Some(way) => {
                 let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
                 way.enter_files().and_then(|()| inside::root()).map_err(failed).and_then(|root| body(root.as_fd()))
@@ -329,15 +338,12 @@ impl<'a> Entrance<'a> {
         })
     }
 
-    /// Packs the app's files as they are now with its image's manifest.
+    /// Packs the app's files as they are now with its image's manifest. The caller has the pod in hand, and it does not run.
     ///
     /// # Errors
-    /// [`Kind::Busy`] while the pod runs.
+    /// The system's.
     pub fn export(&self, out: &Path, overwrite: crate::aci::build::Overwrite) -> Result<(), Error> {
         let doing = || format!("export app {} of pod {}", self.plan.apps[self.app].name, self.pod.uuid());
-        if self.pod.state() == State::Running {
-            return Err(Error::new(Kind::Busy, doing()).because("the pod still runs"));
-        }
         let failed = |error: &dyn std::error::Error| Error::new(Kind::Io, doing()).because(crate::error::chain(error));
         let manifest = self.pod.read_in(Part::Images, &self.plan.apps[self.app].name).map_err(|e| failed(&e))?;
         let out = std::path::absolute(out).map_err(|e| failed(&e))?;
@@ -346,7 +352,7 @@ impl<'a> Entrance<'a> {
         self.pod.make_in(Part::Export, "rootfs").map_err(|e| failed(&e))?;
         self.pod.write_in(Part::Export, "manifest", &manifest).map_err(|e| failed(&e))?;
         let rootfs = layout.join("rootfs");
-        let done = self.with_files(|root| {
+        let done = self.with_files_of(None, |root| {
             let place = rustix::fs::open(&rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
             let place = place.map_err(|e| failed(&io::Error::from(e)))?;
             let copy = crate::sys::linux::mount::copy(root, false).map_err(|e| failed(&e))?;
