@@ -159,6 +159,59 @@ fn a_container_is_created_started_entered_paused_killed_and_deleted() {
     assert!(words(&bed.call(&["state", &bed.id]).stderr).contains("container does not exist"));
 }
 
+/// Engines make groups before the container, and several roots know nothing of each other.
+#[test]
+fn a_group_that_is_there_is_used_when_nobody_is_in_it_and_left_alone_otherwise() {
+    let Some(bed) = Bed::new("groups") else { return };
+    let trees = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new);
+    let group = trees.into_iter().find(|tree| tree.join("cgroup.procs").exists()).unwrap().join(&bed.id);
+    fs::create_dir(&group).unwrap();
+    bed.write(&["sleep", "1000"], |_| {});
+    bed.quietly(&["run", "--detach", &bed.id]);
+    let other = bed.directory.path().join("another-root");
+    let elsewhere = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jetpack"));
+        command.arg0("jetpack-oci").current_dir(bed.bundle()).arg("--root").arg(&other).args(arguments);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let refused = words(&elsewhere(&["create", "second"]).stderr);
+    assert!(refused.contains("container's cgroup is not empty: 1 process(es) found"), "{refused}");
+    elsewhere(&["delete", "--force", "second"]);
+    assert_eq!(bed.state()["status"], "running");
+    bed.quietly(&["delete", "--force", &bed.id]);
+    assert!(!group.exists());
+}
+
+/// 4294967295 is `(uid_t)-1`, which leaves files and processes whose they are.
+#[test]
+fn the_number_that_is_nobodys_is_refused_wherever_it_stands() {
+    let Some(bed) = Bed::new("nobody") else { return };
+    let none = json!(u32::MAX);
+    let changes: [&dyn Fn(&mut Value); 4] = [
+        &|config| config["process"]["user"]["uid"] = none.clone(),
+        &|config| config["process"]["user"]["gid"] = none.clone(),
+        &|config| config["process"]["user"]["additionalGids"] = json!([none]),
+        &|config| {
+            config["linux"]["devices"] =
+                json!([{ "type": "c", "path": "/dev/mine", "major": 1, "minor": 3, "uid": none }]);
+        },
+    ];
+    let expected = "users and groups have numbers from 0 to 4294967294";
+    for change in changes {
+        let said = bed.refuses(change);
+        assert!(said.contains(expected), "{said}");
+    }
+    bed.write(&["sleep", "1000"], |_| {});
+    bed.quietly(&["run", "--detach", &bed.id]);
+    for user in ["4294967295", "0:4294967295"] {
+        let said = words(&bed.call(&["exec", "--user", user, &bed.id, "true"]).stderr);
+        assert!(said.contains(expected) && said.contains("--user"), "{said}");
+    }
+    let said = words(&bed.call(&["exec", "--additional-gids", "4294967295", &bed.id, "true"]).stderr);
+    assert!(said.contains(expected), "{said}");
+    bed.quietly(&["delete", "--force", &bed.id]);
+}
+
 #[test]
 fn options_are_those_that_engines_give() {
     let Some(bed) = Bed::new("options") else { return };

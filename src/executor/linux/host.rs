@@ -66,6 +66,11 @@ impl Host for LinuxHost {
             }
             // They wait.
             Step::StartScope(_) | Step::PlaceFirst { .. } | Step::Carry(_) => Ok(()),
+            Step::CheckGroup { path } => match processes_in(path).map_err(failed)? {
+                0 => Ok(()),
+                count => Err(Error::new(Kind::Busy, step.describe())
+                    .because(format!("container's cgroup is not empty: {count} process(es) found"))),
+            },
             Step::MakeGroup { path } => make_group(path).map_err(failed),
             Step::MakeGroupsAbove { path } => make_groups_above(path).map_err(failed),
             Step::EnableControllers { path, controllers } => {
@@ -129,6 +134,7 @@ impl Host for LinuxHost {
                 Ok(())
             }
             Step::CheckSource { .. }
+            | Step::CheckGroup { .. }
             | Step::PlaceFirst { .. }
             | Step::EnableControllers { .. }
             | Step::SetGroup { .. }
@@ -257,6 +263,23 @@ fn make_network(path: &Path) -> io::Result<()> {
     pidfd_send_signal(&child.handle, Signal::KILL)?;
     waitid(WaitId::PidFd(child.handle.as_fd()), WaitIdOptions::EXITED)?;
     Ok(mounted?)
+}
+
+/// How many processes are in a group and those below it. One that is not there, or goes meanwhile, has none.
+fn processes_in(path: &Path) -> io::Result<usize> {
+    let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
+    let mut count = 0;
+    let mut groups = vec![path.to_owned()];
+    while let Some(group) = groups.pop() {
+        match fs::read_to_string(group.join("cgroup.procs")) {
+            Err(error) if gone(&error) => continue,
+            processes => count += processes?.lines().count(),
+        }
+        let below = fs::read_dir(&group).into_iter().flatten().flatten();
+        groups
+            .extend(below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+    }
+    Ok(count)
 }
 
 /// Processors and memory a group of version 1 does not have from the one above, and without them nothing can be in it.

@@ -57,6 +57,12 @@ pub enum Step {
         /// The group's directory.
         path: PathBuf,
     },
+    /// Looks whether nobody is in a control group that is there: what is in it would be ended with what is about to be. Changes
+    /// nothing.
+    CheckGroup {
+        /// Its directory.
+        path: PathBuf,
+    },
     /// Makes a control group; undone when nothing is left in it.
     MakeGroup {
         /// Its directory.
@@ -608,6 +614,7 @@ impl crate::executor::Step for Step {
                 format!("have systemd start the scope {name}")
             }
             Self::PlaceFirst { path } => format!("move the pod's first process to {}", path.display()),
+            Self::CheckGroup { path } => format!("use the control group {}", path.display()),
             Self::MakeGroup { path } => format!("make the control group {}", path.display()),
             Self::MakeGroupsAbove { path } => format!("make the control groups above {}", path.display()),
             Self::JoinNamespace { kind, path } => format!("join the {} namespace {}", kind.file(), path.display()),

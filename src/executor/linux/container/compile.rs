@@ -193,6 +193,7 @@ impl Compiler<'_> {
         let mut taken = vec![false; settings.len()];
         let mut joined = Vec::new();
         for (tree, path) in places {
+        self.steps.extend(places.iter().map(|(_, path)| Step::CheckGroup { path: path.clone() }));
             self.steps.push(Step::MakeGroupsAbove { path: path.clone() });
             if tree.unified {
                 let inside = path.ancestors().skip(1).take_while(|above| above.starts_with(&tree.root));
