@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  what a user named, however large    Draft, DraftDirectory    .NAME.partial-XXXXXX  locked; one that nobody holds goes with the next
-//!  small files of our own              replace                  .NAME.new-PID-N       in directories that nobody lists
+//!  small files of our own              replace, create          .NAME.new-PID-N       in directories that nobody lists
 //! ```
-//! Both are made beside their place and get its name by a rename. Whoever looks sees what was there before or all that is new.
+//! All are made beside their place and get its name by a rename, or a link where nothing may be there yet. Whoever looks sees what was there before or all that is new.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(feature = "run")]
@@ -34,17 +34,7 @@ pub enum Durability {
 /// # Errors
 /// The system's. What was there is there then.
 pub fn replace(place: &Path, mode: u32, content: &[u8], durability: Durability) -> io::Result<()> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let name = place.file_name().ok_or(io::ErrorKind::InvalidInput)?.display();
-    let (fresh, mut file) = loop {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let fresh = place.with_file_name(format!(".{name}.new-{}-{number}", std::process::id()));
-        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh) {
-            // Of one that was killed, which had our number.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            file => break (fresh, file?),
-        }
-    };
+    let (fresh, mut file) = beside(place, mode)?;
     let written = file
         .write_all(content)
         .and_then(|()| if durability == Durability::Synced { file.sync_all() } else { Ok(()) })
@@ -53,6 +43,34 @@ pub fn replace(place: &Path, mode: u32, content: &[u8], durability: Durability) 
         let _ = fs::remove_file(&fresh);
     }
     written
+}
+
+/// Makes the file `place`, which must not be there, with `content` and what the umask leaves of `mode`: nobody ever finds it empty, and
+/// of several who try at once one succeeds.
+///
+/// # Errors
+/// The system's; `AlreadyExists`.
+#[cfg(feature = "run")]
+pub fn create(place: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+    let (fresh, mut file) = beside(place, mode)?;
+    let written = file.write_all(content).and_then(|()| fs::hard_link(&fresh, place));
+    let _ = fs::remove_file(&fresh);
+    written
+}
+
+/// A new file beside `place`.
+fn beside(place: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = place.file_name().ok_or(io::ErrorKind::InvalidInput)?.display();
+    loop {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let fresh = place.with_file_name(format!(".{name}.new-{}-{number}", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh) {
+            // Of one that was killed, which had our number.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            file => return Ok((fresh, file?)),
+        }
+    }
 }
 
 fn settle(fresh: &Path, place: &Path, durability: Durability) -> io::Result<()> {
@@ -104,6 +122,38 @@ mod tests {
         assert!(replace(Path::new("/"), 0o600, b"file", Durability::Usual).is_err());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         assert!(place.join("full").is_dir());
+    }
+
+    #[test]
+    #[cfg(feature = "run")]
+    fn of_many_who_create_one_file_one_does_and_it_is_never_seen_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let place = directory.path().join(round.to_string());
+            let made = std::thread::scope(|scope| {
+                let looking = scope.spawn(|| {
+                    loop {
+                        if let Ok(content) = fs::read(&place) {
+                            return content;
+                        }
+                    }
+                });
+                let made = [1_u8, 2, 3].map(|number| {
+                    scope.spawn({
+                        let place = &place;
+                        move || create(place, 0o600, &[number; 99])
+                    })
+                });
+                let made = made.map(|made| made.join().unwrap());
+                assert_eq!(looking.join().unwrap(), fs::read(&place).unwrap());
+                made
+            });
+            assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1);
+            assert_eq!(fs::read(&place).unwrap().len(), 99);
+            let taken = |made: &&io::Error| made.kind() == io::ErrorKind::AlreadyExists;
+            assert_eq!(made.iter().filter_map(|made| made.as_ref().err()).filter(taken).count(), 2);
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 50);
     }
 
     #[test]

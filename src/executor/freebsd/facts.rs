@@ -377,8 +377,11 @@ fn take<S: System>(system: &mut S, file: &Path, claims: &Path, owner: Option<&st
     // A pod that is gone, directory and all, has left it behind: killed before it could write down that it has it.
     if let Ok(taken) = system.read_text(file) {
         let pods = claims.parent().unwrap_or(claims).join("pods");
-        let gone = uuid::Uuid::parse_str(taken.trim()).is_ok()
-            && system.look(&pods.join(taken.trim()), true).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let name = taken.trim();
+        // Versions before this one wrote the name into what they had made: without one it is nobody's.
+        let gone = name.is_empty()
+            || uuid::Uuid::parse_str(name).is_ok()
+                && system.look(&pods.join(name), true).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         if !gone {
             return Ok(false);
         }

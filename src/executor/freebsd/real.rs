@@ -17,6 +17,7 @@ use super::variables::Variable;
 use crate::id::Id;
 use crate::sys::freebsd::{jail, kernel, mount, named, network, process, resource};
 use crate::sys::passing;
+use crate::whole;
 
 /// The system that this process runs on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -148,7 +149,7 @@ impl System for Real {
         if let Some(parent) = file.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::File::create_new(file)?.write_all(content.as_bytes())
+        whole::create(file, 0o644, content.as_bytes())
     }
 
     fn release(&mut self, file: &Path, content: &str) -> io::Result<()> {

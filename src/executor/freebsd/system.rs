@@ -248,7 +248,7 @@ pub trait System: Programs {
     /// Copies a tree, with owners, modes and times.
     fn copy_tree(&mut self, from: &Path, into: &Path) -> io::Result<()>;
 
-    /// Writes a new file of the host that must not be there yet.
+    /// Makes a file of the host that must not be there yet; nobody finds it without its content.
     fn claim(&mut self, file: &Path, content: &str) -> io::Result<()>;
 
     /// Removes such a file, if it holds this content.

@@ -41,6 +41,13 @@ fn the_address_of_a_pod_that_is_gone_is_free_again() {
     assert_ne!(choose(&second), taken);
     model.change(|state| state.files.retain(|path, _| !path.starts_with(&first.directory)));
     assert_eq!(choose(&network(3)), taken);
+    // One that a killed process left without a word.
+    model.change(|state| {
+        let claims = state.files.iter_mut().filter(|(path, _)| path.ends_with(taken.to_string()));
+        claims.for_each(|(_, claim)| *claim = Node::File(String::new()));
+    });
+    assert_eq!(choose(&network(4)), taken);
+    assert_ne!(choose(&network(5)), taken);
 }
 
 #[test]
