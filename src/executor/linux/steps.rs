@@ -429,9 +429,9 @@ pub struct Node {
     /// Permission bits.
     pub mode: u32,
     /// Its owner.
-    pub uid: u32,
+    pub uid: Id,
     /// Its group.
-    pub gid: u32,
+    pub gid: Id,
     /// Whether it is the host's, bound.
     pub bind: bool,
 }
@@ -510,11 +510,11 @@ pub enum ProcessStep {
     /// Takes on user and groups by number.
     TakeIds {
         /// The user.
-        uid: u32,
+        uid: Id,
         /// The group.
-        gid: u32,
+        gid: Id,
         /// Further groups; nothing: they cannot be set.
-        groups: Option<Vec<u32>>,
+        groups: Option<Vec<Id>>,
         /// The mask of new files.
         umask: Option<u32>,
     },

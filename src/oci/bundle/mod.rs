@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 pub use resources::*;
 
 use super::{Error, Kind, Result};
+use crate::id::Id;
 
 /// The version of the specification that is followed.
 pub const VERSION: &str = "1.2.0";
@@ -136,15 +137,15 @@ pub struct ConsoleSize {
 #[serde(rename_all = "camelCase", default)]
 pub struct User {
     /// The user.
-    pub uid: u32,
+    pub uid: Id,
     /// The group.
-    pub gid: u32,
+    pub gid: Id,
     /// The mask of new files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
     /// Further groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub additional_gids: Vec<u32>,
+    pub additional_gids: Vec<Id>,
 }
 
 /// Sets of capabilities, by names as `CAP_CHOWN`.
@@ -341,9 +342,9 @@ pub struct Device {
     /// Permission bits.
     pub file_mode: Option<u32>,
     /// Its owner.
-    pub uid: Option<u32>,
+    pub uid: Option<Id>,
     /// Its group.
-    pub gid: Option<u32>,
+    pub gid: Option<Id>,
 }
 
 /// A filter of system calls.

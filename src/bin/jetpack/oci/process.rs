@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use appc::executor::container::Entry;
 use appc::executor::relay::{Relay, watched};
 use appc::executor::supervise::End;
+use appc::id::Id;
 use appc::oci::bundle::{Capabilities, Process};
 use appc::sys::linux::channel::Channel;
 use appc::sys::signals::Watch;
@@ -37,7 +38,7 @@ pub struct ExecArgs {
     user: Option<String>,
     /// Further groups
     #[arg(short = 'g', long, value_name = "GID")]
-    additional_gids: Vec<u32>,
+    additional_gids: Vec<Id>,
     /// The file that says all of it, as `process` of config.json
     #[arg(short, long, value_name = "FILE")]
     process: Option<PathBuf>,
@@ -95,7 +96,7 @@ impl ExecArgs {
         if let Some(user) = &self.user {
             let (uid, gid) = user.split_once(':').map_or((user.as_str(), None), |(uid, gid)| (uid, Some(gid)));
             let number = |text: &str| {
-                text.parse::<u32>().map_err(|_| Failed::new(format!("use --user {user}: `{text}` is no number")))
+                text.parse::<Id>().map_err(|error| Failed::new(format!("use --user {user}: `{text}`: {error}")))
             };
             process.user.uid = number(uid)?;
             if let Some(gid) = gid {

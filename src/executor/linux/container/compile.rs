@@ -15,6 +15,7 @@ use crate::executor::linux::isolators::capabilities::CapabilitySet;
 use crate::executor::linux::parameters;
 use crate::executor::linux::steps::{AppStep, IdMap, Namespace, Node, PodStep, ProcessStep, SecurityModule, Step};
 use crate::executor::{Compiled, Error, Kind};
+use crate::id::Id;
 use crate::oci::bundle::{Bundle, Config, IdMapping, Linux, Process, Scheduler};
 
 /// The app that a container is.
@@ -192,8 +193,8 @@ impl Compiler<'_> {
         }
         let mut taken = vec![false; settings.len()];
         let mut joined = Vec::new();
-        for (tree, path) in places {
         self.steps.extend(places.iter().map(|(_, path)| Step::CheckGroup { path: path.clone() }));
+        for (tree, path) in places {
             self.steps.push(Step::MakeGroupsAbove { path: path.clone() });
             if tree.unified {
                 let inside = path.ancestors().skip(1).take_while(|above| above.starts_with(&tree.root));
@@ -412,8 +413,8 @@ impl Compiler<'_> {
                 major: *major,
                 minor: *minor,
                 mode: 0o666,
-                uid: 0,
-                gid: 0,
+                uid: Id::ROOT,
+                gid: Id::ROOT,
                 bind,
             })
             .collect();
@@ -433,7 +434,7 @@ impl Compiler<'_> {
                 return Err(refused(&member, format!("{}:{} is no device", device.major, device.minor)));
             };
             let mode = device.file_mode.unwrap_or(0o666) & 0o7777;
-            let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
+            let (uid, gid) = (device.uid.unwrap_or_default(), device.gid.unwrap_or_default());
             let node =
                 Node { path: clean(&device.path), kind, major, minor, mode, uid, gid, bind: bind && kind != 'p' };
             nodes.retain(|other| other.path != node.path);

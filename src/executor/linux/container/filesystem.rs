@@ -244,7 +244,7 @@ impl Filesystem {
             }
             Err(error) => return Err(error.into()),
         }
-        let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
+        let (uid, gid) = (Uid::from_raw(node.uid.get()), Gid::from_raw(node.gid.get()));
         Ok(chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 

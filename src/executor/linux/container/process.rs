@@ -131,15 +131,14 @@ pub fn carry_out_of_container(step: &ProcessStep) -> Result<(), Error> {
     match step {
         ProcessStep::TakeIds { uid, gid, groups, umask } => {
             set_keep_capabilities(true).map_err(refused)?;
-            let id = |id: u32| Id::try_from(id).map_err(|e| failed(io::Error::other(e)));
-            let groups = groups.iter().flatten().map(|group| id(*group)).collect::<Result<Vec<_>, _>>()?;
+            let groups = groups.as_deref().unwrap_or_default();
             give_streams(*uid);
             // Without the right to set groups there are none to be set.
             let set = groups_can_be_set();
             if !set && !groups.is_empty() {
                 return Err(failed(io::Error::other("further groups cannot be set in this user namespace")));
             }
-            sys::become_user(id(*uid)?, id(*gid)?, set.then_some(&groups[..])).map_err(failed)?;
+            sys::become_user(*uid, *gid, set.then_some(groups)).map_err(failed)?;
             let permitted = capabilities(None).map_err(refused)?.permitted;
             let sets = CapabilitySets { effective: permitted, permitted, inheritable: CapabilitySet::empty() };
             set_capabilities(None, sets).map_err(refused)?;
@@ -185,7 +184,8 @@ fn groups_can_be_set() -> bool {
 }
 
 /// Gives the calling process's user its standard streams, which may have been made for it.
-fn give_streams(uid: u32) {
+fn give_streams(uid: Id) {
+    let uid = uid.get();
     for stream in [stdin(), stdout(), stderr()] {
         let Ok(about) = fstat(stream) else { continue };
         // The null device is everybody's.
