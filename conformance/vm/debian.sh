@@ -218,6 +218,7 @@ end() {
     sync
     exit
 }
+case $line in *appc.whole*) touch /appc/whole ;; esac
 if [ -e /appc/again ]; then
     play boot
     end
@@ -283,6 +284,7 @@ fi
 echo "qemu: ${accel%%,*}"
 
 options="root=/dev/vda rw console=ttyS0 quiet"
+if $all || [ "$accel" = kvm ]; then options+=" appc.whole"; fi
 [ $module = apparmor ] || options+=" security=selinux selinux=1 enforcing=0"
 $shell || options+=" appc.checks"
 [ -z "$only" ] || options+=" appc.only=$only"

@@ -2,6 +2,9 @@
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -80,6 +83,27 @@ fn what_an_app_says_of_itself_does_not_steer_the_terminal() {
     }
     bed.say(&["stop", "--force", "loud"]);
     bed.say(&["gc"]);
+    bed.assert_nothing_left();
+}
+
+#[test]
+fn whoever_starts_a_pod_hears_that_its_apps_are_started() {
+    let Some(bed) = Bed::new() else { return };
+    let image = bed.image("plain", "base", json!({"exec": ["/bin/sh", "-c", "read line"]}));
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("notify");
+    let listener = UnixDatagram::bind(&path).unwrap();
+    listener.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut command = bed.command(&["run", "--rm", "-i", &image]);
+    let mut pod = command.env("NOTIFY_SOCKET", &path).stdin(Stdio::piped()).spawn().unwrap();
+    let mut heard = [0; 64];
+    let length = listener.recv(&mut heard).expect("a word within a minute");
+    assert_eq!(&heard[..length], b"READY=1\n");
+    drop(pod.stdin.take());
+    pod.wait().unwrap();
+    // Once is enough.
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.recv(&mut heard).is_err());
     bed.assert_nothing_left();
 }
 

@@ -307,6 +307,16 @@ impl<P: Pod> Life<'_, P> {
         {
             leash.let_go();
         }
+        self.tell_ready();
+    }
+
+    /// Whoever waits for us waits for all apps to be started, and for those that say so themselves to be ready; it is said once.
+    fn tell_ready(&mut self) {
+        let unready = |(app, status): (&AppPlan, &AppStatus)| app.notifies && status.ready.is_none();
+        if !self.came_up || self.waiting.contains(&true) || self.plan.apps.iter().zip(&self.status.apps).any(unready) {
+            return;
+        }
+        self.notify.take().iter().for_each(crate::sys::notify::ready);
     }
 
     /// Somebody asks for the first time.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Life, Phase, now};
-use crate::executor::plan::{AppPlan, Isolation};
+use crate::executor::plan::Isolation;
 use crate::executor::supervise::{End, Event, Pod};
 use crate::pod::status::{AppStatus, Cause};
 
@@ -115,11 +115,7 @@ impl<P: Pod> Life<'_, P> {
             return;
         }
         self.save();
-        let unready = |(app, status): (&AppPlan, &AppStatus)| app.notifies && status.ready.is_none();
-        if before.ready.is_none() && !self.plan.apps.iter().zip(&self.status.apps).any(unready) {
-            // Whoever waits for us waits for the apps.
-            self.notify.iter().for_each(crate::sys::notify::ready);
-        }
+        self.tell_ready();
     }
 
     pub(super) fn record(&mut self, app: usize, phase: Phase, end: End) {
