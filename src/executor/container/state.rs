@@ -63,6 +63,9 @@ pub struct Group {
     pub unified: bool,
     /// The controllers of its tree.
     pub controllers: Vec<String>,
+    /// Whether systemd has it as a scope, and is to know of its bounds.
+    #[serde(default)]
+    pub scope: bool,
 }
 
 /// What is kept of a container.

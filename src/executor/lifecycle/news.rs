@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Life, Phase, now};
 use crate::executor::plan::Isolation;
 use crate::executor::supervise::{End, Event, Pod};
-use crate::pod::status::{AppStatus, Cause};
+use crate::pod::status::Cause;
 
 /// What an app says about itself as often as it likes is written down no more often than this.
 const SAYING: Duration = Duration::from_millis(200);

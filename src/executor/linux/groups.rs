@@ -124,7 +124,7 @@ impl Groups {
         let pod = match facts.controllers.home.as_ref().filter(|_| unified) {
             Some(Home::Systemd(manager)) => {
                 let pod = manager.place(&format!("jetpack-{}.scope", plan.uuid));
-                let limits = of(None).map(with_first).filter_map(|one| property(&one)).collect();
+                let limits = of(None).map(with_first).filter_map(|one| property(&one.file, &one.value)).collect();
                 self.steps.push(Step::StartScope(Scope { manager: manager.clone(), path: pod.clone(), limits }));
                 self.steps.push(Step::MakeGroup { path: pod.join(FIRST) });
                 self.steps.push(Step::PlaceFirst { path: pod.join(FIRST) });
@@ -200,17 +200,22 @@ fn with_first(setting: &Setting) -> Setting {
 }
 
 /// The name and value that systemd has for a limit, where it has one, so that it keeps it in force.
-fn property(setting: &Setting) -> Option<(String, u64)> {
-    let (name, value) = match setting.file.as_str() {
-        "memory.max" => ("MemoryMax", setting.value.parse().ok()?),
-        "memory.low" => ("MemoryLow", setting.value.parse().ok()?),
-        "memory.swap.max" => ("MemorySwapMax", setting.value.parse().ok()?),
-        "pids.max" => ("TasksMax", setting.value.parse().ok()?),
-        "cpu.weight" => ("CPUWeight", setting.value.parse().ok()?),
+pub(super) fn property(file: &str, value: &str) -> Option<(String, u64)> {
+    // What is unlimited has systemd's highest number.
+    let number = |value: &str| if value == "max" { Some(u64::MAX) } else { value.parse().ok() };
+    let (name, value) = match file {
+        "memory.max" => ("MemoryMax", number(value)?),
+        "memory.low" => ("MemoryLow", number(value)?),
+        "memory.swap.max" => ("MemorySwapMax", number(value)?),
+        "pids.max" => ("TasksMax", number(value)?),
+        "cpu.weight" => ("CPUWeight", number(value)?),
         "cpu.max" => {
-            let (quota, period) = setting.value.split_once(' ')?;
-            let (quota, period): (u64, u64) = (quota.parse().ok()?, period.parse().ok()?);
-            ("CPUQuotaPerSecUSec", quota.saturating_mul(1_000_000).checked_div(period)?)
+            let (quota, period) = value.split_once(' ')?;
+            let share = match number(quota)? {
+                u64::MAX => u64::MAX,
+                quota => quota.saturating_mul(1_000_000).checked_div(period.parse().ok()?)?,
+            };
+            ("CPUQuotaPerSecUSec", share)
         }
         _ => return None,
     };

@@ -28,7 +28,7 @@ pub struct Manager {
     pub group: PathBuf,
 }
 
-/// A scope of a pod.
+/// A scope of a pod or a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// Who makes it.
@@ -108,7 +108,9 @@ impl Scope {
         let mut bus = Bus::connect(&self.manager.bus)?;
         bus.listen("type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'")?;
         let pids = [pid.cast_unsigned()];
-        let description = format!("pod {}", self.name().trim_start_matches("jetpack-").trim_end_matches(".scope"));
+        let name = self.name().trim_end_matches(".scope");
+        let description =
+            name.strip_prefix("jetpack-").map_or_else(|| format!("container {name}"), |pod| format!("pod {pod}"));
         let mut properties = vec![
             ("Description", Value::Text(&description)),
             ("Slice", Value::Text(&self.manager.slice)),
@@ -145,6 +147,17 @@ impl Scope {
             return Err(io::Error::other(format!("it was made as {there}")));
         }
         Ok(())
+    }
+
+    /// Has systemd keep these limits in force from now on, those that are not named being what they were.
+    ///
+    /// # Errors
+    /// The system's; why systemd does not do it.
+    pub(crate) fn set(&self, limits: &[(String, u64)]) -> io::Result<()> {
+        let properties: Vec<_> = limits.iter().map(|(name, value)| (name.as_str(), Value::Long(*value))).collect();
+        // Until the scope ends.
+        let arguments = [Value::Text(self.name()), Value::Flag(true), Value::Properties(&properties)];
+        Bus::connect(&self.manager.bus)?.call(&manager("SetUnitProperties", &arguments)).map(drop)
     }
 
     /// Has the scope stopped, with all that is still in it.

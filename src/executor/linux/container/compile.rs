@@ -6,14 +6,16 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::devices;
-use super::groups::{self, Trees};
+use super::groups::{self, Setting, Tree, Trees};
 use super::mounts::{self, Source};
 use super::profile;
 use crate::executor::container::{Groups, Options};
 use crate::executor::isolation::{Outcome, Report};
+use crate::executor::linux::groups::property;
 use crate::executor::linux::isolators::capabilities::CapabilitySet;
 use crate::executor::linux::parameters;
 use crate::executor::linux::steps::{AppStep, IdMap, Namespace, Node, PodStep, ProcessStep, SecurityModule, Step};
+use crate::executor::linux::systemd::{Manager, Scope};
 use crate::executor::{Compiled, Error, Kind};
 use crate::id::Id;
 use crate::oci::bundle::{Bundle, Config, IdMapping, Linux, Process, Scheduler};
@@ -36,6 +38,8 @@ pub struct Facts {
     pub selinux: bool,
     /// How many mounts are where the rootfs is.
     pub mounted: usize,
+    /// The manager of systemd's that can be told of a container's scope.
+    pub manager: Option<Manager>,
 }
 
 impl Facts {
@@ -49,6 +53,7 @@ impl Facts {
             apparmor: read("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
             selinux: std::fs::exists("/sys/fs/selinux/status").unwrap_or(false),
             mounted: 0,
+            manager: None,
         }
     }
 }
@@ -177,12 +182,6 @@ impl Compiler<'_> {
         let systemd = self.options.groups == Groups::Systemd;
         let places = self.facts.trees.places(self.linux.cgroups_path.as_deref(), id, systemd);
         let places = places.map_err(|why| refused("linux.cgroupsPath", why))?;
-        if systemd {
-            self.asked(
-                "--systemd-cgroup",
-                Outcome::modified("the groups stand where systemd has them, and it is not told"),
-            );
-        }
         let unified = self.facts.trees.0.iter().any(|tree| tree.unified);
         let mut settings = groups::settings(&resources, unified).map_err(|why| refused("linux.resources", why))?;
         let rules = devices::rules(&resources.devices).map_err(|why| refused("linux.resources", why))?;
@@ -190,6 +189,9 @@ impl Compiler<'_> {
             settings.extend(devices::settings(&rules));
         } else if !self.facts.all_users && !resources.devices.is_empty() {
             self.asked("linux.resources.devices", Outcome::ignored("in a user namespace devices are not filtered"));
+        }
+        if systemd {
+            self.tell_systemd(&places, &settings);
         }
         let mut taken = vec![false; settings.len()];
         let mut joined = Vec::new();
@@ -211,7 +213,10 @@ impl Compiler<'_> {
                     }));
                 }
             }
-            self.steps.push(Step::MakeGroup { path: path.clone() });
+            let scope = matches!(self.steps.first(), Some(Step::StartScope(scope)) if scope.path == path);
+            if !scope {
+                self.steps.push(Step::MakeGroup { path: path.clone() });
+            }
             if tree.unified && self.facts.all_users {
                 self.steps.push(Step::FilterDevices { path: path.clone(), rules: rules.clone() });
             }
@@ -233,6 +238,23 @@ impl Compiler<'_> {
             self.asked(&format!("linux.resources ({})", setting.file), Outcome::ignored(why));
         }
         Ok(joined)
+    }
+
+    /// Has systemd make a scope of the container's group: of one that it does not know it takes the controllers away, and with them the
+    /// limits, whenever it looks at its own units again.
+    fn tell_systemd(&mut self, places: &[(&Tree, PathBuf)], settings: &[Setting]) {
+        let scope = |path: &Path| path.extension().is_some_and(|kind| kind == "scope");
+        let place = places.iter().find(|(tree, path)| tree.unified && scope(path));
+        let Some((manager, (_, path))) = self.facts.manager.clone().zip(place) else {
+            let why = "the groups stand where systemd has them, and it is not told";
+            return self.asked("--systemd-cgroup", Outcome::modified(why));
+        };
+        let slice = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        self.steps.push(Step::StartScope(Scope {
+            manager: Manager { slice, ..manager },
+            path: path.clone(),
+            limits: settings.iter().filter_map(|setting| property(&setting.file, &setting.value)).collect(),
+        }));
     }
 
     fn namespaces(&mut self) -> Result<(), Error> {

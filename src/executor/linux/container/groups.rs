@@ -10,6 +10,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::executor::container::Container;
+use crate::executor::linux::groups::property;
+use crate::executor::linux::systemd::{Manager, Scope};
 use crate::executor::{Error, Kind};
 use crate::oci::bundle::{Resources, Throttle};
 
@@ -338,6 +340,12 @@ fn unified_settings(resources: &Resources) -> Vec<Setting> {
     all
 }
 
+/// The manager of systemd's that keeps groups of containers, where they are those of version 2.
+pub(crate) fn manager(trees: &Trees) -> Option<Manager> {
+    let tree = trees.0.iter().find(|tree| tree.unified)?;
+    Manager::find(&tree.root, true).ok()
+}
+
 /// Gives a container that runs other bounds. Gives in words what its groups have no controller for.
 ///
 /// # Errors
@@ -348,6 +356,13 @@ pub fn update(container: &Container, resources: &Resources) -> Result<Vec<String
     let groups = &container.kept.groups;
     let unified = groups.iter().any(|group| group.unified);
     let mut left = settings(resources, unified).map_err(refused)?;
+    if let Some(group) = groups.iter().find(|group| group.scope) {
+        let limits: Vec<_> = left.iter().filter_map(|setting| property(&setting.file, &setting.value)).collect();
+        let known = |error: std::io::Error| Error::new(Kind::Io, doing()).because(format!("systemd: {error}"));
+        if let Some(manager) = manager(&Trees::detect()).filter(|_| !limits.is_empty()) {
+            Scope { manager, path: group.path.clone(), limits: Vec::new() }.set(&limits).map_err(known)?;
+        }
+    }
     let mut lacking = Vec::new();
     let mut put_off = false;
     while !left.is_empty() {

@@ -31,10 +31,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::compile::{Facts, LIMITS, compile};
+use super::groups;
 use super::process::{self, Program};
 use super::profile::Profile;
 use crate::executor::container::{
-    Container, Group, Kept, Root, Started, Status, Wish, connected, hooks, look, state, write_pid,
+    Container, Group, Groups, Kept, Root, Started, Status, Wish, connected, hooks, look, state, write_pid,
 };
 use crate::executor::isolation::Verdict;
 use crate::executor::journal::{self, Journal};
@@ -95,7 +96,10 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 pub fn create(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Result<(Container, Vec<Verdict>), Error> {
     look(root, id, bundle, wish)?;
     let rootfs = bundle.directory.join(bundle.config.root.clone().unwrap_or_default().path);
-    let facts = Facts { mounted: host::mounted_on(&rootfs), ..Facts::detect() };
+    let mut facts = Facts { mounted: host::mounted_on(&rootfs), ..Facts::detect() };
+    if wish.options.groups == Groups::Systemd {
+        facts.manager = groups::manager(&facts.trees);
+    }
     let compiled = compile(bundle, id, &wish.options, &facts)?;
     compiled.report.judge(wish.strict)?;
     let me = std::process::id().cast_signed();
@@ -125,12 +129,13 @@ pub fn create(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Result<(Co
 
 fn groups_of(compiled: &Compiled<Step>, facts: &Facts) -> Vec<Group> {
     let made = compiled.steps.iter().filter_map(|step| match step {
-        Step::MakeGroup { path } => Some(path),
+        Step::MakeGroup { path } => Some((path, false)),
+        Step::StartScope(scope) => Some((&scope.path, true)),
         _ => None,
     });
-    let of = |path: &PathBuf| {
+    let of = |(path, scope): (&PathBuf, bool)| {
         let tree = facts.trees.0.iter().find(|tree| path.starts_with(&tree.root))?;
-        Some(Group { path: path.clone(), unified: tree.unified, controllers: tree.controllers.clone() })
+        Some(Group { path: path.clone(), unified: tree.unified, controllers: tree.controllers.clone(), scope })
     };
     made.filter_map(of).collect()
 }
@@ -138,6 +143,8 @@ fn groups_of(compiled: &Compiled<Step>, facts: &Facts) -> Vec<Group> {
 fn make(mut container: Container, bundle: &Bundle, wish: &Wish, compiled: &Compiled<Step>) -> Result<Container, Error> {
     let failed = |error: io::Error| Error::new(Kind::Io, "make the container's process").because(error);
     let mut journal = Journal::create(&container.directory().join("journal"), NAME, None, compiled.steps.len())?;
+    // Until the container's process is in its place.
+    let _first = First::of(&compiled.steps)?;
     journal.apply_all(&mut LinuxHost::default(), &compiled.steps)?;
     let listener = socket().map_err(failed)?;
     let directory = open_directory(container.directory()).map_err(failed)?;
@@ -156,6 +163,45 @@ fn make(mut container: Container, bundle: &Bundle, wish: &Wish, compiled: &Compi
         end(child);
     }
     done.map(|()| container)
+}
+
+/// A process that waits in the container's scope, which systemd makes around one, and which has to be there before it is bounded.
+struct First {
+    /// What it waits at; with its owner's end it ends.
+    _door: Channel,
+    process: Child,
+}
+
+impl First {
+    fn of(steps: &[Step]) -> Result<Option<Self>, Error> {
+        let scope = steps.iter().find_map(|step| match step {
+            Step::StartScope(scope) => Some((step, scope)),
+            _ => None,
+        });
+        let Some((step, scope)) = scope else { return Ok(None) };
+        let failed = |error: io::Error| Error::new(Kind::Unsupported, step.describe()).because(error);
+        let (near, far) = channel::pair().map_err(failed)?;
+        let mut near = Some(near);
+        let process = sys::clone(0, || {
+            drop(near.take());
+            // Until the other end is closed, be it by an end of its owner.
+            let _ = far.receive(true);
+            0
+        });
+        drop(far);
+        // The child's copy is gone, this one is not.
+        let door = near.ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+        let first = Self { _door: door, process: process.map_err(failed)? };
+        scope.start(first.process.pid.as_raw_pid()).map_err(failed)?;
+        Ok(Some(first))
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        let _ = sys::send_signal(self.process.handle.as_fd(), libc::SIGKILL);
+        let _ = waitid(WaitId::PidFd(self.process.handle.as_fd()), WaitIdOptions::EXITED);
+    }
 }
 
 /// The stage, and what it is heard by.
