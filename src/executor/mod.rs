@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 pub mod changed;
 pub mod consent;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod container;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod copy;

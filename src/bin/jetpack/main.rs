@@ -51,7 +51,7 @@ mod meant;
 mod metadata_service;
 mod metrics;
 mod obtain;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
 mod oci;
 mod options;
 mod pause;
@@ -221,7 +221,7 @@ commands! {
 
 fn main() -> ExitCode {
     manual::complete(complete::command);
-    #[cfg(target_os = "linux")]
+    #[cfg(any(target_os = "linux", target_os = "freebsd"))]
     if let Some(words) = oci::called(&std::env::args_os().collect::<Vec<_>>()) {
         return oci::main(words);
     }

@@ -12,7 +12,7 @@
 //!
 //! Whoever wrote the configuration is trusted with the host, as is who may call at all. The root file system is not.
 //!
-//! How they come to be stands with each system: `linux/container`.
+//! How they come to be stands with each system: `linux/container`, `freebsd/container`.
 //!
 //! Rules of ours: `x.oci.runtime`.
 

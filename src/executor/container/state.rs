@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Entry;
 use crate::executor::isolation::Report;
 use crate::executor::{Error, Kind};
-use crate::oci::bundle::Config;
+use crate::oci::bundle::{Config, Process};
 
 /// Where containers are kept.
 #[derive(Clone, Debug)]
@@ -226,6 +227,41 @@ impl Container {
             Some(_) if self.frozen() => Status::Paused,
             Some(_) => Status::Running,
         }
+    }
+
+    /// Looks whether it waits to be started.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`]: it does not.
+    pub(crate) fn waits(&self) -> Result<(), Error> {
+        match self.status() {
+            Status::Created => Ok(()),
+            status => Err(Error::new(Kind::Refused, format!("start the container {}", self.kept.id))
+                .because(format!("cannot start a container in the {} state", status.word()))),
+        }
+    }
+
+    /// Looks whether a further process can be made in it.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`]: it cannot.
+    pub(crate) fn can_be_entered(&self, process: &Process, entry: &Entry) -> Result<(), Error> {
+        let refused = |why: String| {
+            Error::new(Kind::Refused, format!("execute a process in the container {}", self.kept.id)).because(why)
+        };
+        match self.status() {
+            Status::Running | Status::Created => {}
+            Status::Paused if entry.though_paused => {}
+            Status::Paused => return Err(refused("cannot exec in a paused container".to_owned())),
+            status => {
+                return Err(refused(format!("cannot exec in a {} container: container not running", status.word())));
+            }
+        }
+        process.look().map_err(refused)?;
+        if process.terminal != entry.console.is_some() {
+            return Err(refused("a terminal takes a console socket, and nothing else does".to_owned()));
+        }
+        Ok(())
     }
 
     /// What hooks and `state` are told of it.

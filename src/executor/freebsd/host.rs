@@ -102,6 +102,14 @@ impl<S: System> FreeBsd<S> {
                 let jail = self.jail(jail)?;
                 self.system.configure(jail, settings)
             }
+            Step::AllowChild { jail } => self.system.allow_child(jail),
+            Step::ApplyDeviceRules { root, target, rules } => {
+                let on = below(root, target).to_string_lossy().into_owned();
+                rules.iter().try_for_each(|rule| {
+                    let words = ["-m", &on, "rule", "apply"].into_iter().chain(rule.split_ascii_whitespace());
+                    self.run(Program::Devfs, &words.collect::<Vec<_>>()).map(drop)
+                })
+            }
             // Done where the apps are started: a socket is nothing that others could take back.
             Step::Listen { .. } | Step::Process { .. } => Ok(()),
             Step::AddRules { subject, rules } => {
@@ -139,6 +147,8 @@ impl<S: System> FreeBsd<S> {
             | Step::ProvideFile { .. }
             | Step::MakePlaces { .. }
             | Step::MakeDeviceRules { .. }
+            | Step::AllowChild { .. }
+            | Step::ApplyDeviceRules { .. }
             | Step::MakeBridge { .. }
             | Step::MoveInterface { .. }
             | Step::SetUpNetwork { .. }
@@ -273,12 +283,17 @@ impl<S: System> FreeBsd<S> {
     /// may have outlived it.
     fn see_to_devices(&mut self, on: &Path, options: &[(String, String)]) -> io::Result<()> {
         let shows_all = |system: &mut S| system.look(&on.join("mem"), false).is_ok();
+        // Who names no rule set wants all devices: only an operator's own configuration can.
+        let Some((_, named)) = options.iter().find(|(name, _)| name == "ruleset") else { return Ok(()) };
         if !shows_all(&mut self.system) {
             return Ok(());
         }
         self.system.unmount(on, false)?;
-        let number = options.iter().find(|(name, _)| name == "ruleset").and_then(|(_, number)| number.parse().ok());
-        let number = number.ok_or(io::ErrorKind::InvalidInput)?;
+        let number: u16 = named.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
+        if self.system.read_text(Path::new(RULES_MARK)).ok().as_deref() != Some(named) {
+            let why = format!("the devfs rule set {number} does not hide the host's memory: service devfs restart");
+            return Err(io::Error::other(why));
+        }
         self.make_device_rules(number, Path::new(RULES_MARK))?;
         self.system.mount(NewMount { kind: "devfs", on, options, read_only: false, update: false })?;
         if shows_all(&mut self.system) {

@@ -50,11 +50,28 @@ pub struct JailedPod {
 }
 
 /// An error on its way from a child to the supervisor.
-#[derive(Serialize, Deserialize)]
-struct Complaint {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Complaint {
     kind: Kind,
     doing: String,
     why: Option<String>,
+}
+
+impl From<&Error> for Complaint {
+    fn from(error: &Error) -> Self {
+        let why = std::error::Error::source(error).map(crate::error::chain);
+        Self { kind: *error.kind(), doing: error.to_string(), why }
+    }
+}
+
+impl From<Complaint> for Error {
+    fn from(complaint: Complaint) -> Self {
+        let error = Self::new(complaint.kind, complaint.doing);
+        match complaint.why {
+            Some(why) => error.because(why),
+            None => error,
+        }
+    }
 }
 
 impl Launch for FreeBsd<Real> {
@@ -275,12 +292,7 @@ pub(super) fn tell(start: &Start<'_>, streams: &Streams, over: BorrowedFd<'_>) -
         Ok(never) => match never {},
         Err(error) => error,
     };
-    let complaint = Complaint {
-        kind: *error.kind(),
-        doing: error.to_string(),
-        why: std::error::Error::source(&error).map(crate::error::chain),
-    };
-    let told = serde_json::to_vec(&complaint).unwrap_or_default();
+    let told = serde_json::to_vec(&Complaint::from(&error)).unwrap_or_default();
     // Nobody is there to be told when this fails.
     let _ = rustix::io::write(process::kept().unwrap_or(over), &told);
     match error.kind() {
@@ -292,12 +304,7 @@ pub(super) fn tell(start: &Start<'_>, streams: &Streams, over: BorrowedFd<'_>) -
 
 /// What a child told, if it told anything: it became no program.
 pub(super) fn complained(told: &[u8]) -> Option<Error> {
-    let complaint: Complaint = serde_json::from_slice(told).ok()?;
-    let error = Error::new(complaint.kind, complaint.doing);
-    Some(match complaint.why {
-        Some(why) => error.because(why),
-        None => error,
-    })
+    serde_json::from_slice::<Complaint>(told).ok().map(Error::from)
 }
 
 pub(super) fn ended(status: WaitStatus) -> End {
@@ -369,37 +376,9 @@ impl Start<'_> {
 
     /// Decided from the rootfs alone, which is this process's root by now (decision 40).
     fn who(&self) -> Result<Identity, Error> {
-        let own = Self::with_rootfs(|rootfs| Identity::find(&self.context.user, &self.context.group, rootfs))?;
+        let own = with_rootfs(|rootfs| Identity::find(&self.context.user, &self.context.group, rootfs))?;
         let Some(otherwise) = self.otherwise else { return Ok(own) };
-        Ok(Self::with_rootfs(|rootfs| otherwise.identity(&own, rootfs))?.unwrap_or(own))
-    }
-
-    fn with_rootfs<T>(find: impl FnOnce(Rootfs<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let open = |path: &str| {
-            // A fifo in the place of the file must not make us wait for a writer.
-            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let failed = |e| Error::new(Kind::Io, format!("read {path} of the rootfs")).because(e);
-            let file = match rustix::fs::open(path, flags, Mode::empty()) {
-                Ok(file) => File::from(file),
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
-                Err(error) => return Err(failed(io::Error::from(error))),
-            };
-            let is_file = file.metadata().map_err(failed)?.is_file();
-            Ok::<_, Error>(is_file.then(|| io::BufReader::new(file)))
-        };
-        let (mut passwd, mut group) = (open("/etc/passwd")?, open("/etc/group")?);
-        let owner = |path: &Path| {
-            let about = std::fs::metadata(path);
-            about.map(|about| (about.uid(), about.gid())).map_err(|error| {
-                Error::new(Kind::Missing, format!("find the owner of {}", path.display())).because(error)
-            })
-        };
-        let rootfs = Rootfs {
-            passwd: passwd.as_mut().map(|file| file as &mut dyn io::BufRead),
-            group: group.as_mut().map(|file| file as &mut dyn io::BufRead),
-            owner: &owner,
-        };
-        find(rootfs)
+        Ok(with_rootfs(|rootfs| otherwise.identity(&own, rootfs))?.unwrap_or(own))
     }
 
     fn execute(&self, user: &Identity) -> Result<std::convert::Infallible, Error> {
@@ -432,8 +411,37 @@ impl Start<'_> {
     }
 }
 
+/// Does something with what this process's root says of users.
+pub(super) fn with_rootfs<T>(find: impl FnOnce(Rootfs<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    let open = |path: &str| {
+        // A fifo in the place of the file must not make us wait for a writer.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let failed = |e| Error::new(Kind::Io, format!("read {path} of the rootfs")).because(e);
+        let file = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            Err(error) => return Err(failed(io::Error::from(error))),
+        };
+        let is_file = file.metadata().map_err(failed)?.is_file();
+        Ok::<_, Error>(is_file.then(|| io::BufReader::new(file)))
+    };
+    let (mut passwd, mut group) = (open("/etc/passwd")?, open("/etc/group")?);
+    let owner = |path: &Path| {
+        let about = std::fs::metadata(path);
+        about
+            .map(|about| (about.uid(), about.gid()))
+            .map_err(|error| Error::new(Kind::Missing, format!("find the owner of {}", path.display())).because(error))
+    };
+    let rootfs = Rootfs {
+        passwd: passwd.as_mut().map(|file| file as &mut dyn io::BufRead),
+        group: group.as_mut().map(|file| file as &mut dyn io::BufRead),
+        owner: &owner,
+    };
+    find(rootfs)
+}
+
 /// The first of the candidates that can be executed; of one, what keeps it from that the kernel says better.
-fn find(exec: &[String], candidates: Vec<PathBuf>) -> Result<PathBuf, Error> {
+pub(super) fn find(exec: &[String], candidates: Vec<PathBuf>) -> Result<PathBuf, Error> {
     let executable =
         |path: &PathBuf| std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.mode() & 0o111 != 0);
     let sought = !exec.first().is_some_and(|program| program.contains('/'));

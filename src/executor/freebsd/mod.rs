@@ -19,6 +19,7 @@
 pub(crate) mod begin;
 pub(crate) mod changed;
 pub(crate) mod compile;
+pub mod container;
 mod context;
 pub mod datasets;
 mod doctor;

@@ -177,9 +177,14 @@ impl System for Real {
             Value::New => jail::Value::Number(jail::NEW),
             Value::Inherit => jail::Value::Number(jail::INHERIT),
             Value::Flag => jail::Value::Flag,
+            Value::Addresses(addresses) => jail::Value::Addresses(addresses),
         };
         let parameters: Vec<_> = parameters.iter().map(|(name, of)| (name.as_str(), value(of))).collect();
         jail::create(&parameters).map_err(|error| named("jail_set", error))
+    }
+
+    fn allow_child(&mut self, name: &str) -> io::Result<()> {
+        jail::allow_child(name).map_err(|error| named("jail_set", error))
     }
 
     fn find_jail(&mut self, name: &str) -> io::Result<Option<i32>> {

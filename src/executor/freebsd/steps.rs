@@ -154,6 +154,20 @@ pub enum Step {
         /// What it is.
         context: Context,
     },
+    /// Lets a jail have one child more.
+    AllowChild {
+        /// Its name.
+        jail: String,
+    },
+    /// Applies rules to a devfs that is mounted, beyond its rule set.
+    ApplyDeviceRules {
+        /// The rootfs on the host.
+        root: PathBuf,
+        /// Where the devfs is in it.
+        target: PathBuf,
+        /// As devfs(8) has them behind `rule apply`: `path pf unhide`.
+        rules: Vec<String>,
+    },
     /// Adds resource rules; undone by removing all rules of the subject.
     AddRules {
         /// `jail:NAME`, `loginclass:CLASS`.
@@ -222,6 +236,10 @@ impl crate::executor::Step for Step {
             Self::Listen { listen, .. } => listen.describe(),
             Self::Process { context: Context { root, user, group, .. }, .. } => {
                 format!("become user {user} and group {group} in {}", root.display())
+            }
+            Self::AllowChild { jail } => format!("let the jail {jail} have another child"),
+            Self::ApplyDeviceRules { root, target, .. } => {
+                format!("apply devfs rules to {} in {}", target.display(), root.display())
             }
             Self::AddRules { subject, .. } => format!("add resource rules for {subject}"),
             Self::LoadAnchor { anchor, .. } => format!("load the packet filter anchor {anchor}"),

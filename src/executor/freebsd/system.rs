@@ -144,6 +144,8 @@ pub enum Value {
     Inherit,
     /// Given without a value.
     Flag,
+    /// Addresses, all of one family.
+    Addresses(Vec<IpAddr>),
 }
 
 /// Something that is set inside a jail's network, by a child that has attached.
@@ -262,6 +264,9 @@ pub trait System: Programs {
 
     /// Makes a jail; gives its id.
     fn create_jail(&mut self, parameters: &[(String, Value)]) -> io::Result<i32>;
+
+    /// Lets a living jail have one child more than it has.
+    fn allow_child(&mut self, name: &str) -> io::Result<()>;
 
     /// The id of a living jail.
     fn find_jail(&mut self, name: &str) -> io::Result<Option<i32>>;

@@ -4,6 +4,7 @@
 //! over, as it demands; values that mean nothing are refused when the configuration is compiled, or here where they make no sense in
 //! themselves.
 
+mod jail;
 mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use jail::{Allow, FreeBsd, Jail, JailDevice, template_for_jails};
 pub use resources::*;
 
 use super::{Error, Kind, Result};
@@ -47,6 +49,9 @@ pub struct Config {
     pub annotations: BTreeMap<String, String>,
     /// What only Linux has.
     pub linux: Option<Linux>,
+    /// What only FreeBSD has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freebsd: Option<FreeBsd>,
     /// A virtual machine, which this is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vm: Option<Value>,

@@ -1,6 +1,7 @@
 //! Jails.
 
 use std::io;
+use std::net::IpAddr;
 
 use super::{Pairs, c_string, check, explained};
 
@@ -13,6 +14,8 @@ pub enum Value<'a> {
     Number(i32),
     /// The parameter is given without a value: `persist`, `allow.noset_hostname`.
     Flag,
+    /// Addresses of one family, one behind the other as the kernel has them: `ip4.addr`, `ip6.addr`.
+    Addresses(&'a [IpAddr]),
 }
 
 /// The jail gets its own: `vnet`, `sysvmsg`, `linux`.
@@ -27,6 +30,7 @@ fn with_message(parameters: &[(&str, Value<'_>)]) -> io::Result<Pairs> {
             Value::Text(text) => Some(c_string(text)?.into_bytes_with_nul()),
             Value::Number(number) => Some(number.to_ne_bytes().to_vec()),
             Value::Flag => None,
+            Value::Addresses(addresses) => Some(addresses.iter().flat_map(octets).collect()),
         };
         pairs.push(name, value)?;
     }
@@ -49,6 +53,44 @@ pub fn create(parameters: &[(&str, Value<'_>)]) -> io::Result<i32> {
     // the buffer of `errmsg` only.
     let id = unsafe { libc::jail_set(vectors.as_mut_ptr(), vectors.len() as libc::c_uint, libc::JAIL_CREATE) };
     if id < 0 { Err(explained(io::Error::last_os_error(), message(&pairs))) } else { Ok(id) }
+}
+
+fn octets(address: &IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// Lets the jail `name` have one child more than it has (`children.cur`), where `children.max` allows for none.
+///
+/// # Errors
+/// The kernel's: `ENOENT` where there is no such jail.
+pub fn allow_child(name: &str) -> io::Result<()> {
+    let mut pairs = Pairs::new();
+    pairs.push("name", Some(c_string(name)?.into_bytes_with_nul()))?;
+    pairs.push("children.cur", Some(vec![0; 4]))?;
+    pairs.push("children.max", Some(vec![0; 4]))?;
+    pairs.push("errmsg", Some(vec![0; 1024]))?;
+    let mut vectors = pairs.vectors();
+    // SAFETY: as in `create`; the kernel writes numbers into the two buffers of four bytes.
+    let id = unsafe { libc::jail_get(vectors.as_mut_ptr(), vectors.len() as libc::c_uint, 0) };
+    if id < 0 {
+        return Err(explained(io::Error::last_os_error(), message(&pairs)));
+    }
+    let number = |part: usize| {
+        let bytes = pairs.parts.get(part).and_then(Option::as_deref).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, i32::from_ne_bytes)
+    };
+    let (children, most) = (number(3), number(5));
+    if children < most {
+        return Ok(());
+    }
+    let mut pairs = with_message(&[("jid", Value::Number(id)), ("children.max", Value::Number(children + 1))])?;
+    let mut vectors = pairs.vectors();
+    // SAFETY: as in `create`.
+    let done = unsafe { libc::jail_set(vectors.as_mut_ptr(), vectors.len() as libc::c_uint, libc::JAIL_UPDATE) };
+    if done < 0 { Err(explained(io::Error::last_os_error(), message(&pairs))) } else { Ok(()) }
 }
 
 /// The id of the jail `name`, if there is one that is not dying.

@@ -44,6 +44,85 @@ pub fn text(name: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(text).into_owned())
 }
 
+/// What a process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It runs, or waits for something.
+    Alive,
+    /// It was stopped by a signal.
+    Stopped,
+    /// It has ended, and nobody has asked how.
+    Ended,
+}
+
+/// A process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// When it was started, in microseconds since 1970.
+    pub started: u64,
+    /// What it is doing.
+    pub state: State,
+    /// Its number.
+    pub pid: i32,
+    /// The jail that it is in; 0: none.
+    pub jail: i32,
+}
+
+/// The process of this number, if there is one.
+///
+/// # Errors
+/// The kernel's.
+pub fn process(pid: i32) -> io::Result<Option<Process>> {
+    match table(&[libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PID, pid]) {
+        Ok(found) => Ok(found.into_iter().next()),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The numbers of the processes in a jail.
+///
+/// # Errors
+/// The kernel's.
+pub fn processes_in(jail: i32) -> io::Result<Vec<i32>> {
+    let all = table(&[libc::CTL_KERN, libc::KERN_PROC, libc::KERN_PROC_PROC])?;
+    let inside = |process: &Process| process.jail == jail && process.state != State::Ended;
+    Ok(all.into_iter().filter(inside).map(|process| process.pid).collect())
+}
+
+fn table(name: &[libc::c_int]) -> io::Result<Vec<Process>> {
+    const ONE: usize = size_of::<libc::kinfo_proc>();
+    let levels = libc::c_uint::try_from(name.len()).map_err(io::Error::other)?;
+    let mut needed = 0;
+    // SAFETY: no buffer is given: the kernel says how much there is. The name is passed with its length.
+    check(unsafe { libc::sysctl(name.as_ptr(), levels, std::ptr::null_mut(), &raw mut needed, std::ptr::null(), 0) })?;
+    // Others may come meanwhile.
+    let mut bytes = vec![0_u8; needed + 64 * ONE];
+    let mut length = bytes.len();
+    // SAFETY: the buffer is passed with its length, which the kernel replaces by how much it wrote.
+    check(unsafe {
+        libc::sysctl(name.as_ptr(), levels, bytes.as_mut_ptr().cast(), &raw mut length, std::ptr::null(), 0)
+    })?;
+    let read = |bytes: &[u8]| {
+        // SAFETY: plain data of this size, for which any bytes are a value; the address need not be aligned.
+        let found = unsafe { bytes.as_ptr().cast::<libc::kinfo_proc>().read_unaligned() };
+        let seconds = u64::try_from(found.ki_start.tv_sec).unwrap_or(0);
+        Process {
+            started: seconds
+                .saturating_mul(1_000_000)
+                .saturating_add(u64::try_from(found.ki_start.tv_usec).unwrap_or(0)),
+            state: match found.ki_stat {
+                libc::SZOMB => State::Ended,
+                libc::SSTOP => State::Stopped,
+                _ => State::Alive,
+            },
+            pid: found.ki_pid,
+            jail: found.ki_jid,
+        }
+    };
+    Ok(bytes[..length.min(bytes.len())].chunks_exact(ONE).map(read).collect())
+}
+
 /// Whether a kernel file (`linux64.ko`) or a module in the kernel (`pf`) is there.
 pub fn has(file: &str, module: &str) -> bool {
     let found = |name: &str, look: unsafe extern "C" fn(*const libc::c_char) -> libc::c_int| {
@@ -102,3 +181,7 @@ pub fn set(name: &str, value: &[u8]) -> io::Result<()> {
         )
     })
 }
+
+// `struct kinfo_proc` of <sys/user.h> on 64-bit machines (`KINFO_PROC_SIZE`).
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<libc::kinfo_proc>() == 1088);

@@ -53,6 +53,16 @@ pub fn close_from(first: RawFd) {
     unsafe { libc::closefrom(first) }
 }
 
+/// Closes every descriptor from `first` on but those of `keep`.
+pub fn close_all_but(first: RawFd, keep: &[RawFd]) {
+    let last = keep.iter().copied().max().unwrap_or(first - 1);
+    for number in (first..last).filter(|number| !keep.contains(number)) {
+        // SAFETY: called by children that are about to become another program and use none of these descriptors again.
+        unsafe { libc::close(number) };
+    }
+    close_from(first.max(last + 1));
+}
+
 /// The number of what [`keep_only`] has kept; before, none.
 static KEPT: AtomicI32 = AtomicI32::new(-1);
 

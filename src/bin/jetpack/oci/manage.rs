@@ -66,7 +66,8 @@ pub fn kill(args: &KillArgs, context: &Context) -> Result<ExitCode, Failed> {
     let signal = appc::sys::signals::named(&args.signal)
         .ok_or_else(|| Failed::new(format!("send {}: there is no such signal", args.signal)))?;
     // Where others' processes are its own there is no first one with which all end.
-    let own = container.config()?.namespace("pid").is_some_and(|namespace| namespace.path.is_none());
+    let own = cfg!(target_os = "freebsd")
+        || container.config()?.namespace("pid").is_some_and(|namespace| namespace.path.is_none());
     if args.all || !own && signal == libc::SIGKILL {
         container.signal_all(signal);
         return Ok(ExitCode::SUCCESS);

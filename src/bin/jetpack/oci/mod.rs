@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use appc::executor::container::{self, Container, Groups, Root};
+#[cfg(target_os = "freebsd")]
+use appc::executor::freebsd::container as system;
 #[cfg(target_os = "linux")]
 use appc::executor::linux::container as system;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -142,7 +144,9 @@ impl Context {
     fn new(global: Global) -> Result<Self, Failed> {
         let root = match global.root {
             Some(root) => std::path::absolute(&root).map_err(|error| Failed::new(format!("use --root: {error}")))?,
-            None if rustix::process::geteuid().is_root() => PathBuf::from("/run/jetpack-oci"),
+            None if rustix::process::geteuid().is_root() => {
+                PathBuf::from(if cfg!(target_os = "freebsd") { "/var/run/jetpack-oci" } else { "/run/jetpack-oci" })
+            }
             None => match std::env::var_os("XDG_RUNTIME_DIR") {
                 Some(directory) => Path::new(&directory).join(NAME),
                 None => return Err(Failed::new("find a place for containers: --root or XDG_RUNTIME_DIR names one")),

@@ -9,14 +9,14 @@ use appc::executor::relay::{Relay, watched};
 use appc::executor::supervise::End;
 use appc::id::Id;
 use appc::oci::bundle::{Capabilities, Process};
-use appc::sys::linux::channel::Channel;
 use appc::sys::signals::Watch;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitOptions, waitpid};
+#[cfg(target_os = "linux")]
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 
-use super::system::enter;
+use super::system::{self, enter};
 use super::{Context, Failed, console};
 
 #[derive(clap::Args)]
@@ -144,9 +144,7 @@ pub fn exec(args: ExecArgs, context: &Context) -> Result<ExitCode, Failed> {
 
 /// The near end of a terminal, which has come by this socket.
 pub fn received(from: OwnedFd) -> Result<OwnedFd, Failed> {
-    let lost = || Failed::new("set up the terminal: none has come");
-    let message = Channel::from(from).receive(true)?.ok_or_else(lost)?;
-    message.descriptors.into_iter().next().ok_or_else(lost)
+    system::terminal_from(&from).map_err(|error| Failed::new(format!("set up the terminal: none has come: {error}")))
 }
 
 /// Waits for the end of the child `pid`, passes signals on to it, and shows its terminal through ours.
@@ -168,8 +166,7 @@ pub fn attend(pid: i32, terminal: Option<OwnedFd>) -> Result<ExitCode, Failed> {
     let end = match terminal {
         Some(near) => {
             let make = || {
-                let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-                let far = ioctl_tiocgptpeer(&near, flags)?;
+                let far = far_end(&near)?;
                 Ok((near, far))
             };
             let (relay, streams) = Relay::new(true, crate::context::voice, make)?;
@@ -189,4 +186,17 @@ pub fn attend(pid: i32, terminal: Option<OwnedFd>) -> Result<ExitCode, Failed> {
         },
     };
     Ok(ExitCode::from(u8::try_from(end.code()).unwrap_or(1)))
+}
+
+#[cfg(target_os = "linux")]
+fn far_end(near: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    ioctl_tiocgptpeer(near, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+}
+
+/// It is one of the host's here.
+#[cfg(target_os = "freebsd")]
+fn far_end(near: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags, open};
+    let name = rustix::pty::ptsname(near, Vec::new())?;
+    open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
 }

@@ -202,7 +202,11 @@ pub fn features() -> Result<ExitCode, Failed> {
 
 pub fn spec(args: &SpecArgs) -> Result<ExitCode, Failed> {
     let me = || (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let text = serde_json::to_string_pretty(&bundle::template(args.rootless.then(me)))?;
+    let template = match cfg!(target_os = "freebsd") {
+        true => bundle::template_for_jails(),
+        false => bundle::template(args.rootless.then(me)),
+    };
+    let text = serde_json::to_string_pretty(&template)?;
     let file = args.bundle.join("config.json");
     let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&file);
     made.and_then(|mut open| writeln!(open, "{text}"))

@@ -38,17 +38,7 @@ pub fn enter(container: &Container, process: &bundle::Process, wish: &Entry) -> 
     let id = &container.kept.id;
     let doing = || format!("execute a process in the container {id}");
     let failed = |error: io::Error| Error::new(Kind::Io, doing()).because(error);
-    let refused = |why: String| Error::new(Kind::Refused, doing()).because(why);
-    match container.status() {
-        Status::Running | Status::Created => {}
-        Status::Paused if wish.though_paused => {}
-        Status::Paused => return Err(refused("cannot exec in a paused container".to_owned())),
-        status => return Err(refused(format!("cannot exec in a {} container: container not running", status.word()))),
-    }
-    process.look().map_err(refused)?;
-    if process.terminal != wish.console.is_some() {
-        return Err(refused("a terminal takes a console socket, and nothing else does".to_owned()));
-    }
+    container.can_be_entered(process, wish)?;
     let config = container.config()?;
     let linux = config.linux.clone().unwrap_or_default();
     let steps: Vec<Step> = process_steps(process, &linux, &Facts::detect(), &mut Report::new())?

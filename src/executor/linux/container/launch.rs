@@ -555,13 +555,7 @@ pub(super) fn hand_over(to: &Channel, listener: &OwnedFd, profile: &Profile) -> 
 pub fn start(container: &Container) -> Result<Vec<Error>, Error> {
     let id = &container.kept.id;
     let failed = |error: io::Error| Error::new(Kind::Io, format!("start the container {id}")).because(error);
-    match container.status() {
-        Status::Created => {}
-        status => {
-            return Err(Error::new(Kind::Refused, format!("start the container {id}"))
-                .because(format!("cannot start a container in the {} state", status.word())));
-        }
-    }
+    container.waits()?;
     let config = container.config()?;
     let to = socket().map_err(failed)?;
     let directory = open_directory(container.directory()).map_err(failed)?;

@@ -430,12 +430,11 @@ impl System for Model {
             if !inner.is_directory(&on) {
                 return refuse(libc::ENOTDIR);
             }
-            if mount.kind == "devfs" {
-                let ruleset = mount.options.iter().find(|(name, _)| name == "ruleset");
-                let Some(number) = ruleset.and_then(|(_, number)| number.parse().ok()) else {
-                    return refuse(libc::EINVAL);
-                };
-                // One that is not there is empty, and hides nothing.
+            if mount.kind == "devfs"
+                && let Some((_, number)) = mount.options.iter().find(|(name, _)| name == "ruleset")
+            {
+                let Ok(number) = number.parse() else { return refuse(libc::EINVAL) };
+                // One that is not there is empty, and hides nothing, as when none is named.
                 inner.state.device_rules.entry(number).or_default();
             }
             mount.kind.to_owned()
@@ -519,6 +518,15 @@ impl System for Model {
 
     fn create_jail(&mut self, parameters: &[(String, Value)]) -> io::Result<i32> {
         self.lock().create_jail(parameters)
+    }
+
+    fn allow_child(&mut self, name: &str) -> io::Result<()> {
+        let mut inner = self.lock();
+        let children = inner.state.jails.keys().filter(|child| child.starts_with(&format!("{name}."))).count();
+        let Some(jail) = inner.state.jails.get_mut(name) else { return refuse(libc::ENOENT) };
+        let most = i32::try_from(children + 1).unwrap_or(i32::MAX);
+        jail.parameters.insert("children.max".to_owned(), Value::Number(most));
+        Ok(())
     }
 
     fn find_jail(&mut self, name: &str) -> io::Result<Option<i32>> {
@@ -630,6 +638,18 @@ impl Inner {
         {
             return refuse_with(io::ErrorKind::NotFound, format!("jail \"{parent}\" not found"));
         }
+        if let Some((parent, _)) = name.rsplit_once('.') {
+            let children = self.state.jails.keys().filter(|other| other.starts_with(&format!("{parent}."))).count();
+            let most = self.state.jails.get(parent).and_then(|jail| jail.parameters.get("children.max"));
+            let most = if let Some(Value::Number(most)) = most { usize::try_from(*most).unwrap_or(0) } else { 0 };
+            // `prison_count_child` of kern_jail.c.
+            if children >= most {
+                return refuse_with(
+                    io::ErrorKind::PermissionDenied,
+                    "jail_set: EPERM: Operation not permitted".to_owned(),
+                );
+            }
+        }
         if self.state.jails.contains_key(&name) {
             return refuse_with(io::ErrorKind::AlreadyExists, format!("jail \"{name}\" already exists"));
         }
@@ -702,6 +722,10 @@ impl Inner {
                     _ => return Err("usage: devfs rule".to_owned()),
                 }
                 Ok(String::new())
+            }
+            ["-m", on, "rule", "apply", "path", _, ..] => {
+                let there = self.state.mounts.iter().any(|mount| mount.kind == "devfs" && mount.on == Path::new(on));
+                if there { Ok(String::new()) } else { Err(format!("devfs rule: {on}: not a devfs mount")) }
             }
             _ => Err("usage: devfs".to_owned()),
         }

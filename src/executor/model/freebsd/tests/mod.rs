@@ -15,6 +15,7 @@ use crate::executor::plan::{
 use crate::executor::{Host as _, Phase};
 use crate::id::Id;
 
+mod containers;
 mod lacking;
 mod laws;
 mod limits;
@@ -318,6 +319,7 @@ fn each_level_is_a_jail_of_its_own_kind_and_leaves_nothing() {
             Value::Inherit => Some(format!("{name} inherit")),
             Value::New => Some(format!("{name} new")),
             Value::Flag => Some(name.to_owned()),
+            Value::Addresses(_) => None,
         };
         let found = ["host", "host.hostname", "sysvshm", "enforce_statfs", "securelevel"].map(said);
         assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), apart, "{level}");
