@@ -3,7 +3,8 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -548,4 +549,60 @@ fn nothing_of_the_runtime_is_in_reach_of_what_runs() {
     let host = fs::metadata(env!("CARGO_BIN_EXE_jetpack")).unwrap();
     assert_eq!(bed.says("ls /proc/self/fd | cat", |_| {}).lines().count(), 4);
     assert_eq!(fs::metadata(env!("CARGO_BIN_EXE_jetpack")).unwrap().mtime(), host.mtime());
+}
+
+#[test]
+fn a_hook_has_its_time_and_no_more_however_long_the_state_is() {
+    let Some(bed) = Bed::new("hook-time") else { return };
+    // More than a pipe holds, so that who does not read keeps its teller waiting.
+    let said = bed.refuses(|config| {
+        config["annotations"] = json!({ "long": "x".repeat(200_000) });
+        config["hooks"] = json!({ "prestart": [{ "path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 1 }] });
+    });
+    assert!(said.contains("it took longer than it may"), "{said}");
+    let length = bed.rootfs("length");
+    bed.write(&["true"], |config| {
+        config["annotations"] = json!({ "long": "x".repeat(200_000) });
+        let script = format!("wc -c >{}", length.display());
+        config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
+    });
+    bed.quietly(&["run", &bed.id]);
+    let length: usize = fs::read_to_string(length).unwrap().trim().parse().unwrap();
+    assert!(length > 200_000, "{length}");
+}
+
+#[test]
+fn a_root_that_others_can_write_to_is_refused_and_a_link_is_no_pid_file() {
+    let Some(bed) = Bed::new("planted") else { return };
+    let victim = bed.directory.path().join("victim");
+    fs::write(&victim, "kept").unwrap();
+    let pid_file = bed.directory.path().join("pid");
+    symlink(&victim, &pid_file).unwrap();
+    bed.write(&["sleep", "60"], |_| {});
+    bed.quietly(&["create", "--pid-file", pid_file.to_str().unwrap(), &bed.id]);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "kept");
+    assert!(fs::symlink_metadata(&pid_file).unwrap().is_file());
+    let root = bed.directory.path().join("root");
+    for mode in [0o777, 0o711] {
+        fs::set_permissions(&root, PermissionsExt::from_mode(mode)).unwrap();
+        let state = bed.call(&["state", &bed.id]);
+        assert_eq!(state.status.success(), mode == 0o711, "{mode:o}");
+        assert_eq!(words(&state.stderr).contains("lets others write to it"), mode == 0o777, "{mode:o}");
+    }
+}
+
+#[test]
+fn a_container_whose_files_are_damaged_can_be_taken_away() {
+    let Some(bed) = Bed::new("damaged") else { return };
+    bed.write(&["sleep", "60"], |_| {});
+    bed.quietly(&["create", &bed.id]);
+    let kept = bed.directory.path().join("root").join(&bed.id);
+    fs::write(kept.join("config.json"), "{").unwrap();
+    fs::OpenOptions::new().append(true).open(kept.join("journal")).unwrap().write_all(b"nonsense\n").unwrap();
+    let refused = bed.call(&["delete", &bed.id]);
+    assert!(!refused.status.success() && kept.exists());
+    let forced = bed.call(&["delete", "--force", &bed.id]);
+    assert!(forced.status.success(), "{}", words(&forced.stderr));
+    assert!(words(&forced.stderr).contains("config"), "it is told: {}", words(&forced.stderr));
+    assert!(!kept.exists());
 }

@@ -234,6 +234,14 @@ fn known<S: Step>(path: &Path, executor: &str) -> Result<(Option<usize>, Vec<S>)
     }
 }
 
+/// The steps of a damaged journal that can be read.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn salvaged<S: Step>(path: &Path) -> Result<Vec<S>, Error> {
+    Ok(lines(path)?.steps)
+}
+
 /// Undoes `steps` in reverse. One that fails does not keep the others from being undone; the first failure is given back.
 pub(crate) fn undo_all<H: Host>(host: &mut H, steps: &[H::Step]) -> Result<(), Error> {
     let mut first = Ok(());

@@ -128,7 +128,8 @@ fn every_key_of_what_is_told_of_pods_is_described() {
     }
     scene.0.prepare("actool init one --from /bin/sh --name example.com/one 2>/dev/null && actool build one one.aci");
     scene.0.prepare("jetpack run --pod-name ended --isolation shared one.aci -- -c 'echo said; : >/new'");
-    scene.0.prepare("jetpack run -d --pod-name runs one.aci -- -c 'while :; do read x </dev/zero & wait; done'");
+    scene.0.prepare("actool init nap --from /bin/sleep --name example.com/nap 2>/dev/null && actool build nap nap.aci");
+    scene.0.prepare("jetpack run -d --pod-name runs nap.aci -- 1000");
     hold(
         &scene.0,
         &[

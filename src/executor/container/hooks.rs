@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -36,11 +36,9 @@ fn one(hook: &Hook, state: &Value) -> io::Result<()> {
     command.envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
     let mut child = command.stdin(Stdio::piped()).spawn().map_err(named)?;
     let until = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    if let Some(mut to) = child.stdin.take() {
-        // One that does not want to know may have ended.
-        let _ = to.write_all(state.to_string().as_bytes());
-    }
-    let status = wait(&mut child, until).map_err(named)?;
+    // One that does not want to know may have ended, or not read it all.
+    let told = child.stdin.take().map(|to| (to, state.to_string().into_bytes()));
+    let status = wait(&mut child, told, until).map_err(named)?;
     match status {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(named(io::Error::other(format!("it ended with {status}")))),
@@ -52,13 +50,30 @@ fn one(hook: &Hook, state: &Value) -> io::Result<()> {
     }
 }
 
-fn wait(child: &mut Child, until: Option<Instant>) -> io::Result<Option<std::process::ExitStatus>> {
-    let Some(until) = until else { return child.wait().map(Some) };
+/// Waits for its end, and tells it meanwhile as much as it wants to hear.
+fn wait(
+    child: &mut Child,
+    mut told: Option<(ChildStdin, Vec<u8>)>,
+    until: Option<Instant>,
+) -> io::Result<Option<std::process::ExitStatus>> {
+    if let Some((to, _)) = &told {
+        rustix::io::ioctl_fionbio(to, true)?;
+    }
     loop {
+        if let Some((to, rest)) = &mut told {
+            match to.write(rest) {
+                Ok(count) if count < rest.len() => drop(rest.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => told = None,
+            }
+        }
+        if told.is_none() && until.is_none() {
+            return child.wait().map(Some);
+        }
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if Instant::now() >= until {
+        if until.is_some_and(|until| Instant::now() >= until) {
             return Ok(None);
         }
         std::thread::sleep(Duration::from_millis(5));

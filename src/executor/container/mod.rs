@@ -26,11 +26,12 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::Pid;
 
+pub(crate) use state::state;
 pub use state::{Container, Group, Kept, Root, Started, Status};
-pub(crate) use state::{state, write};
 
 use super::{Error, Kind};
 use crate::oci::bundle::Bundle;
+use crate::whole::{self, Durability};
 
 /// What the command line says beside the bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,11 +128,12 @@ pub(crate) fn look(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Resul
 
 /// Writes the number of a process where whoever called wants it.
 pub(crate) fn write_pid(file: &Path, pid: Pid) -> Result<(), Error> {
-    write(file, pid.as_raw_nonzero().to_string().as_bytes())
+    whole::replace(file, 0o644, pid.as_raw_nonzero().to_string().as_bytes(), Durability::Usual)
         .map_err(|e| Error::new(Kind::Io, format!("write the pid file {}", file.display())).because(e))
 }
 
-/// Removes the container: what is left of it ends. `force` ends what runs first.
+/// Removes the container: what is left of it ends. `force` ends what runs first, and takes back what can be read of a journal that is
+/// damaged. Gives what went wrong and kept nothing from being done.
 ///
 /// # Errors
 /// [`Kind::Busy`]: it runs; what could not be taken back.
@@ -154,8 +156,15 @@ pub fn delete(container: &Container, force: bool) -> Result<Vec<Error>, Error> {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
-    let config = container.config()?;
-    container.remove()?;
-    let state = state(&container.kept, Status::Stopped, None, &config.annotations);
-    Ok(hooks::run_all("poststop", &config.hooks.poststop, &state))
+    let config = container.config();
+    let mut lost = container.remove(force)?;
+    match config {
+        Ok(config) => {
+            let state = state(&container.kept, Status::Stopped, None, &config.annotations);
+            lost.extend(hooks::run_all("poststop", &config.hooks.poststop, &state));
+        }
+        // Who takes it away wants it gone, and nobody can say any more what was to be run then.
+        Err(error) => lost.push(error),
+    }
+    Ok(lost)
 }

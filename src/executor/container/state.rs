@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,8 @@ use super::Entry;
 use crate::executor::isolation::Report;
 use crate::executor::{Error, Kind};
 use crate::oci::bundle::{Config, Process};
+use crate::store::ground;
+use crate::whole::{self, Durability};
 
 /// Where containers are kept.
 #[derive(Clone, Debug)]
@@ -114,6 +116,15 @@ impl Started {
 }
 
 impl Root {
+    /// Looks whether nobody else can write to it: what is in it is undone, by root of the host too.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`]: somebody can.
+    pub fn look(&self) -> Result<(), Error> {
+        ground::check(&self.0)
+            .map_err(|error| Error::new(Kind::Refused, "find the containers").because(crate::error::chain(&error)))
+    }
+
     /// Where the container's files are.
     ///
     /// # Errors
@@ -177,7 +188,8 @@ impl Container {
         })?;
         let container = Self { directory, kept };
         let text = serde_json::to_vec(config).map_err(|error| failed(error.into()))?;
-        let written = write(&container.directory.join("config.json"), &text).map_err(failed);
+        let written =
+            whole::replace(&container.directory.join("config.json"), 0o600, &text, Durability::Usual).map_err(failed);
         if let Err(error) = written.and_then(|()| container.save()) {
             let _ = crate::executor::remove_tree(&container.directory);
             return Err(error);
@@ -203,7 +215,7 @@ impl Container {
         let failed =
             |error: io::Error| Error::new(Kind::Io, format!("keep the container {}", self.kept.id)).because(error);
         let text = serde_json::to_vec(&self.kept).map_err(|error| failed(error.into()))?;
-        write(&self.directory.join("state.json"), &text).map_err(failed)
+        whole::replace(&self.directory.join("state.json"), 0o600, &text, Durability::Usual).map_err(failed)
     }
 
     /// Its configuration, as it was when it was made.
@@ -310,19 +322,4 @@ pub(crate) fn state(
         "owner": kept.owner_name(),
         "annotations": annotations,
     })
-}
-
-/// Writes a file so that it is never seen half written.
-///
-/// # Errors
-/// The system's.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let fresh = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let made = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&fresh);
-    let done = made.and_then(|mut file| file.write_all(bytes)).and_then(|()| fs::rename(&fresh, path));
-    if done.is_err() {
-        let _ = fs::remove_file(&fresh);
-    }
-    done
 }

@@ -158,7 +158,9 @@ impl Context {
             Manager::Cgroupfs if !global.systemd_cgroup => Groups::Plain,
             _ => Groups::Systemd,
         };
-        Ok(Self { root: Root(root), log, groups })
+        let root = Root(root);
+        root.look()?;
+        Ok(Self { root, log, groups })
     }
 
     fn container(&self, id: &str) -> Result<Container, Failed> {

@@ -67,7 +67,7 @@ pub fn create(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Result<(Co
     let container = Container::make(root, kept, &bundle.config)?;
     match make(container.clone(), bundle, wish, &compiled.steps, facts.release) {
         Ok(container) => Ok((container, unmet)),
-        Err(error) => Err(journal::undone(error, container.remove())),
+        Err(error) => Err(journal::undone(error, container.remove(false).map(drop))),
     }
 }
 

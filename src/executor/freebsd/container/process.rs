@@ -16,7 +16,6 @@ use super::limits;
 use crate::executor::freebsd::launch::{Complaint, find, pseudo_terminal, with_rootfs};
 use crate::executor::users::Identity;
 use crate::executor::{Error, Kind, decided};
-use crate::id::Id;
 use crate::oci::bundle::{ConsoleSize, Process};
 use crate::sys::freebsd::{jail, named, process as sys};
 use crate::sys::passing;
@@ -154,18 +153,15 @@ pub(super) fn prepare(process: &Process, release: (u32, u32)) -> Result<Program,
     let lookup: BTreeMap<String, String> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let path = find(&process.args, decided::program(&process.args, &lookup)?);
     let path = path.map_err(|error| in_known_words(&process.args, error))?;
-    let id = |id: u32| {
-        Id::try_from(id).map_err(|error| Error::new(Kind::Refused, "use process.user of config.json").because(error))
-    };
     let user = &process.user;
-    let groups = user.additional_gids.iter().map(|group| id(*group)).collect::<Result<Vec<_>, _>>()?;
-    let (uid, gid) = (id(user.uid)?, id(user.gid)?);
+    let (uid, gid) = (user.uid, user.gid);
     for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
         if rustix::termios::isatty(stream) {
             let _ = fchown(stream, Some(Uid::from_raw(uid.get())), None);
         }
     }
-    sys::become_user(uid, gid, &groups).map_err(failed(format!("become user {} and group {}", user.uid, user.gid)))?;
+    sys::become_user(uid, gid, &user.additional_gids)
+        .map_err(failed(format!("become user {} and group {}", user.uid, user.gid)))?;
     let mask = user.umask.unwrap_or(0o022) & 0o777;
     rustix::process::umask(Mode::from_raw_mode(u16::try_from(mask).unwrap_or(0o022)));
     sys::reset_signals().map_err(failed("reset the signals".to_owned()))?;

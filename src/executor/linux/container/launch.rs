@@ -123,7 +123,7 @@ pub fn create(root: &Root, id: &str, bundle: &Bundle, wish: &Wish) -> Result<(Co
     match make(container.clone(), bundle, wish, &compiled) {
         Ok(container) => Ok((container, unmet)),
         // Its groups' processes are ended with them.
-        Err(error) => Err(journal::undone(error, container.remove())),
+        Err(error) => Err(journal::undone(error, container.remove(false).map(drop))),
     }
 }
 

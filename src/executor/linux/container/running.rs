@@ -113,16 +113,25 @@ impl Container {
         }
     }
 
-    /// Takes back what was done to the host for it, and forgets it.
+    /// Takes back what was done to the host for it, and forgets it. With `salvage` what can be read of a damaged journal is enough; what
+    /// cannot is given.
     ///
     /// # Errors
     /// What could not be taken back: it is still known then.
-    pub(crate) fn remove(&self) -> Result<(), Error> {
+    pub(crate) fn remove(&self, salvage: bool) -> Result<Vec<Error>, Error> {
         let path = self.directory().join("journal");
+        let mut lost = Vec::new();
         if path.exists() {
-            let steps: Vec<Step> = journal::read(&path, NAME)?;
+            let steps: Vec<Step> = match journal::read(&path, NAME) {
+                Err(error) if salvage && *error.kind() == Kind::Corrupt => {
+                    lost.push(error);
+                    journal::salvaged(&path)?
+                }
+                read => read?,
+            };
             journal::undo_all(&mut LinuxHost::default(), &steps)?;
         }
-        crate::executor::remove_tree(self.directory())
+        crate::executor::remove_tree(self.directory())?;
+        Ok(lost)
     }
 }
