@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+use appc_needs::{Need, skip};
 use serde_json::json;
 
 use super::bed::Bed;
@@ -114,10 +115,15 @@ fn what_runs_in_a_pod_is_no_file_that_can_be_written() {
     crate::support::copy_jetpack(&bed.path("new"));
     fs::rename(bed.path("new"), &program).unwrap();
     let (supervisor, first) = processes(&bed, "own");
-    let handles = [supervisor, first].map(|process| {
+    let handle = |process| {
         let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-        rustix::fs::open(format!("/proc/{process}/exe"), flags, rustix::fs::Mode::empty()).unwrap()
-    });
+        match rustix::fs::open(format!("/proc/{process}/exe"), flags, rustix::fs::Mode::empty()) {
+            // Who is not root cannot even look.
+            Err(rustix::io::Errno::ACCESS) if !rustix::process::geteuid().is_root() => None,
+            opened => Some(opened.unwrap()),
+        }
+    };
+    let handles: Vec<_> = [supervisor, first].into_iter().filter_map(handle).collect();
     bed.say(&["stop", "--force", "own"]);
     for handle in handles {
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
@@ -250,7 +256,13 @@ fn a_pod_that_is_left_behind_keeps_nothing_of_its_callers_open() {
     assert!(started.status.success(), "{started:?}");
     let (supervisor, first) = processes(&bed, "left");
     for process in [supervisor, first] {
-        let open = fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
+        let open = match fs::read_dir(format!("/proc/{process}/fd")) {
+            Err(_) if !rustix::process::geteuid().is_root() => {
+                skip(Need::Root, "what a process of a pod's own has open, only root sees");
+                continue;
+            }
+            open => open.unwrap().flatten(),
+        };
         let open = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|file| file == held));
         assert_eq!(open.map(|entry| entry.path()).collect::<Vec<_>>(), Vec::<std::path::PathBuf>::new());
     }
