@@ -1,16 +1,16 @@
 //! The key of the administrative domain, and what is signed with it.
 //!
 //! `<dir>/metadata.key`: one line, 64 random bytes in base64; 0600; made at first use. Two processes that make it at
-//! once agree on one: each writes a file of its own, and linking it to the name succeeds for one of them.
+//! once agree on one: each writes a file of its own, and one of them gets the name.
 //!
 //! A pod signs with a key derived from the domain's key and its UUID, so any service of the domain can verify what
 //! any pod signed, and no pod can sign as another.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::{Error, Kind};
 use crate::sys::secret::Secret;
+use crate::whole::{Draft, Overwrite};
 
 const NO_KEY: &str = "it does not hold 64 bytes in base64 on one line";
 
@@ -53,8 +54,7 @@ impl HmacKey {
         let failed = |error| Error::new(Kind::Io, "make a key").because(error);
         let fresh =
             Secret::new(|bytes: &mut [u8; BYTES]| getrandom::fill(bytes).map_err(io::Error::from)).map_err(failed)?;
-        let fresh = Draft::write(dir, &Self(Arc::new(fresh)))?;
-        fresh.publish_if_absent(&dir.join(FILE))?;
+        put(&Self(Arc::new(fresh)), dir, Overwrite::Refuse)?;
         Self::load(dir)?
             .ok_or_else(|| Error::new(Kind::Key, doing("read", &dir.join(FILE))).because("it was removed just now"))
     }
@@ -96,17 +96,12 @@ impl HmacKey {
     /// Puts this key into `dir` for the pods to come.
     ///
     /// # Errors
-    /// [`Kind::Exists`] when another key is there and `replace` does not allow to put this one in its place.
-    pub fn store(&self, dir: &Path, replace: Replace) -> Result<(), Error> {
-        let path = dir.join(FILE);
-        let draft = Draft::write(dir, self)?;
-        if replace == Replace::Yes {
-            return draft.publish(&path);
-        }
-        draft.publish_if_absent(&path)?;
+    /// [`Kind::Exists`] when another key is there and `overwrite` does not allow to put this one in its place.
+    pub fn store(&self, dir: &Path, overwrite: Overwrite) -> Result<(), Error> {
+        put(self, dir, overwrite)?;
         match Self::load(dir)? {
             Some(there) if there.is(self) => Ok(()),
-            _ => Err(Error::new(Kind::Exists, doing("write", &path)).because("another key is there already")),
+            _ => Err(Error::new(Kind::Exists, doing("write", &dir.join(FILE))).because("another key is there already")),
         }
     }
 
@@ -181,47 +176,19 @@ impl fmt::Debug for HmacKey {
     }
 }
 
-/// Whether a key may take the place of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replace {
-    /// What is there is replaced.
-    Yes,
-    /// What is there stays.
-    No,
-}
-
-/// A key file that nobody finds yet. Dropped unpublished, it is gone.
-struct Draft(PathBuf);
-
-impl Draft {
-    fn write(dir: &Path, key: &HmacKey) -> Result<Self, Error> {
-        let path = dir.join(format!(".{FILE}.{}", Uuid::new_v4()));
-        let io = |error| Error::new(Kind::Io, doing("write", &path)).because(error);
-        std::fs::create_dir_all(dir).map_err(io)?;
-        let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
-        let draft = Self(path.clone());
-        key.write(&mut file).and_then(|()| file.sync_all()).map_err(io)?;
-        Ok(draft)
-    }
-
-    fn publish(self, path: &Path) -> Result<(), Error> {
-        std::fs::rename(&self.0, path).map_err(|error| Error::new(Kind::Io, doing("write", path)).because(error))
-    }
-
-    fn publish_if_absent(self, path: &Path) -> Result<(), Error> {
-        match std::fs::hard_link(&self.0, path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                Err(Error::new(Kind::Io, doing("write", path)).because(error))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After a rename there is nothing left to remove; any other failure leaves a file that only its owner reads.
-        let _ = std::fs::remove_file(&self.0);
+/// Writes the key to its file in `dir`, whole. Where nothing is to be replaced, and one came up meanwhile, that stays.
+fn put(key: &HmacKey, dir: &Path, overwrite: Overwrite) -> Result<(), Error> {
+    let path = dir.join(FILE);
+    let write = || {
+        std::fs::create_dir_all(dir)?;
+        let mut draft = Draft::new(&path, 0o600)?;
+        key.write(draft.file())?;
+        draft.file().sync_all()?;
+        draft.publish(overwrite)
+    };
+    match write() {
+        Err(error) if overwrite == Overwrite::Refuse && error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        written => written.map_err(|error| Error::new(Kind::Io, doing("write", &path)).because(error)),
     }
 }
 
@@ -299,15 +266,15 @@ mod tests {
         let mut text = Vec::new();
         key.write(&mut text).unwrap();
         let came = HmacKey::read(text.as_slice()).unwrap();
-        came.store(there.path(), Replace::No).unwrap();
-        came.store(there.path(), Replace::No).unwrap();
+        came.store(there.path(), Overwrite::Refuse).unwrap();
+        came.store(there.path(), Overwrite::Refuse).unwrap();
         assert!(HmacKey::load(there.path()).unwrap().unwrap().is(&key));
         let uuid = Uuid::new_v4();
         assert_eq!(key.sign(uuid, b"x"), came.sign(uuid, b"x"));
         let other = HmacKey::load_or_create(tempfile::tempdir().unwrap().path()).unwrap();
-        assert_eq!(*other.store(there.path(), Replace::No).unwrap_err().kind(), Kind::Exists);
+        assert_eq!(*other.store(there.path(), Overwrite::Refuse).unwrap_err().kind(), Kind::Exists);
         assert!(HmacKey::load(there.path()).unwrap().unwrap().is(&key));
-        other.store(there.path(), Replace::Yes).unwrap();
+        other.store(there.path(), Overwrite::Replace).unwrap();
         assert!(HmacKey::load(there.path()).unwrap().unwrap().is(&other));
     }
 

@@ -30,7 +30,7 @@ mod token;
 pub use answer::{Answer, Asked, Facts, Pod};
 pub use domain::{Domain, Options, socket};
 pub use form::{Form, FormError};
-pub use key::{HmacKey, Replace};
+pub use key::HmacKey;
 pub use pods::Pods;
 pub use register::Registration;
 pub use serve::{Limits, Serving, exchange, serve};

@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use appc::metadata::{Error, HmacKey, Kind, Replace};
+use appc::metadata::{Error, HmacKey, Kind};
+use appc::whole::Overwrite;
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -68,7 +69,7 @@ pub fn run(args: Args, context: &Context) -> Result<ExitCode, CommandError> {
                     HmacKey::read(io::stdin()).map_err(|error| failure(doing, error))?
                 }
             };
-            key.store(&root, if replace { Replace::Yes } else { Replace::No })?;
+            key.store(&root, Overwrite::asked(replace))?;
         }
     }
     Ok(ExitCode::SUCCESS)
