@@ -111,6 +111,12 @@ macro_rules! settings {
                 Self { $($field: Setting { value: $default, origin: Origin::Default },)+ unread: Vec::new() }
             }
 
+            /// Each key with its bounds, where it has them.
+            #[cfg(test)]
+            fn bounds() -> Vec<(&'static str, Option<std::ops::RangeInclusive<u64>>)> {
+                vec![$(($key, [$($bounds)?].into_iter().next()),)+]
+            }
+
             /// The names of all keys.
             pub const KEYS: &'static [&'static str] = &[$($key,)+];
 
@@ -498,6 +504,30 @@ mod tests {
         let error = take("idle-timeout = \"2d\"").unwrap_err();
         assert!(error.ends_with("172800s is out of range: 1 to 86400 can be said here"), "{error}");
         assert_eq!(take("freebsd.securelevel = 3").unwrap().freebsd_securelevel.value, 3);
+    }
+
+    #[test]
+    fn every_number_and_every_time_has_bounds_that_hold() {
+        let mut measured = 0;
+        for (key, bounds) in Config::bounds() {
+            let say = |value: String| take(&format!("{key} = {value}")).map(drop);
+            let number = |value: u64| say(value.to_string());
+            let time = |value: u64| say(format!("\"{value}s\""));
+            let reads = |said: Result<(), String>| said.map_or_else(|why| why.contains("out of range"), |()| true);
+            // What takes any word takes a time for one.
+            let words = say("\"word\"".to_owned()).is_ok();
+            let say: &dyn Fn(u64) -> Result<(), String> = match () {
+                () if !words && reads(number(1)) => &number,
+                () if !words && reads(time(1)) => &time,
+                () => continue,
+            };
+            let bounds = bounds.unwrap_or_else(|| panic!("{key} has no bounds"));
+            let (least, most) = (*bounds.start(), *bounds.end());
+            assert!(say(least).is_ok() && say(most).is_ok() && say(most + 1).is_err(), "{key}");
+            assert!(least == 0 || say(least - 1).is_err(), "{key}");
+            measured += 1;
+        }
+        assert_eq!(measured, Config::bounds().into_iter().filter(|(_, bounds)| bounds.is_some()).count());
     }
 
     #[test]
