@@ -39,11 +39,7 @@ pub fn parent(pod: &PodDir, app: Option<&str>) -> Result<(ImageId, Vec<u8>), Err
     let corrupt = |error: &(dyn std::error::Error + 'static)| {
         Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(crate::error::chain(error))
     };
-    let plan: PodPlan = pod.read_json(Part::Plan).map_err(|error| corrupt(&error))?;
-    let app = plan.app(app).map_err(|names| {
-        Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
-            .because(format!("its apps are {names}"))
-    })?;
+    let (plan, app) = PodPlan::of(pod, app)?;
     let app = &plan.apps[app];
     let id = app.image_id.parse().map_err(|error| corrupt(&error))?;
     let manifest = pod.read_in(Part::Images, &app.name).map_err(|error| corrupt(&error))?;

@@ -16,6 +16,8 @@ use crate::id::Id;
 use super::host_name::HostName;
 use super::isolation::Outcome;
 use super::level::Level;
+use super::{Error, Kind};
+use crate::pod::{Part, PodDir};
 
 /// A pod: its apps and what they share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -189,17 +191,26 @@ impl Metadata {
 }
 
 impl PodPlan {
-    /// The index of the app of this name, or of the only one.
+    /// The plan of a pod on disk, and the index of its app of this name, or of the only one.
     ///
     /// # Errors
-    /// The apps that there are, where none is meant.
-    pub(crate) fn app(&self, name: Option<&str>) -> Result<usize, String> {
-        let found = match name {
-            Some(name) => self.apps.iter().position(|app| app.name == name),
-            None => (self.apps.len() == 1).then_some(0),
+    /// [`Kind::Missing`] where there is no such app, or no telling which is meant; [`Kind::Corrupt`].
+    pub(crate) fn of(pod: &PodDir, app: Option<&str>) -> Result<(Self, usize), Error> {
+        let uuid = pod.uuid();
+        let plan: Self = pod
+            .read_json(Part::Plan)
+            .map_err(|error| Error::new(Kind::Corrupt, format!("read pod {uuid}")).because(error))?;
+        let found = match app {
+            Some(name) => plan.apps.iter().position(|app| app.name == name),
+            None => (plan.apps.len() == 1).then_some(0),
         };
-        let names = || self.apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ");
-        found.ok_or_else(names)
+        let names = || plan.apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>().join(", ");
+        let missing = || {
+            Error::new(Kind::Missing, format!("find the app in pod {uuid}"))
+                .because(format!("its apps are {}", names()))
+        };
+        let found = found.ok_or_else(missing)?;
+        Ok((plan, found))
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod background;
 pub mod beneath;
+pub(crate) mod execute;
 #[cfg(target_os = "freebsd")]
 pub(crate) mod freebsd;
 pub(crate) mod ids;

@@ -38,15 +38,9 @@ impl<'a> Entrance<'a> {
     /// The app of this name, or the only one.
     ///
     /// # Errors
-    /// [`Kind::Missing`] when there is no such app, or no telling which is meant.
+    /// As of [`PodPlan::of`].
     pub fn new(pod: &'a PodDir, name: Option<&str>) -> Result<Self, Error> {
-        let plan: PodPlan = pod
-            .read_json(Part::Plan)
-            .map_err(|e| Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(e))?;
-        let app = plan.app(name).map_err(|names| {
-            Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
-                .because(format!("its apps are {names}"))
-        })?;
+        let (plan, app) = PodPlan::of(pod, name)?;
         Ok(Self { pod, plan, app })
     }
 

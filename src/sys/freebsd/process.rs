@@ -1,6 +1,5 @@
 //! Processes: fork, descriptors, login classes, ids, exec.
 
-use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::ExitStatusExt as _;
@@ -13,6 +12,7 @@ use rustix::process::Pid;
 
 use super::{c_path, c_string, check};
 use crate::id::Id;
+pub use crate::sys::execute::execute;
 use crate::sys::ids::Ids;
 
 unsafe extern "C" {
@@ -250,17 +250,6 @@ pub fn take_terminal() -> io::Result<()> {
         check(libc::setsid())?;
         check(libc::ioctl(0, libc::TIOCSCTTY, 0))
     }
-}
-
-/// Becomes the program at `path`. Comes back only to say why it cannot.
-pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
-    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-        list.iter().map(|item| item.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
-    };
-    let (arguments, environment) = (pointers(arguments), pointers(environment));
-    // SAFETY: both lists end with null and point into strings that outlive the call.
-    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-    io::Error::last_os_error()
 }
 
 // As <sys/procctl.h>, <sys/wait.h> and <sys/signal.h> have them.

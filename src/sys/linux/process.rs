@@ -1,6 +1,6 @@
 //! Processes: clone with namespaces, exec, signals, descriptors at exec.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::AssertUnwindSafe;
@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use rustix::process::Pid;
 
 use crate::id::Id;
+pub use crate::sys::execute::execute;
 use crate::sys::ids::Ids;
 
 /// Namespaces, as bits of clone(2).
@@ -146,17 +147,6 @@ pub fn unshare(flags: u64) -> io::Result<()> {
 pub fn enter(of: BorrowedFd<'_>, flags: u64) -> io::Result<()> {
     // SAFETY: plain system call on a borrowed descriptor.
     check(unsafe { libc::setns(of.as_raw_fd(), flags as i32) })
-}
-
-/// Becomes the program at `path`. Comes back only to say why it cannot.
-pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
-    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-        list.iter().map(|item| item.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
-    };
-    let (arguments, environment) = (pointers(arguments), pointers(environment));
-    // SAFETY: both lists end with null and point into strings that outlive the call.
-    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
-    io::Error::last_os_error()
 }
 
 /// Closes every descriptor from `first` on but those of `keep`.

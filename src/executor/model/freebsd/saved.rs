@@ -111,13 +111,7 @@ impl Saved {
         beside: impl FnOnce() -> T,
     ) -> Result<T, Error> {
         let failed = |error: io::Error| Error::new(Kind::Io, "reach the app's files").because(error);
-        let corrupt =
-            |error: crate::pod::Error| Error::new(Kind::Corrupt, format!("read pod {}", pod.uuid())).because(error);
-        let plan: PodPlan = pod.read_json(Part::Plan).map_err(corrupt)?;
-        let app = plan.app(app).map_err(|names| {
-            Error::new(Kind::Missing, format!("find the app in pod {}", pod.uuid()))
-                .because(format!("its apps are {names}"))
-        })?;
+        let (plan, app) = PodPlan::of(pod, app)?;
         let app = &plan.apps[app];
         let steps: Vec<Step> = journal::read_whole(&pod.place(Part::Journal), local::MODEL)?;
         let place = tempfile::tempdir().map_err(failed)?;
