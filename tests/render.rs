@@ -167,7 +167,9 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
                 _ => Entry::file(&path, &format!("{path} {time}")),
             };
             kinds.insert(path.clone(), entry.what == What::Directory);
-            entry.owner = (owner, owner);
+            // Files of ids subordinate to an ordinary user are closed to that user.
+            let owned = if is_root() { owner } else { 0 };
+            entry.owner = (owned, owned);
             entry.mtime = 1000 + time;
             if matches!(entry.what, What::Directory | What::File(_)) {
                 entry.mode = [0o755, 0o700, 0o640][owner as usize] | (u32::from(entry.what == What::Directory) * 0o100);

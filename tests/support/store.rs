@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use appc::store::{Image, Import, Store};
@@ -130,16 +130,9 @@ pub struct Seen {
 pub fn read_tree(root: &Path) -> BTreeMap<String, Seen> {
     let mut seen = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];
-    let mut lent = Vec::new();
     while let Some(path) = waiting.pop() {
         let about = fs::symlink_metadata(&path).unwrap();
         let kind = about.file_type();
-        let needed = if kind.is_dir() { 0o500 } else { 0o400 };
-        let closed = about.mode() & needed != needed;
-        if closed && !kind.is_symlink() && !rustix::process::geteuid().is_root() {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-            lent.push((path.clone(), about.permissions()));
-        }
         let what = if kind.is_dir() {
             waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             "directory".to_owned()
@@ -154,9 +147,6 @@ pub fn read_tree(root: &Path) -> BTreeMap<String, Seen> {
         let mode = about.mode() & 0o7777;
         let owner = (about.uid(), about.gid());
         seen.insert(name, Seen { what, mode, owner, mtime: about.mtime(), attribute, file });
-    }
-    for (path, permissions) in lent.into_iter().rev() {
-        fs::set_permissions(path, permissions).unwrap();
     }
     name_files(&mut seen);
     seen
