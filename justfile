@@ -6,6 +6,7 @@ check:
     cargo clippy --workspace --all-targets --locked -- -D warnings
     cargo clippy --package appc --lib --no-default-features --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+    cargo clippy --manifest-path fuzz/Cargo.toml --no-default-features --target-dir target/fuzz --locked -- -D warnings
 
 # The tests whose names hold AREA; all of them without one.
 test AREA="":
