@@ -30,7 +30,11 @@ fn own_dir() -> Option<PathBuf> {
     Some(env::current_exe().ok()?.parent()?.to_owned())
 }
 
-/// The probe for a platform: the file that `APPC_PROBE_<PLATFORM>` or `APPC_PROBE` names, else built here.
+/// What helps where no probe can be built: the suite was carried away from its sources, or there is no Rust.
+const BY_HAND: &str = "where the suite was built `appc-conformance probe FILE` writes a static one; \
+                       let APPC_PROBE be its path here, or lay it beside the suite as appc-probe-static";
+
+/// The probe for a platform: the file that `APPC_PROBE_<PLATFORM>` or `APPC_PROBE` names, else the one beside the suite, else built here.
 pub fn probe(platform: &str) -> Result<Vec<u8>, Failure> {
     let named = [format!("APPC_PROBE_{}", platform.to_uppercase()), "APPC_PROBE".into()]
         .into_iter()
@@ -38,7 +42,9 @@ pub fn probe(platform: &str) -> Result<Vec<u8>, Failure> {
         .map(PathBuf::from);
     let path = match named {
         Some(path) => path,
-        None if platform == env::consts::OS => built_probe()?,
+        None if platform == env::consts::OS => {
+            built_probe().map_err(|why| Failure::new(format!("no probe: {why}; {BY_HAND}")))?
+        }
         None => {
             return Err(Failure::new(format!(
                 "no probe for {platform}: let APPC_PROBE_{} be the path of one",
@@ -92,6 +98,9 @@ fn built_probe() -> Result<PathBuf, Failure> {
     let beside = own_dir().map(|dir| dir.join("appc-probe-static"));
     if let Some(beside) = beside.filter(|path| path.exists()) {
         return Ok(beside);
+    }
+    if !workspace().join("Cargo.toml").exists() {
+        return Err(Failure::new("the suite's sources are not here"));
     }
     // A directory of its own, because the flags differ from those of everything else; the explicit target keeps them off build scripts.
     let target = host_triple()?;

@@ -274,3 +274,27 @@ fn what_roots_stand_on_is_made_before_anything_is_asked_and_taken_away_whatever_
     assert!(text.contains("`prepare` exit status 1"), "{text}");
     assert_eq!(fs::read_to_string(&log).expect("what was asked").lines().count(), 2, "half made is taken away too");
 }
+
+#[test]
+fn where_there_is_no_rust_the_probe_is_laid_beside_the_suite_or_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let place = |name: &str| dir.path().join(name);
+    fs::copy(env!("CARGO_BIN_EXE_appc-conformance"), place("appc-conformance")).expect("a copy of the suite");
+    let write = || {
+        let mut command = Command::new(place("appc-conformance"));
+        command.arg("probe").arg(place("written")).env("PATH", dir.path());
+        for name in ["CARGO", "RUSTC", "APPC_PROBE", "APPC_PROBE_LINUX", "APPC_PROBE_FREEBSD"] {
+            command.env_remove(name);
+        }
+        command.output().expect("the suite starts")
+    };
+    let refused = write();
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{text}");
+    for told in ["no probe: ", "`appc-conformance probe FILE`", "APPC_PROBE", "appc-probe-static"] {
+        assert!(text.contains(told), "{text}");
+    }
+    fs::write(place("appc-probe-static"), "#!/bin/sh\n").expect("our own directory");
+    assert!(write().status.success());
+    assert_eq!(fs::read_to_string(place("written")).expect("the probe"), "#!/bin/sh\n");
+}
