@@ -4,11 +4,11 @@
 #
 #   conformance/vm/debian.sh [--all | --selinux | --scenes] [--shell] [--only root|user] [--kvm] [DIRECTORY OF THE BINARIES [DIRECTORY FOR THE REPORTS]]
 #
-#   (nothing)   the areas that depend on a system most, and the tests of control groups: what CI has time for
+#   (nothing)   the areas that depend on a system most, the tests of control groups, and the scenes: what CI has time for
 #   --all       the whole suite and more tests; then once more with SELinux in place of AppArmor, permissive. What no run has
 #               checked is told, and is a failure
 #   --scenes    the scenes alone (conformance/vm/scenes): engines over jetpack-oci, a stranger who installs the package and follows the
-#               documents, pods as services, over a reboot. They are played by the others too, without --only
+#               documents, pods as services, over a reboot. --selinux and --only play none
 #   --selinux   SELinux in place of AppArmor: the cases of its area as root
 #   --shell     a console in the guest (user root, no password) instead of the checks; the binaries are in /appc/bin
 #   --only WHO  one of the two users
@@ -46,13 +46,17 @@ need mke2fs e2fsprogs
 need debugfs e2fsprogs
 
 find_binaries "${1:-}"
-# The suite and the probe come along, and the tests where they were built beside the binaries.
-[ -x "$bin/appc-conformance" ] || [ -n "${1:-${BIN:-}}" ] || cargo build --quiet --release --locked --package appc-conformance
-[ -x "$bin/appc-conformance" ] || fail "there is no appc-conformance in $bin"
 reports=$(realpath -m "${2:-$(dirname "$bin")/vm-reports}")
-probe=${APPC_PROBE:-$(dirname "$bin")/probe/x86_64-unknown-linux-gnu/release/appc-probe}
-[ -x "$probe" ] || "$bin/appc-conformance" run --clause env.container >/dev/null || true
-[ -x "$probe" ] || skip "there is no static probe at $probe"
+# The suite and the probe come along, and the tests where they were built beside the binaries.
+programs="actool jetpack"
+if [ $scenes = all ]; then
+    programs+=" appc-conformance"
+    [ -x "$bin/appc-conformance" ] || [ -n "${1:-${BIN:-}}" ] || cargo build --quiet --release --locked --package appc-conformance
+    [ -x "$bin/appc-conformance" ] || fail "there is no appc-conformance in $bin"
+    probe=${APPC_PROBE:-$(dirname "$bin")/probe/x86_64-unknown-linux-gnu/release/appc-probe}
+    [ -x "$probe" ] || "$bin/appc-conformance" run --clause env.container >/dev/null || true
+    [ -x "$probe" ] || skip "there is no static probe at $probe"
+fi
 
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
 packages=systemd-sysv,dbus,dbus-user-session,libpam-systemd,udev,linux-image-cloud-amd64,kmod,procps,iproute2,attr,libcap2-bin
@@ -160,9 +164,9 @@ fi
 # The second disk: binaries, suite, tests, and room for reports.
 cargo=$work/appc
 mkdir -p "$cargo/bin" "$cargo/results/root" "$cargo/results/user"
-for binary in actool jetpack appc-conformance; do cp "$bin/$binary" "$cargo/bin/"; done
+for binary in $programs; do cp "$bin/$binary" "$cargo/bin/"; done
 strip --strip-debug "$cargo"/bin/* 2>/dev/null || true
-cp "$probe" "$cargo/bin/appc-probe-static"
+[ $scenes = only ] || cp "$probe" "$cargo/bin/appc-probe-static"
 cp -r conformance spec schema fixtures "$cargo/"
 rm -rf "$cargo/conformance/src"
 tests=$(find "$bin/deps" -maxdepth 1 -name 'all-*' -type f -executable -printf '%T@ %p\n' 2>/dev/null | sort -n | tail -n 1 | cut -d ' ' -f 2)
@@ -297,7 +301,7 @@ if $shell; then
     exit
 fi
 : >"$work/console"
-timeout "${APPC_VM_TIMEOUT:-1800}" qemu-system-x86_64 "${machine[@]}" -append "$options" </dev/null >>"$work/console" 2>&1 &
+timeout "${APPC_VM_TIMEOUT:-3600}" qemu-system-x86_64 "${machine[@]}" -append "$options" </dev/null >>"$work/console" 2>&1 &
 emulator=$!
 # What the guest says, as it says it.
 tail --pid=$emulator -n +1 -f "$work/console" | grep --line-buffered -ao 'guest: .*' || true
