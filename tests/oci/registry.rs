@@ -167,6 +167,32 @@ fn an_image_is_fetched_pinned_and_asked_for_again() {
 }
 
 #[test]
+fn a_layer_that_was_damaged_where_it_is_kept_is_fetched_anew() {
+    let mut shelf = Shelf::new();
+    shelve(&mut shelf, &small("1"), "app", "1");
+    let server = registry(shelf);
+    let host = Host::beside(&server);
+    let name = format!("docker://localhost:{}/app:1", server.port);
+    let (id, _) = host.done(&["fetch", &name]);
+    let blobs: Vec<PathBuf> =
+        fs::read_dir(host.directory.path().join("root/blobs")).unwrap().map(|blob| blob.unwrap().path()).collect();
+    let content: Vec<Vec<u8>> = blobs.iter().map(|blob| fs::read(blob).unwrap()).collect();
+    assert_eq!(blobs.len(), 2);
+    let last = |bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes
+    };
+    fs::write(&blobs[1], last(&content[1])).unwrap();
+    host.done(&["image", "rm", id.trim()]);
+    let before = server.paths().len();
+    assert_eq!(host.done(&["fetch", &name]).0, id);
+    let asked = server.paths().split_off(before).into_iter().filter(|path| path.contains("/blobs/")).count();
+    assert_eq!(asked, 2, "the configuration, and one of two layers");
+    assert!(blobs.iter().zip(&content).all(|(blob, content)| fs::read(blob).unwrap() == *content));
+}
+
+#[test]
 fn a_pod_manifest_names_images_of_registries() {
     let mut shelf = Shelf::new();
     let run = json!({ "Entrypoint": ["/a"], "Volumes": { "/data": {} } });

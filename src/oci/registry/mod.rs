@@ -12,7 +12,7 @@ mod cosign;
 mod mirrors;
 mod push;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -232,7 +232,7 @@ impl Registry {
             Some(tag) => format!("{}:{tag}", name.place()),
             None => name.place(),
         };
-        let blobs = Kept { registry: self.clone(), shelf };
+        let blobs = Kept { registry: self.clone(), shelf, known: Mutex::default() };
         Ok(Layers {
             manifest: Some(found.manifest),
             config,
@@ -408,10 +408,20 @@ impl Shelf {
         self.whole.join(blob.name.replace(':', "-"))
     }
 
-    /// The blob, if it is here and may be what it is called.
+    /// The blob, if it is here.
     fn find(&self, blob: &Blob) -> Option<File> {
         let file = File::open(self.path(blob)).ok()?;
         file.metadata().is_ok_and(|metadata| Some(metadata.len()) == blob.size).then_some(file)
+    }
+
+    /// Removes the blob if it is not what it is called any more: nobody is to find it so again and again.
+    fn look_at(&self, blob: &Blob) {
+        let Some(file) = self.find(blob) else { return };
+        let (mut checked, verdict) = Checked::new(file, blob.digest.as_ref(), blob.size);
+        let read = io::copy(&mut checked, &mut io::sink());
+        if read.is_err() || blob.digest.is_some() && verdict.of("read it").is_err() {
+            let _ = fs::remove_file(self.path(blob));
+        }
     }
 }
 
@@ -419,6 +429,8 @@ impl Shelf {
 struct Kept {
     registry: Registry,
     shelf: Shelf,
+    /// Those that were found on the shelf, and are what they are called.
+    known: Mutex<BTreeSet<String>>,
 }
 
 impl Blobs for Kept {
@@ -428,6 +440,10 @@ impl Blobs for Kept {
                 Checked::new(BufReader::with_capacity(256 << 10, file), blob.digest.as_ref(), blob.size);
             Ok((Box::new(checked) as Box<dyn Read + Send>, verdict))
         };
+        // Each is read several times, and looked at once: by then it may have lain there for long.
+        if self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.name.clone()) {
+            self.shelf.look_at(blob);
+        }
         if let Some(file) = self.shelf.find(blob) {
             return read(file);
         }
@@ -487,8 +503,8 @@ impl<R: Read> Read for Keeping<R> {
         } else if !into.is_empty()
             && let Some((partial, path)) = self.kept.take()
         {
-            // One that somebody cleared away meanwhile is not kept.
-            if partial.give(&path).is_ok() {
+            // All of it is on disk before it has its name. One that somebody cleared away meanwhile is not kept.
+            if self.copy.sync_data().and_then(|()| partial.give(&path)).is_ok() {
                 self.registry.0.kept.lock().unwrap_or_else(PoisonError::into_inner).push(path);
             }
         }
