@@ -5,17 +5,18 @@
 //! made by the plugins `bridge` and `host-local`, its packets translated, its addresses kept below `LEASES`.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Seek as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::executor::plan::{Bridge, Cni, PortForward};
 use crate::executor::{Error, Kind};
+use crate::whole::{self, Durability};
 
 /// Where the addresses that pods of the bridge have are kept. As the bridge itself it is gone when the host starts again.
 const LEASES: &str = "/run/jetpack";
@@ -239,21 +240,25 @@ struct Entry {
     result: Value,
 }
 
-fn entries(results: &Path) -> Vec<Entry> {
-    fs::read(results).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+/// What is there; none where there is no such file.
+fn entries(results: &Path) -> io::Result<Vec<Entry>> {
+    match fs::read(results) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => Ok(serde_json::from_slice(&read?)?),
+    }
 }
 
 /// Puts the result of the connection that makes the pod's interface `interface` into the file `results`.
 pub(super) fn keep(results: &Path, name: &str, interface: &str, result: Value) -> io::Result<()> {
-    let mut entries = entries(results);
+    let mut entries = entries(results)?;
     entries.retain(|entry| entry.interface != interface);
     entries.push(Entry { name: name.to_owned(), interface: interface.to_owned(), result });
-    fs::write(results, serde_json::to_vec(&entries)?)
+    whole::replace(results, 0o600, &serde_json::to_vec(&entries)?, Durability::Fleeting)
 }
 
 /// The addresses that a pod has by the results of its connections, in their order.
 pub fn addresses(results: &Path) -> Vec<IpAddr> {
-    let entries = entries(results);
+    let entries = entries(results).unwrap_or_default();
     let given = entries.iter().flat_map(|entry| entry.result["ips"].as_array().into_iter().flatten());
     given.filter_map(|ip| ip["address"].as_str()?.split('/').next()?.parse().ok()).collect()
 }
@@ -278,7 +283,9 @@ impl Connection {
     /// # Errors
     /// What a plugin says, as long as the namespace is there.
     pub fn delete(&self) -> Result<(), Error> {
-        let entry = entries(&self.results).into_iter().find(|entry| entry.interface == self.interface);
+        // Of what cannot be read plugins take back what they know themselves: nothing keeps a pod from being removed.
+        let entry =
+            entries(&self.results).unwrap_or_default().into_iter().find(|entry| entry.interface == self.interface);
         let previous = entry.map(|entry| entry.result).filter(|result| !result.is_null());
         let mut first = Ok(());
         for plugin in self.network.plugins.iter().rev() {
@@ -314,8 +321,10 @@ impl Connection {
         if let Some(previous) = previous {
             input["prevResult"] = previous.clone();
         }
+        // In a file, so that nobody waits for a plugin that does not read it, or says much before it does.
+        let given = in_memory(input.to_string().as_bytes()).map_err(|error| failed(error.to_string()))?;
         let namespace = if self.namespace.exists() { self.namespace.as_os_str() } else { "".as_ref() };
-        let mut child = Command::new(&program)
+        let output = Command::new(&program)
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("CNI_COMMAND", command)
@@ -324,16 +333,9 @@ impl Connection {
             .env("CNI_IFNAME", &self.interface)
             .env("CNI_PATH", std::env::join_paths(&self.plugins).map_err(|e| failed(e.to_string()))?)
             .current_dir(Path::new("/"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+            .stdin(given)
+            .output()
             .map_err(|error| failed(format!("{}: {error}", program.display())))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A plugin that has not read all says by its exit what it makes of it.
-            let _ = stdin.write_all(input.to_string().as_bytes());
-        }
-        let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
         let answer: Option<Value> = serde_json::from_slice(&output.stdout).ok();
         if output.status.success() {
             return Ok(answer);
@@ -344,9 +346,53 @@ impl Connection {
     }
 }
 
+/// A file without a name that holds `bytes`, to be read from its beginning.
+fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("input", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A plugin that says much before it reads.
+    #[test]
+    fn plugins_may_read_when_they_like_and_results_are_whole_or_an_error() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let script = "#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' ' '\ncat > \"$CNI_PATH/$CNI_COMMAND\"\n\
+                      echo '{\"ips\": [{\"address\": \"10.1.2.3/24\"}]}'\n";
+        fs::write(directory.path().join("slow"), script).unwrap();
+        fs::set_permissions(directory.path().join("slow"), fs::Permissions::from_mode(0o755)).unwrap();
+        let plugin = json!({"type": "slow", "much": "x".repeat(1 << 20)});
+        let connection = Connection {
+            network: parse(json!({"name": "a", "plugins": [plugin]})).unwrap(),
+            plugins: vec![directory.path().to_owned()],
+            container: "c".to_owned(),
+            namespace: directory.path().to_owned(),
+            interface: "eth0".to_owned(),
+            runtime: Map::new(),
+            results: directory.path().join("networks"),
+        };
+        let given = |command: &str| -> Value {
+            serde_json::from_slice(&fs::read(directory.path().join(command)).unwrap()).unwrap()
+        };
+        connection.add().unwrap();
+        assert_eq!(given("ADD")["much"].as_str().unwrap().len(), 1 << 20);
+        assert_eq!(addresses(&connection.results), [IpAddr::from([10, 1, 2, 3])]);
+        connection.delete().unwrap();
+        assert_eq!(given("DEL")["prevResult"]["ips"][0]["address"], "10.1.2.3/24");
+        let whole = fs::read(&connection.results).unwrap();
+        fs::write(&connection.results, &whole[..whole.len() / 2]).unwrap();
+        let told = crate::error::chain(&connection.add().unwrap_err());
+        assert!(told.starts_with("keep the network's result: "), "{told}");
+        assert_eq!(fs::read(&connection.results).unwrap(), whole[..whole.len() / 2]);
+        connection.delete().unwrap();
+        assert_eq!(given("DEL").get("prevResult"), None);
+    }
 
     #[test]
     fn a_plain_configuration_is_a_list_of_one() {
