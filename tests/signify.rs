@@ -190,3 +190,45 @@ fn an_image_signed_by_minisign_alone_is_fetched_by_name_and_by_url() {
     let listed = jetpack("root", &["trust", "list"]);
     assert!(String::from_utf8_lossy(&listed.stdout).contains(MINISIGN_PUBLIC.lines().nth(1).unwrap()));
 }
+
+/// A FIFO has no end and nobody who writes to it; a device has no end.
+#[test]
+fn what_is_no_file_is_neither_an_image_nor_a_signature_and_nobody_waits_for_it() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let text = |name: &str| path(name).to_str().unwrap().to_owned();
+    let archive = image("localhost/app", &[("version", "1")], 1000);
+    let key = SecretKey::parse(SIGNIFY_SECRET.as_bytes(), None).unwrap();
+    let signature = key.sign(|| Ok(archive.as_slice())).unwrap();
+    std::fs::write(path("key.pub"), SIGNIFY_PUBLIC).unwrap();
+    std::fs::write(path("all.toml"), format!("signatures = \"all\"\ntrust-directory = {:?}\n", path("trust"))).unwrap();
+    let endings = ["asc", "sig", "minisig"];
+    let fifos = endings.map(|ending| path(&format!("bare.aci.{ending}")));
+    assert!(Command::new("mkfifo").arg(path("image.aci")).args(fifos).status().unwrap().success());
+    std::fs::write(path("image.aci.sig"), &signature).unwrap();
+    std::fs::write(path("bare.aci"), &archive).unwrap();
+    std::fs::write(path("long.aci"), &archive).unwrap();
+    std::fs::write(path("much.aci"), &archive).unwrap();
+    for ending in endings {
+        std::os::unix::fs::symlink("/dev/zero", path(&format!("long.aci.{ending}"))).unwrap();
+        std::fs::write(path(&format!("much.aci.{ending}")), vec![b'x'; 1 << 20]).unwrap();
+    }
+    let run = |config: &[&str], arguments: &[&str]| {
+        let mut command = Command::new("timeout");
+        command.args(["60", env!("CARGO_BIN_EXE_jetpack"), "--root"]).arg(path("root")).args(config).args(arguments);
+        let output = command.env("XDG_CONFIG_HOME", place.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (all, key) = (["--config", &text("all.toml")], text("key.pub"));
+    assert_eq!(run(&all, &["trust", "add", "--prefix", "localhost", &key]).0, Some(0));
+    for (config, name, expected) in [
+        (&[][..], "image.aci", "image.aci: it is not a file"),
+        (&all, "image.aci", "image.aci: it is not a file"),
+        (&all, "bare.aci", ": it is not a file"),
+        (&all, "long.aci", ": it is not a file"),
+        (&all, "much.aci", "more than 65536 bytes"),
+    ] {
+        let (code, told) = run(config, &["fetch", &text(name)]);
+        assert!(code == Some(1) && told.contains(expected), "{name}: {code:?}: {told}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
-use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,9 +21,9 @@ use crate::discovery::{
 use crate::oci::registry::Ways;
 use crate::render::Fetcher;
 use crate::schema::ImageManifest;
-use crate::store::{Image, Import, Origin, Store, Wanted};
+use crate::store::{Image, Import, Origin, Store, Wanted, open_file};
 use crate::transport::{self, Cache, Client, News, Request, Watch};
-use crate::trust::{KeyStore, Keyring, Verifier};
+use crate::trust::{KeyStore, Keyring, MAX_SIGNATURE, Verifier};
 
 /// What a person may want to know while something is fetched.
 #[derive(Debug)]
@@ -180,15 +180,22 @@ impl Remote {
         let verifier = first_that_counts(&keyring, [ASC, SIGNIFY[0], SIGNIFY[1]], |ending| {
             let mut beside = path.as_os_str().to_owned();
             beside.push(ending);
-            let signature = std::fs::read(&beside).map_err(|error| {
-                let why = format!("the configuration wants signatures of files, and {}: {error}", beside.display());
+            let unsigned = |why: &dyn std::fmt::Display| {
+                let why = format!("the configuration wants signatures of files, and {}: {why}", beside.display());
                 Error::new(Kind::Unsigned, format!("check {shown}")).clause("disc.sigpolicy").because(why)
+            };
+            let file = open_file(Path::new(&beside)).map_err(|error| match error.source() {
+                Some(why) => unsigned(&why),
+                None => unsigned(&error),
             })?;
+            let mut signature = Vec::new();
+            // One more than is taken of one, so that more is seen.
+            file.take(MAX_SIGNATURE as u64 + 1).read_to_end(&mut signature).map_err(|error| unsigned(&error))?;
             Verifier::new(&keyring, &signature).map_err(|error| untrusted(&shown, error))
         })
         // Nobody vouches for it either way.
         .map_err(|error| error.of_kind(Kind::Untrusted))?;
-        let file = File::open(path).map_err(|error| Error::new(Kind::Local, format!("open {shown}")).because(error))?;
+        let file = open_file(path).map_err(refused)?;
         let (source, outcome) = Watched::new(file, Some(verifier));
         let import = |source, accept| store.import(source, Import { accept: Some(accept), ..import });
         self.import(source, outcome, &self.accept_signed(), import).map(|(image, _)| image)

@@ -2,9 +2,10 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,7 +87,7 @@ impl Store {
 
     fn bring_in(&self, source: impl Read + Send, import: Import, partial: Option<&Partial>) -> Result<Image> {
         let Import { mut origin, wanted, extract, accept } = import;
-        // All of it is on disk before it has its name, not the tree alone.
+        // All of it is on disk before it has its name, not the tree alone: see `aci::sync` for where that is less.
         let (sync, extract) = (extract.sync, ExtractOptions { sync: false, ..extract });
         let doing = format!("import {}", origin.source);
         let failed = |error: io::Error| Error::new(Kind::Io, doing.clone()).because(error);
@@ -183,13 +184,21 @@ impl Store {
     /// # Errors
     /// Those of [`Store::import`].
     pub fn import_file(&self, path: &Path, import: Import) -> Result<Image> {
-        let failed = |error: io::Error| Error::new(Kind::Io, format!("open {}", path.display())).because(error);
-        let file = File::open(path).map_err(failed)?;
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(Error::new(Kind::Refused, format!("import {}", path.display())).because("it is not a file"));
-        }
-        self.import(file, import)
+        self.import(open_file(path)?, import)
     }
+}
+
+/// Opens the file at `path` that is to be an image, or belongs to one. Nothing is waited for: a FIFO is none.
+///
+/// # Errors
+/// [`Kind::Io`]; [`Kind::Refused`] where it is no file.
+pub(crate) fn open_file(path: &Path) -> Result<File> {
+    let failed = |error: io::Error| Error::new(Kind::Io, format!("open {}", path.display())).because(error);
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(Error::new(Kind::Refused, format!("import {}", path.display())).because("it is not a file"));
+    }
+    Ok(file)
 }
 
 /// An image that was checked and is not published yet.

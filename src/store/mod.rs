@@ -53,6 +53,8 @@ pub use collect::{Collected, Uses};
 pub use find::Found;
 pub use image::Image;
 pub(crate) use image::lock_shared as hold;
+#[cfg(feature = "net")]
+pub(crate) use import::open_file;
 pub use import::{Accept, Import, OF_MANIFEST};
 pub use index::Listed;
 pub use layout::Store;
