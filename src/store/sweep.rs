@@ -9,12 +9,14 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
+#[cfg(target_os = "freebsd")]
+use crate::sys::freebsd::flags;
 use crate::sys::unowned::with_all_ids;
 
 /// Removes the directory `path` and all below it; gives the bytes of the files that this was the last link of.
 ///
 /// No recursion and two descriptors at a time, however deep an image went: directories found on the way are moved up
-/// beside the one that held them. Nothing is followed. Directories without permissions are given them first, so that an ordinary
+/// beside the one that held them. Nothing is followed. Flags of FreeBSD that forbid it are taken away. Directories without permissions are given them first, so that an ordinary
 /// user can remove what he owns; so he can what belongs to his subordinate ids. A second call goes on where a killed one stopped.
 pub(crate) fn remove(path: &Path) -> io::Result<u64> {
     with_all_ids(|| take_apart(path))
@@ -63,25 +65,7 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         // Directories without permissions, or more of them above each other than descriptors. Not at once: it moves what it
         // finds, which can need space, and removing is what frees space.
-        Err(_) => {
-            #[cfg(target_os = "freebsd")]
-            unlock(path);
-            remove(path).map(drop)
-        }
-    }
-}
-
-/// Takes the flags away that keep root from removing what has them. What cannot be removed for all that is told when it is tried.
-#[cfg(target_os = "freebsd")]
-fn unlock(path: &Path) {
-    let _ = crate::sys::freebsd::flags::clear(path);
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        // Not through links: the type is the entry's own.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            unlock(&entry.path());
-        } else {
-            let _ = crate::sys::freebsd::flags::clear(&entry.path());
-        }
+        Err(_) => remove(path).map(drop),
     }
 }
 
@@ -98,7 +82,13 @@ fn open_directory(parent: BorrowedFd<'_>, name: &CString) -> io::Result<Option<O
     };
     match opened {
         Ok(directory) => {
-            let mode = Mode::from_raw_mode(rustix::fs::fstat(&directory)?.st_mode);
+            let stat = rustix::fs::fstat(&directory)?;
+            // What cannot be done for all that is told when it is tried.
+            #[cfg(target_os = "freebsd")]
+            if flags::hinder(stat.st_flags) {
+                let _ = flags::clear(directory.as_fd());
+            }
+            let mode = Mode::from_raw_mode(stat.st_mode);
             if !mode.contains(Mode::RWXU) {
                 rustix::fs::fchmod(&directory, mode | Mode::RWXU)?;
             }
@@ -132,7 +122,12 @@ fn kind_of(directory: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<FileT
 }
 
 fn unlink(directory: BorrowedFd<'_>, name: &CString) -> io::Result<u64> {
-    let bytes = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+    let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+    #[cfg(target_os = "freebsd")]
+    if stat.is_ok_and(|stat| flags::hinder(stat.st_flags)) {
+        let _ = flags::clear_at(directory, name);
+    }
+    let bytes = match stat {
         Ok(stat) if stat.st_nlink == 1 => u64::try_from(stat.st_blocks).unwrap_or(0) * 512,
         Ok(_) => 0,
         Err(rustix::io::Errno::NOENT) => return Ok(0),
