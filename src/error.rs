@@ -124,6 +124,21 @@ pub fn chain(error: &dyn StdError) -> String {
     links.join(": ")
 }
 
+/// Whether an error of the system of this kind is beneath `error`, or is it.
+#[cfg(feature = "run")]
+pub(crate) fn is_of(error: &(dyn StdError + 'static), kind: std::io::ErrorKind) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        next = match error.downcast_ref::<std::io::Error>() {
+            Some(system) if system.kind() == kind => return true,
+            // What it was made of is no source of its own.
+            Some(system) => system.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 /// ` [clause]` at the end of a message.
 fn clause_behind(message: &str) -> Option<&str> {
     let start = message.rfind(" [")?;
@@ -143,6 +158,17 @@ mod tests {
             (chain(&both).as_str(), *both.kind()),
             ("make it: it is full; and then failed to remove it: it is busy", 1)
         );
+    }
+
+    #[test]
+    #[cfg(feature = "run")]
+    fn the_systems_error_is_found_however_deep_it_is() {
+        use std::io::{Error as Io, ErrorKind};
+        let inner = Failure::new((), "write it").because(Io::from(ErrorKind::BrokenPipe));
+        let outer = Failure::new((), "pass it on").because(Io::other(inner));
+        assert!(is_of(&outer, ErrorKind::BrokenPipe) && is_of(&outer, ErrorKind::Other));
+        assert!(!is_of(&outer, ErrorKind::NotFound));
+        assert!(!is_of(&Failure::new((), "write it").because("Broken pipe"), ErrorKind::BrokenPipe));
     }
 
     #[test]

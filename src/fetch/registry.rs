@@ -181,7 +181,7 @@ impl Remote {
             match (imported, written) {
                 // A store that gave up closes the pipe, which is no fault of who writes; a writer that gave up is the reason.
                 (Err(error), Err(broken)) if *broken.kind() == oci::Kind::Io => {
-                    let closed = crate::error::chain(&broken).contains("Broken pipe");
+                    let closed = crate::error::is_of(&broken, io::ErrorKind::BrokenPipe);
                     Err(if closed { Broken::Store(error) } else { Broken::Image(broken) })
                 }
                 (_, Err(broken)) => Err(Broken::Image(broken)),

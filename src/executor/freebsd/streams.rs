@@ -148,11 +148,9 @@ impl<S: Programs + Clone + Send + 'static> Streams for Datasets<S> {
 
     fn whole(&self, name: &TreeName) -> Result<Box<dyn Draft>> {
         let dataset = self.received(name);
-        match self.zfs(&["mount", &dataset]) {
-            Err(error) if !error.to_string().contains("already mounted") => {
-                return Err(failed(format!("mount {dataset}"), error));
-            }
-            _ => {}
+        let mounted = self.properties("mounted", &dataset)?;
+        if mounted.is_none_or(|lines| lines.first().is_none_or(|told| told != "yes")) {
+            self.zfs(&["mount", &dataset]).map_err(|error| failed(format!("mount {dataset}"), error))?;
         }
         let path = self.directory(&format!("{RECEIVED}{name}"));
         let making =
