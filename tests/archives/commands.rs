@@ -187,14 +187,19 @@ fn what_sign_signs_verify_verifies_and_nothing_else() {
     assert!(signature.starts_with("-----BEGIN PGP SIGNATURE-----"));
     assert_eq!(place.said(&["verify", "--keyring", "public", "image.aci"]).trim(), fingerprint);
     assert_eq!(place.said(&["verify", "--keyring", "public", "image.aci", "image.aci.asc"]).trim(), fingerprint);
-    assert!(!place.refused(&["verify", "--keyring", "others", "image.aci"]).is_empty());
+    let said = place.refused(&["verify", "--keyring", "others", "image.aci"]);
+    assert!(
+        said.contains(&format!("[disc.sigpolicy]: made by key {fingerprint}, which is not in the keyring")),
+        "{said}"
+    );
     assert!(place.refused(&["sign", "--key", "secret", "image.aci"]).contains("there already"));
     place.said(&["sign", "--overwrite", "--key", "secret", "image.aci"]);
     let mut bytes = fs::read(place.path("image.aci")).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     place.write("image.aci", bytes);
-    assert!(!place.refused(&["verify", "--keyring", "public", "image.aci"]).is_empty());
+    let said = place.refused(&["verify", "--keyring", "public", "image.aci"]);
+    assert!(said.contains("[disc.sigpolicy]: it is not over these bytes: data or signature were changed"), "{said}");
     // Nothing of the key stays, and no agent.
     assert_eq!(super::world::names(place.0.path()).len(), 6);
 }
