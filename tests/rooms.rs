@@ -1,5 +1,6 @@
 //! The rooms of `src/lib.rs`: who uses whom.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,39 @@ fn a_room_uses_only_those_before_it() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_of_the_architecture_says_what_each_room_knows_of() {
+    let (rooms, shared) = (rooms(), ["error", "id"]);
+    let mut used = BTreeMap::<String, BTreeSet<String>>::new();
+    for (file, lines) in library() {
+        let own = file.iter().next().expect("a name").to_string_lossy().trim_end_matches(".rs").to_owned();
+        let named = lines.iter().flat_map(|(_, line)| line.split("crate::").skip(1));
+        let named = named.filter_map(|used| used.split(|c: char| !(c.is_alphanumeric() || c == '_')).next());
+        let others =
+            named.filter(|name| rooms.iter().any(|room| room == name) && *name != own && !shared.contains(name));
+        used.entry(own.clone()).or_default().extend(others.map(str::to_owned));
+    }
+    let words = |cell: &str| -> Vec<String> {
+        cell.split('`')
+            .skip(1)
+            .step_by(2)
+            .map(|word| word.trim_end_matches('/').trim_end_matches(".rs").to_owned())
+            .collect()
+    };
+    let table = include_str!("../docs/architecture.md").lines().filter(|line| line.starts_with("| `"));
+    let mut told = 0;
+    for row in table {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [first, .., last] = cells[..] else { continue };
+        let [room] = &words(first)[..] else { continue };
+        let Some(used) = used.get(room).filter(|_| cells.len() == 3 && rooms.contains(room)) else { continue };
+        assert_eq!(words(last).into_iter().collect::<BTreeSet<_>>(), *used, "what {room} knows of");
+        told += 1;
+    }
+    // `validate` stands behind the table.
+    assert_eq!(told, rooms.len() - shared.len() - 1, "rooms in the table");
 }
 
 #[test]
