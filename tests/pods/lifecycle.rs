@@ -198,7 +198,7 @@ fn an_export_has_the_pod_in_hand_and_gives_all_of_it_or_fails() {
         match ended.status.success() {
             true => assert!(std::fs::read(out).unwrap() == whole, "a part of it is exported"),
             false => assert!(
-                ["in hand", "it was removed", "no such pod", "being removed"].iter().any(|why| told.contains(why)),
+                ["in hand", "it was removed", "there is no pod", "being removed"].iter().any(|why| told.contains(why)),
                 "{told}"
             ),
         }
