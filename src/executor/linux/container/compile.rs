@@ -195,7 +195,13 @@ impl Compiler<'_> {
         }
         let mut taken = vec![false; settings.len()];
         let mut joined = Vec::new();
-        self.steps.extend(places.iter().map(|(_, path)| Step::CheckGroup { path: path.clone() }));
+        // A scope has a process of ours by then, and systemd makes none of a name that is taken.
+        let scope = self.steps.iter().find_map(|step| match step {
+            Step::StartScope(scope) => Some(scope.path.clone()),
+            _ => None,
+        });
+        let others = places.iter().filter(|(_, path)| scope.as_ref() != Some(path));
+        self.steps.extend(others.map(|(_, path)| Step::CheckGroup { path: path.clone() }));
         for (tree, path) in places {
             self.steps.push(Step::MakeGroupsAbove { path: path.clone() });
             if tree.unified {
@@ -213,8 +219,7 @@ impl Compiler<'_> {
                     }));
                 }
             }
-            let scope = matches!(self.steps.first(), Some(Step::StartScope(scope)) if scope.path == path);
-            if !scope {
+            if scope.as_ref() != Some(&path) {
                 self.steps.push(Step::MakeGroup { path: path.clone() });
             }
             if tree.unified && self.facts.all_users {
