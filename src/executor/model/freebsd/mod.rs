@@ -218,8 +218,10 @@ struct Inner {
     next_jail: i32,
     programs: Vec<String>,
     history: Vec<Process>,
-    /// How often a program is still told that others are at it, by its path.
-    busy: BTreeMap<&'static str, u32>,
+    /// How often a program still finds others at what it works on, by its path, and in which words.
+    busy: BTreeMap<&'static str, (u32, &'static str)>,
+    /// How many interfaces were given to jails.
+    moved: u64,
     /// How many have begun to load rules of the packet filter.
     loads: u64,
     turn_taken: bool,
@@ -231,7 +233,7 @@ impl Inner {
     fn holding(state: State) -> Self {
         let next_jail = state.jails.values().map(|jail| jail.id + 1).max().unwrap_or(1);
         let (programs, history, busy) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { state, next_jail, programs, history, busy, loads: 0, turn_taken: false, ends: VecDeque::new() }
+        Self { state, next_jail, programs, history, busy, moved: 0, loads: 0, turn_taken: false, ends: VecDeque::new() }
     }
 }
 
@@ -297,7 +299,13 @@ impl Model {
     /// Has a program find what it works on busy, so many times.
     #[cfg(test)]
     pub(crate) fn occupy(&self, program: Program, times: u32) {
-        self.lock().busy.insert(program.path(), times);
+        self.disturb(program, times, "Device busy");
+    }
+
+    /// Has a program fail in these words, so many times.
+    #[cfg(test)]
+    pub(crate) fn disturb(&self, program: Program, times: u32, words: &'static str) {
+        self.lock().busy.insert(program.path(), (times, words));
     }
 
     /// The programs that were started, with their arguments.
@@ -343,18 +351,23 @@ impl Programs for Model {
     fn run(&mut self, program: Program, arguments: &[&str], input: &str) -> io::Result<Ran> {
         let mut inner = self.lock();
         inner.programs.push(format!("{} {}", program.path(), arguments.join(" ")));
-        if let Some(left) = inner.busy.get_mut(program.path()).filter(|left| **left > 0) {
+        if let Some((left, words)) = inner.busy.get_mut(program.path()).filter(|(left, _)| *left > 0) {
             *left -= 1;
-            let complaint = "Device busy".to_owned();
+            let complaint = (*words).to_owned();
             return Ok(Ran { code: 1, output: String::new(), complaint });
         }
         if program == Program::Pfctl && arguments.contains(&"-f") {
             // Who begins to load rules spoils it for who began before, whatever anchors they are about (`ticket_pabuf` of pf_ioctl.c).
             inner.loads += 1;
-            let own = inner.loads;
+            let (own, moved) = (inner.loads, inner.moved);
             drop(inner);
             std::thread::yield_now();
             inner = self.lock();
+            if inner.moved != moved {
+                // It has seen an interface that is gone when it asks for its groups (`ifa_add_groups_to_map` of pfctl_parser.c).
+                let complaint = "pfctl: SIOCGIFGROUP: Device not configured".to_owned();
+                return Ok(Ran { code: 1, output: String::new(), complaint });
+            }
             if inner.loads != own {
                 let complaint = "pfctl: DIOCADDRULENV: Device busy".to_owned();
                 return Ok(Ran { code: 1, output: String::new(), complaint });
@@ -566,6 +579,7 @@ impl System for Model {
         match inner.state.interfaces.get_mut(interface).filter(|found| found.jail.is_none()) {
             Some(found) => {
                 found.jail = Some(jail);
+                inner.moved += 1;
                 Ok(())
             }
             None => refuse_with(io::ErrorKind::NotFound, format!("interface {interface} does not exist")),

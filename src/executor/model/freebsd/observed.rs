@@ -69,6 +69,16 @@ fn what_somebody_else_holds_for_a_moment_is_waited_for() {
 }
 
 #[test]
+fn an_interface_that_another_pod_moves_while_rules_are_loaded_is_no_failure() {
+    let (model, layers) = host(1);
+    let plan = connected(&model, &layers[0], 1);
+    let steps = steps(&model, &plan);
+    model.disturb(Program::Pfctl, 2, "pfctl: SIOCGIFGROUP: Device not configured");
+    applied(&model, &steps);
+    assert_eq!(model.state().anchors.len(), 1);
+}
+
+#[test]
 fn what_somebody_else_holds_for_ever_is_told() {
     let (model, layers) = host(1);
     let plan = connected(&model, &layers[0], 1);
