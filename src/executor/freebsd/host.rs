@@ -451,7 +451,7 @@ fn gone(done: io::Result<()>) -> io::Result<()> {
 
 /// What an administrator can do about a step that failed so.
 fn advice(step: &Step, error: io::ErrorKind) -> Option<String> {
-    use io::ErrorKind::{AlreadyExists, NotFound, ResourceBusy, StorageFull, Unsupported};
+    use io::ErrorKind::{AlreadyExists, NotFound, PermissionDenied, ResourceBusy, StorageFull, Unsupported};
     Some(match (step, error) {
         (_, StorageFull) => "make room: zfs list -o space tells what takes it".to_owned(),
         (Step::MakeBridge { .. }, AlreadyExists) => {
@@ -462,6 +462,10 @@ fn advice(step: &Step, error: io::ErrorKind) -> Option<String> {
         }
         (Step::MakeEpair { .. } | Step::MakeBridge { .. }, _) => {
             "look at ifconfig -l and kldstat -m if_epair".to_owned()
+        }
+        // `kern_jail_set` of kern_jail.c.
+        (Step::CreateJail { name, .. }, PermissionDenied) if name.contains('.') => {
+            "a child may have nothing that its parent has not (allow.*), and see no more (enforce_statfs)".to_owned()
         }
         (Step::CreateJail { name, .. }, AlreadyExists) => format!("look at jls -j {name}; jail -r {name} removes it"),
         (Step::CloneRootfs { dataset, .. }, NotFound) => {

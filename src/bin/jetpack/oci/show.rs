@@ -43,7 +43,7 @@ pub struct PsArgs {
     /// The container
     #[arg(value_name = "CONTAINER")]
     id: String,
-    /// What ps(1) is told [default: -ef]
+    /// What ps(1) is told [default: -ef; on FreeBSD -ax]
     #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<String>,
 }
@@ -133,13 +133,20 @@ pub fn list(args: &ListArgs, context: &Context) -> Result<ExitCode, Failed> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What ps(1) is told unless told.
+#[cfg(not(target_os = "freebsd"))]
+const DEFAULT: [&str; 1] = ["-ef"];
+/// `-e` shows environments there.
+#[cfg(target_os = "freebsd")]
+const DEFAULT: [&str; 3] = ["-ax", "-o", "user,pid,ppid,tt,time,command"];
+
 pub fn ps(args: &PsArgs, context: &Context) -> Result<ExitCode, Failed> {
     let pids = context.container(&args.id)?.processes();
     if args.format == Format::Json {
         say(json!(pids))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let options = if args.options.is_empty() { vec!["-ef".to_owned()] } else { args.options.clone() };
+    let options = if args.options.is_empty() { DEFAULT.map(str::to_owned).to_vec() } else { args.options.clone() };
     let out = Command::new("ps").args(&options).output().map_err(|error| Failed::new(format!("run ps: {error}")))?;
     if !out.status.success() {
         return Err(Failed::new(format!("run ps: {}", String::from_utf8_lossy(&out.stderr).trim())));

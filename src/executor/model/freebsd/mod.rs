@@ -656,8 +656,18 @@ impl Inner {
             let children = self.state.jails.keys().filter(|other| other.starts_with(&format!("{parent}."))).count();
             let most = self.state.jails.get(parent).and_then(|jail| jail.parameters.get("children.max"));
             let most = if let Some(Value::Number(most)) = most { usize::try_from(*most).unwrap_or(0) } else { 0 };
-            // `prison_count_child` of kern_jail.c.
-            if children >= most {
+            let parent = self.state.jails.get(parent);
+            let statfs = |parameters: &BTreeMap<String, Value>| match parameters.get("enforce_statfs") {
+                Some(Value::Number(number)) => *number,
+                _ => 2,
+            };
+            let sees_more = parent.is_some_and(|parent| statfs(&all) < statfs(&parent.parameters));
+            let may_more = parent.is_some_and(|parent| {
+                let allows = |name: &&String| name.starts_with("allow.") && !name.starts_with("allow.no");
+                all.keys().filter(allows).any(|name| !parent.parameters.contains_key(name))
+            });
+            // Seen on 13.2: nothing of a child goes beyond its parent. The other is `prison_count_child` of kern_jail.c.
+            if children >= most || sees_more || may_more {
                 return refuse_with(
                     io::ErrorKind::PermissionDenied,
                     "jail_set: EPERM: Operation not permitted".to_owned(),

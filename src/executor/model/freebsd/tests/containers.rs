@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::{applied, undone};
-use crate::executor::freebsd::Step;
+use crate::executor::Host as _;
 use crate::executor::freebsd::container::compile::{Facts, compile};
 use crate::executor::freebsd::system::Value;
+use crate::executor::freebsd::{FreeBsd, Step};
 use crate::executor::model::freebsd::{Model, Node};
 use crate::executor::{Compiled, Kind};
 use crate::oci::bundle::{Bundle, Config};
@@ -192,6 +193,13 @@ fn a_container_joins_the_jail_of_its_pod() {
     assert!(model.state().jails.contains_key("web.side"), "{:?}", model.state().jails.keys());
     undone(&model, &second.steps);
     assert!(model.state().jails.contains_key("web"));
+    // Nothing of a child goes beyond its parent.
+    let jail = json!({ "parent": "web", "enforceStatfs": 1, "allow": { "quotas": true } });
+    let beyond = bundle(&json!({ "freebsd": { "jail": jail }, "mounts": [] }));
+    let beyond = compile(&beyond, "side", Path::new("/var/run/jetpack-oci/side"), &facts()).unwrap();
+    let mut host = FreeBsd::new(model.clone());
+    let refused = beyond.steps.iter().find_map(|step| host.apply(step).err()).unwrap();
+    assert!(crate::error::chain(&refused).contains("nothing that its parent has not"), "{refused}");
     undone(&model, &first.steps);
     assert!(model.state().jails.is_empty());
 }
