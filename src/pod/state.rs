@@ -89,7 +89,7 @@ impl PodDir {
     /// Marks that its processes are held, or go on.
     ///
     /// # Errors
-    /// [`Kind::Io`].
+    /// [`Kind::Io`](super::Kind::Io).
     pub fn mark_paused(&self, paused: bool) -> Result<(), Error> {
         if paused {
             return self.write(Part::Paused, b"");
@@ -118,7 +118,7 @@ impl PodDir {
     /// How its apps are; a status that does not read is an error, and none is nothing.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`], [`Kind::Io`].
+    /// [`Kind::Corrupt`](super::Kind::Corrupt), [`Kind::Io`](super::Kind::Io).
     pub fn read_status(&self) -> Result<Option<Status>, Error> {
         self.read_json_if_there(Part::Status)
     }
