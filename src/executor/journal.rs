@@ -234,12 +234,23 @@ fn known<S: Step>(path: &Path, executor: &str) -> Result<(Option<usize>, Vec<S>)
     }
 }
 
-/// The steps of a damaged journal that can be read.
+/// The steps of the journal at `path`, or with `salvage` of a damaged one those that can be read, and why not all.
 ///
 /// # Errors
-/// The system's.
-pub(crate) fn salvaged<S: Step>(path: &Path) -> Result<Vec<S>, Error> {
-    Ok(lines(path)?.steps)
+/// Those of [`read`].
+pub(crate) fn read_somehow<S: Step>(
+    path: &Path,
+    executor: &str,
+    salvage: bool,
+) -> Result<(Vec<S>, Option<Error>), Error> {
+    let error = match read(path, executor) {
+        Err(error) if salvage && *error.kind() == Kind::Corrupt => error,
+        steps => return Ok((steps?, None)),
+    };
+    let Read { header, steps, .. } = lines(path)?;
+    // What another system did is nobody's to undo here.
+    let ours = header.is_none_or(|header| header.executor == executor);
+    Ok((if ours { steps } else { Vec::new() }, Some(error)))
 }
 
 /// Undoes `steps` in reverse. One that fails does not keep the others from being undone; the first failure is given back.

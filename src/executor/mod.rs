@@ -17,6 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub mod changed;
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub(crate) mod complaint;
 pub mod consent;
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub mod container;

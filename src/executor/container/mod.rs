@@ -29,8 +29,9 @@ use rustix::process::Pid;
 pub(crate) use state::state;
 pub use state::{Container, Group, Kept, Root, Started, Status};
 
+use super::users::Identity;
 use super::{Error, Kind};
-use crate::oci::bundle::Bundle;
+use crate::oci::bundle::{Bundle, Process};
 use crate::whole::{self, Durability};
 
 /// What the command line says beside the bundle.
@@ -167,4 +168,23 @@ pub fn delete(container: &Container, force: bool) -> Result<Vec<Error>, Error> {
         Err(error) => lost.push(error),
     }
     Ok(lost)
+}
+
+/// Engines tell by these words that there is no such program, and pass that on by an exit status of its own.
+pub(crate) fn in_known_words(args: &[String], error: Error) -> Error {
+    let program = args.first().map_or("", String::as_str);
+    if *error.kind() != Kind::NoProgram || program.contains('/') {
+        return error;
+    }
+    Error::new(Kind::NoProgram, format!("execute {program:?}")).because("executable file not found in $PATH")
+}
+
+/// The environment of a process as it is given, and a home: what `find` says of its user.
+pub(crate) fn environment(process: &Process, find: impl FnOnce() -> Result<Identity, Error>) -> Vec<String> {
+    let mut environment = process.env.clone();
+    if !environment.iter().any(|entry| entry.starts_with("HOME=")) {
+        let home = find().ok().and_then(|identity| identity.home).unwrap_or_else(|| "/".to_owned());
+        environment.push(format!("HOME={home}"));
+    }
+    environment
 }

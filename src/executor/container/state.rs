@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Entry;
 use crate::executor::isolation::Report;
-use crate::executor::{Error, Kind};
+use crate::executor::{Error, Host, Kind, journal};
 use crate::oci::bundle::{Config, Process};
 use crate::store::ground;
 use crate::whole::{self, Durability};
@@ -274,6 +274,23 @@ impl Container {
             return Err(refused("a terminal takes a console socket, and nothing else does".to_owned()));
         }
         Ok(())
+    }
+
+    /// Takes back by `host` what was done for it, and forgets it. With `salvage` what can be read of a damaged journal is enough; what
+    /// cannot is given.
+    ///
+    /// # Errors
+    /// What could not be taken back: it is still known then.
+    pub(crate) fn remove_by<H: Host>(&self, host: &mut H, executor: &str, salvage: bool) -> Result<Vec<Error>, Error> {
+        let path = self.directory.join("journal");
+        let mut lost = Vec::new();
+        if path.exists() {
+            let (steps, why) = journal::read_somehow(&path, executor, salvage)?;
+            lost.extend(why);
+            journal::undo_all(host, &steps)?;
+        }
+        crate::executor::remove_tree(&self.directory)?;
+        Ok(lost)
     }
 
     /// What hooks and `state` are told of it.

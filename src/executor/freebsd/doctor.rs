@@ -6,7 +6,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::datasets::SEALED;
-use super::facts::{DeviceRules, RULES_MARK};
+use super::facts::{self, DeviceRules, RULES_MARK};
 use super::host::{FreeBsd, patiently};
 use super::steps::{CloneOf, Step};
 use super::system::{Program, Ran, System, Value};
@@ -38,7 +38,7 @@ pub fn diagnose(system: &mut dyn System, root: bool, dataset: &str) -> Vec<Findi
 
     add("privilege", true, told(root, "running as root", "not running as root"), "be root");
     let version = system.version();
-    let (major, minor) = release(&version);
+    let (major, minor) = facts::release_of(&version);
     let known = (major, minor) >= (13, 2);
     add(
         "release",
@@ -240,12 +240,6 @@ pub(super) fn missing_anchors(system: &mut dyn System) -> Vec<&'static str> {
     // pfctl adds ` all` to anchors as it shows them.
     let named = |line: &&str| !shown.lines().any(|shown| shown.trim().starts_with(*line));
     ANCHORS.iter().copied().filter(named).collect()
-}
-
-/// Major and minor of `13.2-RELEASE-p4`.
-fn release(version: &str) -> (u32, u32) {
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// The patch level of a release; nothing for development branches.

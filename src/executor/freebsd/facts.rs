@@ -191,6 +191,17 @@ impl Default for NetworkConfig {
     }
 }
 
+/// Major and minor of `13.2-RELEASE-p4`.
+pub(super) fn release_of(version: &str) -> (u32, u32) {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// Whether a kernel variable is there and on.
+pub(super) fn is_on(system: &mut (impl System + ?Sized), variable: &str) -> bool {
+    system.sysctl(variable).is_ok_and(|value| value != 0)
+}
+
 impl HostFacts {
     /// Looks at the host. No program is started unless a network is asked for.
     ///
@@ -204,8 +215,7 @@ impl HostFacts {
             .map(|mount| (mount.on.clone(), mount.from.clone()))
             .collect();
         let version = system.version();
-        let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
-        let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        let release = release_of(&version);
         let yes = |value: std::io::Result<i64>| value.is_ok_and(|value| value != 0);
         Ok(Self {
             release,

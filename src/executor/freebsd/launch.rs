@@ -17,10 +17,10 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use serde::{Deserialize, Serialize};
 
 use super::real::{Real, sockets_in};
 use super::{Context, FreeBsd, Step, System as _};
+use crate::executor::complaint::Complaint;
 use crate::executor::decided::{self, Moment};
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::{AppPlan, Isolation, Metadata, Network, PodPlan, Stream};
@@ -47,31 +47,6 @@ pub struct JailedPod {
     terminal: Option<OwnedFd>,
     sockets: Vec<Listening>,
     limits: Vec<Option<u64>>,
-}
-
-/// An error on its way from a child to the supervisor.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Complaint {
-    kind: Kind,
-    doing: String,
-    why: Option<String>,
-}
-
-impl From<&Error> for Complaint {
-    fn from(error: &Error) -> Self {
-        let why = std::error::Error::source(error).map(crate::error::chain);
-        Self { kind: *error.kind(), doing: error.to_string(), why }
-    }
-}
-
-impl From<Complaint> for Error {
-    fn from(complaint: Complaint) -> Self {
-        let error = Self::new(complaint.kind, complaint.doing);
-        match complaint.why {
-            Some(why) => error.because(why),
-            None => error,
-        }
-    }
 }
 
 impl Launch for FreeBsd<Real> {

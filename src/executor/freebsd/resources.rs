@@ -8,7 +8,11 @@ use crate::executor::isolation::{Outcome, Report};
 use crate::executor::plan::{Isolation, Network, PodPlan};
 
 /// What is missing where the kernel does not account, and what would turn it on.
-const NO_RACCT: &str = "the kernel does not account resources; add kern.racct.enable=1 to /boot/loader.conf and reboot";
+pub(super) const NO_RACCT: &str =
+    "the kernel does not account resources; add kern.racct.enable=1 to /boot/loader.conf and reboot";
+
+/// What holds in the place of a limit of memory.
+pub(super) const KILLS: &str = "a process that passes the limit is killed; what is swapped out does not count";
 
 /// Why interfaces are not bounded, and how an administrator bounds the bridge of all pods.
 const NO_SHAPER: &str = "jetpack sets up no traffic shaper on FreeBSD; all pods together are bounded by hand: \
@@ -71,8 +75,7 @@ fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &Hos
             // so that denying it at the limit fails allocations that would never have been used.
             held.rules.push(format!("memoryuse:sigkill={}", amount(*limit)));
             let note = if request.is_some() { "; the request is not reserved" } else { "" };
-            let why = "a process that passes the limit is killed; what is swapped out does not count";
-            Outcome::modified(format!("{why}{}{note}", leaving(app)))
+            Outcome::modified(format!("{KILLS}{}{note}", leaving(app)))
         }
         Isolation::Cpu { request, limit } => {
             let Some(limit) = limit else { return no_limit(*request) };
@@ -130,7 +133,7 @@ fn hold_one(plan: &PodPlan, app: Option<&str>, isolator: &Isolation, facts: &Hos
 }
 
 /// The kernel counts millionths of a percent, in 63 bits.
-const MOST_PERCENT: u64 = i64::MAX as u64 / 1_000_000;
+pub(super) const MOST_PERCENT: u64 = i64::MAX as u64 / 1_000_000;
 
 /// An amount that a rule takes (ERANGE above): what nothing reaches is as good as one that is higher.
 fn amount(limit: u64) -> u64 {

@@ -16,10 +16,11 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, pi
 
 use super::doors::Door;
 use super::filesystem::Filesystem;
-use super::message::{Complaint, Order, Report, shortened};
+use super::message::{Order, Report};
 use super::process::{Process, identity, join_groups, keep_capabilities, open_groups, separate_groups};
 use super::readiness::{self, Readiness};
 use super::steps::{Namespace, PodStep, ProcessStep, Step};
+use crate::executor::complaint::{Complaint, shortened};
 use crate::executor::listening::{self, Listening};
 use crate::executor::plan::{PodPlan, Stream};
 use crate::executor::relay::until;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::limits;
+use crate::executor::freebsd::facts;
 use crate::executor::freebsd::steps::{Place, Step};
 use crate::executor::freebsd::system::{System, Value};
 use crate::executor::isolation::{Outcome, Report};
@@ -38,15 +39,13 @@ const LINKS: usize = 40;
 impl Facts {
     /// Of a host, for a bundle.
     pub fn detect(system: &mut impl System, bundle: &Bundle) -> Self {
-        let version = system.version();
-        let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
         let root = bundle.directory.join(bundle.config.root.clone().unwrap_or_default().path);
         let root = std::fs::canonicalize(&root).unwrap_or(root);
         Self {
             privileged: system.privileged(),
-            release: (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)),
-            racct: system.sysctl("kern.racct.enable").is_ok_and(|value| value != 0),
-            vnet: system.sysctl("kern.features.vimage").is_ok_and(|value| value != 0),
+            release: facts::release_of(&system.version()),
+            racct: facts::is_on(system, "kern.racct.enable"),
+            vnet: facts::is_on(system, "kern.features.vimage"),
             targets: bundle.config.mounts.iter().map(|mount| within(&root, &mount.destination)).collect(),
             rootfs: root,
         }

@@ -8,7 +8,7 @@ use rustix::process::Pid;
 use super::compile::of_process;
 use super::process::{self as own, Said, Talk};
 use crate::executor::container::{Container, Entry, write_pid};
-use crate::executor::freebsd::{Real, System as _};
+use crate::executor::freebsd::{Real, System as _, facts};
 use crate::executor::{Error, Kind};
 use crate::oci::bundle::Process;
 use crate::sys::freebsd::process as sys;
@@ -24,8 +24,7 @@ pub fn enter(container: &Container, process: &Process, entry: &Entry) -> Result<
     };
     container.can_be_entered(process, entry)?;
     let jail = container.jail().map_err(failed)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    let version = Real.version();
-    let release = (version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0), 0);
+    let release = facts::release_of(&Real.version());
     let console = entry.console.as_ref().map(OwnedFd::try_clone).transpose().map_err(failed)?;
     let (near, far) = Talk::pair().map_err(failed)?;
     let (mut near, mut parts) = (Some(near), Some((far, console)));

@@ -2,11 +2,9 @@
 
 use rustix::process::Resource;
 
+use crate::executor::freebsd::resources::{KILLS, MOST_PERCENT, NO_RACCT};
 use crate::executor::isolation::{Outcome, Report};
 use crate::oci::bundle::Resources;
-
-/// What is missing where the kernel does not account, and what would turn it on.
-const NO_RACCT: &str = "the kernel does not account resources; add kern.racct.enable=1 to /boot/loader.conf and reboot";
 
 /// The limit of that name in the specification, where FreeBSD has it.
 pub(crate) fn known(name: &str) -> Option<Resource> {
@@ -44,12 +42,11 @@ pub(super) fn rules(resources: &Resources, racct: bool, report: &mut Report) -> 
     let cpu = resources.cpu.clone().unwrap_or_default();
     let positive =
         |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0);
-    let killed = "a process that passes the limit is killed; what is swapped out does not count";
     let limit = positive(memory.limit).map(|limit| format!("memoryuse:sigkill={limit}"));
-    bound("linux.resources.memory.limit", limit, Outcome::modified(killed));
+    bound("linux.resources.memory.limit", limit, Outcome::modified(KILLS));
     let percent = positive(cpu.quota).map(|quota| {
         let period = cpu.period.filter(|period| *period > 0).unwrap_or(PERIOD);
-        format!("pcpu:deny={}", (u128::from(quota) * 100).div_ceil(period.into()).max(1))
+        format!("pcpu:deny={}", (u128::from(quota) * 100).div_ceil(period.into()).clamp(1, MOST_PERCENT.into()))
     });
     bound("linux.resources.cpu.quota", percent, Outcome::Enforced);
     let processes =

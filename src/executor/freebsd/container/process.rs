@@ -13,7 +13,9 @@ use rustix::process::{Pid, Rlimit, WaitOptions, setrlimit, waitpid};
 use serde::{Deserialize, Serialize};
 
 use super::limits;
-use crate::executor::freebsd::launch::{Complaint, find, pseudo_terminal, with_rootfs};
+use crate::executor::complaint::Complaint;
+use crate::executor::container::{environment, in_known_words};
+use crate::executor::freebsd::launch::{find, pseudo_terminal, with_rootfs};
 use crate::executor::users::Identity;
 use crate::executor::{Error, Kind, decided};
 use crate::oci::bundle::{ConsoleSize, Process};
@@ -148,7 +150,8 @@ pub(super) fn prepare(process: &Process, release: (u32, u32)) -> Result<Program,
     // One that is not there is made, as other runtimes do. Where that fails, going there does too.
     let _ = std::fs::create_dir_all(&process.cwd);
     std::env::set_current_dir(&process.cwd).map_err(|error| decided::no_directory(&process.cwd).because(error))?;
-    let environment = environment(process);
+    let (uid, gid) = (process.user.uid.to_string(), process.user.gid.to_string());
+    let environment = environment(process, || with_rootfs(|rootfs| Identity::find(&uid, &gid, rootfs)));
     let pairs = environment.iter().filter_map(|entry| entry.split_once('='));
     let lookup: BTreeMap<String, String> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let path = find(&process.args, decided::program(&process.args, &lookup)?);
@@ -193,27 +196,6 @@ pub(super) fn status(error: &Error) -> i32 {
         Kind::NotExecutable => 126,
         _ => 1,
     }
-}
-
-/// Engines tell by these words that there is no such program, and pass that on by an exit status of its own.
-fn in_known_words(args: &[String], error: Error) -> Error {
-    let program = args.first().map_or("", String::as_str);
-    if *error.kind() != Kind::NoProgram || program.contains('/') {
-        return error;
-    }
-    Error::new(Kind::NoProgram, format!("execute {program:?}")).because("executable file not found in $PATH")
-}
-
-/// As it is given, and a home.
-fn environment(process: &Process) -> Vec<String> {
-    let mut environment = process.env.clone();
-    if !environment.iter().any(|entry| entry.starts_with("HOME=")) {
-        let (uid, gid) = (process.user.uid.to_string(), process.user.gid.to_string());
-        let identity = with_rootfs(|rootfs| Identity::find(&uid, &gid, rootfs));
-        let home = identity.ok().and_then(|identity| identity.home).unwrap_or_else(|| "/".to_owned());
-        environment.push(format!("HOME={home}"));
-    }
-    environment
 }
 
 /// Ends a child of ours that is to be no more.

@@ -6,9 +6,10 @@ use rustix::process::Pid;
 
 use super::limits;
 use crate::executor::container::{Container, Started};
-use crate::executor::freebsd::{FreeBsd, NAME, Real, Step, System as _, signal_all};
+use crate::executor::freebsd::facts;
+use crate::executor::freebsd::{FreeBsd, NAME, Real, System as _, signal_all};
 use crate::executor::isolation::Report;
-use crate::executor::{Error, Kind, journal};
+use crate::executor::{Error, Kind};
 use crate::oci::bundle::Resources;
 use crate::sys::freebsd::kernel::{self, State};
 use crate::sys::signals;
@@ -69,26 +70,12 @@ impl Container {
         }
     }
 
-    /// Takes back what was done to the host for it, and forgets it. With `salvage` what can be read of a damaged journal is enough; what
-    /// cannot is given.
+    /// Takes back what was done to the host for it, and forgets it, as [`Container::remove_by`] does.
     ///
     /// # Errors
     /// What could not be taken back: it is still known then.
     pub(crate) fn remove(&self, salvage: bool) -> Result<Vec<Error>, Error> {
-        let path = self.directory().join("journal");
-        let mut lost = Vec::new();
-        if path.exists() {
-            let steps: Vec<Step> = match journal::read(&path, NAME) {
-                Err(error) if salvage && *error.kind() == Kind::Corrupt => {
-                    lost.push(error);
-                    journal::salvaged(&path)?
-                }
-                read => read?,
-            };
-            journal::undo_all(&mut FreeBsd::new(Real), &steps)?;
-        }
-        crate::executor::remove_tree(self.directory())?;
-        Ok(lost)
+        self.remove_by(&mut FreeBsd::new(Real), NAME, salvage)
     }
 }
 
@@ -100,12 +87,12 @@ pub fn update(container: &Container, resources: &Resources) -> Result<Vec<String
     let failed = |error: std::io::Error| {
         Error::new(Kind::Io, format!("update the container {}", container.kept.id)).because(error)
     };
-    let racct = Real.sysctl("kern.racct.enable").is_ok_and(|value| value != 0);
+    let racct = facts::is_on(&mut Real, "kern.racct.enable");
     let mut report = Report::new();
     let rules = limits::rules(resources, racct, &mut report);
     let name = container.kept.jail.as_deref().unwrap_or_default();
     for rule in rules {
-        // A new number for the same resource is a second rule, of which the stricter holds.
+        // A new number for a rule that kills is a second rule, of which the stricter holds; one that denies takes the other's place.
         let resource = rule.split('=').next().unwrap_or_default();
         Real.remove_rules(&format!("jail:{name}:{resource}")).map_err(failed)?;
         Real.add_rule(&format!("jail:{name}:{rule}")).map_err(failed)?;

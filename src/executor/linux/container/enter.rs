@@ -19,10 +19,10 @@ use super::launch::{
     self, Said, become_root, hand_over, leave, pass_on, put_into_groups, set_limits, tell, use_terminal,
 };
 use super::process;
+use crate::executor::complaint::Complaint;
 use crate::executor::container::{Container, Entry, Group, Kept, Status, write_pid};
 use crate::executor::isolation::Report;
 use crate::executor::linux::inside::{self, Reach};
-use crate::executor::linux::message::Complaint;
 use crate::executor::linux::steps::{ProcessStep, Step};
 use crate::executor::{Error, Kind};
 use crate::oci::bundle::{self, Config};

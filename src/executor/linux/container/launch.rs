@@ -34,13 +34,13 @@ use super::compile::{Facts, LIMITS, compile};
 use super::groups;
 use super::process::{self, Program};
 use super::profile::Profile;
+use crate::executor::complaint::Complaint;
 use crate::executor::container::{
     Container, Group, Groups, Kept, Root, Started, Status, Wish, connected, hooks, look, state, write_pid,
 };
 use crate::executor::isolation::Verdict;
 use crate::executor::journal::{self, Journal};
 use crate::executor::linux::filesystem::Filesystem;
-use crate::executor::linux::message::Complaint;
 use crate::executor::linux::steps::{AppStep, IdMap, Namespace, ProcessStep, Step};
 use crate::executor::linux::{LinuxHost, NAME, host, init};
 use crate::executor::{Compiled, Error, Kind, Step as _};

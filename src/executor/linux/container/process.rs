@@ -16,9 +16,10 @@ use rustix::thread::{
 };
 
 use super::profile::Profile;
+use crate::executor::container::{environment, in_known_words};
 use crate::executor::decided;
 use crate::executor::linux::inside::{self, Reach};
-use crate::executor::linux::process::{bound_capabilities, carry_out, find_program};
+use crate::executor::linux::process::{bound_capabilities, carry_out, find_program, identity};
 use crate::executor::linux::steps::ProcessStep;
 use crate::executor::{Error, Kind};
 use crate::id::Id;
@@ -47,7 +48,8 @@ pub fn prepare(process: &bundle::Process, steps: &[&ProcessStep]) -> Result<Prog
     for step in steps {
         carry_out(step, None)?;
     }
-    let environment = environment(process);
+    let (uid, gid) = (process.user.uid.to_string(), process.user.gid.to_string());
+    let environment = environment(process, || identity(&uid, &gid));
     let lookup: BTreeMap<String, String> = environment
         .iter()
         .filter_map(|entry| entry.split_once('='))
@@ -90,15 +92,6 @@ impl Program {
     }
 }
 
-/// Engines tell by these words that there is no such program, and pass that on by an exit status of its own.
-fn in_known_words(args: &[String], error: Error) -> Error {
-    let program = args.first().map_or("", String::as_str);
-    if *error.kind() != Kind::NoProgram || program.contains('/') {
-        return error;
-    }
-    Error::new(Kind::NoProgram, format!("execute {program:?}")).because("executable file not found in $PATH")
-}
-
 /// A working directory that is not there is made, as other runtimes do. Where that fails, going there does too.
 fn make_directory(path: &Path) {
     let _ = inside::root().and_then(|root| match inside::open(root.as_fd(), path, OFlags::PATH, Reach::Anywhere) {
@@ -107,18 +100,6 @@ fn make_directory(path: &Path) {
         }
         _ => Ok(()),
     });
-}
-
-/// As it is given, and a home.
-fn environment(process: &bundle::Process) -> Vec<String> {
-    let mut environment = process.env.clone();
-    if !environment.iter().any(|entry| entry.starts_with("HOME=")) {
-        let identity =
-            crate::executor::linux::process::identity(&process.user.uid.to_string(), &process.user.gid.to_string());
-        let home = identity.ok().and_then(|identity| identity.home).unwrap_or_else(|| "/".to_owned());
-        environment.push(format!("HOME={home}"));
-    }
-    environment
 }
 
 /// What only containers have.

@@ -8,9 +8,8 @@ use std::path::Path;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::executor::container::{Container, Group, Started};
-use crate::executor::linux::steps::Step;
 use crate::executor::linux::{LinuxHost, NAME};
-use crate::executor::{Error, Kind, journal};
+use crate::executor::{Error, Kind};
 
 impl Started {
     /// The process of this number, as long as it has not ended.
@@ -113,25 +112,11 @@ impl Container {
         }
     }
 
-    /// Takes back what was done to the host for it, and forgets it. With `salvage` what can be read of a damaged journal is enough; what
-    /// cannot is given.
+    /// Takes back what was done to the host for it, and forgets it, as [`Container::remove_by`] does.
     ///
     /// # Errors
     /// What could not be taken back: it is still known then.
     pub(crate) fn remove(&self, salvage: bool) -> Result<Vec<Error>, Error> {
-        let path = self.directory().join("journal");
-        let mut lost = Vec::new();
-        if path.exists() {
-            let steps: Vec<Step> = match journal::read(&path, NAME) {
-                Err(error) if salvage && *error.kind() == Kind::Corrupt => {
-                    lost.push(error);
-                    journal::salvaged(&path)?
-                }
-                read => read?,
-            };
-            journal::undo_all(&mut LinuxHost::default(), &steps)?;
-        }
-        crate::executor::remove_tree(self.directory())?;
-        Ok(lost)
+        self.remove_by(&mut LinuxHost::default(), NAME, salvage)
     }
 }

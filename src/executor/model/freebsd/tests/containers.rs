@@ -225,6 +225,13 @@ fn what_bounds_it_is_a_rule_of_its_jail_or_is_told() {
 }
 
 #[test]
+fn bounds_that_nothing_reaches_are_taken() {
+    let most = json!({ "memory": { "limit": i64::MAX }, "pids": { "limit": i64::MAX }, "cpu": { "quota": i64::MAX, "period": 1 } });
+    let model = host();
+    applied(&model, &compiled(&json!({ "linux": { "resources": most } })).steps);
+}
+
+#[test]
 fn what_cannot_be_is_refused_by_its_name() {
     for (more, member) in [
         (json!({ "freebsd": { "jail": { "vnet": "own" } } }), "freebsd.jail.vnet"),
